@@ -1,0 +1,41 @@
+"""Every exception that AutoTL raises on purpose.
+
+The command line prints the message of an `AutoTLError` on one line and exits with 2; anything else is
+a bug and keeps its traceback. A message names the file, row or column and the way out.
+"""
+
+
+class AutoTLError(Exception):
+    """Something that the user can mend."""
+
+
+class DataError(AutoTLError):
+    """A table, column, cell or image cannot be used."""
+
+
+class TaskError(AutoTLError):
+    """It is unclear what is to be learned, or it cannot be learned from this table."""
+
+
+class BudgetError(AutoTLError):
+    """A budget that cannot be read or kept."""
+
+
+class ZooError(AutoTLError):
+    """No backbone can be had, or the one asked for cannot be loaded."""
+
+
+class PluginError(AutoTLError):
+    """A plugin that is needed is missing or breaks its contract."""
+
+
+class RunError(AutoTLError):
+    """A run folder exists already, is missing, or cannot be written."""
+
+
+class BundleError(AutoTLError):
+    """A bundle on disk is missing, torn, or from another version."""
+
+
+class TrialError(Exception):
+    """A trial failed; it costs itself only and is recorded with this message."""

@@ -1,0 +1,215 @@
+"""What a plugin and the core owe each other: the few types that travel between them.
+
+Nothing here imports torch: discovery and the engine read these types without it.
+Arrays are written with shape and dtype; a *row* is one example of the user's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Modality: TypeAlias = Literal["image", "text"]
+Source: TypeAlias = Literal["folder", "cache", "hub"]
+
+#: What flows between stages: named tensors whose first dimension is the batch. The activation is under
+#: ``"x"``; whatever a later stage needs beside it (an attention mask, say) rides along under its own name,
+#: so that a stored state can be resumed anywhere.
+State: TypeAlias = "dict[str, torch.Tensor]"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The published way to fine-tune a backbone with AdamW; the search moves around it by multipliers."""
+
+    learning_rate: float  #: peak rate of the backbone for full fine-tuning at `batch_size`
+    layer_decay: float = 1.0  #: factor on the learning rate from one stage to the one below it
+    weight_decay: float = 0.02
+    batch_size: int = 32
+    epochs: float = 10.0  #: passes over a table of some thousand rows
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One pretrained backbone that could be had, and what is known of it before it is loaded."""
+
+    name: str  #: unique within its family, as its publisher spells it
+    family: str
+    modality: Modality
+    source: Source
+    location: str  #: a folder, or the name on the hub
+    parameters: int
+    width: int  #: length of its feature vector
+    input_size: int  #: side in pixels, or tokens
+    licence: str
+    prior: float  #: 0 to 1: how well it transfers in general, before it has seen the data
+    recipe: Recipe
+
+    @property
+    def key(self) -> str:
+        """The name that the search, the leaderboard and the bundle use."""
+        return f"{self.family}/{self.name}"
+
+
+@dataclass(frozen=True)
+class ZooContext:
+    """Where a family may look for backbones."""
+
+    folders: tuple[Path, ...] = ()  #: given with --models or AUTOTL_ZOO: each a model folder or a folder of them
+    hub: bool = False  #: whether the hub answered; a family opens no connection when it did not
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands where an encoded cell would stand; the core names the row and decides."""
+
+    reason: str
+
+
+@runtime_checkable
+class InputEncoder(Protocol):
+    """Turns cells into arrays once, and arrays into batches at every step. Picklable; imports torch late."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever `encode` would give other arrays for the same cells."""
+
+    def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
+        """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included.
+
+        An image cell is a path; a text cell a string. Called from several threads at once.
+        """
+
+    def batch(
+        self,
+        rows: Sequence[np.ndarray],
+        *,
+        augment: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> State:
+        """Rows to the input of stage 0, on the CPU, normalized and padded to the longest row.
+
+        `augment` is the strength from 0 (none, exact) to 1; only families with `augments` read it.
+        All randomness comes from `generator`.
+        """
+
+
+if TYPE_CHECKING:
+
+    class Backbone(torch.nn.Module):
+        """A network from input to features as an ordered list of stages; the head is not one of them.
+
+        A family returns a `torch.nn.Module` with these members; it need not inherit from this class.
+        Running all stages and then `pool` equals the library's own features to 1e-5.
+        Stage 0 is the stem or the embeddings, the last stage ends at the feature vector.
+        """
+
+        stages: torch.nn.ModuleList
+        width: int
+
+        def forward(self, state: State, start: int = 0, stop: int | None = None) -> State:
+            """Runs stages ``start`` to ``stop`` (exclusive; None: all that follow)."""
+
+        def pool(self, state: State) -> torch.Tensor:
+            """``[batch, channels]`` from the state at any boundary; ``[batch, width]`` after the last stage."""
+
+
+@runtime_checkable
+class ModelFamily(Protocol):
+    """A library of pretrained networks of one modality."""
+
+    name: str
+    modality: Modality
+    augments: bool  #: whether its encoder knows augmentation
+
+    def candidates(self, context: ZooContext) -> Sequence[Candidate]:
+        """Everything known here: models in `context.folders`, then in the local hub cache, then the catalogue.
+
+        A name appears once, with the nearest source; catalogue entries that are not here have source "hub",
+        whether or not the hub answered (the zoo says why they cannot be used). Imports no network library.
+        """
+
+    def encoder(self, candidate: Candidate, sample: Sequence[Any]) -> InputEncoder:
+        """The encoder for a backbone, settled (input side, longest text) by a sample of up to 256 cells."""
+
+    def load(self, candidate: Candidate, *, drop: float = 0.0) -> Backbone:
+        """The backbone with its pretrained weights, in eval mode, fp32, on the CPU.
+
+        `drop` is the stochastic depth, or the dropout where a network has none of the former.
+        Raises `ZooError` when the weights cannot be had.
+        """
+
+    def save(self, backbone: Backbone, encoder: InputEncoder, folder: Path) -> None:
+        """Writes weights (safetensors), configuration and preprocessing into `folder`."""
+
+    def restore(self, folder: Path) -> tuple[Backbone, InputEncoder]:
+        """What `save` wrote, without the hub and without the original weights."""
+
+
+@dataclass(frozen=True)
+class Real:
+    """A number that the search may choose."""
+
+    name: str
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values that the search may choose."""
+
+    name: str
+    options: tuple[float | str, ...]
+
+
+Parameter: TypeAlias = Real | Choice
+Value: TypeAlias = float | str
+
+
+@dataclass(frozen=True)
+class StrategyContext:
+    """What a strategy may know when it states its parameters."""
+
+    candidate: Candidate
+    rows: int  #: of the training part
+    classes: int
+    augments: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A trial's word that it can be judged now."""
+
+    permille: int  #: of the trial's own length, 1000 at the end
+    details: Mapping[str, float] = field(default_factory=dict)  #: figures for the log, such as the loss
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """A way to turn a pretrained backbone into a model for the task."""
+
+    name: str
+
+    def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
+        """What the search may choose; empty where the strategy does not apply.
+
+        Names are shared with other strategies wherever the meaning is the same.
+        """
+
+    def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
+        """Complete settings worth trying before the sampler is free, best first; the first is the published recipe."""
+
+    def fit(self, trial: Any) -> Iterator[Progress]:
+        """Trains within ``trial.deadline``, yielding wherever the model can be judged and put aside.
+
+        `trial` is an `autotl.training.trial.Trial`: settings, examples, cached features, and the model to train.
+        Every setting must be read. Raises `TrialError` when the trial cannot go on.
+        """

@@ -1,0 +1,30 @@
+"""The hooks. A plugin is a module with functions of these names, marked with `autotl.hookimpl`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pluggy
+
+from autotl.plugins.contracts import ModelFamily, Strategy
+
+hookspec = pluggy.HookspecMarker("autotl")
+hookimpl = pluggy.HookimplMarker("autotl")
+
+
+@dataclass(frozen=True)
+class PluginContext:
+    """Handed to every hook: one frozen object, so that fields can be added without breaking a plugin."""
+
+    autotl_version: str
+
+
+@hookspec
+def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:
+    """Families of pretrained backbones. Called once a process; must not import a network library."""
+
+
+@hookspec
+def autotl_strategies(context: PluginContext) -> Sequence[Strategy]:
+    """Ways to fine-tune. Called once a process; must not import torch."""
