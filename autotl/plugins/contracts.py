@@ -207,6 +207,9 @@ class Strategy(Protocol):
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         """Complete settings worth trying before the sampler is free, best first; the first is the published recipe."""
 
+    def cost(self, context: StrategyContext, settings: Mapping[str, Value]) -> float:
+        """What `fit` costs with these settings, in full passes (forward and back) over the training rows."""
+
     def fit(self, trial: Any) -> Iterator[Progress]:
         """Trains within ``trial.deadline``, yielding wherever the model can be judged and put aside.
 

@@ -1,0 +1,15 @@
+"""The core's own strategies, brought in by the same hook as anyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autotl.plugins.contracts import Strategy
+from autotl.plugins.hookspecs import PluginContext, hookimpl
+from autotl.strategies.finetune import Finetune
+from autotl.strategies.probe import Probe
+
+
+@hookimpl
+def autotl_strategies(context: PluginContext) -> Sequence[Strategy]:
+    return [Finetune(), Probe()]

@@ -1,0 +1,98 @@
+"""Fit a table, get a model: the same as the command line, from Python."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotl.budget import Clock, parse_budget
+from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_trials, run_folder
+from autotl.data.inspection import SKIP_LIMIT
+from autotl.events import read_events
+from autotl.predictor.predictor import Predictor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Run(Predictor):
+    """A finished search: its best model, and how it got there."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises `BundleError` when the folder holds no run with a model."""
+        super().__init__(folder)
+        self.run_folder = Path(folder)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """One row a model, best first: trial, score, backbone, strategy, state, seconds, and its settings."""
+        import pandas as pd
+
+        from autotl.report.leaderboard import leaderboard
+
+        rows = leaderboard(read_events(self.run_folder / "events.jsonl"))
+        fixed = ("name", "best", "score", "backbone", "strategy", "state", "seconds")
+        records = [{**{name: getattr(row, name) for name in fixed}, **row.settings} for row in rows]
+        return pd.DataFrame.from_records(records).rename(columns={"name": "trial"})
+
+
+def fit(
+    data: str | Path | pd.DataFrame,
+    *,
+    target: str | None = None,
+    image: str | None = None,
+    text: str | None = None,
+    test: str | Path | None = None,
+    metric: str | None = None,
+    models: str | Path | Sequence[str | Path] = (),
+    budget: str | float | None = None,
+    trials: int | None = None,
+    out: str | Path | None = None,
+    offline: bool = False,
+    skip_unreadable: float = SKIP_LIMIT,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Run:
+    """Searches for the best fine-tuned model of a table, and returns it.
+
+    data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
+    seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
+    out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
+
+    Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
+    """
+    from autotl.report.live import LiveView, PlainView, QuietView
+    from autotl.search.engine import Search
+
+    frame = None if isinstance(data, str | Path) else data
+    name = str(data) if frame is None else "DataFrame"
+    seconds = parse_budget(str(budget)) if budget is not None else None
+    if seconds is None and trials is None:
+        seconds = parse_budget(DEFAULT_BUDGET)
+    folders = (models,) if isinstance(models, str | Path) else models
+    request = SearchRequest(
+        data=name if frame is not None else str(Path(name).expanduser().resolve()),
+        test=None if test is None else str(Path(test).expanduser().resolve()),
+        target=target,
+        image=image,
+        text=text,
+        metric=metric,
+        models=tuple(str(Path(folder).expanduser().resolve()) for folder in folders),
+        budget_seconds=seconds,
+        trials=parse_trials(trials),
+        offline=offline,
+        skip_limit=skip_unreadable,
+        seed=seed,
+    )
+    clock = Clock(seconds or float("inf"))
+    view: Any = QuietView() if quiet else (LiveView(clock) if sys.stderr.isatty() else PlainView())
+    folder = run_folder(name, out)
+    with view:
+        Search(request, folder, listeners=[view], start=clock.start, frame=frame).run()
+    return Run(folder)
+
+
+def load(folder: str | Path) -> Predictor:
+    """The model of a run folder or a bundle. Raises `BundleError` when there is none."""
+    return Predictor(folder)

@@ -1,0 +1,55 @@
+"""``autotl evaluate``: an honest score on labelled rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from autotl.cli.options import add_data
+
+HELP = "score a run's best model on labelled rows"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="RUN", help="a run's folder, or a bundle")
+    add_data(parser)
+    parser.add_argument("--json", action="store_true", help="JSON on standard output")
+
+
+def run(options: argparse.Namespace) -> int:
+    from autotl.predictor.predictor import Predictor
+
+    result = Predictor(options.folder).evaluate(options.data)
+    if options.json:
+        answer = {
+            "metric": result.metric,
+            "score": result.score,
+            "interval": result.interval,
+            "rows": result.rows,
+            "left_out": result.left_out,
+            **result.scores,
+            "classes": result.classes,
+            "confusion": result.confusion.tolist(),
+        }
+        print(json.dumps(answer, ensure_ascii=False))
+        return 0
+
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    low, high = result.interval
+    console.print(f"[bold]{result.metric} {result.score:.4f}[/] (95 %: {low:.4f} to {high:.4f}) on {result.rows} rows")
+    if result.left_out:
+        console.print(f"{result.left_out} rows left out: no label, or not readable", style="yellow")
+    for name, value in result.scores.items():
+        if name != result.metric:
+            console.print(f"{name} {value:.4f}")
+    if len(result.classes) <= 12:
+        table = Table("true \\ predicted", box=None, header_style="dim")
+        for name in result.classes:
+            table.add_column(name, justify="right")
+        for name, counts in zip(result.classes, result.confusion.tolist(), strict=True):
+            table.add_row(name, *(str(count) for count in counts))
+        console.print(table)
+    return 0

@@ -1,0 +1,57 @@
+"""``autotl``: reads the command, runs it, and turns errors that people can mend into one line and exit code 2."""
+
+from __future__ import annotations
+
+import time
+
+PROCESS_START = time.monotonic()
+
+import argparse  # noqa: E402  the budget counts from the first moment that Python gives us
+import os  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+
+import autotl  # noqa: E402
+from autotl.cli import doctor, evaluate, inspect, models, plugins, predict, resume, search  # noqa: E402
+from autotl.errors import AutoTLError  # noqa: E402
+
+_COMMANDS = (search, resume, predict, evaluate, inspect, models, plugins, doctor)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="autotl",
+        description="A table of images or texts in, the best fine-tuned model that your time can buy out.",
+        epilog="Start with: autotl search --data data.csv --budget 5m",
+    )
+    parser.add_argument("--version", action="version", version=f"autotl {autotl.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in _COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except AutoTLError as error:
+        print(f"autotl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("autotl: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `autotl models | head` is no error
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

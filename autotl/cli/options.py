@@ -1,0 +1,62 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from autotl.errors import DataError
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help="CSV, TSV, Parquet or JSON Lines file, or a folder of class folders; image paths are relative to it",
+    )
+
+
+def add_roles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", metavar="COLUMN", help="what to predict (default: found by name, or the last)")
+    parser.add_argument("--image", metavar="COLUMN", help="the column of image paths (default: found)")
+    parser.add_argument("--text", metavar="COLUMN", help="the column of texts (default: found)")
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="accuracy (default), balanced_accuracy, macro_f1, log_loss, or roc_auc for two classes",
+    )
+    parser.add_argument(
+        "--skip-unreadable",
+        type=share,
+        metavar="SHARE",
+        default=None,
+        help="how many rows may be empty or unreadable before the table is refused (default: 5%%)",
+    )
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a pretrained model's folder, or a folder of them (timm or Hugging Face layout); may be repeated. "
+        "Only these are searched then. AUTOTL_ZOO does the same",
+    )
+    parser.add_argument("--offline", action="store_true", help="do not look whether the model hub is reachable")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="for machines: JSON on standard output")
+    shown.add_argument("--quiet", action="store_true", help="only errors")
+
+
+def share(text: str) -> float:
+    """``5%`` or ``0.05``, from 0 to 1. Raises `DataError`."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= value <= 1:
+        raise DataError(f"--skip-unreadable {text!r} is not a share: write 5% or 0.05")
+    return value

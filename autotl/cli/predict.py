@@ -1,0 +1,70 @@
+"""``autotl predict``: answers for new rows."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import sys
+from pathlib import Path
+
+from autotl.cli.options import add_data
+
+HELP = "predict new rows with a run's best model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="RUN", help="a run's folder, or a bundle")
+    add_data(parser)
+    parser.add_argument("--out", metavar="FILE", help="CSV to write: the rows in order, with their predictions")
+    parser.add_argument("--json", action="store_true", help="one JSON object a row on standard output")
+
+
+def run(options: argparse.Namespace) -> int:
+    from autotl.data.tables import read_table
+    from autotl.errors import DataError, RunError
+    from autotl.predictor.bundle import write_durably
+    from autotl.predictor.predictor import Predictor
+
+    out = Path(options.out).expanduser() if options.out else None
+    if out and out.exists():
+        raise RunError(f"{out} exists already; name another file with --out")
+    if out and not out.parent.is_dir():
+        raise RunError(f"{out.parent}: no such folder; make it, or name another file with --out")
+    table = read_table(options.data)
+    predictor = Predictor(options.folder)
+    predictions = predictor.predictions(table)
+    labels = predictor.labels(predictions)
+    added = ["prediction", *(f"probability_{name}" for name in predictor.task.classes)]
+    if clash := sorted(set(added) & set(table.columns)):
+        raise DataError(f"{table.name} has a column {clash[0]!r} already; rename it, as the predictions bring one")
+    for index, reason in sorted(predictions.unreadable.items())[:5]:
+        print(f"autotl: {table.describe_row(index)}: {reason}; left without a prediction", file=sys.stderr)
+    if len(predictions.unreadable) > 5:
+        print(f"autotl: and {len(predictions.unreadable) - 5} more rows", file=sys.stderr)
+
+    rows = [
+        [label, *(None if math.isnan(p) else round(p, 6) for p in probabilities.tolist())]
+        for label, probabilities in zip(labels.tolist(), predictions.probabilities, strict=True)
+    ]
+    if options.json:
+        for row in rows:
+            print(json.dumps(dict(zip(added, row, strict=True)), ensure_ascii=False))
+    if out or not options.json:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*table.columns, *added])
+        writer.writerows(
+            [*cells, *row] for cells, row in zip(zip(*table.columns.values(), strict=True), rows, strict=True)
+        )
+        if out:
+            try:
+                write_durably(out, text.getvalue())
+            except OSError as error:
+                raise RunError(f"{out} cannot be written ({error.strerror})") from error
+            print(f"{len(rows)} predictions in {out}", file=sys.stderr)
+        else:
+            sys.stdout.write(text.getvalue())
+    return 0

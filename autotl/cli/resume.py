@@ -1,0 +1,44 @@
+"""``autotl resume``: goes on with a run that was ended, cut or killed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from autotl.cli.options import add_output
+
+HELP = "continue a run, with what is left of its budget or with more"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="RUN", help="the run's folder, such as runs/flowers")
+    parser.add_argument("--budget", metavar="TIME", help="+10m for so much more, or a new total")
+    parser.add_argument("--trials", metavar="+N", help="so many trials more, for a run that counts trials")
+    add_output(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from autotl.budget import Clock, parse_budget
+    from autotl.cli.main import PROCESS_START
+    from autotl.cli.search import choose_view, show_outcome
+    from autotl.errors import BudgetError
+    from autotl.search.engine import resume
+    from autotl.search.run_file import read_run_file
+
+    known = read_run_file(Path(options.folder))
+    text = options.budget or ""
+    more = parse_budget(text[1:]) if text.startswith("+") else 0.0
+    total = parse_budget(text) if text and not more else known.request.budget_seconds
+    if options.trials and not options.trials.lstrip("+").isdigit():
+        raise BudgetError(f"--trials {options.trials!r}: write +10")
+    clock = Clock(known.seconds + more if more else total or float("inf"), start=PROCESS_START - known.seconds)
+    with choose_view(options, clock) as view:
+        outcome = resume(
+            Path(options.folder),
+            budget_seconds=total,
+            more_seconds=more,
+            more_trials=int((options.trials or "0").lstrip("+")),
+            listeners=[view],
+            start=PROCESS_START,
+        )
+    return show_outcome(outcome, options)

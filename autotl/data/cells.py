@@ -1,0 +1,53 @@
+"""What one cell or one column of cells looks like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+#: Thai to Burmese, Khmer, kana, Han and hangul: scripts in which a space does not end a word, or not every one.
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
+
+
+def is_missing(cell: Any) -> bool:
+    """Nothing, or nothing but white space."""
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def is_number(cell: Any) -> bool:
+    """A number, or text that spells one; truth values and ``nan`` are none."""
+    if isinstance(cell, str):
+        return _NUMBER.fullmatch(cell) is not None
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def is_whole(cell: Any) -> bool:
+    """A number without a fraction."""
+    return is_number(cell) and (isinstance(cell, int) or float(cell).is_integer())
+
+
+def count_words(text: str) -> int:
+    """Words between spaces, every character counting as one where a script writes none."""
+    return len(_WORD.findall(text))
+
+
+def distinct(cells: Iterable[Any]) -> int:
+    """How many different cells there are, by how they are written: lists and other unhashables count too."""
+    return len({str(cell) for cell in cells})
+
+
+def are_few(distinct_cells: int, rows: int) -> bool:
+    """Whether that many values could be classes: each seen twice on average, and no more than grow like the root."""
+    return distinct_cells <= max(20, 2 * rows**0.5) and 2 * distinct_cells <= rows
+
+
+def spread(cells: Sequence[T], count: int) -> list[T]:
+    """Up to `count` cells at even distances: tables are often sorted, so the first ones say little."""
+    if len(cells) <= count:
+        return list(cells)
+    return [cells[i * len(cells) // count] for i in range(count)]

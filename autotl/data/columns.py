@@ -1,0 +1,117 @@
+"""What a column could be as an input, judged by its cells: images, text, or nothing a model here reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Literal
+
+from autotl.data.cells import are_few, count_words, distinct, is_missing, is_number, is_whole, spread
+from autotl.data.folders import IMAGE_SUFFIXES
+from autotl.data.tables import Table
+from autotl.data.wording import shortened
+from autotl.errors import DataError
+
+Role = Literal["target", "image", "text", "ignore"]
+
+_LOOKED_AT = 50  #: files whose existence is checked: each may be a round trip to a network disk
+_READ = 1000  #: cells whose words are counted; the mean is then within a few per cent
+_ID_NAME = re.compile(r"(id|idx|index|uuid|guid|row|unnamed: \d+|__index_level_\d+__)", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ColumnRole:
+    """What a column is used for, and why."""
+
+    name: str
+    role: Role
+    confidence: float  #: 0 to 1; 1 is what the person said
+    evidence: str  #: one sentence
+
+
+def judge_column(table: Table, name: str) -> ColumnRole:
+    """The role of a column that is not the target.
+
+    Raises `DataError` for image paths that lead nowhere and for addresses of images on the web.
+    """
+    cells = [cell for cell in table.column(name) if not is_missing(cell)]
+    if not cells:
+        return ColumnRole(name, "ignore", 1.0, "every cell is empty")
+    if looks_like_images(cells):
+        return judge_images(table, name)
+    different = distinct(cells)
+    unique = different == len(cells) > 1
+    if unique and _ID_NAME.fullmatch(name.strip()):
+        return ColumnRole(name, "ignore", 0.95, "its name and its unique values are those of an id")
+    if all(is_number(cell) for cell in cells):
+        if unique and all(is_whole(cell) for cell in cells):
+            return ColumnRole(name, "ignore", 0.9, "unique whole numbers; looks like an id")
+        return ColumnRole(name, "ignore", 0.95, "numbers; tabular inputs are not used")
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    if len(texts) < len(cells):
+        other = next(type(cell).__name__ for cell in cells if not isinstance(cell, str))
+        return ColumnRole(name, "ignore", 0.8, f"neither text nor image paths: it holds {other} values")
+    if all(_UUID.fullmatch(text.strip()) for text in spread(texts, _LOOKED_AT)):
+        return ColumnRole(name, "ignore", 0.95, "UUIDs; looks like an id")
+    return _judge_text(name, texts, different)
+
+
+def looks_like_images(cells: list[object]) -> bool:
+    """Whether most of the cells end like image files."""
+    sample = spread(cells, _LOOKED_AT)
+    named = [cell for cell in sample if isinstance(cell, str) and PurePath(cell).suffix.lower() in IMAGE_SUFFIXES]
+    return 2 * len(named) >= len(sample)
+
+
+def judge_images(table: Table, name: str) -> ColumnRole:
+    """The role of a column of image paths, after looking for a sample of the files.
+
+    Raises `DataError` naming the first file that is not there when fewer than half are.
+    """
+    filled = [(row, cell) for row, cell in enumerate(table.column(name)) if not is_missing(cell)]
+    if not filled:
+        raise DataError(f"{table.name}: every cell of column {name!r} is empty, so it names no image.")
+    sample = spread(filled, _LOOKED_AT)
+    missing: list[tuple[int, Path]] = []
+    for row, cell in sample:
+        if not isinstance(cell, str):
+            raise DataError(
+                f"{table.describe_row(row)}: column {name!r} holds {type(cell).__name__}, not the path of an image."
+            )
+        if _URL.match(cell):
+            raise DataError(
+                f"{table.describe_row(row)}: column {name!r} holds web addresses ({shortened(cell)}). "
+                "Download the images and give their paths."
+            )
+        if not _exists(table.root / cell):
+            missing.append((row, table.root / cell))
+    found = len(sample) - len(missing)
+    if 2 * found < len(sample):
+        row, path = missing[0]
+        raise DataError(
+            f"{table.describe_row(row)}: column {name!r} names {path}, which is not there ({found} of {len(sample)} "
+            f"files looked for exist). Relative paths start at {table.root}: move the table or mend the paths."
+        )
+    return ColumnRole(name, "image", found / len(sample), f"{found} of {len(sample)} sampled cells name image files")
+
+
+def _judge_text(name: str, texts: list[str], different: int) -> ColumnRole:
+    sample = spread(texts, _READ)
+    words = sum(map(count_words, sample)) / len(sample)
+    evidence = f"{words:.1f} words on average, {different} different values in {len(texts)} rows"
+    if are_few(different, len(texts)):
+        return ColumnRole(name, "ignore", 0.7, f"{evidence}; looks like a category, not a text")
+    if words < 2:
+        id_like = different == len(texts)
+        return ColumnRole(name, "ignore", 0.7, f"{evidence}; looks like {'an id' if id_like else 'names'}, not a text")
+    return ColumnRole(name, "text", min(0.95, 0.6 + words / 20), evidence)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name, or a character that no path may hold
+        return False

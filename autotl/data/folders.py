@@ -1,0 +1,87 @@
+"""A folder of class folders to columns: ``flowers/rose/1.jpg`` is an image with the label ``rose``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from autotl.data.wording import counted, listed
+from autotl.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+TABLE_SUFFIXES = frozenset({".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt"})
+_SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "valid", "validation"})
+
+
+def read_class_folders(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """The columns ``image`` (path relative to `folder`) and ``label`` (name of the class folder), and notes.
+
+    Only images directly in a class folder count; what is left out is counted in the notes. Rows are in the
+    order of their paths. Raises `DataError` where there are no class folders, or where parts (train, test)
+    stand in their place.
+    """
+    top = _visible(folder)
+    subfolders = [entry for entry in top if entry.is_dir()]
+    _refuse_parts(folder, subfolders)
+    images: list[str] = []
+    labels: list[str] = []
+    without: list[str] = []
+    left_out = len(_all(folder)) - len(top)
+    left_out += sum(1 for entry in top if entry.is_file() and not _is_image(entry))
+    for subfolder in subfolders:
+        found = [entry for entry in _visible(subfolder) if entry.is_file() and _is_image(entry)]
+        left_out += len(_all(subfolder)) - len(found)
+        images += [f"{subfolder.name}/{entry.name}" for entry in found]
+        labels += [subfolder.name] * len(found)
+        if not found:
+            without.append(subfolder.name)
+    loose = [entry.name for entry in top if entry.is_file() and _is_image(entry)]
+    if not images:
+        tables = [entry for entry in top if entry.suffix.lower() in TABLE_SUFFIXES]
+        beside = f" ({counted(len(loose), 'image')} beside each other, none in a class folder)" if loose else ""
+        raise DataError(
+            f"{folder}: no class folders with images{beside}. Put each class into its own folder "
+            f"({folder.name}/CLASS/1.jpg), or pass a table with a column of image paths and one of labels"
+            + (f", such as --data {tables[0]}" if tables else "")
+        )
+    notes = []
+    if loose:
+        notes.append(f"left out {counted(len(loose), 'image')} beside the class folders: {listed(loose, limit=3)}")
+    if without:
+        notes.append(f"no images in {counted(len(without), 'folder')}: {listed(without, limit=3)}")
+    if left_out:
+        notes.append(f"left out {counted(left_out, 'entry', 'entries')}: hidden, not an image, or a folder in a class")
+    return {"image": images, "label": labels}, notes
+
+
+def _refuse_parts(folder: Path, subfolders: Iterable[Path]) -> None:
+    """A training and a test part side by side would become two classes called train and test."""
+    parts = {
+        entry.name
+        for entry in subfolders
+        if entry.name.casefold() in _SPLIT_NAMES and any(_holds_images(inner) for inner in _visible(entry))
+    }
+    if not parts:
+        return
+    train = next((part for part in sorted(parts) if part.casefold().startswith("train")), None)
+    others = sorted(parts - {train} if train else parts)
+    advice = f"--data {folder / (train or others[0])}"
+    if train and others:
+        advice += f" and --test {folder / (next((o for o in others if o.casefold() == 'test'), others[0]))}"
+    raise DataError(f"{folder}: {listed(sorted(parts))} hold class folders of their own. Pass {advice}")
+
+
+def _holds_images(folder: Path) -> bool:
+    return folder.is_dir() and any(_is_image(entry) for entry in _visible(folder))
+
+
+def _is_image(entry: Path) -> bool:
+    return entry.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [entry for entry in _all(folder) if not entry.name.startswith(".")]

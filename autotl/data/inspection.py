@@ -1,0 +1,141 @@
+"""One look at a table: its roles, its task, the rows that can be used, and what a person should know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autotl.data.cells import is_missing
+from autotl.data.columns import ColumnRole
+from autotl.data.roles import Overrides, infer_roles
+from autotl.data.tables import Table, read_table
+from autotl.data.task import InputColumn, Task, encode_labels, infer_task, input_columns
+from autotl.data.wording import counted
+from autotl.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+#: One bad row in twenty is the untidiness of real tables; more is a fault that a person should see.
+SKIP_LIMIT = 0.05
+#: In a table of some ten rows a share says nothing.
+_ALWAYS_SKIPPED = 3
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a training table before any model has seen it."""
+
+    table: Table  #: all rows
+    roles: tuple[ColumnRole, ...]  #: in the order of the columns
+    task: Task
+    kept: npt.NDArray[np.int64]  #: ``[kept]``: rows of `table` with an input and a label, ascending
+    labels: npt.NDArray[np.int64]  #: ``[kept]``: position in `task.classes`
+    groups: npt.NDArray[np.int64]  #: ``[kept]``: equal for equal inputs, for `autotl.data.splits.holdout`
+    set_aside: tuple[tuple[int, str], ...]  #: rows of `table` that are not kept, each with its reason
+    notes: tuple[str, ...]
+
+
+def inspect_table(
+    source: str | Path | pd.DataFrame,
+    overrides: Overrides | None = None,
+    *,
+    metric: str | None = None,
+    skip_limit: float = SKIP_LIMIT,
+) -> Inspection:
+    """Reads a training table and finds out what can be learned from it. Opens no image.
+
+    skip_limit: share of the rows whose input may be empty. Raises `DataError` and `TaskError` as `read_table`,
+    `infer_roles` and `infer_task` do, and `DataError` naming the first row when too many inputs are empty.
+    """
+    table = read_table(source)
+    roles = infer_roles(table, overrides or Overrides())
+    (column,) = input_columns(roles)
+    cells = _input_cells(table, column)
+    empty = [row for row, cell in enumerate(cells) if cell is None]
+    _refuse_too_many(table, column.name, empty, skip_limit)
+
+    filled = np.array([row for row, cell in enumerate(cells) if cell is not None], dtype=np.int64)
+    usable = table.select(filled)
+    inference = infer_task(usable, roles, metric=metric)
+    labels = encode_labels(usable, inference.task)
+    kept, labels = filled[labels >= 0], labels[labels >= 0]
+    groups = _equal_inputs([cells[row] for row in kept])
+
+    set_aside = [(row, "no input") for row in empty] + [(int(row), "no label") for row in np.setdiff1d(filled, kept)]
+    notes = [*table.notes]
+    if empty:
+        notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {column.name!r}")
+    notes += [*inference.notes, *_repeat_notes(table, inference.task, kept, labels, groups)]
+    return Inspection(
+        table=table,
+        roles=tuple(roles),
+        task=inference.task,
+        kept=kept,
+        labels=labels,
+        groups=groups,
+        set_aside=tuple(sorted(set_aside)),
+        notes=tuple(notes),
+    )
+
+
+def read_inputs(table: Table, task: Task) -> list[Any]:
+    """The input of each row, in order: text, or the absolute path of an image, as str; None where missing.
+
+    Raises `DataError` with the closest name when the table lacks the column.
+    """
+    return _input_cells(table, task.input)
+
+
+def _input_cells(table: Table, column: InputColumn) -> list[str | None]:
+    cells = [None if is_missing(cell) else str(cell) for cell in table.column(column.name)]
+    if column.modality == "text":
+        return cells
+    return [None if cell is None else str(table.root / cell) for cell in cells]
+
+
+def _refuse_too_many(table: Table, name: str, empty: Sequence[int], skip_limit: float) -> None:
+    share = len(empty) / table.rows
+    if len(empty) == table.rows:
+        raise DataError(f"{table.name}: every cell of the input {name!r} is empty.")
+    if len(empty) > max(_ALWAYS_SKIPPED, skip_limit * table.rows):
+        raise DataError(
+            f"{table.describe_row(empty[0])}: {name!r} is empty; so it is in {len(empty)} of {table.rows} rows, more "
+            f"than {skip_limit:.0%}. Fill them in, or pass --skip-unreadable {math.ceil(100 * share)}%"
+        )
+
+
+def _equal_inputs(cells: Sequence[str | None]) -> npt.NDArray[np.int64]:
+    """A number for each different input."""
+    numbers: dict[str | None, int] = {}
+    return np.array([numbers.setdefault(cell, len(numbers)) for cell in cells], dtype=np.int64)
+
+
+def _repeat_notes(
+    table: Table,
+    task: Task,
+    kept: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+) -> list[str]:
+    _, firsts, inverse, counts = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    repeats = int((counts - 1).sum())
+    if repeats == 0:
+        return []
+    notes = [f"{counted(repeats, 'row')} of {len(groups)} repeat an input; equal inputs stay together in every split"]
+    differs = labels != labels[firsts[inverse]]
+    if differs.any():
+        inputs = len(set(groups[differs].tolist()))
+        row = int(np.flatnonzero(differs)[0])
+        first = int(firsts[inverse[row]])
+        notes.append(
+            f"{counted(inputs, 'input')} with different labels on equal rows; {table.describe_row(int(kept[row]))} is "
+            f"{task.classes[labels[row]]!r}, row {table.numbers[kept[first]]} is {task.classes[labels[first]]!r}"
+        )
+    return notes

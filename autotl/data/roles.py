@@ -1,0 +1,116 @@
+"""Which column is the target and which is the input; refuses where two answers are plausible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autotl.data.cells import are_few, distinct, is_missing
+from autotl.data.columns import ColumnRole, judge_column, judge_images, looks_like_images
+from autotl.data.tables import Table
+from autotl.data.wording import listed, option
+from autotl.errors import TaskError
+
+TARGET_NAMES = ("label", "target", "class", "category", "y", "sentiment")
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the person said about the columns; None is to be inferred."""
+
+    target: str | None = None
+    image: str | None = None
+    text: str | None = None
+
+
+def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True) -> list[ColumnRole]:
+    """The role of every column, in the order of the table: one input, one target, the rest ignored.
+
+    Without `need_target` (a table to predict) a target is recognised by its name only and may be absent.
+    Raises `DataError` for a column that does not exist or image paths that lead nowhere, and `TaskError`
+    where the target or the input is missing or could be several.
+    """
+    _check(table, overrides)
+    target = _find_target(table, overrides, need_target=need_target)
+    chosen = overrides.image or overrides.text
+    roles = []
+    for name in table.columns:
+        if target and name == target.name:
+            roles.append(target)
+        elif chosen is None:
+            roles.append(judge_column(table, name))
+        elif name == chosen:
+            roles.append(_chosen_input(table, overrides))
+        else:
+            roles.append(ColumnRole(name, "ignore", 1.0, f"{chosen!r} was chosen as the input"))
+    _require_one_input(table, roles)
+    return roles
+
+
+def _check(table: Table, overrides: Overrides) -> None:
+    given = [name for name in (overrides.target, overrides.image, overrides.text) if name is not None]
+    for name in given:
+        table.column(name)
+    if overrides.image is not None and overrides.text is not None:
+        raise TaskError(
+            f"{table.name}: --image {overrides.image} and --text {overrides.text} are two inputs. "
+            "Name one; joining several comes in a later version."
+        )
+    if len(given) > len(set(given)):
+        raise TaskError(f"{table.name}: column {given[0]!r} cannot be both the target and the input.")
+
+
+def _chosen_input(table: Table, overrides: Overrides) -> ColumnRole:
+    if overrides.image is not None:
+        found = judge_images(table, overrides.image)
+        return ColumnRole(found.name, "image", 1.0, f"chosen with --image; {found.evidence}")
+    assert overrides.text is not None
+    return ColumnRole(overrides.text, "text", 1.0, "chosen with --text")
+
+
+def _find_target(table: Table, overrides: Overrides, *, need_target: bool) -> ColumnRole | None:
+    if overrides.target is not None:
+        return ColumnRole(overrides.target, "target", 1.0, "chosen with --target")
+    free = [name for name in table.columns if name not in (overrides.image, overrides.text)]
+    named = [name for name in free if name.strip().casefold() in TARGET_NAMES]
+    if len(named) == 1:
+        return ColumnRole(named[0], "target", 0.95, f"its name; {_values(table, named[0])}")
+    if not need_target:
+        return None
+    if named:
+        raise TaskError(
+            f"{table.name}: {len(named)} columns could be the target: {listed(named)}. "
+            f"Say which: {' or '.join(option('--target', name) for name in named)}"
+        )
+    last = next(reversed(table.columns))
+    if last in free and _could_be_classes(table, last):
+        return ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")
+    raise TaskError(
+        f"{table.name}: no column is named like a target ({', '.join(TARGET_NAMES)}) and the last one, {last!r}, does "
+        f"not look like classes ({_values(table, last)}). Name one of {listed(table.columns)} with --target NAME"
+    )
+
+
+def _could_be_classes(table: Table, name: str) -> bool:
+    cells = [cell for cell in table.column(name) if not is_missing(cell)]
+    return bool(cells) and not looks_like_images(cells) and are_few(distinct(cells), len(cells))
+
+
+def _values(table: Table, name: str) -> str:
+    cells = [cell for cell in table.column(name) if not is_missing(cell)]
+    return f"{distinct(cells)} different values in {len(cells)} rows"
+
+
+def _require_one_input(table: Table, roles: list[ColumnRole]) -> None:
+    inputs = [role for role in roles if role.role in ("image", "text")]
+    if len(inputs) == 1:
+        return
+    if inputs:
+        found = ", ".join(f"{role.name!r} ({role.role})" for role in inputs)
+        raise TaskError(
+            f"{table.name}: {len(inputs)} columns could be the input: {found}. Choose one with "
+            f"{' or '.join(option(f'--{role.role}', role.name) for role in inputs)}; "
+            "joining several comes in a later version."
+        )
+    rest = [role for role in roles if role.role == "ignore"]
+    seen = "; ".join(f"{role.name!r}: {role.evidence}" for role in rest) or "there is only the target"
+    raise TaskError(f"{table.name}: no column looks like images or text ({seen}). Name it with --image or --text.")

@@ -1,0 +1,177 @@
+"""The table of a person, from a file, a folder or a frame; columns in memory, rows that can be named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
+from autotl.data.text_files import parse_delimited, parse_json_lines, read_text
+from autotl.data.wording import did_you_mean, listed
+from autotl.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+_WAY_OUT = {
+    ".json": "Write one object per line as .jsonl, for example: jq -c '.[]' {name} > {stem}.jsonl",
+    ".xls": "Save the sheet as CSV (UTF-8).",
+    ".xlsx": "Save the sheet as CSV (UTF-8).",
+    ".gz": "Unpack it first.",
+    ".zip": "Unpack it first.",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length. Cells are str, int, float or bool, None where missing.
+
+    Cells of any other type (lists, dates, bytes) are kept as they came, for whoever knows them.
+    """
+
+    name: str  #: short, for messages: the file's name, or "DataFrame"
+    root: Path  #: relative image paths start here
+    columns: dict[str, list[Any]]
+    numbers: Sequence[int]  #: of each row in its source, counted from 1 without the header; kept by `select`
+    lines: Sequence[int] | None = None  #: on which each row begins in its file, counted from 1
+    notes: tuple[str, ...] = ()  #: what reading left out
+
+    @property
+    def rows(self) -> int:
+        return len(self.numbers)
+
+    def column(self, name: str) -> list[Any]:
+        """The cells of a column. Raises `DataError` with the closest name where there is none."""
+        if name not in self.columns:
+            raise DataError(
+                f"{self.name} has no column {name!r}.{did_you_mean(name, self.columns)} "
+                f"Its columns are {listed(self.columns)}."
+            )
+        return self.columns[name]
+
+    def describe_row(self, index: int) -> str:
+        """``flowers.csv: row 41``, and the line where an editor would not find it on the next one."""
+        number = self.numbers[index]
+        if self.lines is None or self.lines[index] == number + 1:
+            return f"{self.name}: row {number}"
+        return f"{self.name}: row {number} (line {self.lines[index]})"
+
+    def select(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Table:
+        """The rows at `indices` (from 0), in that order, under the numbers they had."""
+        chosen = [int(index) for index in indices]
+        return Table(
+            name=self.name,
+            root=self.root,
+            columns={name: [cells[i] for i in chosen] for name, cells in self.columns.items()},
+            numbers=[self.numbers[i] for i in chosen],
+            lines=None if self.lines is None else [self.lines[i] for i in chosen],
+            notes=self.notes,
+        )
+
+
+def read_table(source: str | Path | pd.DataFrame) -> Table:
+    """Reads a file (CSV, TSV, JSON Lines, Parquet), a folder of class folders, or a pandas DataFrame.
+
+    Image paths are relative to the file's folder, to the folder, or to the working folder for a frame.
+    Raises `DataError` naming the file, the line or row, and the way out.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        if not (hasattr(source, "columns") and hasattr(source, "isna")):
+            raise DataError(f"A table is a path or a pandas DataFrame, not a {type(source).__name__}.")
+        return _table("DataFrame", Path.cwd(), _frame_columns(source))
+    path = Path(source).expanduser()
+    try:
+        return _read_folder(path) if path.is_dir() else _read_file(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}). Check its permissions.") from error
+
+
+def _read_folder(folder: Path) -> Table:
+    columns, notes = read_class_folders(folder)
+    return _table(folder.absolute().name, folder.absolute(), columns, notes=notes)
+
+
+def _read_file(path: Path) -> Table:
+    if not path.exists():
+        raise DataError(_missing_file(path))
+    suffix = path.suffix.lower()
+    lines: list[int] | None = None
+    if suffix in {".csv", ".tsv", ".txt"}:
+        separator = "\t" if suffix == ".tsv" else None
+        columns, lines = parse_delimited(read_text(path), name=path.name, separator=separator)
+    elif suffix in {".jsonl", ".ndjson"}:
+        columns, lines = parse_json_lines(read_text(path), name=path.name)
+    elif suffix == ".parquet":
+        columns = _parquet_columns(path)
+    else:
+        way_out = _WAY_OUT.get(suffix, "").format(name=path.name, stem=path.stem)
+        readable = ", ".join(sorted(TABLE_SUFFIXES))
+        raise DataError(
+            f"{path.name}: a table is read from {readable}, or a folder of class folders. {way_out}".rstrip()
+        )
+    return _table(path.name, path.parent.absolute(), columns, lines=lines)
+
+
+def _table(
+    name: str,
+    root: Path,
+    columns: dict[str, list[Any]],
+    *,
+    lines: list[int] | None = None,
+    notes: Sequence[str] = (),
+) -> Table:
+    tidy = {column: [_tidy(cell) for cell in cells] for column, cells in columns.items()}
+    rows = len(next(iter(tidy.values()), []))
+    if rows == 0:
+        raise DataError(f"{name}: the table has no rows.")
+    return Table(name, root, tidy, range(1, rows + 1), lines, tuple(notes))
+
+
+def _tidy(cell: Any) -> Any:
+    """The cell as a plain Python value; None for NaN."""
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    if isinstance(cell, os.PathLike):
+        return os.fspath(cell)
+    return None if isinstance(cell, float) and cell != cell else cell
+
+
+def _frame_columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    names = [str(name) for name in frame.columns]
+    _refuse_repeats("DataFrame", names)
+    columns = {}
+    for position, name in enumerate(names):
+        series = frame.iloc[:, position]
+        missing = series.isna().tolist()  # NaN, NaT, None and NA alike
+        columns[name] = [None if gone else cell for cell, gone in zip(series.tolist(), missing, strict=True)]
+    return columns
+
+
+def _parquet_columns(path: Path) -> dict[str, list[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        arrow = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:  # a damaged file gives either
+        raise DataError(f"{path.name} is not a readable Parquet file ({str(error).partition(chr(10))[0]}).") from error
+    _refuse_repeats(path.name, arrow.column_names)
+    return {name: arrow.column(name).to_pylist() for name in arrow.column_names}
+
+
+def _refuse_repeats(name: str, columns: Sequence[str]) -> None:
+    if repeated := sorted({column for column in columns if columns.count(column) > 1}):
+        raise DataError(f"{name}: {listed(repeated)} names more than one column. Rename or remove the repeats.")
+
+
+def _missing_file(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"{path}: there is no folder {folder}."
+    return f"{path}: there is no such file.{did_you_mean(path.name, [entry.name for entry in folder.iterdir()])}"

@@ -1,0 +1,36 @@
+"""How messages name things: short lists, close matches, and options that can be pasted into a shell."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Iterable
+
+
+def listed(names: Iterable[str], *, limit: int = 8) -> str:
+    """``'a', 'b', 'c' and 4 more``."""
+    quoted = [repr(name) for name in names]
+    shown = ", ".join(quoted[:limit])
+    return f"{shown} and {len(quoted) - limit} more" if len(quoted) > limit else shown
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """`` Did you mean 'label'?``, with its leading space, or nothing when no option is close."""
+    spelled = {option.casefold(): option for option in options}
+    close = difflib.get_close_matches(name.casefold(), spelled, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(spelled[match]) for match in close)}?" if close else ""
+
+
+def option(flag: str, value: str) -> str:
+    """``--text 'review text'``, quoted as a shell wants it."""
+    return f"{flag} {shlex.quote(value)}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 row``, ``3 rows``."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def shortened(text: str, *, width: int = 60) -> str:
+    """A cell as a message shows it: quoted, and cut when it is long."""
+    return repr(text if len(text) <= width else text[: width - 1] + "…")

@@ -1,0 +1,64 @@
+"""What a run tells the outside: one kind of event, appended to a file as it happens.
+
+The live view, the report and resume read nothing else. The file is JSON Lines, one event a line:
+``{"at": seconds since the run began, "kind": "...", ...}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened `at` seconds into the run.
+
+    Kinds: ``phase`` (name), ``note`` (text), ``screened`` (backbone, score, seconds), ``trial_started`` (trial,
+    config, seconds), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, reason),
+    ``incumbent`` (trial, score, standard_error), ``tested`` (score), ``finished`` (score, seconds).
+    """
+
+    at: float
+    kind: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def line(self) -> str:
+        return json.dumps({"at": round(self.at, 3), "kind": self.kind, **self.data}, ensure_ascii=False)
+
+
+Listener = Callable[[Event], None]
+
+
+class EventLog:
+    """Appends events to a file and hands them to whoever listens."""
+
+    def __init__(self, path: Path, elapsed: Callable[[], float], listeners: list[Listener]) -> None:
+        self._file = path.open("a", encoding="utf-8")
+        self._elapsed = elapsed
+        self._listeners = listeners
+
+    def emit(self, kind: str, **data: Any) -> None:
+        event = Event(self._elapsed(), kind, data)
+        self._file.write(event.line() + "\n")
+        self._file.flush()
+        for listener in self._listeners:
+            listener(event)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_events(path: Path) -> list[Event]:
+    """The events of a run; a last line that a kill left torn is passed over."""
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        events.append(Event(data.pop("at"), data.pop("kind"), data))
+    return events

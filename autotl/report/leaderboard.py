@@ -1,0 +1,72 @@
+"""The leaderboard of a run, read from its events."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autotl.events import Event
+from autotl.predictor.bundle import write_durably
+
+LEADERBOARD_FILE = "leaderboard.csv"
+
+_NOT_SETTINGS = {"trial", "backbone", "strategy", "planned_seconds"}
+
+
+@dataclass
+class Row:
+    """One model: a trial, or the head that screening left (trial -1)."""
+
+    trial: int
+    backbone: str = ""
+    strategy: str = ""
+    state: str = "running"  #: running, complete, dropped, failed, cut
+    score: float | None = None
+    seconds: float = 0.0
+    settings: dict[str, float | str] = field(default_factory=dict)
+    curve: list[tuple[int, float]] = field(default_factory=list)  #: (permille, score)
+    reason: str = ""
+    best: bool = False  #: whether its weights are in the bundle
+
+    @property
+    def name(self) -> str:
+        return "screening" if self.trial < 0 else str(self.trial)
+
+
+def leaderboard(events: Sequence[Event]) -> list[Row]:
+    """The rows of a run, best first; trials without a score last."""
+    rows: dict[int, Row] = {}
+    for event in events:
+        data = event.data
+        if event.kind == "trial_started":
+            settings = {name: value for name, value in data.items() if name not in _NOT_SETTINGS}
+            rows[data["trial"]] = Row(data["trial"], data["backbone"], data["strategy"], settings=settings)
+        elif event.kind == "progress":
+            rows[data["trial"]].curve.append((data["permille"], data["score"]))
+            rows[data["trial"]].score = data["score"]
+        elif event.kind == "trial_ended":
+            row = rows[data["trial"]]
+            row.state, row.seconds, row.reason = data["state"], data["seconds"], data["reason"]
+        elif event.kind == "incumbent":
+            for row in rows.values():
+                row.best = False
+            row = rows.setdefault(data["trial"], Row(data["trial"], data["backbone"], data["strategy"], "complete"))
+            row.best, row.score = True, data["score"]
+    return sorted(rows.values(), key=lambda row: (row.score is None, -(row.score or 0.0), row.trial))
+
+
+def write_leaderboard(folder: Path, events: Sequence[Event]) -> None:
+    """Writes ``leaderboard.csv``: one row a model, settings as columns of their own."""
+    rows = leaderboard(events)
+    names = sorted({name for row in rows for name in row.settings})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "best", "score", "backbone", "strategy", "state", "seconds", "reason", *names])
+    for row in rows:
+        score = "" if row.score is None else f"{row.score:.6f}"
+        fixed = [row.name, "yes" if row.best else "", score, row.backbone, row.strategy, row.state]
+        writer.writerow([*fixed, f"{row.seconds:.1f}", row.reason, *(row.settings.get(name, "") for name in names)])
+    write_durably(folder / LEADERBOARD_FILE, text.getvalue())

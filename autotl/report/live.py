@@ -1,0 +1,178 @@
+"""What people see while a search runs: a live screen, plain lines, JSON lines, or nothing.
+
+Each view is a listener: it gets every event and reads nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from autotl.budget import Clock, describe_seconds
+from autotl.events import Event
+from autotl.report.leaderboard import Row, leaderboard
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+#: Rows of the leaderboard and lines of news that fit a terminal of 24 lines.
+_MODELS, _NEWS = 7, 5
+
+
+class View(Protocol):
+    """Shows a run; entered before it starts and left when it has ended."""
+
+    def __enter__(self) -> View: ...
+    def __exit__(self, *details: Any) -> None: ...
+    def __call__(self, event: Event) -> None: ...
+
+
+class QuietView:
+    """Shows nothing."""
+
+    def __enter__(self) -> QuietView:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        return None
+
+
+class JsonView(QuietView):
+    """One event a line on standard output."""
+
+    def __call__(self, event: Event) -> None:
+        print(event.line(), flush=True)
+
+
+class PlainView(QuietView):
+    """One sentence a line on standard error, for logs and pipes."""
+
+    def __call__(self, event: Event) -> None:
+        if sentence := describe(event):
+            print(f"[{describe_seconds(event.at):>7}] {sentence}", file=sys.stderr, flush=True)
+
+
+class LiveView:
+    """One screen: phase and time left, the best so far, the leaderboard, the last news."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._events: list[Event] = []
+        self._rows: list[Row] = []
+        self._phase = "starting"
+        self._task = ""
+        self._news: list[str] = []
+        self._live = Live(
+            get_renderable=self._screen, console=Console(stderr=True), refresh_per_second=4, transient=True
+        )
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        self._events.append(event)
+        if event.kind == "phase":
+            self._phase = event.data["name"]
+        if event.kind in {"incumbent", "progress", "trial_started", "trial_ended"}:
+            self._rows = leaderboard(self._events)
+        if event.kind == "task":
+            self._task = describe(event)
+        elif sentence := describe(event):
+            self._news.append(f"{describe_seconds(event.at):>7}  {sentence}")
+
+    def _screen(self) -> RenderableType:
+        head = Text(f"AutoTL  {self._phase}", style="bold")
+        if self._clock.seconds != float("inf"):
+            left = max(self._clock.remaining, 0.0)
+            done = round(30 * min(1 - left / self._clock.seconds, 1.0))
+            head.append(f"   {'━' * done}", style="cyan").append("━" * (30 - done), style="dim")
+            head.append(f"  {describe_seconds(left)} left", style="bold cyan")
+        else:
+            head.append(f"   {describe_seconds(self._clock.elapsed)}", style="bold cyan")
+        parts: list[RenderableType] = [head, Text(self._task, style="dim", overflow="ellipsis", no_wrap=True)]
+        if best := next((row for row in self._rows if row.best), None):
+            parts.append(Text(f"best {best.score:.4f}  trial {best.name}  {best.backbone}  {best.strategy}", "green"))
+        if self._rows:
+            parts.append(leaderboard_table(self._rows[:_MODELS]))
+        parts += [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in self._news[-_NEWS:]]
+        return Group(*parts)
+
+
+def leaderboard_table(rows: list[Row]) -> Table:
+    """The leaderboard as people read it."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("trial", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("backbone", overflow="ellipsis", no_wrap=True)
+    table.add_column("strategy")
+    table.add_column("state")
+    table.add_column("time", justify="right")
+    table.add_column("curve")
+    for row in rows:
+        score = "" if row.score is None else f"{row.score:.4f}"
+        curve = sparkline([score for _, score in row.curve])
+        style = "bold green" if row.best else ("red" if row.state == "failed" else "")
+        cells = [row.name, score, row.backbone, row.strategy, row.state, describe_seconds(row.seconds), curve]
+        table.add_row(*cells, style=style)
+    return table
+
+
+def sparkline(values: list[float]) -> str:
+    """A curve in one line of text."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    return "".join(_BARS[round((value - low) / span * (len(_BARS) - 1))] for value in values)
+
+
+def describe(event: Event) -> str:
+    """An event as a sentence; empty for those that say nothing by themselves."""
+    write: Callable[[dict[str, Any]], str] | None = _SENTENCES.get(event.kind)
+    return write(event.data) if write else ""
+
+
+def _settings(data: dict[str, Any]) -> str:
+    skip = {"trial", "backbone", "strategy", "planned_seconds"}
+    values = [(name, value) for name, value in data.items() if name not in skip]
+    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
+
+
+def _trial(data: dict[str, Any]) -> str:
+    return "the screening head" if data["trial"] in (-1, "screening") else f"trial {data['trial']}"
+
+
+_SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "role": lambda d: f"column {d['column']!r}: {d['role']} ({d['evidence']})",
+    "task": lambda d: (
+        f"{d['task']} task: {d['target']!r} ({len(d['classes'])} classes) from {d['modality']} {d['input']!r}; "
+        f"{d['rows']['training']} rows to train on, {d['rows']['validation']} to validate, by {d['metric']}"
+    ),
+    "note": lambda d: str(d["text"]),
+    "screened": lambda d: (
+        f"looked through {d['backbone']}: a linear head gets {d['score']:.4f} "
+        f"({d['rows']} rows, {d['precision']}, {d['seconds']:.1f} s)"
+    ),
+    "trial_started": lambda d: f"trial {d['trial']}: {d['strategy']} of {d['backbone']} ({_settings(d)})",
+    "progress": lambda d: f"trial {d['trial']} at {d['permille'] / 10:.0f} %: {d['score']:.4f}",
+    "trial_ended": lambda d: (
+        f"trial {d['trial']} {d['state']}"
+        + (f": {d['reason']}" if d["reason"] else "")
+        + f" after {describe_seconds(d['seconds'])}"
+    ),
+    "incumbent": lambda d: f"best so far: {d['score']:.4f} by {_trial(d)}, saved",
+    "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {d['rows']} rows never used before",
+}

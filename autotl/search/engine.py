@@ -1,0 +1,477 @@
+"""The engine: spends a budget on one table. It schedules, asks Optuna, judges, and never touches torch.
+
+The phases are prepare, screen, trials, finish. Each can be cut at any moment: what is on disk is whole, the worker
+is killed when it does not answer in time, and the end comes with the best model so far.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import os
+import platform
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from autotl.budget import Clock
+from autotl.config import SearchRequest, create_run_folder
+from autotl.data.inspection import Inspection, inspect_table, read_inputs
+from autotl.data.splits import holdout
+from autotl.data.tables import read_table
+from autotl.data.task import encode_labels
+from autotl.errors import AutoTLError, DataError, RunError, TrialError
+from autotl.events import EventLog, Listener, read_events
+from autotl.plugins.contracts import Candidate, ZooContext
+from autotl.plugins.manager import plugins
+from autotl.predictor.bundle import find_bundle, read_card
+from autotl.report.leaderboard import write_leaderboard
+from autotl.search.incumbent import DEFAULT_TRIAL, Incumbent, Judged
+from autotl.search.line import EngineEnd, Message, WorkerGone
+from autotl.search.pace import Pace
+from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
+from autotl.search.space import Space, TrialConfig
+from autotl.search.study import book_interrupted, open_study
+from autotl.zoo import hub
+from autotl.zoo.inventory import usable_candidates, zoo_folders
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Backbones that go on from screening: never one, because proxies rank near equals by luck (Renggli et al. 2022).
+SURVIVORS = 3
+
+#: The same failure this often in a row is not the trials' fault.
+SAME_FAILURES = 5
+
+LOG_FILE = "worker.log"
+
+
+class _OutOfTime(Exception):
+    """The worker did not answer before the time was up."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a search ended."""
+
+    folder: Path
+    interrupted: bool
+    test: Message | None
+
+
+class Search:
+    """One search, from the first second to the last."""
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        folder: Path,
+        *,
+        listeners: Sequence[Listener] = (),
+        start: float | None = None,
+        frame: pd.DataFrame | None = None,
+        resumed: RunFile | None = None,
+    ) -> None:
+        """start: when the process began, on the monotonic clock. frame: the data when it is not a file.
+
+        resumed: what the run folder knew; without it the folder is new. Nothing is read or written yet.
+        """
+        self._request = request
+        self._folder = folder
+        self._frame = frame
+        self._resumed = resumed
+        used = resumed.seconds if resumed else 0.0
+        began = (time.monotonic() if start is None else start) - used
+        self._pace = Pace(Clock(request.budget_seconds or math.inf, start=began))
+        self._listeners = list(listeners)
+        self._test_result: Message | None = None
+        self._failures: list[str] = []
+        self._phase_began = 0.0
+
+    def run(self) -> Outcome:
+        """Searches until the budget is spent; Ctrl-C ends it early, with the best model so far.
+
+        Raises `AutoTLError` for input that cannot be used, before anything is written.
+        """
+        if self._resumed is None:
+            create_run_folder(self._folder)
+        self._worker = EngineEnd(self._folder / LOG_FILE)
+        self._events = EventLog(self._folder / EVENTS_FILE, lambda: self._pace.clock.elapsed, self._listeners)
+        interrupted = False
+        try:
+            try:
+                self._prepare()
+            except BaseException:
+                self._leave_nothing()
+                raise
+            with suppress(_OutOfTime):
+                try:
+                    self._screen()
+                    self._run_trials()
+                except KeyboardInterrupt:
+                    interrupted = True
+                    self._worker.close()
+            self._finish(interrupted)
+        finally:
+            self._worker.close()
+            self._events.close()
+        return Outcome(self._folder, interrupted, self._test_result)
+
+    # ---------------------------------------------------------------- prepare
+
+    def _prepare(self) -> None:
+        self._phase("reading")
+        request = self._request
+        inspection = inspect_table(
+            request.data if self._frame is None else self._frame,
+            request.overrides,
+            metric=request.metric,
+            skip_limit=request.skip_limit,
+        )
+        self._inspection = inspection
+        self._test_rows = self._check_test(inspection)
+        train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
+        self._train_rows = len(train)
+        families = plugins().families_for(inspection.task.modality)
+        self._augments = {family.name: family.augments for family in families}
+        folders = zoo_folders(request.models)
+        online = not request.offline and not folders and hub.reachable()
+        candidates = usable_candidates(inspection.task.modality, families, ZooContext(folders, online))
+        self._candidates = sorted(candidates, key=lambda candidate: candidate.parameters)
+        self._run_file = RunFile(
+            state="running",
+            request=request,
+            task=inspection.task,
+            data_fingerprint=fingerprint(inspection),
+            rows={"training": len(train), "validation": len(valid), "set aside": len(inspection.set_aside)},
+            survivors=self._resumed.survivors if self._resumed else (),
+            versions=versions(),
+            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        )
+        if self._resumed and self._resumed.data_fingerprint != self._run_file.data_fingerprint:
+            raise RunError(f"{request.data} has changed since this run began; start a new search with --out")
+        self._run_file.write(self._folder)
+        self._study = open_study(self._folder, seed=request.seed)
+        self._incumbent = Incumbent(inspection.task.metric, inspection.labels)
+        inputs = read_inputs(inspection.table, inspection.task)
+        self._set_up = {
+            "task": inspection.task.model_dump(),
+            "cells": [inputs[row] for row in inspection.kept],
+            "row_names": [inspection.table.describe_row(row) for row in inspection.kept],
+            "labels": inspection.labels.tolist(),
+            "train": train.tolist(),
+            "valid": valid.tolist(),
+            "seed": request.seed,
+            "skip_limit": request.skip_limit,
+            "folder": str(self._folder.resolve()),
+        }
+        self._announce(online, folders)
+        self._worker.tell(do="set_up", **self._set_up)
+
+    def _check_test(self, inspection: Inspection) -> int:
+        """Rows of the test table; reading it now finds its faults before the budget is spent."""
+        if self._request.test is None:
+            return 0
+        table = read_table(self._request.test)
+        read_inputs(table, inspection.task)
+        if not (encode_labels(table, inspection.task) >= 0).any():
+            raise DataError(f"{table.name}: no row has a label in {inspection.task.target!r}")
+        return table.rows
+
+    def _announce(self, online: bool, folders: Sequence[Path]) -> None:
+        task, rows = self._inspection.task, self._run_file.rows
+        for role in self._inspection.roles:
+            self._events.emit("role", column=role.name, role=role.role, evidence=role.evidence)
+        self._events.emit(
+            "task", task=task.kind, target=task.target, input=task.input.name, modality=task.modality,
+            classes=list(task.classes), metric=task.metric, rows=rows,
+        )  # fmt: skip
+        for note in self._inspection.notes:
+            self._events.emit("note", text=note)
+        if not (online or folders or self._request.offline):
+            self._events.emit("note", text="the model hub is not reachable: searching what is on this machine")
+
+    def _leave_nothing(self) -> None:
+        """A run that could not begin leaves no folder behind to be in the way of the next one."""
+        self._worker.close()
+        self._events.close()
+        if self._resumed is None:
+            for name in (LOG_FILE, EVENTS_FILE, "run.json", "study.journal", "trials"):
+                path = self._folder / name
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._folder.rmdir()
+
+    # ---------------------------------------------------------------- screen
+
+    def _screen(self) -> None:
+        self._phase("screening")
+        self._converse(None, "set up")
+        known = self._run_file.survivors
+        candidates = [c for c in self._candidates if c.key in known] if known else self._candidates
+        self._restore_incumbent()
+        scores: dict[str, float] = {}
+        for position, candidate in enumerate(candidates):
+            seconds = self._pace.screening_seconds(len(candidates) - position, first=not scores)
+            if seconds is not None and seconds <= 0:
+                self._events.emit("note", text=f"{candidate.key} was not screened: no time for it in this budget")
+                continue
+            with suppress(TrialError):
+                scores[candidate.key] = self._screen_one(candidate, seconds)
+        if not scores:
+            raise RunError(f"no backbone could be used; the reasons are in {self._folder / LOG_FILE}")
+        survivors = known or tuple(sorted(scores, key=lambda key: -scores[key])[:SURVIVORS])
+        chosen = {candidate.key: candidate for candidate in candidates if candidate.key in scores}
+        self._survivors = [chosen[key] for key in survivors if key in chosen]
+        self._update(survivors=survivors)
+
+    def _screen_one(self, candidate: Candidate, seconds: float | None) -> float:
+        """Screening score: leave-one-out accuracy, with the static prior deciding between near equals."""
+        began = self._pace.clock.elapsed
+        config = TrialConfig(candidate.key, "probe", {})
+        head = self._incumbent.held_by is None
+        self._worker.tell(do="screen", candidate=dataclasses.asdict(candidate), seconds=seconds, head=head)
+        try:
+            answer = self._converse(-1, candidate.key, config)
+        except TrialError as error:
+            self._events.emit("note", text=f"{candidate.key} cannot be used: {error}")
+            raise
+        accuracy, rows = answer["ridge_accuracy"], answer["rows"]
+        self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
+        self._events.emit(
+            "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
+            parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
+        )  # fmt: skip
+        error = math.sqrt(accuracy * (1 - accuracy) / rows)
+        return float(accuracy + error * candidate.prior)
+
+    def _restore_incumbent(self) -> None:
+        if not self._resumed:
+            return
+        with suppress(AutoTLError, OSError, KeyError, ValueError):
+            bundle = find_bundle(self._folder)
+            card = read_card(bundle)
+            with np.load(bundle / card.weights / "validation.npz", allow_pickle=False) as stored:
+                trial = int(card.trial) if card.trial.isdigit() else -1
+                self._incumbent.replace(Judged(trial, 1000, card.score, stored["valid"], stored["probabilities"]))
+
+    # ---------------------------------------------------------------- trials
+
+    def _run_trials(self) -> None:
+        self._phase("searching")
+        self._space = Space(
+            self._survivors,
+            plugins().strategies,
+            rows=self._train_rows,
+            classes=len(self._inspection.task.classes),
+            augments={candidate.key: self._augments[candidate.family] for candidate in self._survivors},
+        )
+        if self._resumed is None:
+            waiting = list(self._space.portfolio())
+        else:
+            waiting = book_interrupted(self._study)
+        for config in waiting:
+            self._study.enqueue_trial(config.flat)
+        done = len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        while self._pace.time_for_a_trial(self._valid_rows, self._test_seconds()) and (self._request.trials or math.inf) > done:
+            self._run_trial(self._study.ask())
+            done += 1
+            if len(self._failures) >= SAME_FAILURES and len(set(self._failures[-SAME_FAILURES:])) == 1:
+                self._events.emit("note", text=f"the last {SAME_FAILURES} trials failed alike: {self._failures[-1]}")
+                break
+
+    @property
+    def _valid_rows(self) -> int:
+        return self._run_file.rows["validation"]
+
+    def _run_trial(self, trial: optuna.Trial) -> None:
+        config = self._space.suggest(trial)
+        candidate = self._space.candidates[config.backbone]
+        passes = self._space.cost(config)
+        rows = passes * self._train_rows
+        length = self._pace.trial_length(config.backbone, rows, self._valid_rows, self._test_seconds())
+        self._events.emit("trial_started", trial=trial.number, **config.flat, planned_seconds=length.planned)
+        began = self._pace.clock.elapsed
+        self._worker.tell(
+            do="trial",
+            number=trial.number,
+            candidate=dataclasses.asdict(candidate),
+            strategy=config.strategy,
+            settings=dict(config.settings),
+            seconds=length.seconds,
+            fill_time=length.fill,
+        )
+        try:
+            answer = self._converse(trial.number, config.strategy, config, trial)
+        except TrialError as error:
+            self._study.tell(trial, state=TrialState.FAIL)
+            self._failures.append(str(error))
+            self._end_trial(trial.number, "failed", None, began, reason=str(error))
+            return
+        except (_OutOfTime, KeyboardInterrupt):
+            self._study.tell(trial, state=TrialState.FAIL)
+            self._end_trial(trial.number, "cut", None, began, reason="the time was up")
+            raise
+        finished = answer["permille"] >= 1000
+        self._failures.clear()
+        self._study.tell(trial, self._last_score if finished else None, TrialState.COMPLETE if finished else TrialState.PRUNED)
+        if finished and not length.fill:
+            self._pace.learn_trial(config.backbone, length, answer["seconds"])
+        self._end_trial(trial.number, "complete" if finished else "dropped", self._last_score, began)
+
+    def _end_trial(self, number: int, state: str, score: float | None, began: float, *, reason: str = "") -> None:
+        seconds = self._pace.clock.elapsed - began
+        self._events.emit("trial_ended", trial=number, state=state, score=score, seconds=seconds, reason=reason)
+        write_leaderboard(self._folder, read_events(self._folder / EVENTS_FILE))
+
+    # ---------------------------------------------------------------- talking to the worker
+
+    def _converse(
+        self,
+        number: int | None,
+        what: str,
+        config: TrialConfig | None = None,
+        trial: optuna.Trial | None = None,
+    ) -> Message:
+        """Hears the worker out on one request, judging what it offers on the way.
+
+        Raises `TrialError` when the request failed, `AutoTLError` when the data is at fault, and `_OutOfTime`.
+        """
+        while True:
+            try:
+                message = self._worker.hear(self._pace.seconds_to_the_end(0.0 if what == "test" else self._test_seconds()))
+            except TimeoutError:
+                self._worker.close()
+                raise _OutOfTime from None
+            except WorkerGone:
+                self._start_again()
+                raise
+            match message["say"]:
+                case "done":
+                    return message
+                case "failed" if message["fatal"]:
+                    raise DataError(message["message"])
+                case "failed":
+                    raise TrialError(f"{what}: {message['error']}: {message['message']}")
+                case "judged" if config is not None and number is not None:
+                    self._worker.tell(**self._answer(message, number, config, trial))
+
+    def _answer(self, message: Message, number: int, config: TrialConfig, trial: optuna.Trial | None) -> Message:
+        judged = Judged(
+            trial=number,
+            permille=message["permille"],
+            score=message["score"],
+            valid=np.array(message["valid"], np.int64),
+            probabilities=np.array(message["probabilities"], np.float32),
+        )
+        self._last_score = judged.score
+        go_on = True
+        if trial is not None:
+            self._events.emit(
+                "progress", trial=number, permille=judged.permille, score=judged.score, **message["details"]
+            )
+            trial.report(judged.score, judged.permille)
+            go_on = number == DEFAULT_TRIAL or judged.permille >= 1000 or not trial.should_prune()
+        keep = self._incumbent.yields_to(judged)
+        if keep:
+            self._incumbent.replace(judged)
+            self._events.emit(
+                "incumbent", trial=number, permille=judged.permille, score=judged.score,
+                backbone=config.backbone, strategy=config.strategy,
+            )  # fmt: skip
+        card = {
+            "trial": str(number) if number >= 0 else "screening",
+            "strategy": config.strategy,
+            "settings": dict(config.settings),
+            "versions": self._run_file.versions,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        return {"do": "answer", "keep": keep, "go_on": go_on, "card": card}
+
+    def _start_again(self) -> None:
+        """A new worker for the one that died; it knows the data, and looks through backbones when they are needed."""
+        self._worker.close()
+        self._worker = EngineEnd(self._folder / LOG_FILE)
+        self._worker.tell(do="set_up", **self._set_up)
+        self._converse(None, "set up")
+
+    # ---------------------------------------------------------------- finish
+
+    def _test_seconds(self) -> float:
+        """What testing the bundle will take: its network once over the test rows, and loading it."""
+        return self._pace.test_seconds(self._test_rows)
+
+    def _finish(self, interrupted: bool) -> None:
+        self._phase("finishing")
+        if self._incumbent.held_by is None:
+            raise RunError(
+                "the budget ended before the first model was ready; give more (--budget 1m), "
+                f"and see {self._folder / LOG_FILE}"
+            )
+        if self._test_rows and not interrupted:
+            try:
+                self._worker.tell(do="test", data=self._request.test)
+                self._test_result = self._converse(None, "test")
+                self._events.emit("tested", **{k: v for k, v in self._test_result.items() if k != "say"})
+            except (_OutOfTime, TrialError) as error:
+                reason = str(error) or "no time was left"
+                self._events.emit("note", text=f"the test rows were not scored ({reason}): use 'autotl evaluate'")
+        card = read_card(find_bundle(self._folder))
+        self._events.emit(
+            "finished", score=card.score, interval=card.interval, trial=card.trial, backbone=card.backbone,
+            strategy=card.strategy, metric=card.task.metric, seconds=self._pace.clock.elapsed,
+        )  # fmt: skip
+        self._phase("")
+        write_leaderboard(self._folder, read_events(self._folder / EVENTS_FILE))
+        self._update(state="interrupted" if interrupted else "finished", seconds=self._pace.clock.elapsed)
+
+    def _phase(self, name: str) -> None:
+        """Books the seconds of the phase that ends, and announces the next."""
+        now = self._pace.clock.elapsed
+        if hasattr(self, "_phase_name"):
+            ledger = dict(self._run_file.ledger)
+            ledger[self._phase_name] = round(ledger.get(self._phase_name, 0.0) + now - self._phase_began, 3)
+            self._update(ledger=ledger)
+        self._phase_name, self._phase_began = name, now
+        if name:
+            self._events.emit("phase", name=name)
+
+    def _update(self, **changes: Any) -> None:
+        self._run_file = self._run_file.model_copy(update=changes)
+        self._run_file.write(self._folder)
+
+
+def resume(
+    folder: Path,
+    *,
+    budget_seconds: float | None = None,
+    more_seconds: float = 0.0,
+    more_trials: int = 0,
+    listeners: Sequence[Listener] = (),
+    start: float | None = None,
+) -> Outcome:
+    """Continues a run: with what is left of its budget, a new total, or so much more.
+
+    Raises `RunError` when there is no run, or no budget left.
+    """
+    known = read_run_file(folder)
+    if known.request.data == "DataFrame":
+        raise RunError(f"{folder} was made from a DataFrame, which is gone; save it as a file and search that")
+    if more_seconds:
+        total: float | None = known.seconds + more_seconds
+    else:
+        total = budget_seconds or known.request.budget_seconds
+    if total is not None and total - known.seconds < 5:
+        raise RunError(f"{folder}: its budget of {total:.0f} s is spent; add some, such as --budget +10m")
+    trials = known.request.trials + more_trials if known.request.trials else None
+    request = known.request.model_copy(update={"budget_seconds": total, "trials": trials})
+    return Search(request, folder, listeners=listeners, start=start, resumed=known).run()

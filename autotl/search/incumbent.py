@@ -1,0 +1,53 @@
+"""Which model is the answer so far, and what it takes to replace it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotl.predictor import metrics
+
+#: The trial that runs the published recipe.
+DEFAULT_TRIAL = 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model's answers on the validation rows ``[rows, classes] float32``; `trial` is -1 for a screening head."""
+
+    trial: int
+    permille: int
+    score: float
+    valid: np.ndarray
+    probabilities: np.ndarray
+
+
+class Incumbent:
+    """Stays until it is beaten by more than the noise of the comparison.
+
+    The published recipe (trial 0) only has to be as good as what stands; everyone else must lead by one standard
+    error of the paired difference, because among many trials the luckiest looks best (Schneider et al. 2025).
+    """
+
+    def __init__(self, metric: str, labels: np.ndarray) -> None:
+        """labels ``[table rows] int64``, indexed by `Judged.valid`."""
+        self._metric = metric
+        self._labels = labels
+        self.held_by: Judged | None = None
+
+    def yields_to(self, challenger: Judged) -> bool:
+        """Whether `challenger` should take its place."""
+        holder = self.held_by
+        if holder is None:
+            return True
+        if challenger.trial in (holder.trial, DEFAULT_TRIAL):
+            return challenger.score >= holder.score
+        both, ours, theirs = np.intersect1d(challenger.valid, holder.valid, return_indices=True)
+        lead, error = metrics.advantage(
+            self._metric, self._labels[both], challenger.probabilities[ours], holder.probabilities[theirs]
+        )
+        return lead > error
+
+    def replace(self, challenger: Judged) -> None:
+        self.held_by = challenger

@@ -1,0 +1,96 @@
+"""The line between engine and worker: JSON objects, one a line, over the worker's standard input and output."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, TextIO
+
+from autotl.errors import TrialError
+
+Message = dict[str, Any]
+
+
+class WorkerGone(TrialError):
+    """The worker died or was killed; `message` says how."""
+
+
+class WorkerEnd:
+    """The worker's end: receives requests, says answers."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)  # what a library prints must not end up among the messages
+        self._inbox: queue.Queue[Message] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            self._inbox.put(json.loads(line))
+        os._exit(0)  # the engine is gone, and a worker never outlives it
+
+    def receive(self) -> Message:
+        return self._inbox.get()
+
+    def say(self, kind: str, **data: Any) -> None:
+        self._out.write(json.dumps({"say": kind, **data}, ensure_ascii=False) + "\n")
+        self._out.flush()
+
+
+class EngineEnd:
+    """The engine's end: starts a worker process, asks, and waits with a limit."""
+
+    def __init__(self, log: Path) -> None:
+        """`log` collects what the worker's libraries print."""
+        self._log = log.open("a", encoding="utf-8")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "autotl.search.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            encoding="utf-8",
+        )
+        self._inbox: queue.Queue[Message | None] = queue.Queue()
+        assert self._process.stdout is not None
+        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
+
+    def _listen(self, out: TextIO) -> None:
+        for line in out:
+            self._inbox.put(json.loads(line))
+        self._inbox.put(None)
+
+    def tell(self, **request: Any) -> None:
+        """Raises `WorkerGone` when nobody listens."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise WorkerGone(self._how_it_ended()) from error
+
+    def hear(self, seconds: float) -> Message:
+        """The next message. Raises `TimeoutError` after `seconds`, `WorkerGone` when the worker has ended."""
+        try:
+            message = self._inbox.get(timeout=max(seconds, 0.0) if seconds < threading.TIMEOUT_MAX else None)
+        except queue.Empty:
+            raise TimeoutError from None
+        if message is None:
+            raise WorkerGone(self._how_it_ended())
+        return message
+
+    def _how_it_ended(self) -> str:
+        code = self._process.wait()
+        if code == -9:
+            return "the worker was killed: most likely the machine ran out of memory"
+        return f"the worker ended with code {code}; its last words are in {self._log.name}"
+
+    def close(self) -> None:
+        """Ends the worker at once; what it has on disk is whole at any moment."""
+        self._process.kill()
+        self._process.wait()
+        self._log.close()

@@ -1,0 +1,94 @@
+"""How the budget is spent: what things will take, and how long a trial may be."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+from autotl.budget import Clock
+
+#: The end of the process: last events, leaderboard, closing the worker. Measured 0.2 to 0.5 s.
+CLOSING = 0.7
+
+#: Loading a bundle again and the first, slow batch of a network.
+LOADING = 1.5
+
+#: Screening should not take more than this share; what it leaves buys the fine-tuning.
+SCREENING_SHARE = 0.2
+
+#: Even a short budget is better spent on looking at a backbone for this long than on a trial without it.
+SHORTEST_SCREENING = 2.0
+
+#: A training step costs about four forward passes (measured 3.3 to 4.5 over six networks, fp32 and bf16).
+STEP_COST = 4.0
+
+#: A trial shorter than this learns nothing that the probe does not know.
+SHORTEST_TRIAL = 2.0
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a trial may be: `planned` is the forecast for its settings, `seconds` its limit (None: none)."""
+
+    planned: float
+    seconds: float | None
+    fill: bool  #: whether it should go on to its limit, however long its settings say
+
+
+class Pace:
+    """The clock of a run, and what was learned about the speed of each backbone."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._forward: dict[str, float] = {}
+        self._correction: dict[str, float] = defaultdict(lambda: 1.0)
+
+    @property
+    def limited(self) -> bool:
+        return math.isfinite(self.clock.seconds)
+
+    def learn_forward(self, backbone: str, seconds_a_row: float) -> None:
+        self._forward[backbone] = seconds_a_row
+
+    def learn_trial(self, backbone: str, length: Length, seconds: float) -> None:
+        """Corrects later forecasts by how this trial compared with its own."""
+        if length.planned > SHORTEST_TRIAL:
+            self._correction[backbone] *= seconds / length.planned
+
+    def screening_seconds(self, candidates_left: int, *, first: bool) -> float | None:
+        """For the next candidate: an even share of what is left for screening; 0 for none, None for no limit."""
+        if not self.limited:
+            return None
+        left = SCREENING_SHARE * self.clock.seconds - self.clock.elapsed
+        if first:
+            return max(left / candidates_left, SHORTEST_SCREENING)
+        return left / candidates_left if left >= SHORTEST_SCREENING else 0.0
+
+    def test_seconds(self, rows: int) -> float:
+        return LOADING + 1.5 * rows * max(self._forward.values(), default=0.0) if rows else 0.0
+
+    def seconds_to_the_end(self, test_seconds: float) -> float:
+        """Until the worker must have answered."""
+        return self.clock.remaining - CLOSING - test_seconds
+
+    def _judging(self, backbone: str | None, valid_rows: int) -> float:
+        """The last act of a trial: scoring, saving, loading and scoring again."""
+        slowest = max(self._forward.values(), default=0.0)
+        return LOADING + 3.0 * valid_rows * (self._forward.get(backbone, slowest) if backbone else slowest)
+
+    def trial_length(self, backbone: str, rows: float, valid_rows: int, test_seconds: float) -> Length:
+        """rows: how often a row passes forward and back in the trial.
+
+        As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
+        and moves along its schedule by time.
+        """
+        planned = rows * self._forward[backbone] * STEP_COST * self._correction[backbone]
+        if not self.limited:
+            return Length(planned, None, False)
+        left = self.seconds_to_the_end(test_seconds) - self._judging(backbone, valid_rows)
+        last = planned > SHORTEST_TRIAL and round(left / planned) <= 1
+        return Length(planned, max(left, 0.5) if last else max(min(left, 2.0 * planned + SHORTEST_TRIAL), 0.5), last)
+
+    def time_for_a_trial(self, valid_rows: int, test_seconds: float) -> bool:
+        return self.seconds_to_the_end(test_seconds) > self._judging(None, valid_rows) + SHORTEST_TRIAL

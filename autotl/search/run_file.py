@@ -1,0 +1,78 @@
+"""``run.json``: what was asked, what was found, what it ran on. Enough to continue the run."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from autotl.config import SearchRequest
+from autotl.data.inspection import Inspection, read_inputs
+from autotl.data.task import Task
+from autotl.errors import RunError
+from autotl.events import read_events
+from autotl.predictor.bundle import write_durably
+
+RUN_FILE = "run.json"
+EVENTS_FILE = "events.jsonl"
+
+
+class RunFile(BaseModel):
+    """The contents of ``run.json``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    state: Literal["running", "finished", "interrupted"]
+    request: SearchRequest
+    task: Task
+    data_fingerprint: str
+    rows: dict[str, int]  #: training, validation, set aside
+    survivors: tuple[str, ...] = ()  #: backbones that the search chooses from, best first
+    seconds: float = 0.0  #: used so far, without the time between an end and a resume
+    ledger: dict[str, float] = {}  #: seconds by phase
+    versions: dict[str, str]
+    machine: str
+
+    def write(self, folder: Path) -> None:
+        write_durably(folder / RUN_FILE, self.model_dump_json(indent=1))
+
+
+def read_run_file(folder: Path) -> RunFile:
+    """Raises `RunError` when there is no run in `folder`, or it is from another version.
+
+    The seconds of a run that was killed are those of its last event.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise RunError(f"{folder}: no run here (no {RUN_FILE}); see 'autotl search --help' to start one")
+    try:
+        run = RunFile.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, OSError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    last = max((event.at for event in read_events(folder / EVENTS_FILE)), default=0.0)
+    return run.model_copy(update={"seconds": max(run.seconds, last)})
+
+
+def fingerprint(inspection: Inspection) -> str:
+    """Changes with any input or label. For images, with their paths."""
+    digest = hashlib.sha256()
+    inputs = read_inputs(inspection.table, inspection.task)
+    for row, label in zip(inspection.kept.tolist(), inspection.labels.tolist(), strict=True):
+        digest.update(f"{label}\0{inputs[row]}\0".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:32]
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide results; packages that are not installed are left out."""
+    found = {"python": platform.python_version()}
+    for name in ("autotl", "torch", "optuna", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

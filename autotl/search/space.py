@@ -1,0 +1,108 @@
+"""The space of trials: from Optuna's suggestions to a complete description of one trial, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import optuna
+
+from autotl.errors import PluginError
+from autotl.plugins.contracts import Candidate, Choice, Parameter, Real, Strategy, StrategyContext, Value
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Enough to run a trial again anywhere."""
+
+    backbone: str
+    strategy: str
+    settings: Mapping[str, Value]
+
+    @property
+    def flat(self) -> dict[str, Value]:
+        """As Optuna stores it."""
+        return {"backbone": self.backbone, "strategy": self.strategy, **self.settings}
+
+
+class Space:
+    """Backbone, then strategy, then what that strategy lets the search choose.
+
+    Parameters keep the name that their strategy gives them, so that strategies which share a name share what the
+    sampler learns about it.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        strategies: Sequence[Strategy],
+        *,
+        rows: int,
+        classes: int,
+        augments: Mapping[str, bool],
+    ) -> None:
+        """candidates: best first. augments: by candidate key. rows and classes: of the training part."""
+        self.candidates = {candidate.key: candidate for candidate in candidates}
+        self._strategies = {strategy.name: strategy for strategy in strategies}
+        self._contexts = {
+            key: StrategyContext(candidate, rows, classes, augments[key]) for key, candidate in self.candidates.items()
+        }
+
+    def suggest(self, trial: optuna.Trial) -> TrialConfig:
+        """One trial's configuration from an Optuna trial."""
+        backbone = trial.suggest_categorical("backbone", list(self.candidates))
+        strategy = trial.suggest_categorical("strategy", self._strategy_names())
+        parameters = self._strategies[strategy].parameters(self._contexts[backbone])
+        return TrialConfig(backbone, strategy, {p.name: _suggest(trial, p) for p in parameters})
+
+    def cost(self, config: TrialConfig) -> float:
+        """In full passes over the training rows."""
+        return self._strategies[config.strategy].cost(self._contexts[config.backbone], config.settings)
+
+    def portfolio(self) -> Iterator[TrialConfig]:
+        """What is tried before the sampler is free: the best backbone's published recipe first.
+
+        Then each strategy's settings in turn; after two of them for the best backbone, one for the next.
+        """
+        queues = [list(self._recipes(key)) for key in self.candidates]
+        best, others = queues[0], zip_longest(*queues[1:])
+        yield from best[:2]
+        yield from (config for config in next(others, ()) if config)
+        yield from best[2:]
+        yield from (config for rest in others for config in rest if config)
+
+    def _recipes(self, backbone: str) -> Iterator[TrialConfig]:
+        context = self._contexts[backbone]
+        per_strategy = [
+            [TrialConfig(backbone, name, self._checked(name, context, settings)) for settings in strategy.portfolio(context)]
+            for name, strategy in self._strategies.items()
+            if strategy.parameters(context)
+        ]
+        for round_ in zip_longest(*per_strategy):
+            yield from (config for config in round_ if config)
+
+    def _checked(self, name: str, context: StrategyContext, settings: Mapping[str, Value]) -> Mapping[str, Value]:
+        parameters = {parameter.name: parameter for parameter in self._strategies[name].parameters(context)}
+        wrong = set(settings) ^ set(parameters)
+        wrong |= {key for key, value in settings.items() if key in parameters and not _holds(parameters[key], value)}
+        if wrong:
+            raise PluginError(f"strategy {name!r}: its portfolio does not fit its parameters ({', '.join(sorted(wrong))})")
+        return settings
+
+    def _strategy_names(self) -> list[str]:
+        context = next(iter(self._contexts.values()))
+        return [name for name, strategy in self._strategies.items() if strategy.parameters(context)]
+
+
+def _holds(parameter: Parameter, value: Value) -> bool:
+    if isinstance(parameter, Choice):
+        return value in parameter.options
+    return not isinstance(value, str) and parameter.low <= value <= parameter.high
+
+
+def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
+    if isinstance(parameter, Real):
+        return trial.suggest_float(parameter.name, parameter.low, parameter.high, log=parameter.log)
+    choice: Value = trial.suggest_categorical(parameter.name, list(parameter.options))
+    return choice

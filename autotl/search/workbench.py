@@ -1,0 +1,202 @@
+"""What the worker keeps from one request to the next, and what it can do with it."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autotl.budget import Clock
+from autotl.config import cache_folder
+from autotl.data.task import Task
+from autotl.errors import TrialError
+from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone
+from autotl.features.heads import ridge_leave_one_out
+from autotl.features.precision import PrecisionBook
+from autotl.features.rows import EncodedRows
+from autotl.plugins.contracts import Candidate, Recipe
+from autotl.plugins.manager import plugins
+from autotl.predictor import metrics
+from autotl.predictor.bundle import BundleCard, commit
+from autotl.predictor.predictor import Predictor, softmax
+from autotl.search.line import Message, WorkerEnd
+from autotl.training.model import Classifier, load_model, save_model
+from autotl.training.settings import Settings
+from autotl.training.trial import ProbeHeads, Trial
+
+#: The bundle's own answers on the validation rows, so that a resumed search knows what there is to beat.
+VALIDATION_FILE = "validation.npz"
+
+#: Rows a class below which a screening score would be noise, however little time there is.
+FEWEST_ROWS_A_CLASS = 20
+
+
+class Workbench:
+    """The rows, the split, and every backbone that was looked through."""
+
+    def __init__(self, line: WorkerEnd, request: Message) -> None:
+        self._line = line
+        self._task = Task.model_validate(request["task"])
+        self._cells: list[Any] = request["cells"]
+        self._row_names: list[str] = request["row_names"]
+        self._labels = np.array(request["labels"], np.int64)
+        self._valid = np.array(request["valid"], np.int64)
+        self._seed: int = request["seed"]
+        # in random order, so that any beginning is a fair sample
+        self._train = np.random.default_rng(self._seed).permutation(np.array(request["train"], np.int64))
+        self._skip_limit: float = request["skip_limit"]
+        self._folder = Path(request["folder"])
+        self._precisions = PrecisionBook(cache_folder())
+        self._probes = ProbeHeads(self._labels, self._train, len(self._task.classes), self._seed)
+        self._rows: dict[str, EncodedRows] = {}
+        self._frozen: dict[str, FrozenBackbone] = {}
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.set_num_threads(os.cpu_count() or 1)
+
+    def screen(self, request: Message) -> Message:
+        """How well a ridge head does on the features of as many training rows as the seconds allow.
+
+        With ``head``, the logistic head on all of them becomes a model of its own.
+        """
+        clock = Clock(request["seconds"] or math.inf)
+        frozen = self._look_through(request["candidate"])
+        wanted = len(self._train)
+        if request["seconds"]:
+            affordable = clock.remaining / frozen.seconds_a_row
+            wanted = int(min(wanted, max(affordable, FEWEST_ROWS_A_CLASS * len(self._task.classes))))
+        seen = self._readable(frozen, self._train[:wanted])
+        ridge = ridge_leave_one_out(frozen.features(seen), self._labels[seen], len(self._task.classes))
+        if request["head"]:
+            _, head = self._probes.penalty_and_head(frozen)
+            self._judge(Classifier(frozen.backbone, head), frozen, permille=1000, name="screening", details={})
+        return {
+            "ridge_accuracy": ridge.accuracy,
+            "rows": len(seen),
+            "seconds_a_row": frozen.seconds_a_row,
+            "precision": str(frozen.precision),
+        }
+
+    def trial(self, request: Message) -> Message:
+        """Fits one trial, asking at each rung whether to go on. Raises `TrialError` for one that cannot be used."""
+        clock = Clock(request["seconds"] or math.inf)
+        frozen = self._look_through(request["candidate"])
+        settings = Settings(request["settings"])
+        trial = Trial(
+            settings=settings,
+            frozen=frozen,
+            probes=self._probes,
+            train=self._readable(frozen, self._train),
+            labels=self._labels,
+            classes=len(self._task.classes),
+            seed=self._seed * 100_003 + request["number"],
+            clock=clock,
+            fill_time=request["fill_time"],
+        )
+        permille, name = 0, f"{request['number']:04d}"
+        for progress in plugins().strategy(request["strategy"]).fit(trial):
+            settings.check_all_read()
+            permille, details = progress.permille, dict(progress.details)
+            if trial.model is None:
+                raise TrialError(f"strategy {request['strategy']!r} made no model")
+            if not self._judge(trial.model, frozen, permille=permille, name=name, details=details):
+                break
+        if not permille:
+            raise TrialError(f"strategy {request['strategy']!r} ended without a model")
+        return {"permille": permille, "seconds": clock.elapsed}
+
+    def test(self, request: Message) -> Message:
+        """Scores the bundle on a labelled table that nothing else has used."""
+        evaluation = Predictor(self._folder).evaluate(request["data"])
+        return {
+            "metric": evaluation.metric,
+            "score": evaluation.score,
+            "interval": evaluation.interval,
+            "rows": evaluation.rows,
+        }
+
+    def _look_through(self, data: Message) -> FrozenBackbone:
+        """The frozen backbone of a candidate; encoded rows are shared by all whose encoders agree."""
+        candidate = Candidate(**{**data, "recipe": Recipe(**data["recipe"])})
+        if candidate.key not in self._frozen:
+            family = plugins().family(candidate.family)
+            encoder = family.encoder(candidate, [self._cells[index] for index in self._train[:256]])
+            shared = self._rows.setdefault(encoder.fingerprint, EncodedRows(encoder, self._cells))
+            rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
+            frozen = FrozenBackbone(candidate, family, rows, device=self.device, precisions=self._precisions)
+            frozen.calibrate(self._readable(frozen, self._train[:IMAGES_A_BATCH]))
+            self._frozen[candidate.key] = frozen
+        return self._frozen[candidate.key]
+
+    def _readable(self, frozen: FrozenBackbone, indices: np.ndarray) -> np.ndarray:
+        readable = frozen.rows.readable(indices)
+        frozen.rows.refuse_too_many(self._skip_limit, lambda index: self._row_names[index])
+        return readable
+
+    def _judge(
+        self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, details: dict[str, float]
+    ) -> bool:
+        """Scores the model on the validation rows and does what the engine answers; False: stop the trial.
+
+        The score of a finished trial is that of its saved weights, read from the disk again.
+        """
+        staged = self._folder / "trials" / name / f"{name}-{permille:04d}"
+        valid = self._readable(frozen, self._valid)
+        if permille == 1000:
+            logits = self._logits_from_disk(model, frozen, valid, staged)
+        else:
+            logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
+        if not np.isfinite(logits).all():
+            raise TrialError("the model's outputs are not finite")
+        probabilities = softmax(logits)
+        score = metrics.score(self._task.metric, self._labels[valid], probabilities)
+        self._line.say(
+            "judged",
+            permille=permille,
+            score=score,
+            details=details,
+            valid=valid.tolist(),
+            probabilities=probabilities.round(6).tolist(),
+            unreadable=len(frozen.rows.unreadable),
+        )
+        answer = self._line.receive()
+        if answer["keep"] and permille < 1000:
+            probabilities = softmax(self._logits_from_disk(model, frozen, valid, staged))
+        if answer["keep"]:
+            self._commit(staged, frozen, probabilities, valid, answer["card"])
+        shutil.rmtree(staged.parent, ignore_errors=True)
+        return bool(answer["go_on"])
+
+    def _logits_from_disk(
+        self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, staged: Path
+    ) -> np.ndarray:
+        shutil.rmtree(staged, ignore_errors=True)
+        save_model(model, frozen.family, frozen.rows.encoder, staged)
+        loaded, _ = load_model(frozen.family, staged)
+        loaded.to(self.device)
+        frozen.precision.arrange(loaded.backbone)
+        return loaded.logits(frozen.rows, valid, frozen.precision, self.device)
+
+    def _commit(
+        self, staged: Path, frozen: FrozenBackbone, probabilities: np.ndarray, valid: np.ndarray, known: Message
+    ) -> None:
+        labels, metric = self._labels[valid], self._task.metric
+        card = BundleCard(
+            weights=staged.name,
+            task=self._task,
+            family=frozen.family.name,
+            backbone=frozen.candidate.key,
+            licence=frozen.candidate.licence,
+            score=metrics.score(metric, labels, probabilities),
+            standard_error=metrics.standard_error(metric, labels, probabilities),
+            interval=metrics.interval(metric, labels, probabilities),
+            validation_rows=len(valid),
+            training_rows=len(frozen.rows.readable(self._train)),
+            **known,
+        )
+        np.savez(staged / VALIDATION_FILE, valid=valid, probabilities=probabilities)
+        commit(self._folder / "best", staged, card)

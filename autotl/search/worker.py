@@ -1,0 +1,43 @@
+"""The worker process: ``python -m autotl.search.worker``. Holds torch and the models; runs what the engine asks.
+
+Each request ends with ``{"say": "done", ...}`` or ``{"say": "failed", ...}``.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+
+from autotl.errors import AutoTLError
+from autotl.search.line import WorkerEnd
+
+
+def main() -> None:
+    """Serves the engine until it hangs up. Ctrl-C in a terminal reaches the engine too, and the engine decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line = WorkerEnd()
+    from autotl.search.workbench import Workbench  # loads torch while the engine still reads the table
+
+    bench: Workbench | None = None
+    while True:
+        request = line.receive()
+        try:
+            match request["do"]:
+                case "set_up":
+                    bench = Workbench(line, request)
+                    line.say("done", device=str(bench.device))
+                case "screen" if bench:
+                    line.say("done", **bench.screen(request))
+                case "trial" if bench:
+                    line.say("done", **bench.trial(request))
+                case "test" if bench:
+                    line.say("done", **bench.test(request))
+        except Exception as error:  # the engine books it on the trial; the worker lives on
+            print(traceback.format_exc(), file=sys.stderr, flush=True)
+            fatal = isinstance(error, AutoTLError)
+            line.say("failed", error=type(error).__name__, message=str(error) or repr(error), fatal=fatal)
+
+
+if __name__ == "__main__":
+    main()

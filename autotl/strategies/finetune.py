@@ -1,0 +1,86 @@
+"""Fine-tuning from the probe's head, with the lower stages frozen or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from autotl.plugins.contracts import Choice, Parameter, Progress, Real, StrategyContext, Value
+
+if TYPE_CHECKING:
+    from autotl.training.trial import Trial
+
+
+class Finetune:
+    """AdamW on the stages above the freeze depth, the head started from the linear probe (LP-FT).
+
+    Starting at the probe keeps the first steps from tearing the features apart (Kumar et al. 2022). Rates and
+    lengths are multiples of the backbone's published recipe, so that they mean the same for every backbone.
+    """
+
+    name = "finetune"
+
+    def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
+        parameters: list[Parameter] = [
+            Choice("frozen_fraction", (0.0, 0.25, 0.5, 0.75, 1.0)),
+            Real("learning_rate_multiplier", 0.1, 10.0, log=True),
+            Choice("layer_decay", (1.0, 0.9, 0.8, 0.65)),
+            Choice("schedule", ("constant-cooldown", "cosine", "linear", "one-cycle")),
+            Real("weight_decay", 1e-4, 1e-1, log=True),
+            Choice("drop", (0.0, 0.1, 0.2)),
+            Real("epochs_multiplier", 0.3, 2.0, log=True),
+        ]
+        if context.classes > 2:
+            parameters.append(Choice("label_smoothing", (0.0, 0.05, 0.1)))
+        if context.augments:
+            parameters.append(Choice("augment", (0.0, 0.3, 0.6, 1.0)))
+        return parameters
+
+    def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
+        """The published recipe; the same from a half-frozen network; twice its rate; half its rate and longer."""
+        recipe = context.candidate.recipe
+        published: dict[str, Value] = {
+            "frozen_fraction": 0.0,
+            "learning_rate_multiplier": 1.0,
+            "layer_decay": recipe.layer_decay,
+            "schedule": "constant-cooldown",
+            "weight_decay": recipe.weight_decay,
+            "drop": 0.0,
+            "epochs_multiplier": 1.0,
+        }
+        if context.classes > 2:
+            published["label_smoothing"] = 0.05
+        if context.augments:
+            published["augment"] = 0.6
+        return [
+            published,
+            published | {"frozen_fraction": 0.5, "learning_rate_multiplier": 2.0},
+            published | {"learning_rate_multiplier": 2.0, "drop": 0.1},
+            published | {"learning_rate_multiplier": 0.5, "epochs_multiplier": 1.5},
+        ]
+
+    def cost(self, context: StrategyContext, settings: Mapping[str, Value]) -> float:
+        """Below the freeze depth only the forward third of a step is left."""
+        passes = context.candidate.recipe.epochs * float(settings["epochs_multiplier"])
+        return passes * (1.0 - float(settings["frozen_fraction"]) * 2.0 / 3.0)
+
+    def fit(self, trial: Trial) -> Iterator[Progress]:
+        from autotl.training.loop import Plan, train
+        from autotl.training.model import Classifier
+
+        settings, recipe = trial.settings, trial.frozen.candidate.recipe
+        backbone = trial.frozen.family.load(trial.frozen.candidate, drop=settings.number("drop"))
+        _, head = trial.probes.penalty_and_head(trial.frozen)
+        trial.model = Classifier(backbone, head).to(trial.device)
+        plan = Plan(
+            epochs=recipe.epochs * settings.number("epochs_multiplier"),
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate * settings.number("learning_rate_multiplier"),
+            layer_decay=settings.number("layer_decay"),
+            weight_decay=settings.number("weight_decay"),
+            schedule=settings.word("schedule"),
+            frozen_stages=round(settings.number("frozen_fraction") * len(backbone.stages)),
+            label_smoothing=settings.number("label_smoothing") if trial.classes > 2 else 0.0,
+            augment=settings.number("augment") if trial.frozen.family.augments else 0.0,
+        )
+        yield from train(trial.model, trial, plan)

@@ -1,0 +1,67 @@
+"""A backbone and a linear head: what is trained, evaluated, saved and shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from autotl.errors import BundleError
+from autotl.features.frozen import pooled
+from autotl.features.heads import LinearHead
+
+if TYPE_CHECKING:
+    from autotl.features.precision import Precision
+    from autotl.features.rows import EncodedRows
+    from autotl.plugins.contracts import Backbone, InputEncoder, ModelFamily, State
+
+HEAD_FILE = "head.safetensors"
+BACKBONE_FOLDER = "backbone"
+
+
+class Classifier(torch.nn.Module):
+    """``[batch, classes] float32`` logits from a batch."""
+
+    def __init__(self, backbone: Backbone, head: LinearHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = torch.nn.Linear(*head.weight.shape)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(head.weight.T))
+            self.head.bias.copy_(torch.from_numpy(head.bias))
+
+    def forward(self, state: State, start: int = 0) -> torch.Tensor:
+        features = self.backbone.pool(self.backbone(state, start))
+        with torch.autocast(features.device.type, enabled=False):  # the head is small, and its rounding is not
+            logits: torch.Tensor = self.head(features.float())
+        return logits
+
+    def linear_head(self) -> LinearHead:
+        weight, bias = self.head.weight.detach().cpu().numpy(), self.head.bias.detach().cpu().numpy()
+        return LinearHead(np.ascontiguousarray(weight.T), bias.copy())
+
+    def logits(self, rows: EncodedRows, indices: np.ndarray, precision: Precision, device: torch.device) -> np.ndarray:
+        """``[rows, classes] float32`` for readable rows, without gradients, in eval mode."""
+        return self.linear_head().logits(pooled(self.backbone, rows, indices, precision, device))
+
+
+def save_model(model: Classifier, family: ModelFamily, encoder: InputEncoder, folder: Path) -> None:
+    """Writes the weights of backbone and head (safetensors) and how to read inputs, into a new folder."""
+    (folder / BACKBONE_FOLDER).mkdir(parents=True)
+    family.save(model.backbone, encoder, folder / BACKBONE_FOLDER)
+    head = {"weight": model.head.weight.detach().cpu().contiguous(), "bias": model.head.bias.detach().cpu()}
+    save_file(head, folder / HEAD_FILE)
+
+
+def load_model(family: ModelFamily, folder: Path) -> tuple[Classifier, InputEncoder]:
+    """What `save_model` wrote. Raises `BundleError` when files are missing or torn."""
+    try:
+        head = load_file(folder / HEAD_FILE)
+        backbone, encoder = family.restore(folder / BACKBONE_FOLDER)
+        weight, bias = head["weight"].numpy(), head["bias"].numpy()
+    except Exception as error:  # whatever a library says of a torn file, it means this
+        raise BundleError(f"{folder}: the model cannot be loaded ({type(error).__name__}: {error})") from error
+    return Classifier(backbone, LinearHead(np.ascontiguousarray(weight.T), bias)).eval(), encoder

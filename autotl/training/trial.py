@@ -1,0 +1,61 @@
+"""Everything that a strategy gets to fit one trial, and where it leaves its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from autotl.features.frozen import FrozenBackbone
+from autotl.features.heads import LinearHead, choose_logistic_penalty, fit_logistic
+
+if TYPE_CHECKING:
+    from autotl.budget import Clock
+    from autotl.training.model import Classifier
+    from autotl.training.settings import Settings
+
+
+class ProbeHeads:
+    """The logistic head of each frozen backbone on the training rows, fitted when first asked for."""
+
+    def __init__(self, labels: np.ndarray, train: np.ndarray, classes: int, seed: int) -> None:
+        self._labels, self._train, self._classes, self._seed = labels, train, classes, seed
+        self._heads: dict[str, tuple[float, LinearHead]] = {}
+
+    def penalty_and_head(self, frozen: FrozenBackbone) -> tuple[float, LinearHead]:
+        """The penalty that an inner holdout chose, and the head fitted with it."""
+        key = frozen.candidate.key
+        if key not in self._heads:
+            train = frozen.rows.readable(self._train)
+            features, labels = frozen.features(train), self._labels[train]
+            penalty = choose_logistic_penalty(features, labels, self._classes, self._seed)
+            self._heads[key] = penalty, fit_logistic(features, labels, self._classes, (penalty,))
+        return self._heads[key]
+
+
+@dataclass
+class Trial:
+    """One trial as its strategy sees it.
+
+    `train` are the indices ``[rows] int64`` of readable training rows; `labels` ``[table rows] int64`` covers the
+    whole table. `clock` ends when the trial must; its seconds are infinite when only trials are counted, and
+    `fill_time` says that the trial may be longer than its settings say, to the end of its clock.
+    The strategy sets `model` before it first yields.
+    """
+
+    settings: Settings
+    frozen: FrozenBackbone
+    probes: ProbeHeads
+    train: np.ndarray
+    labels: np.ndarray
+    classes: int
+    seed: int
+    clock: Clock
+    fill_time: bool = False
+    model: Classifier | None = field(default=None)
+
+    @property
+    def device(self) -> torch.device:
+        return self.frozen.device

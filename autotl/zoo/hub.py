@@ -1,0 +1,40 @@
+"""Whether the model hub can be reached: asked once, and for two seconds at most."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+#: A reachable hub answers in tens of milliseconds; a person notices two seconds and no more.
+PROBE_SECONDS = 2.0
+
+
+def reachable(seconds: float = PROBE_SECONDS) -> bool:
+    """True when a connection to the hub (or to the proxy that leads there) opens in time.
+
+    Honours ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and the proxy variables. Looking a name up knows no time limit,
+    so it happens in a thread that is left behind.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return False
+    hub = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    proxy = getproxies().get(hub.scheme) if hub.hostname and not proxy_bypass(hub.hostname) else None
+    target = urlsplit(proxy) if proxy else hub
+    answer, done = threading.Event(), threading.Event()
+
+    def connect() -> None:
+        try:
+            port = target.port or (443 if target.scheme == "https" else 80)
+            with socket.create_connection((target.hostname or "", port), timeout=seconds):
+                answer.set()
+        except OSError:
+            pass  # unreachable is an answer, not an error
+        finally:
+            done.set()
+
+    threading.Thread(target=connect, daemon=True).start()
+    done.wait(seconds)
+    return answer.is_set()

@@ -1,0 +1,69 @@
+"""What could be searched here: every candidate of every family, from where, and why (not)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotl.errors import ZooError
+from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
+
+#: A hub model must be downloaded inside the budget; on a common 20 Mbit/s line 90 M parameters take 2.5 minutes.
+LARGEST_DOWNLOAD = 100_000_000
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A candidate, and whether this search can use it."""
+
+    candidate: Candidate
+    usable: bool
+    reason: str
+
+
+def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
+    """The folders of ``--models``, then those of ``AUTOTL_ZOO``. Raises `ZooError` for one that is missing."""
+    named = [*given, *(part for part in os.environ.get("AUTOTL_ZOO", "").split(os.pathsep) if part)]
+    folders = tuple(Path(name).expanduser().resolve() for name in named)
+    for name, folder in zip(named, folders, strict=True):
+        if not folder.is_dir():
+            raise ZooError(f"{name}: no such folder of models. Check --models and AUTOTL_ZOO")
+    return folders
+
+
+def inventory(families: Sequence[ModelFamily], context: ZooContext) -> list[Listing]:
+    """Every candidate, usable ones first, then by strength."""
+    listings = [_judge(candidate, context) for family in families for candidate in family.candidates(context)]
+    return sorted(listings, key=lambda listing: (not listing.usable, -listing.candidate.prior, listing.candidate.key))
+
+
+def _judge(candidate: Candidate, context: ZooContext) -> Listing:
+    if candidate.source == "folder":
+        return Listing(candidate, True, "a folder given")
+    if context.folders:
+        return Listing(candidate, False, "only the folders given are searched")
+    if candidate.source == "cache":
+        return Listing(candidate, True, "in the hub's cache on this machine")
+    if not context.hub:
+        return Listing(candidate, False, "the hub is not reachable and it is not cached here")
+    if candidate.parameters > LARGEST_DOWNLOAD:
+        return Listing(candidate, False, "too large to download inside a budget; fetch it once, then it is found")
+    return Listing(candidate, True, "from the hub")
+
+
+def usable_candidates(modality: Modality, families: Sequence[ModelFamily], context: ZooContext) -> list[Candidate]:
+    """The candidates that a search may use. Raises `ZooError` when there is none, saying what was looked at."""
+    extra = {"image": "vision", "text": "text"}[modality]
+    if not families:
+        raise ZooError(f"no plugin here brings {modality} backbones: pip install 'autotl[{extra}]'")
+    usable = [listing.candidate for listing in inventory(families, context) if listing.usable]
+    if not usable:
+        looked = ", ".join(str(folder) for folder in context.folders) or "the hub's cache on this machine"
+        hub = "" if context.hub or context.folders else " and the hub is not reachable"
+        raise ZooError(
+            f"no {modality} backbone found in {looked}{hub}. Give a folder of models with --models FOLDER "
+            "(timm's local-dir or Hugging Face layout, safetensors), or see 'autotl models'"
+        )
+    return usable

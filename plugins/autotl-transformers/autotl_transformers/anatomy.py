@@ -1,0 +1,213 @@
+"""Where encoders of transformers keep their parts: one class a layout, each giving stages and what guides them.
+
+A layout is a plain object. It registers nothing itself: the weights belong to the stages, each exactly once, and a
+weight that many layers read belongs to stage 0, so that what a frozen prefix computes never changes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+#: What a layer wants beside its input, by keyword.
+Guide: TypeAlias = "dict[str, Any]"
+
+#: Added to the attention scores of padding. The lowest number that fp16, bf16 and fp32 all hold, so that no autocast
+#: makes it infinite; its exponential is zero in each.
+MASKED = torch.finfo(torch.float16).min
+
+
+class Embeddings(nn.Module):
+    """Stage 0: ``[batch, tokens] int64`` to ``[batch, tokens, width]``, and the home of what all layers share."""
+
+    def __init__(
+        self, embeddings: nn.Module, *, project: nn.Module | None = None, shared: Iterable[nn.Module] = ()
+    ) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+        self.project = project
+        self.shared = nn.ModuleList(shared)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x: Tensor = self.embeddings(input_ids=ids)
+        return x if self.project is None else self.project(x)
+
+
+class MaskedEmbeddings(Embeddings):
+    """Embeddings that want to know the padding (DeBERTa)."""
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x: Tensor = self.embeddings(input_ids=ids, mask=mask)
+        return x
+
+
+class Whole(nn.Module):
+    """The only stage of an encoder that cannot be taken apart: ids to ``[batch, tokens, width]``."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        x: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return x
+
+
+class Layer(nn.Module):
+    """One layer of the encoder: ``[batch, tokens, width]`` to the same."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor, mask: Tensor, guide: Guide) -> Tensor:
+        out = self.layer(x, **guide)
+        return out if isinstance(out, Tensor) else out[0]  # some types, and most before transformers 5, wrap it
+
+
+class NormedLayer(Layer):
+    """The last layer and the norm that closes the encoder (ModernBERT)."""
+
+    def __init__(self, layer: nn.Module, norm: nn.Module) -> None:
+        super().__init__(layer)
+        self.norm = norm
+
+    def forward(self, x: Tensor, mask: Tensor, guide: Guide) -> Tensor:
+        normed: Tensor = self.norm(super().forward(x, mask, guide))
+        return normed
+
+
+class ConvolvedLayer(Layer):
+    """The first layer with a convolution beside it (some DeBERTa-v2)."""
+
+    def __init__(self, layer: nn.Module, convolution: nn.Module) -> None:
+        super().__init__(layer)
+        self.convolution = convolution
+
+    def forward(self, x: Tensor, mask: Tensor, guide: Guide) -> Tensor:
+        out: Tensor = self.convolution(x, super().forward(x, mask, guide), mask.long())
+        return out
+
+
+class Anatomy:
+    """The layout of an encoder. This one leaves it in one piece: it trains, but no part can be frozen or cached."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def stages(self) -> list[nn.Module]:
+        """Stage 0, then a stage a layer."""
+        return [Whole(self.model)]
+
+    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
+        """What each layer wants, computed once a pass from ``x`` ``[batch, tokens, width]`` and its mask."""
+        return []
+
+
+class Bert(Anatomy):
+    """BERT, RoBERTa and their kin, ELECTRA, DistilBERT: layers that want a mask."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        encoder = model.transformer if hasattr(model, "transformer") else model.encoder
+        self._layers = list(encoder.layer)
+        # DistilBERT has another name for the mask in transformers 4.48; it always comes second
+        self._mask_name = list(inspect.signature(self._layers[0].forward).parameters)[1]
+
+    def stages(self) -> list[nn.Module]:
+        project = getattr(self.model, "embeddings_project", None)
+        return [Embeddings(self.model.embeddings, project=project), *map(Layer, self._layers)]
+
+    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
+        return [{self._mask_name: attention_bias(mask, x.dtype)}] * len(self._layers)
+
+
+class MPNet(Anatomy):
+    """One table of relative positions, learned and shared by all layers."""
+
+    def stages(self) -> list[nn.Module]:
+        encoder = self.model.encoder
+        shared = [encoder.relative_attention_bias]
+        return [Embeddings(self.model.embeddings, shared=shared), *map(Layer, encoder.layer)]
+
+    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
+        encoder = self.model.encoder
+        guide = {"attention_mask": attention_bias(mask, x.dtype), "position_bias": encoder.compute_position_bias(x)}
+        return [guide] * len(encoder.layer)
+
+
+class Deberta(Anatomy):
+    """DeBERTa-v2 and v3: relative positions are embedded, and shared by all layers."""
+
+    def stages(self) -> list[nn.Module]:
+        encoder = self.model.encoder
+        shared = [getattr(encoder, name) for name in ("rel_embeddings", "LayerNorm") if hasattr(encoder, name)]
+        layers = [Layer(layer) for layer in encoder.layer]
+        if encoder.conv is not None:
+            layers[0] = ConvolvedLayer(encoder.layer[0], encoder.conv)
+        return [MaskedEmbeddings(self.model.embeddings, shared=shared), *layers]
+
+    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
+        encoder = self.model.encoder
+        guide = {
+            "attention_mask": encoder.get_attention_mask(mask),
+            "relative_pos": encoder.get_rel_pos(x),
+            "rel_embeddings": encoder.get_rel_embedding(),
+        }
+        return [guide] * len(encoder.layer)
+
+
+class ModernBert(Anatomy):
+    """Rotary positions, and most layers look at their neighbourhood only."""
+
+    def stages(self) -> list[nn.Module]:
+        *layers, last = self.model.layers
+        stem = Embeddings(self.model.embeddings, shared=[self.model.rotary_emb])
+        return [stem, *map(Layer, layers), NormedLayer(last, self.model.final_norm)]
+
+    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
+        everywhere = attention_bias(mask, x.dtype)
+        positions = torch.arange(x.shape[1], device=x.device)
+        reach = self.model.config.local_attention // 2
+        if x.shape[1] <= reach + 1:
+            nearby = everywhere
+        else:
+            near = (positions[:, None] - positions).abs() <= reach
+            nearby = attention_bias(mask[:, None, :] & near, x.dtype)
+        biases = {"full_attention": everywhere, "sliding_attention": nearby}
+        kinds = [layer.attention_type for layer in self.model.layers]
+        guides = {
+            kind: {
+                "attention_mask": biases[kind],
+                "position_embeddings": self.model.rotary_emb(x, positions[None], kind),
+            }
+            for kind in set(kinds)
+        }
+        return [guides[kind] for kind in kinds]
+
+
+def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """What is added to attention scores: ``[batch, 1, queries or 1, keys]``, 0 where one may look, else `MASKED`.
+
+    `mask` is ``[batch, keys]`` or ``[batch, queries, keys]`` bool. None when nothing is hidden, which lets attention
+    take its fastest path; not asked on an accelerator, where the answer would have to be waited for.
+    """
+    if mask.device.type == "cpu" and bool(mask.all()):
+        return None
+    hidden = ~(mask[:, None, None, :] if mask.ndim == 2 else mask[:, None])
+    return torch.zeros(hidden.shape, dtype=dtype, device=mask.device).masked_fill_(hidden, MASKED)
+
+
+def anatomy_of(model: Any) -> Anatomy:
+    """The layout of `model`, by its type; in one piece where it is not known."""
+    layouts: dict[str, type[Anatomy]] = dict.fromkeys(
+        ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra"), Bert
+    )
+    layouts |= {"mpnet": MPNet, "deberta-v2": Deberta}
+    if hasattr(model, "rotary_emb"):  # in transformers 4.48 its layers keep their rotations to themselves
+        layouts["modernbert"] = ModernBert
+    return layouts.get(model.config.model_type, Anatomy)(model)

@@ -1,0 +1,93 @@
+"""The family that AutoTL asks: which encoders, how to read texts for them, how to load, save and restore them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotl.errors import ZooError
+from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ZooContext
+from autotl_transformers.discovery import FAMILY, discover
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Backbone
+
+TOKENIZER = "tokenizer.json"
+PREPROCESSING = "preprocessing.json"
+
+
+class TransformersFamily:
+    """Text encoders of the `transformers` library in the Hugging Face layout, safetensors only."""
+
+    name = FAMILY
+    modality: Modality = "text"
+    augments = False
+
+    def candidates(self, context: ZooContext) -> Sequence[Candidate]:
+        """Encoders in the folders given, in the hub's cache, and in the catalogue. Imports no torch."""
+        return discover(context)
+
+    def encoder(self, candidate: Candidate, sample: Sequence[Any]) -> InputEncoder:
+        """The encoder of `candidate`, its longest text settled by `sample`. Raises `ZooError` without a tokenizer."""
+        from autotl_transformers.loading import tokenizer_json
+        from autotl_transformers.texts import settle_encoder
+
+        try:
+            return settle_encoder(tokenizer_json(candidate), sample, limit=candidate.input_size)
+        except Exception as error:  # whatever a library says of a file, it means that the model cannot be used
+            raise _unusable(candidate, "tokenizer", error) from error
+
+    def load(self, candidate: Candidate, *, drop: float = 0.0) -> Backbone:
+        """The backbone with published weights, in eval mode, fp32, on the CPU.
+
+        `drop` becomes the hidden dropout. Raises `ZooError` when the weights are missing, incomplete or unreadable.
+        """
+        from autotl_transformers.loading import published_pooling, published_weights
+        from autotl_transformers.stages import Backbone
+
+        try:
+            model = published_weights(candidate.location, local=candidate.source != "hub", drop=drop)
+            return Backbone(model, pooling=published_pooling(candidate)).eval()  # type: ignore[return-value]
+        except Exception as error:  # as above
+            raise _unusable(candidate, "weights", error) from error
+
+    def save(self, backbone: Backbone, encoder: InputEncoder, folder: Path) -> None:
+        """Writes a folder in the Hugging Face layout (weights in safetensors), the tokenizer, and how texts are read.
+
+        Takes what this family made; raises `TypeError` for anything else.
+        """
+        from autotl_transformers.loading import quiet
+        from autotl_transformers.stages import Backbone
+        from autotl_transformers.texts import TextEncoder
+
+        if not isinstance(backbone, Backbone) or not isinstance(encoder, TextEncoder):
+            raise TypeError(f"not of this family: {type(backbone).__name__}, {type(encoder).__name__}")
+        with quiet():
+            backbone.model.save_pretrained(folder)
+        (folder / TOKENIZER).write_text(encoder.tokenizer, encoding="utf-8")
+        settings = {"max_tokens": encoder.max_tokens, "pad_id": encoder.pad_id, "pooling": backbone.pooling}
+        (folder / PREPROCESSING).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+    def restore(self, folder: Path) -> tuple[Backbone, InputEncoder]:
+        """What `save` wrote, in eval mode on the CPU. Raises what the libraries raise for missing or torn files."""
+        from autotl_transformers.loading import saved_weights
+        from autotl_transformers.stages import Backbone
+        from autotl_transformers.texts import TextEncoder
+
+        settings = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
+        tokenizer = (folder / TOKENIZER).read_text(encoding="utf-8")
+        encoder = TextEncoder(tokenizer, max_tokens=settings["max_tokens"], pad_id=settings["pad_id"])
+        backbone = Backbone(saved_weights(folder), pooling=settings["pooling"]).eval()
+        return backbone, encoder  # type: ignore[return-value]
+
+
+def _unusable(candidate: Candidate, what: str, error: Exception) -> ZooError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    way_out = {
+        "hub": "Check the connection, or download it and give its folder with --models",
+        "cache": f"Remove {candidate.location} from the cache and download it again",
+        "folder": "Check that the folder is complete, or leave it out",
+    }[candidate.source]
+    return ZooError(f"{candidate.key}: no {what} from {candidate.location} ({reason}). {way_out}")

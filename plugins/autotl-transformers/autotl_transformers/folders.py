@@ -1,0 +1,154 @@
+"""What a folder in the Hugging Face layout says of its model, read without torch and without trusting it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+#: The types of encoder that are taken apart into stages, and albert, whose layers share their weights.
+MODEL_TYPES = frozenset(
+    ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "deberta-v2", "modernbert")
+) | {"albert"}
+
+#: These count positions from the padding index (1) on, so two of their positions hold no token.
+OFFSET_POSITIONS = frozenset(("roberta", "xlm-roberta", "camembert", "mpnet"))
+
+#: Encoders can be built for more, but attention over longer texts costs more than a search can spend.
+LONGEST_INPUT = 512
+
+#: The limit of the safetensors format itself, in bytes.
+LARGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on this disk."""
+
+    path: Path
+    name: str
+    parameters: int
+    width: int
+    layers: int
+    input_size: int
+    licence: str
+
+
+def read_model_folder(path: Path) -> ModelFolder | None:
+    """The model in `path`; None when there is none that this family can use.
+
+    A folder that looks like a usable model but is torn or malformed is named in a warning.
+    """
+    if not (path / "config.json").is_file():
+        return None
+    try:
+        config = _json(path / "config.json")
+        if config.get("model_type") not in MODEL_TYPES:
+            return None
+        weights = _weight_files(path)
+        if not weights:
+            return None
+        return ModelFolder(
+            path=path,
+            name=_name(path, config),
+            parameters=sum(count_parameters(file) for file in weights),
+            width=_size(config, "hidden_size", "dim"),
+            layers=_size(config, "num_hidden_layers", "n_layers"),
+            input_size=_input_size(path, config),
+            licence=_licence(path),
+        )
+    except (OSError, ValueError, RecursionError) as error:
+        logger.warning("%s: skipped, it cannot be read as a model (%s)", path, error)
+        return None
+
+
+def count_parameters(path: Path) -> int:
+    """Numbers in a safetensors file that are not integers, from its header alone.
+
+    Raises `ValueError` when the header is malformed or does not fit the size of the file.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size - 8, LARGEST_HEADER):  # before the memory for it is asked for
+            raise ValueError(f"{path.name}: a header of {length} bytes does not fit a file of {size}")
+        header = json.loads(file.read(length))
+    try:
+        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+        end = max((entry["data_offsets"][1] for entry in tensors), default=0)
+        shapes = [entry["shape"] for entry in tensors if entry["dtype"].startswith(("F", "BF"))]
+        parameters = sum(math.prod(shape) for shape in shapes)
+        whole = all(isinstance(side, int) and side >= 0 for shape in shapes for side in shape)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.name}: the header is malformed") from error
+    if not whole or 8 + length + end != size:
+        raise ValueError(f"{path.name}: the header does not fit the file, which may be torn")
+    return int(parameters)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name}: not a JSON object")
+    return content
+
+
+def _weight_files(path: Path) -> list[Path]:
+    single = path / "model.safetensors"
+    if single.is_file():
+        return [single]
+    index = path / "model.safetensors.index.json"
+    if not index.is_file():
+        return []
+    shards = _json(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards.values()):
+        raise ValueError(f"{index.name}: the shards must be names of files in the same folder")
+    return [path / shard for shard in sorted(set(shards.values()))]
+
+
+def _size(config: dict[str, Any], *keys: str) -> int:
+    for key in keys:
+        value = config.get(key)
+        if isinstance(value, int) and value > 0:
+            return value
+    raise ValueError(f"config.json: no {keys[0]}")
+
+
+def _input_size(path: Path, config: dict[str, Any]) -> int:
+    positions = _size(config, "max_position_embeddings")
+    if config["model_type"] in OFFSET_POSITIONS:
+        positions -= 2
+    settings = path / "tokenizer_config.json"
+    limit = _json(settings).get("model_max_length") if settings.is_file() else None
+    if not isinstance(limit, int) or limit < 1:  # absent; "no limit" is written as 10**30
+        limit = positions
+    return min(positions, limit, LONGEST_INPUT)
+
+
+def _readme(path: Path) -> str:
+    file = path / "README.md"
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+
+def _licence(path: Path) -> str:
+    front = re.match(r"---\r?\n(.*?)\n---", _readme(path), re.DOTALL)
+    line = front and re.search(r"^license:\s*['\"]?([\w.-]+)", front[1], re.MULTILINE)
+    return line[1] if line else "unknown"
+
+
+def _name(path: Path, config: dict[str, Any]) -> str:
+    """The folder's name. One called "model" says nothing, so its papers are asked: the title of the README, then
+    the name on the hub that it was loaded from, then the folder around it."""
+    if path.name != "model":
+        return path.name
+    title = re.search(r"^# ([\w.-]+)\s*$", _readme(path), re.MULTILINE)
+    if title:
+        return title[1]
+    origin = re.fullmatch(r"(?:[\w.-]+/)?([\w.-]+)", str(config.get("_name_or_path", "")))
+    return origin[1] if origin and origin[1] != "model" else path.parent.name

@@ -1,0 +1,118 @@
+"""Networks and tokenizers from the disk or the hub. Only safetensors, and never code from a repository."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotl.plugins.contracts import Candidate
+
+if TYPE_CHECKING:
+    from autotl_transformers.stages import Pooling
+
+#: What configurations call the dropout of hidden activations.
+HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dropout")
+
+#: The dropout of attention weights stays off: fused attention on processors has none, and the hidden one does its work.
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no load reports while it lasts: the terminal belongs to AutoTL."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def published_weights(location: str, *, local: bool, drop: float) -> Any:
+    """The `PreTrainedModel` at a folder or a name on the hub, fp32, with hidden dropout `drop` and no other.
+
+    Raises `ValueError` when the file lacks some of the network's weights, and what transformers raises.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(location, local_files_only=local, trust_remote_code=False)
+    for names, value in ((HIDDEN_DROPOUT, drop), (ATTENTION_DROPOUT, 0.0)):
+        for name in names:
+            if hasattr(config, name):
+                setattr(config, name, value)
+    return _network(location, config, local=local)
+
+
+def saved_weights(folder: Path) -> Any:
+    """The `PreTrainedModel` that was saved into `folder`, with the dropout that it had."""
+    from transformers import AutoConfig
+
+    return _network(str(folder), AutoConfig.from_pretrained(folder, local_files_only=True), local=True)
+
+
+def _network(location: str, config: Any, *, local: bool) -> Any:
+    from transformers import AutoModel
+
+    with quiet():
+        model, report = AutoModel.from_pretrained(
+            location,
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=local,
+            output_loading_info=True,
+        )
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:  # transformers would go on with random ones
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} for one")
+    if hasattr(model, "pooler"):
+        model.pooler = None  # trained for next-sentence prediction, and no part of the features
+    return model.float()
+
+
+def tokenizer_json(candidate: Candidate) -> str:
+    """The fast tokenizer of `candidate`; converted where its publisher has only a slow one, which takes transformers.
+
+    Raises what the libraries raise when there is none; some conversions need the extra ``sentencepiece``.
+    """
+    file = _published_file(candidate, "tokenizer.json")
+    if file is not None:
+        return file.read_text(encoding="utf-8")
+    from transformers import AutoTokenizer
+
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(
+            candidate.location, use_fast=True, trust_remote_code=False, local_files_only=candidate.source != "hub"
+        )
+    return str(tokenizer.backend_tokenizer.to_str())
+
+
+def published_pooling(candidate: Candidate) -> Pooling:
+    """The pooling that the publisher trained with: the first token where its files say so, else the mean."""
+    file = _published_file(candidate, "1_Pooling/config.json")
+    settings = json.loads(file.read_text(encoding="utf-8")) if file is not None else {}
+    return "cls" if settings.get("pooling_mode_cls_token") else "mean"
+
+
+def _published_file(candidate: Candidate, name: str) -> Path | None:
+    if candidate.source != "hub":
+        file = Path(candidate.location, name)
+        return file if file.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        with quiet():
+            return Path(hf_hub_download(candidate.location, name))
+    except LocalEntryNotFoundError:
+        raise  # not reachable is not the same as not there
+    except EntryNotFoundError:
+        return None

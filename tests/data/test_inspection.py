@@ -1,0 +1,131 @@
+"""One look at a table, on made-up tables and on the real ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autotl.data.inspection import inspect_table, read_inputs
+from autotl.data.roles import Overrides
+from autotl.data.splits import holdout
+from autotl.data.tables import read_table
+from autotl.errors import DataError, TaskError
+
+SHARED = Path(os.environ.get("AUTOTL_SHARED", Path(__file__).parents[2].parent / "shared")) / "data"
+
+
+def frame(rows=100):
+    texts = [f"review number {n} was written" for n in range(rows)]
+    return pd.DataFrame({"text": texts, "label": ["good", "bad"] * (rows // 2)})
+
+
+def test_rows_without_input_or_label_are_set_aside_with_their_reason():
+    table = frame()
+    table.loc[[3, 7], "text"] = [None, "  "]
+    table.loc[5, "label"] = None
+    found = inspect_table(table)
+    assert found.set_aside == ((3, "no input"), (5, "no label"), (7, "no input"))
+    assert found.kept.tolist() == [n for n in range(100) if n not in (3, 5, 7)]
+    assert [found.task.classes[code] for code in found.labels] == [table["label"][n] for n in found.kept]
+    assert any("2 rows with nothing in 'text'" in note for note in found.notes)
+
+
+def test_too_many_empty_inputs_are_refused_with_the_way_out():
+    table = frame()
+    table.loc[10:15, "text"] = None
+    with pytest.raises(DataError, match=r"DataFrame: row 11: 'text' is empty.*6 of 100.*--skip-unreadable 6%"):
+        inspect_table(table)
+    assert len(inspect_table(table, skip_limit=0.06).kept) == 94
+
+
+def test_an_input_without_a_single_cell_is_refused():
+    table = pd.DataFrame({"text": [None] * 4, "label": ["a", "b"] * 2})
+    with pytest.raises(DataError, match=r"every cell of the input 'text' is empty"):
+        inspect_table(table, Overrides(text="text"), skip_limit=1.0)
+
+
+def test_class_left_with_one_usable_row_is_refused_by_its_number():
+    table = frame()
+    table.loc[[20, 30], "label"] = "rare"
+    table.loc[20, "text"] = None
+    with pytest.raises(DataError, match=r"row 31: class 'rare' has only one row"):
+        inspect_table(table)
+
+
+def test_contradictory_labels_are_noted_and_repeats_share_a_group():
+    table = frame()
+    table.loc[[11, 12], "text"] = table["text"][10]
+    found = inspect_table(table)
+    assert found.groups[10] == found.groups[11] == found.groups[12]
+    assert len(set(found.groups.tolist())) == 98
+    assert any("2 rows of 100 repeat an input" in note for note in found.notes)
+    assert "1 input with different labels" in found.notes[-1]
+    assert "row 12 is 'bad', row 11 is 'good'" in found.notes[-1]
+    assert inspect_table(frame()).notes == ()
+
+
+def test_inputs_come_in_row_order_as_text_or_absolute_paths(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "t.csv").write_text(f"image,label\na.jpg,x\n,x\na.jpg,x\n{tmp_path / 'b.jpg'},y\na.jpg,y\n")
+    task = inspect_table(tmp_path / "t.csv").task
+    first, second = str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")
+    assert read_inputs(read_table(tmp_path / "t.csv"), task) == [first, None, first, second, first]
+
+
+def test_inputs_to_predict_name_the_column_that_is_missing():
+    task = inspect_table(frame()).task
+    assert read_inputs(read_table(pd.DataFrame({"text": ["a b", None, "", 7]})), task) == ["a b", None, None, "7"]
+    with pytest.raises(DataError, match=r"DataFrame has no column 'text'. Did you mean 'Text'"):
+        read_inputs(read_table(pd.DataFrame({"Text": ["a b"]})), task)
+
+
+def test_reading_imports_neither_torch_nor_pandas():
+    code = (
+        "import sys, autotl.data.inspection, autotl.data.splits;"
+        "print(sorted({'torch', 'pandas', 'pyarrow', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
+def shared(name):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"no shared table {name}")
+    return SHARED / name / "train.csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "classes"),
+    [
+        ("flowers", "image", 5),
+        ("hymenoptera", "image", 2),
+        ("trec6", "text", 6),
+        ("sst2", "text", 2),
+        ("sms-spam", "text", 2),
+        ("hotel-reviews-zh", "text", 2),
+    ],
+)
+def test_real_tables_are_understood_without_a_word(name, column, classes):
+    found = inspect_table(shared(name))
+    assert {role.name: role.role for role in found.roles} == {column: column, "label": "target"}
+    assert found.task.modality == column
+    assert len(found.task.classes) == classes
+    assert len(found.kept) == found.table.rows
+    _, valid = holdout(found.labels, seed=0, groups=found.groups)
+    whole = np.bincount(found.labels) / len(found.labels)
+    assert np.abs(np.bincount(found.labels[valid]) / len(valid) - whole).max() < 0.01
+
+
+def test_real_pairs_are_refused_until_one_sentence_is_chosen():
+    path = shared("sts-pairs")
+    with pytest.raises(TaskError, match=r"'sentence1' .text., 'sentence2' .text.*--text sentence1"):
+        inspect_table(path)
+    with pytest.raises(TaskError, match=r"'score' holds numbers with .* regression"):
+        inspect_table(path, Overrides(text="sentence1", target="score"))

@@ -1,0 +1,178 @@
+"""Roles: plausible columns are found with their evidence, and doubt is a refusal that names the way out."""
+
+from __future__ import annotations
+
+import uuid
+
+import pandas as pd
+import pytest
+
+from autotl.data.roles import Overrides, infer_roles
+from autotl.data.tables import read_table
+from autotl.errors import DataError, TaskError
+
+NONE = Overrides()
+N = 40
+TEXTS = [f"review number {n} was written" for n in range(N)]
+LABELS = ["good", "bad"] * (N // 2)
+
+
+def roles(columns, overrides=NONE, **keywords):
+    found = infer_roles(read_table(pd.DataFrame(columns)), overrides, **keywords)
+    assert [role.name for role in found] == list(columns)
+    assert all(role.evidence and 0 <= role.confidence <= 1 for role in found)
+    return {role.name: role.role for role in found}
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [f"p{n}.jpg" for n in range(N)]
+    for name in names:
+        (tmp_path / name).touch()
+    return names
+
+
+@pytest.mark.parametrize("name", ["label", "Target", "CLASS", "category", "y", "Sentiment"])
+def test_target_is_found_by_name_wherever_it_stands(name):
+    assert roles({name: LABELS, "review": TEXTS, "stars": [1, 2] * 20})[name] == "target"
+
+
+def test_last_column_is_the_target_when_it_looks_like_classes():
+    assert roles({"review": TEXTS, "verdict": LABELS}) == {"review": "text", "verdict": "target"}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"verdict": LABELS, "review": TEXTS},
+        {"review": TEXTS, "amount": [n * 1.37 for n in range(N)]},
+        {"review": TEXTS[:12], "author": [f"Anna {n}" for n in range(12)]},
+        {"review": TEXTS, "nothing": [None] * N},
+    ],
+)
+def test_last_column_that_is_no_class_is_not_taken_for_the_target(columns):
+    with pytest.raises(TaskError, match=r"DataFrame: no column is named like a target.*--target NAME"):
+        roles(columns)
+
+
+def test_images_as_last_column_are_not_the_target(pictures):
+    with pytest.raises(TaskError, match=r"--target"):
+        roles({"kind": LABELS, "picture": pictures[:4] * 10})
+
+
+def test_two_named_targets_are_refused():
+    with pytest.raises(TaskError, match=r"'label', 'category'.*--target label or --target category"):
+        roles({"review": TEXTS, "label": LABELS, "category": LABELS})
+
+
+def test_override_settles_two_named_targets():
+    found = roles({"review": TEXTS, "label": LABELS, "category": LABELS}, Overrides(target="label"))
+    assert found == {"review": "text", "label": "target", "category": "ignore"}
+
+
+def test_image_paths_are_found_relative_to_the_table_and_absolute(pictures, tmp_path):
+    assert roles({"picture": pictures, "label": LABELS})["picture"] == "image"
+    assert roles({"picture": [str(tmp_path / name) for name in pictures], "label": LABELS})["picture"] == "image"
+
+
+def test_half_of_the_images_may_be_missing_but_no_more(pictures):
+    half = [name if n % 2 else f"no{name}" for n, name in enumerate(pictures)]
+    assert roles({"picture": half, "label": LABELS})["picture"] == "image"
+    with pytest.raises(DataError, match=r"row 1: column 'picture' names .*nop0\.jpg.*19 of 40"):
+        roles({"picture": [*half[:-1], "no.jpg"], "label": LABELS})
+
+
+def test_files_are_looked_for_all_over_the_table(pictures):
+    sorted_names = pictures * 4 + [f"no{name}" for name in pictures] * 4
+    table = read_table(pd.DataFrame({"picture": sorted_names, "label": LABELS * 8}))
+    assert infer_roles(table, NONE)[0].confidence == 0.5
+
+
+def test_image_addresses_on_the_web_are_refused():
+    urls = [f"https://example.org/{n}.jpg" for n in range(N)]
+    with pytest.raises(DataError, match=r"row 1: column 'picture' holds web addresses.*Download"):
+        roles({"picture": urls, "label": LABELS})
+
+
+def test_text_that_speaks_of_images_is_text():
+    texts = [*TEXTS[:-1], "see holiday.jpg"]
+    assert roles({"review": texts, "label": LABELS})["review"] == "text"
+
+
+def test_text_in_a_column_named_like_an_id_is_text_when_it_repeats():
+    assert roles({"row": TEXTS[:30] + TEXTS[:10], "label": LABELS})["row"] == "text"
+
+
+def test_chinese_without_spaces_is_text():
+    assert roles({"评论": [f"房间很干净{n}" for n in range(N)], "label": LABELS})["评论"] == "text"
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "evidence"),
+    [
+        ("id", [f"long text id {n}" for n in range(N)], "id"),
+        ("Unnamed: 0", list(range(N)), "id"),
+        ("serial", [str(n) for n in range(N)], "unique whole numbers"),
+        ("price", [n % 7 + 0.5 for n in range(N)], "numbers; tabular inputs are not used"),
+        ("key", [str(uuid.UUID(int=n)) for n in range(N)], "UUID"),
+        ("user", [f"user{n}" for n in range(N)], "id"),
+        ("city", ["New York", "Den Haag"] * (N // 2), "category"),
+        ("tags", [["a"]] * N, "list"),
+        ("void", [None, " "] * (N // 2), "empty"),
+    ],
+)
+def test_other_columns_are_ignored_with_their_reason(name, cells, evidence):
+    table = read_table(pd.DataFrame({name: pd.Series(cells, dtype=object), "review": TEXTS, "label": LABELS}))
+    found = infer_roles(table, NONE)[0]
+    assert found.role == "ignore"
+    assert evidence in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"a": TEXTS, "b": TEXTS[::-1], "label": LABELS}, r"'a' \(text\), 'b' \(text\).*--text a or --text b"),
+        ({"a b": TEXTS, "c": TEXTS[::-1], "label": LABELS}, r"--text 'a b' or --text c"),
+        ({"stars": [1, 2] * 20, "label": LABELS}, "no column looks like images or text .'stars': numbers"),
+        ({"label": LABELS}, "there is only the target"),
+    ],
+)
+def test_no_input_or_several_are_refused(columns, message):
+    with pytest.raises(TaskError, match=message):
+        roles(columns)
+
+
+def test_image_beside_text_is_settled_by_an_override(pictures):
+    columns = {"picture": pictures, "review": TEXTS, "label": LABELS}
+    with pytest.raises(TaskError, match=r"--image picture or --text review"):
+        roles(columns)
+    assert roles(columns, Overrides(image="picture")) == {"picture": "image", "review": "ignore", "label": "target"}
+    assert roles(columns, Overrides(text="review")) == {"picture": "ignore", "review": "text", "label": "target"}
+
+
+def test_chosen_text_spares_broken_image_paths_beside_it():
+    columns = {"picture": [f"gone{n}.jpg" for n in range(N)], "review": TEXTS, "label": LABELS}
+    assert roles(columns, Overrides(text="review"))["picture"] == "ignore"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (Overrides(target="lable"), DataError, "no column 'lable'. Did you mean 'label'"),
+        (Overrides(text="Reveiw"), DataError, "Did you mean 'review'"),
+        (Overrides(image="review", text="review"), TaskError, "two inputs"),
+        (Overrides(target="label", text="label"), TaskError, "both the target and the input"),
+        (Overrides(image="void"), DataError, "every cell of column 'void' is empty"),
+        (Overrides(image="stars"), DataError, "row 1: column 'stars' holds int"),
+    ],
+)
+def test_overrides_that_cannot_be_are_refused(overrides, error, message):
+    columns = {"review": TEXTS, "void": [None] * N, "stars": [1, 2] * 20, "label": LABELS}
+    with pytest.raises(error, match=message):
+        roles(columns, overrides)
+
+
+def test_a_table_to_predict_needs_no_target():
+    assert roles({"review": TEXTS}, need_target=False) == {"review": "text"}
+    assert roles({"review": TEXTS, "label": LABELS}, need_target=False)["label"] == "target"

@@ -1,0 +1,95 @@
+"""Splits: every row on one side, every class on both where it can be, the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotl.data.splits import default_fraction, holdout
+
+LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=200).map(lambda rows: np.array(rows, dtype=np.int64))
+FRACTIONS = st.one_of(st.none(), st.floats(0.05, 0.6))
+
+
+@st.composite
+def grouped(draw):
+    labels = draw(LABELS)
+    groups = draw(st.lists(st.integers(0, 40), min_size=len(labels), max_size=len(labels)))
+    return labels, np.array(groups, dtype=np.int64)
+
+
+@given(LABELS, FRACTIONS, st.integers(0, 5))
+def test_sides_are_sorted_disjoint_and_cover_everything(labels, fraction, seed):
+    train, valid = holdout(labels, seed=seed, fraction=fraction)
+    assert train.dtype == valid.dtype == np.int64
+    assert sorted([*train, *valid]) == list(range(len(labels)))
+    assert np.all(np.diff(train) > 0)
+    assert np.all(np.diff(valid) > 0)
+
+
+@given(LABELS, FRACTIONS)
+def test_classes_have_their_share_on_both_sides(labels, fraction):
+    _, valid = holdout(labels, seed=0, fraction=fraction)
+    share = default_fraction(len(labels)) if fraction is None else fraction
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        held_out = np.count_nonzero(labels[valid] == label)
+        if count == 1:
+            assert held_out == 0
+        else:
+            assert 1 <= held_out < count
+            assert abs(held_out - share * count) <= 1
+
+
+@given(grouped(), FRACTIONS)
+def test_groups_stay_together_and_classes_keep_training_rows(example, fraction):
+    labels, groups = example
+    train, valid = holdout(labels, seed=0, fraction=fraction, groups=groups)
+    assert sorted([*train, *valid]) == list(range(len(labels)))
+    assert not set(groups[train]) & set(groups[valid])
+    assert set(labels[train]) == set(labels)
+    for label in set(labels):
+        own = [group for group in set(groups[labels == label]) if set(labels[groups == group]) == {label}]
+        if len(own) >= 2:
+            assert label in labels[valid]
+
+
+@given(LABELS, st.integers(0, 3))
+def test_seed_decides(labels, seed):
+    first, second = holdout(labels, seed=seed), holdout(labels, seed=seed)
+    assert np.array_equal(first[1], second[1])
+
+
+def test_another_seed_gives_other_rows():
+    labels = np.arange(100) % 2
+    assert not np.array_equal(holdout(labels, seed=0)[1], holdout(labels, seed=1)[1])
+
+
+@pytest.mark.parametrize(("rows", "held_out"), [(100, 25), (2000, 500), (4000, 500), (5000, 500), (20_000, 2000)])
+def test_default_is_500_rows_within_10_to_25_percent(rows, held_out):
+    assert len(holdout(np.arange(rows) % 4, seed=0)[1]) == held_out
+
+
+def test_shares_hold_with_pairs_of_equal_rows():
+    labels = np.repeat(np.arange(3), 100)
+    _, valid = holdout(labels, seed=0, fraction=0.2, groups=np.arange(300) // 2)
+    assert np.bincount(labels[valid]).tolist() == [20, 20, 20]
+
+
+def test_one_large_group_is_left_to_training():
+    labels = np.zeros(100, dtype=np.int64)
+    _, valid = holdout(labels, seed=0, fraction=0.1, groups=np.r_[np.zeros(90), np.arange(1, 11)].astype(np.int64))
+    assert len(valid) == 10
+    assert valid.min() >= 90
+
+
+def test_a_class_of_large_groups_gives_its_smallest():
+    labels, groups = np.repeat([0, 1], 20), np.repeat([0, 1, 2, 3], [12, 8, 9, 11])
+    _, valid = holdout(labels, seed=0, fraction=0.1, groups=groups)
+    assert set(groups[valid].tolist()) == {1, 2}
+
+
+def test_no_rows_give_no_rows():
+    train, valid = holdout(np.empty(0, np.int64), seed=0)
+    assert len(train) == len(valid) == 0

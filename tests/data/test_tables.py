@@ -1,0 +1,236 @@
+"""Reading: what comes in is what was written, and what cannot be read is refused with its place."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotl.data.tables import read_table
+from autotl.data.text_files import parse_delimited
+from autotl.errors import DataError
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def images(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1), separator=st.sampled_from(",;\t|"))
+def test_any_text_written_as_csv_is_read_back(rows, separator, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "round_trip.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows([("text", "label"), *rows])
+    table = read_table(path)
+    assert table.columns == {"text": [a or None for a, _ in rows], "label": [b or None for _, b in rows]}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("suffix", [".csv", ".txt"])
+def test_separator_is_found_among_texts_that_hold_the_others(tmp_path, separator, suffix):
+    others = "".join(s for s in ",;|" if s != separator)
+    lines = [f"text{separator}label"] + [f'"so{separator} {others} "" {others}"{separator}x{n % 2}' for n in range(9)]
+    table = read_table(written(tmp_path, "t" + suffix, "\n".join(lines)))
+    assert table.columns["text"] == [f'so{separator} {others} " {others}'] * 9
+    assert table.columns["label"][:2] == ["x0", "x1"]
+
+
+def test_separator_that_fits_only_the_header_is_not_taken(tmp_path):
+    path = written(tmp_path, "t.csv", "text, or comment;label\nsome words;x\nmore words;y\n")
+    assert list(read_table(path).columns) == ["text, or comment", "label"]
+
+
+def test_tsv_keeps_commas(tmp_path):
+    assert read_table(written(tmp_path, "t.tsv", "a,b\tlabel\n1,2\tx\n")).columns == {"a,b": ["1,2"], "label": ["x"]}
+
+
+def test_cells_stay_as_written_and_only_empty_ones_are_missing(tmp_path):
+    cells = ["01", "NA", "null", "1.0", " x ", "nan", "TRUE", "None"]
+    path = written(tmp_path, "t.csv", "a,b\n" + "\n".join(f"{cell}," for cell in cells))
+    assert read_table(path).columns == {"a": cells, "b": [None] * len(cells)}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_unicode_encodings_are_read(tmp_path, encoding):
+    path = written(tmp_path, "t.csv", "text,label\n酒店很好,ü\n".encode(encoding))
+    assert read_table(path).columns == {"text": ["酒店很好"], "label": ["ü"]}
+
+
+def test_cells_longer_than_the_csv_default_are_read(tmp_path):
+    path = written(tmp_path, "t.csv", f"text,label\n{'a' * 200_000},x\n")
+    assert len(read_table(path).columns["text"][0]) == 200_000
+
+
+def test_rows_are_counted_without_header_and_blank_lines(tmp_path):
+    table = read_table(written(tmp_path, "t.csv", 'text,label\none,x\n \n"two\nlines",y\nthree,x\n\n'))
+    described = [table.describe_row(row) for row in range(3)]
+    assert described == ["t.csv: row 1", "t.csv: row 2 (line 4)", "t.csv: row 3 (line 6)"]
+
+
+def test_selected_rows_keep_their_numbers(tmp_path):
+    table = read_table(written(tmp_path, "t.csv", "a\n" + "\n".join("pqrs"))).select([3, 1]).select([0])
+    assert (table.rows, table.columns, table.describe_row(0)) == (1, {"a": ["s"]}, "t.csv: row 4")
+
+
+BAD_TEXT = [
+    ("empty.csv", "", "empty.csv: the file is empty"),
+    ("header.csv", "text,label\n", "header.csv: the table has no rows"),
+    ("short.csv", "text,label\na,b\nc\n", r"short.csv: row 2 \(line 3\) has 1 cell, the header has 2"),
+    ("long.csv", "text,label\na,b\nc,d,e\n", r"long.csv: row 2 \(line 3\) has 3 cells, the header has 2"),
+    ("twice.csv", "text,label,text\na,b,c\n", "twice.csv: the header names 'text' more than once"),
+    ("unnamed.csv", ",text,label\n0,a,b\n", "unnamed.csv: column 1 has no name"),
+    ("quote.csv", 'text,label\nok,x\n"open,x\nmore,y\n', "quote.csv: the record that begins on line 3"),
+    ("latin.csv", "text,label\nok,x\ncaf\xe9,y\n".encode("latin-1"), r"latin.csv: line 3 \(byte 20\).*iconv"),
+    ("nul.csv", "text,label\na\0,b\n", "nul.csv: line 2 holds a NUL"),
+    ("utf16.csv", "text,label\na,b\n".encode("utf-16-le"), "utf16.csv: line 1 holds a NUL"),
+    ("torn.csv", "text,label\na,b\n".encode("utf-16")[:-1], "torn.csv: line .* is not UTF-16"),
+    ("bad.jsonl", '{"a": 1}\n{"a": \n', "bad.jsonl: line 2 is not JSON"),
+    ("list.jsonl", '{"a": 1}\n\n[1]\n', "list.jsonl: line 3 is not an object"),
+    ("half.jsonl", '{"a": "\\ud83d"}\n', "half.jsonl: line 1 is not JSON .*surrogates"),
+    ("none.jsonl", "\n\n", "none.jsonl: the table has no rows"),
+    ("rows.json", "[]", "rows.json: a table is read from .csv.*jq -c"),
+    ("sheet.xlsx", "PK", "sheet.xlsx: .*Save the sheet as CSV"),
+    ("t.csv.gz", "x", "t.csv.gz: .*Unpack"),
+    ("table", "a,b\n1,2\n", "table: a table is read from .csv"),
+    ("broken.parquet", "PAR1", "broken.parquet is not a readable Parquet file"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD_TEXT, ids=[name for name, _, _ in BAD_TEXT])
+def test_unreadable_files_are_refused_with_their_place(tmp_path, name, content, message):
+    with pytest.raises(DataError, match=message):
+        read_table(written(tmp_path, name, content))
+
+
+def test_missing_file_names_the_closest(tmp_path):
+    written(tmp_path, "flowers.csv", "a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"flower\.csv: there is no such file. Did you mean 'flowers.csv'"):
+        read_table(tmp_path / "flower.csv")
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
+        read_table(tmp_path / "nowhere" / "flowers.csv")
+
+
+def test_forbidden_file_is_refused(tmp_path, monkeypatch):
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = written(tmp_path, "t.csv", "a,b\n1,2\n")
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"t\.csv cannot be read \(Permission denied\)"):
+        read_table(path)
+
+
+def test_json_lines_unite_their_keys(tmp_path):
+    rows = [{"text": "a\u2028b", "label": 1}, {"text": None, "extra": True}]
+    path = written(tmp_path, "t.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    assert read_table(path).columns == {"text": ["a\u2028b", None], "label": [1, None], "extra": [None, True]}
+
+
+def test_not_a_number_is_missing_in_json_lines(tmp_path):
+    assert read_table(written(tmp_path, "t.jsonl", '{"a": NaN}\n{"a": 1.5}')).columns == {"a": [None, 1.5]}
+
+
+FRAME = pd.DataFrame(
+    {
+        "text": pd.Series(["a", None, "c"], dtype="string"),
+        "label": pd.Categorical(["x", "y", None]),
+        "number": [1.5, float("nan"), 2.0],
+        "whole": pd.Series([1, None, 3], dtype="Int64"),
+        "flag": [True, False, True],
+        "scalar": pd.Series([np.int64(1), np.float64("nan"), np.str_("a")], dtype=object),
+    }
+)
+CELLS = {
+    "text": ["a", None, "c"],
+    "label": ["x", "y", None],
+    "number": [1.5, None, 2.0],
+    "whole": [1, None, 3],
+    "flag": [True, False, True],
+    "scalar": [1, None, "a"],
+}
+
+
+def test_frame_becomes_plain_cells_at_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = read_table(FRAME.set_index(pd.Index([7, 7, 9])))
+    assert (table.name, table.root, table.columns) == ("DataFrame", tmp_path, CELLS)
+    assert all(type(cell) in (str, int, float, bool, type(None)) for cells in table.columns.values() for cell in cells)
+    assert table.describe_row(2) == "DataFrame: row 3"
+
+
+def test_parquet_gives_the_same_cells_and_no_column_from_its_folder(tmp_path):
+    folder = tmp_path / "split=train"
+    folder.mkdir()
+    FRAME.drop(columns="scalar").to_parquet(folder / "t.parquet")
+    assert read_table(folder / "t.parquet").columns == {
+        name: cells for name, cells in CELLS.items() if name != "scalar"
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "'a' names more than one column"),
+        (pd.DataFrame({"a": []}), "DataFrame: the table has no rows"),
+        ([1, 2], "a pandas DataFrame, not a list"),
+    ],
+)
+def test_unusable_objects_are_refused(source, message):
+    with pytest.raises(DataError, match=message):
+        read_table(source)
+
+
+def test_class_folders_become_images_and_labels(tmp_path):
+    images(tmp_path, "rose/2.JPG", "rose/1.png", "ant/a.jpeg", ".ipynb_checkpoints/x.jpg", "rose/.DS_Store")
+    images(tmp_path, "rose/notes.txt", "empty/readme.md", "loose.jpg", "rose/deep/3.jpg")
+    table = read_table(tmp_path)
+    assert table.columns == {"image": ["ant/a.jpeg", "rose/1.png", "rose/2.JPG"], "label": ["ant", "rose", "rose"]}
+    assert table.root == tmp_path
+    notes = " / ".join(table.notes)
+    assert "1 image beside the class folders: 'loose.jpg'" in notes
+    assert "no images in 1 folder: 'empty'" in notes
+    assert "5 entries" in notes
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train/a/1.jpg", "test/a/1.jpg"], r"--data \S+train and --test \S+test"),
+        (["Train/a/1.jpg", "val/a/1.jpg"], r"--data \S+Train and --test \S+val"),
+        (["1.jpg", "2.jpg"], "no class folders with images .2 images beside each other"),
+        (["images/a/1.jpg", "train.csv"], r"no class folders.*such as --data \S+train\.csv"),
+        (["a/readme.md"], "no class folders"),
+    ],
+)
+def test_folders_without_classes_are_refused(tmp_path, names, message):
+    with pytest.raises(DataError, match=message):
+        read_table(images(tmp_path, *names))
+
+
+def test_a_class_called_test_is_a_class(tmp_path):
+    assert read_table(images(tmp_path, "test/1.jpg", "quiz/1.jpg")).columns["label"] == ["quiz", "test"]
+
+
+def test_a_single_column_of_text_needs_no_separator():
+    columns, lines = parse_delimited("text\nhello; world\n", name="t.csv")
+    assert (columns, lines) == ({"text": ["hello; world"]}, [2])

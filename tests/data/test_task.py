@@ -1,0 +1,144 @@
+"""The task: labels have one spelling and an order, and what cannot be learned is refused by name."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotl.data.columns import ColumnRole
+from autotl.data.labels import in_natural_order, label_of
+from autotl.data.tables import read_table
+from autotl.data.task import METRICS, Task, encode_labels, infer_task
+from autotl.errors import DataError, TaskError
+
+ROLES = [ColumnRole("text", "text", 1.0, "said"), ColumnRole("label", "target", 1.0, "said")]
+
+
+def table_of(labels):
+    return read_table(pd.DataFrame({"text": "some words", "label": pd.Series(labels, dtype=object)}))
+
+
+def infer(labels, **keywords):
+    return infer_task(table_of(labels), ROLES, **keywords)
+
+
+@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()))
+def test_label_of_a_label_is_itself(cell):
+    label = label_of(cell)
+    assert label is None or (label == label_of(label) == unicodedata.normalize("NFC", label) and label == label.strip())
+
+
+@pytest.mark.parametrize(
+    ("cell", "label"),
+    [
+        (1, "1"), (1.0, "1"), (1.5, "1.5"), (True, "True"), ("01", "01"), ("NA", "NA"), (" rose\n", "rose"),
+        ("e\u0301", "é"), ("", None), ("  ", None), (None, None), (float("nan"), None), (float("inf"), "inf"),
+    ],
+)  # fmt: skip
+def test_labels_are_spelled_one_way(cell, label):
+    assert label_of(cell) == label
+
+
+@pytest.mark.parametrize(
+    ("labels", "ordered"),
+    [
+        (["10", "9", "-1", "1.5"], ["-1", "1.5", "9", "10"]),
+        (["class 10", "class 9", "Class 1"], ["Class 1", "class 9", "class 10"]),
+        (["b", "10", "a", "9"], ["9", "10", "a", "b"]),
+        (["01", "1"], ["01", "1"]),
+    ],
+)
+def test_classes_are_in_natural_order(labels, ordered):
+    assert in_natural_order(labels) == in_natural_order(labels[::-1]) == ordered
+
+
+def test_task_tells_kind_classes_and_modality():
+    task = infer(["b", "a", "b", "a"]).task
+    assert (task.kind, task.classes, task.modality, task.metric) == ("binary", ("a", "b"), "text", "accuracy")
+    assert (task.target, task.input.name) == ("label", "text")
+    assert infer([3, 1, 2] * 2).task.kind == "multiclass"
+
+
+def test_task_survives_json():
+    task = infer(["b", "a", "b", "a"], metric="roc_auc").task
+    assert Task.model_validate_json(task.model_dump_json()) == task
+
+
+def test_labels_are_encoded_by_class_and_missing_ones_marked():
+    table = table_of(["b", " a", None, "b", "a", "a", "b"])
+    codes = encode_labels(table, infer_task(table, ROLES).task)
+    assert codes.dtype == np.int64
+    assert codes.tolist() == [1, 0, -1, 1, 0, 0, 1]
+
+
+def test_unknown_label_names_row_and_closest_class():
+    task = infer(["tulip", "rose"] * 2).task
+    with pytest.raises(DataError, match=r"DataFrame: row 2: 'label' is 'tulpi'.*Did you mean 'tulip'"):
+        encode_labels(table_of(["rose", "tulpi"]), task)
+
+
+def test_table_without_the_target_cannot_be_encoded():
+    task = infer(["tulip", "rose"] * 2).task
+    with pytest.raises(DataError, match=r"no column 'label'. Did you mean 'labels'"):
+        encode_labels(read_table(pd.DataFrame({"text": ["a"], "labels": ["rose"]})), task)
+
+
+REFUSED = {
+    "one class": (["a"] * 5, TaskError, "every row has the label 'a'"),
+    "class with one row": (["a", "b", "a", "b", "c"], DataError, "DataFrame: row 5: class 'c' has only one row"),
+    "integer class with one row": ([0, 1, 1], DataError, "row 1: class '0' has only one row"),
+    "text as target": ([f"text {n}" for n in range(20)], DataError, "row 1: 20 classes .*choose it with --target"),
+    "fractions": ([n / 7 for n in range(50)] * 3, TaskError, "50 different values; that is regression"),
+    "fractions as text": ([f"{n / 7}" for n in range(50)] * 3, TaskError, "regression"),
+    "many integers": (list(range(101)) * 3, TaskError, "101 different values; that is regression"),
+    "mostly unique integers": ([*range(30), 1, 2], TaskError, "regression"),
+    "too few labels": (["a", "b"] * 3 + [None, None], DataError, "row 7: no label; 2 of 8 rows"),
+    "no labels": ([None] * 4, DataError, "row 1: no label; 4 of 4 rows"),
+}
+
+
+@pytest.mark.parametrize(("labels", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_learned_is_refused(labels, error, message):
+    with pytest.raises(error, match=message):
+        infer(labels)
+
+
+@pytest.mark.parametrize("labels", [list(range(100)) * 2, [n / 2 for n in range(11)] * 3, list(range(5)) * 2])
+def test_few_numbers_are_classes(labels):
+    assert len(infer(labels).task.classes) == len(set(labels))
+
+
+def test_a_fifth_of_the_labels_may_be_missing_with_a_note():
+    (note,) = infer(["a", "b"] * 4 + [None, " "]).notes
+    assert "2 of 10 rows have no label" in note
+    assert "DataFrame: row 9" in note
+
+
+def test_spellings_are_noted_and_only_case_makes_classes():
+    found = infer(["é", "e\u0301", " é", "Rose", "rose", "Rose", "rose"])
+    assert found.task.classes == ("Rose", "rose", "é")
+    assert any("made one" in note and "'é'" in note for note in found.notes)
+    assert any("'Rose', 'rose' differ only in case" in note for note in found.notes)
+
+
+def test_imbalance_is_noted_unless_a_metric_was_chosen():
+    labels = ["a"] * 11 + ["b"] * 2
+    assert any("--metric balanced_accuracy" in note for note in infer(labels).notes)
+    assert infer(labels, metric="accuracy").notes == ()
+    assert infer(["a"] * 10 + ["b"] * 2).notes == ()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_fits_two_classes(metric):
+    assert infer(["a", "b"] * 2, metric=metric).task.metric == metric
+
+
+@pytest.mark.parametrize(("metric", "message"), [("acuracy", "Did you mean 'accuracy'"), ("roc_auc", "two classes")])
+def test_metrics_that_do_not_fit_are_refused(metric, message):
+    with pytest.raises(TaskError, match=message):
+        infer(["a", "b", "c"] * 2, metric=metric)
