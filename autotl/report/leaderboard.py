@@ -24,7 +24,7 @@ class Row:
     backbone: str = ""
     strategy: str = ""
     state: str = "running"  #: running, complete, dropped, failed, cut
-    score: float | None = None
+    score: float | None = None  #: of the weights that it left: the saved ones, or else its last
     seconds: float = 0.0
     settings: dict[str, float | str] = field(default_factory=dict)
     curve: list[tuple[int, float]] = field(default_factory=list)  #: (permille, score)
@@ -45,8 +45,10 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
             settings = {name: value for name, value in data.items() if name not in _NOT_SETTINGS}
             rows[data["trial"]] = Row(data["trial"], data["backbone"], data["strategy"], settings=settings)
         elif event.kind == "progress":
-            rows[data["trial"]].curve.append((data["permille"], data["score"]))
-            rows[data["trial"]].score = data["score"]
+            row = rows[data["trial"]]
+            row.curve.append((data["permille"], data["score"]))
+            if not row.best or row.score is None or data["score"] > row.score:  # else the saved weights are older
+                row.score = data["score"]
         elif event.kind == "trial_ended":
             row = rows[data["trial"]]
             row.state, row.seconds, row.reason = data["state"], data["seconds"], data["reason"]

@@ -114,13 +114,13 @@ class LiveView:
 def leaderboard_table(rows: list[Row]) -> Table:
     """The leaderboard as people read it."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("trial", justify="right")
-    table.add_column("score", justify="right")
-    table.add_column("backbone", overflow="ellipsis", no_wrap=True)
-    table.add_column("strategy")
-    table.add_column("state")
-    table.add_column("time", justify="right")
-    table.add_column("curve")
+    table.add_column("trial", justify="right", min_width=9)
+    table.add_column("score", justify="right", min_width=6)
+    table.add_column("backbone", overflow="ellipsis", no_wrap=True)  # the only one that gives way
+    table.add_column("strategy", min_width=8)
+    table.add_column("state", min_width=8)
+    table.add_column("time", justify="right", min_width=5)
+    table.add_column("curve", min_width=4)
     for row in rows:
         score = "" if row.score is None else f"{row.score:.4f}"
         curve = sparkline([score for _, score in row.curve])

@@ -282,23 +282,19 @@ class Search:
         for config in waiting:
             self._study.enqueue_trial(config.flat)
         done = len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
-        while self._pace.time_for_a_trial(self._valid_rows, self._test_seconds()) and (self._request.trials or math.inf) > done:
+        while self._pace.time_for_a_trial(self._test_seconds()) and (self._request.trials or math.inf) > done:
             self._run_trial(self._study.ask())
             done += 1
             if len(self._failures) >= SAME_FAILURES and len(set(self._failures[-SAME_FAILURES:])) == 1:
                 self._events.emit("note", text=f"the last {SAME_FAILURES} trials failed alike: {self._failures[-1]}")
                 break
 
-    @property
-    def _valid_rows(self) -> int:
-        return self._run_file.rows["validation"]
-
     def _run_trial(self, trial: optuna.Trial) -> None:
         config = self._space.suggest(trial)
         candidate = self._space.candidates[config.backbone]
         passes = self._space.cost(config)
         rows = passes * self._train_rows
-        length = self._pace.trial_length(config.backbone, rows, self._valid_rows, self._test_seconds())
+        length = self._pace.trial_length(config.backbone, rows, self._test_seconds())
         self._events.emit("trial_started", trial=trial.number, **config.flat, planned_seconds=length.planned)
         began = self._pace.clock.elapsed
         self._worker.tell(
@@ -374,6 +370,8 @@ class Search:
             probabilities=np.array(message["probabilities"], np.float32),
         )
         self._last_score = judged.score
+        if judged.permille >= 1000:
+            self._pace.learn_judging(config.backbone, message["seconds"])
         go_on = True
         if trial is not None:
             self._events.emit(
@@ -407,8 +405,7 @@ class Search:
     # ---------------------------------------------------------------- finish
 
     def _test_seconds(self) -> float:
-        """What testing the bundle will take: its network once over the test rows, and loading it."""
-        return self._pace.test_seconds(self._test_rows)
+        return self._pace.test_seconds(self._test_rows, self._run_file.rows["validation"])
 
     def _finish(self, interrupted: bool) -> None:
         self._phase("finishing")

@@ -11,8 +11,8 @@ from autotl.budget import Clock
 #: The end of the process: last events, leaderboard, closing the worker. Measured 0.2 to 0.5 s.
 CLOSING = 0.7
 
-#: Loading a bundle again and the first, slow batch of a network.
-LOADING = 1.5
+#: Committing a bundle after it was scored, and what scoring it varies by.
+COMMITTING = 0.3
 
 #: Screening should not take more than this share; what it leaves buys the fine-tuning.
 SCREENING_SHARE = 0.2
@@ -24,7 +24,7 @@ SHORTEST_SCREENING = 2.0
 STEP_COST = 4.0
 
 #: A trial shorter than this learns nothing that the probe does not know.
-SHORTEST_TRIAL = 2.0
+SHORTEST_TRIAL = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Pace:
         self.clock = clock
         self._forward: dict[str, float] = {}
         self._correction: dict[str, float] = defaultdict(lambda: 1.0)
+        self._judging: dict[str, float] = {}
 
     @property
     def limited(self) -> bool:
@@ -50,6 +51,10 @@ class Pace:
 
     def learn_forward(self, backbone: str, seconds_a_row: float) -> None:
         self._forward[backbone] = seconds_a_row
+
+    def learn_judging(self, backbone: str, seconds: float) -> None:
+        """seconds: what saving, loading and scoring a model of this backbone took."""
+        self._judging[backbone] = max(seconds, self._judging.get(backbone, 0.0))
 
     def learn_trial(self, backbone: str, length: Length, seconds: float) -> None:
         """Corrects later forecasts by how this trial compared with its own."""
@@ -65,19 +70,20 @@ class Pace:
             return max(left / candidates_left, SHORTEST_SCREENING)
         return left / candidates_left if left >= SHORTEST_SCREENING else 0.0
 
-    def test_seconds(self, rows: int) -> float:
-        return LOADING + 1.5 * rows * max(self._forward.values(), default=0.0) if rows else 0.0
+    def test_seconds(self, rows: int, valid_rows: int) -> float:
+        """What testing the bundle will take: as judging a trial, on other rows; twice as long, being in fp32."""
+        return 2.0 * self.judging_seconds(None) * max(rows / valid_rows, 1.0) if rows else 0.0
 
     def seconds_to_the_end(self, test_seconds: float) -> float:
         """Until the worker must have answered."""
         return self.clock.remaining - CLOSING - test_seconds
 
-    def _judging(self, backbone: str | None, valid_rows: int) -> float:
-        """The last act of a trial: scoring, saving, loading and scoring again."""
-        slowest = max(self._forward.values(), default=0.0)
-        return LOADING + 3.0 * valid_rows * (self._forward.get(backbone, slowest) if backbone else slowest)
+    def judging_seconds(self, backbone: str | None) -> float:
+        """The last act of a trial, by what it took for this backbone, or else for the slowest so far."""
+        slowest = max(self._judging.values(), default=1.5)
+        return COMMITTING + 1.2 * (self._judging.get(backbone, slowest) if backbone else slowest)
 
-    def trial_length(self, backbone: str, rows: float, valid_rows: int, test_seconds: float) -> Length:
+    def trial_length(self, backbone: str, rows: float, test_seconds: float) -> Length:
         """rows: how often a row passes forward and back in the trial.
 
         As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
@@ -86,9 +92,9 @@ class Pace:
         planned = rows * self._forward[backbone] * STEP_COST * self._correction[backbone]
         if not self.limited:
             return Length(planned, None, False)
-        left = self.seconds_to_the_end(test_seconds) - self._judging(backbone, valid_rows)
+        left = self.seconds_to_the_end(test_seconds) - self.judging_seconds(backbone)
         last = planned > SHORTEST_TRIAL and round(left / planned) <= 1
         return Length(planned, max(left, 0.5) if last else max(min(left, 2.0 * planned + SHORTEST_TRIAL), 0.5), last)
 
-    def time_for_a_trial(self, valid_rows: int, test_seconds: float) -> bool:
-        return self.seconds_to_the_end(test_seconds) > self._judging(None, valid_rows) + SHORTEST_TRIAL
+    def time_for_a_trial(self, test_seconds: float) -> bool:
+        return self.seconds_to_the_end(test_seconds) > self.judging_seconds(None) + SHORTEST_TRIAL

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 from autotl.plugins.contracts import Candidate, Source, ZooContext
+from autotl.zoo.local import cached_snapshots, model_folders
 from autotl_transformers.catalogue import Entry, catalogue, default_prior, default_recipe, known, last_part
 from autotl_transformers.folders import LONGEST_INPUT, ModelFolder, read_model_folder
 
@@ -22,7 +23,7 @@ def discover(context: ZooContext) -> list[Candidate]:
     had: set[str] = set()
     places: list[tuple[Source, Iterator[ModelFolder]]] = [
         ("folder", _folders(context.folders)),
-        ("cache", _cached(hub_cache())),
+        ("cache", _cached()),
     ]
     for source, models in places:
         for model in models:
@@ -38,34 +39,14 @@ def discover(context: ZooContext) -> list[Candidate]:
     return list(found.values())
 
 
-def hub_cache() -> Path:
-    """Where huggingface_hub keeps its downloads, by the same environment variables, without importing it."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or Path(home) / "hub"
-    return Path(os.path.expandvars(given)).expanduser()
-
-
 def _folders(given: tuple[Path, ...]) -> Iterator[ModelFolder]:
-    for folder in given:
-        inside = [folder] if (folder / "config.json").is_file() else sorted(folder.glob("*/"))
-        yield from (model for path in inside if (model := read_model_folder(path)))
+    yield from (model for path in model_folders(given) if (model := read_model_folder(path)))
 
 
-def _cached(cache: Path) -> Iterator[ModelFolder]:
-    for repository in sorted(cache.glob("models--*/")):
-        snapshot = _snapshot(repository)
-        model = read_model_folder(snapshot) if snapshot else None
-        if model:
-            name = "/".join(repository.name.split("--")[1:])
-            yield ModelFolder(**(vars(model) | {"name": name}))
-
-
-def _snapshot(repository: Path) -> Path | None:
-    """The revision that ``main`` points to, else the newest on the disk."""
-    snapshots = sorted((repository / "snapshots").glob("*/"), key=lambda path: path.stat().st_mtime)
-    reference = repository / "refs" / "main"
-    main = reference.read_text(encoding="utf-8", errors="replace").strip() if reference.is_file() else ""
-    return next((path for path in snapshots if path.name == main), snapshots[-1] if snapshots else None)
+def _cached() -> Iterator[ModelFolder]:
+    for name, snapshot in cached_snapshots():
+        if model := read_model_folder(snapshot):
+            yield dataclasses.replace(model, name=name)
 
 
 def _local(model: ModelFolder, source: Source, entry: Entry | None) -> Candidate:

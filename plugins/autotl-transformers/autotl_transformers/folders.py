@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from autotl.zoo.local import count_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +23,6 @@ OFFSET_POSITIONS = frozenset(("roberta", "xlm-roberta", "camembert", "mpnet"))
 
 #: Encoders can be built for more, but attention over longer texts costs more than a search can spend.
 LONGEST_INPUT = 512
-
-#: The limit of the safetensors format itself, in bytes.
-LARGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -66,30 +64,6 @@ def read_model_folder(path: Path) -> ModelFolder | None:
     except (OSError, ValueError, RecursionError) as error:
         logger.warning("%s: skipped, it cannot be read as a model (%s)", path, error)
         return None
-
-
-def count_parameters(path: Path) -> int:
-    """Numbers in a safetensors file that are not integers, from its header alone.
-
-    Raises `ValueError` when the header is malformed or does not fit the size of the file.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(size - 8, LARGEST_HEADER):  # before the memory for it is asked for
-            raise ValueError(f"{path.name}: a header of {length} bytes does not fit a file of {size}")
-        header = json.loads(file.read(length))
-    try:
-        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
-        end = max((entry["data_offsets"][1] for entry in tensors), default=0)
-        shapes = [entry["shape"] for entry in tensors if entry["dtype"].startswith(("F", "BF"))]
-        parameters = sum(math.prod(shape) for shape in shapes)
-        whole = all(isinstance(side, int) and side >= 0 for shape in shapes for side in shape)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(f"{path.name}: the header is malformed") from error
-    if not whole or 8 + length + end != size:
-        raise ValueError(f"{path.name}: the header does not fit the file, which may be torn")
-    return int(parameters)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,15 @@
+"""timm's image networks as a family of AutoTL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import autotl
+from autotl.plugins.contracts import ModelFamily
+from autotl.plugins.hookspecs import PluginContext
+from autotl_timm.family import TimmFamily
+
+
+@autotl.hookimpl
+def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:
+    return [TimmFamily()]

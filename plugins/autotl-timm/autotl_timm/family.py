@@ -1,0 +1,178 @@
+"""The family that AutoTL asks: which networks, how to read images for them, how to load, save and restore them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from autotl.errors import ZooError
+from autotl.plugins.contracts import Candidate, InputEncoder, Modality, Source, ZooContext
+from autotl.zoo.local import cached_snapshots, model_folders
+from autotl_timm.catalogue import Entry, catalogue, default_prior, recipe
+from autotl_timm.folders import WEIGHTS, ModelFolder, read_model_folder
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Backbone
+
+FAMILY = "timm"
+PREPROCESSING = "preprocessing.json"
+
+#: DINOv2 was trained on 518 pixels and interpolates its positions down to this, at a sixth of the cost.
+LARGEST_TRANSFORMER_SIDE = 224
+
+
+class TimmFamily:
+    """Image networks of timm in its local-dir layout or from the hub, safetensors only."""
+
+    name = FAMILY
+    modality: Modality = "image"
+    augments = True
+
+    def candidates(self, context: ZooContext) -> Sequence[Candidate]:
+        """Networks in the folders given, in the hub's cache, and in the catalogue. Imports no torch."""
+        found: dict[str, Candidate] = {}
+        for path in model_folders(context.folders):
+            if model := read_model_folder(path):
+                found.setdefault(model.name, _local(model, model.name, "folder"))
+        for hub_name, path in cached_snapshots():
+            if model := read_model_folder(path):
+                name = hub_name.removeprefix("timm/")
+                found.setdefault(name, _local(model, name, "cache"))
+        for entry in catalogue().values():
+            found.setdefault(entry.name, _remote(entry))
+        return list(found.values())
+
+    def encoder(self, candidate: Candidate, sample: Sequence[Any]) -> InputEncoder:
+        """The encoder of `candidate`, its side settled by `sample`. Raises `ZooError` when its settings are missing."""
+        from timm.data import resolve_data_config
+
+        from autotl_timm.images import ImageEncoder, native_side
+
+        network = _create(candidate, pretrained=False)
+        settings = resolve_data_config({}, model=network)
+        fixed = network.pretrained_cfg.get("fixed_input_size") or hasattr(network, "patch_embed")
+        largest = min(candidate.input_size, LARGEST_TRANSFORMER_SIDE) if fixed else candidate.input_size
+        return ImageEncoder(
+            side=largest if fixed else native_side(sample, largest),
+            interpolation=settings["interpolation"],
+            mean=tuple(settings["mean"]),
+            std=tuple(settings["std"]),
+        )
+
+    def load(self, candidate: Candidate, *, drop: float = 0.0) -> Backbone:
+        """The network with published weights, in eval mode, fp32, on the CPU.
+
+        `drop` is the stochastic depth, which networks without it do without. Raises `ZooError` when the weights
+        cannot be had.
+        """
+        from autotl_timm.stages import StagedNetwork
+
+        network = _create(candidate, pretrained=True, drop=drop)
+        return cast("Backbone", StagedNetwork(network, model_args=_model_args(candidate)).eval())
+
+    def save(self, backbone: Backbone, encoder: InputEncoder, folder: Path) -> None:
+        """Writes timm's local-dir layout, and how images are read."""
+        from dataclasses import asdict
+
+        from safetensors.torch import save_file
+
+        network: Any = backbone.network
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+        config = {
+            "architecture": network.pretrained_cfg["architecture"],
+            "num_classes": 0,
+            "num_features": backbone.width,
+            "model_args": backbone.model_args,
+            "pretrained_cfg": {k: v for k, v in network.pretrained_cfg.items() if k not in {"url", "file", "source"}},
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        (folder / PREPROCESSING).write_text(json.dumps(asdict(cast("Any", encoder))), encoding="utf-8")
+
+    def restore(self, folder: Path) -> tuple[Backbone, InputEncoder]:
+        """What `save` wrote, in eval mode on the CPU. Raises what the libraries raise for missing or torn files."""
+        import timm
+        from safetensors.torch import load_file
+
+        from autotl_timm.images import ImageEncoder
+        from autotl_timm.stages import StagedNetwork
+
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        arguments = config["model_args"]
+        network = timm.create_model(config["architecture"], pretrained=False, num_classes=0, **arguments)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+        network.pretrained_cfg = config["pretrained_cfg"] | {"architecture": config["architecture"]}
+        settings = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
+        encoder = ImageEncoder(**settings | {"mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
+        return cast("Backbone", StagedNetwork(network, model_args=arguments).eval()), encoder
+
+
+def _create(candidate: Candidate, *, pretrained: bool, drop: float = 0.0) -> Any:
+    """A timm network without head. Raises `ZooError`, whatever timm raises."""
+    import timm
+    import torch
+
+    # the architecture alone is built on no device: only its settings are wanted
+    name = f"local-dir:{candidate.location}" if candidate.source != "hub" else f"hf-hub:{candidate.location}"
+    arguments = _model_args(candidate)
+    try:
+        with torch.device("cpu" if pretrained else "meta"):
+            try:
+                network = timm.create_model(
+                    name, pretrained=pretrained, num_classes=0, drop_path_rate=drop, **arguments
+                )
+            except TypeError:
+                network = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+    except Exception as error:  # timm and the hub fail in many ways, and all mean that this one cannot be used
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ZooError(
+            f"{candidate.key}: cannot be loaded from {candidate.location} ({reason}). "
+            "Check that it is complete and a classification network of timm, or leave it out"
+        ) from error
+    return network.eval()
+
+
+def _model_args(candidate: Candidate) -> dict[str, Any]:
+    """What the published settings and our side ask of the constructor."""
+    arguments: dict[str, Any] = {}
+    if candidate.source != "hub":
+        config = json.loads((Path(candidate.location) / "config.json").read_text(encoding="utf-8"))
+        arguments |= config.get("model_args") or {}
+    if candidate.input_size > LARGEST_TRANSFORMER_SIDE and candidate.name.startswith("vit"):
+        arguments["img_size"] = LARGEST_TRANSFORMER_SIDE
+    return arguments
+
+
+def _local(model: ModelFolder, name: str, source: Source) -> Candidate:
+    entry = catalogue().get(name)
+    return Candidate(
+        name=name,
+        family=FAMILY,
+        modality="image",
+        source=source,
+        location=str(model.path),
+        parameters=model.parameters,
+        width=model.width,
+        input_size=model.input_size,
+        licence=model.licence if model.licence != "unknown" or entry is None else entry.licence,
+        prior=entry.prior if entry else default_prior(model.parameters),
+        recipe=recipe(model.architecture),
+    )
+
+
+def _remote(entry: Entry) -> Candidate:
+    return Candidate(
+        name=entry.name,
+        family=FAMILY,
+        modality="image",
+        source="hub",
+        location=f"timm/{entry.name}",
+        parameters=entry.parameters,
+        width=entry.width,
+        input_size=entry.input_size,
+        licence=entry.licence,
+        prior=entry.prior,
+        recipe=recipe(entry.name),
+    )

@@ -1,0 +1,123 @@
+"""Image files to uint8 squares once, and squares to normalized batches at every step."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from autotl.plugins.contracts import Unreadable
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotl.plugins.contracts import State
+
+#: Above this a file is taken for a decompression bomb: four times what a good camera makes.
+MOST_PIXELS = 200_000_000
+
+#: Below this side pretrained networks lose most of what they know; larger sides cost with their square.
+SMALLEST_SIDE = 128
+
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """Reads images into ``[side, side, 3] uint8``: short side to `side`, then the middle square.
+
+    The usual tighter crop is left out: the arrays serve training as well, and it would throw labelled pixels away.
+    """
+
+    side: int
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what decides the arrays; mean and deviation act on batches, so backbones can share arrays."""
+        return hashlib.sha256(f"image 1 {self.side} {self.interpolation}".encode()).hexdigest()[:16]
+
+    def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
+        """``[side, side, 3] uint8`` for each path."""
+        return [self._read(str(cell)) for cell in cells]
+
+    def _read(self, path: str) -> np.ndarray | Unreadable:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what Pillow warns of, the size check below decides
+                with Image.open(path) as image:
+                    if image.width * image.height > MOST_PIXELS:
+                        return Unreadable(f"{path} has {image.width}x{image.height} pixels, too many")
+                    image.draft("RGB", (self.side, self.side))  # large JPEGs decode at an eighth of the work
+                    return self._square(_to_rgb(ImageOps.exif_transpose(image)))
+        except FileNotFoundError:
+            return Unreadable(f"{path} does not exist")
+        except Exception as error:  # decoders fail on foreign bytes in every way there is
+            return Unreadable(f"{path} cannot be read ({_reason(error)})")
+
+    def _square(self, image: Image.Image) -> np.ndarray:
+        fitted = ImageOps.fit(image, (self.side, self.side), _FILTERS.get(self.interpolation, Image.Resampling.BICUBIC))
+        return np.asarray(fitted)
+
+    def batch(
+        self, rows: Sequence[np.ndarray], *, augment: float = 0.0, generator: torch.Generator | None = None
+    ) -> State:
+        """``"x"``: ``[batch, 3, side, side] float32``, normalized, augmented when `augment` is above 0."""
+        import torch
+
+        from autotl_timm.augmentation import augmented
+
+        pixels = torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float().div_(255.0)
+        if augment > 0:
+            pixels = augmented(pixels, augment, generator)
+        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        return {"x": (pixels - mean) / std}
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB; transparency on white, 16 bits scaled to 8."""
+    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+        values = np.asarray(image, np.float32)
+        top = 65535.0 if values.max() > 255 else 255.0
+        return Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else ""
+    if "cannot identify" in text:
+        return "not an image that Pillow knows"
+    return text or type(error).__name__
+
+
+def native_side(cells: Sequence[Any], largest: int) -> int:
+    """The side to work at: the sample's median short side in steps of 32, at most what the network was made for.
+
+    Enlarging images costs with the square of the side and brings nothing: on photographs of 128 pixels, ridge heads
+    on two networks gained less than a point from 224.
+    """
+    sides = []
+    for cell in cells[:64]:
+        try:
+            with Image.open(str(cell)) as image:
+                sides.append(min(image.size))
+        except Exception:  # noqa: S112  unreadable files are found and named when they are encoded
+            continue
+    median = statistics.median(sides) if sides else largest
+    return int(min(max(round(median / 32) * 32, SMALLEST_SIDE), largest))

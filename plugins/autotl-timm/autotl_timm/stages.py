@@ -1,0 +1,183 @@
+"""timm networks as an ordered list of stages, without touching their code.
+
+A stage runs a piece of the network's own forward pass and owns the modules that this piece uses. The last one ends
+with the library's own pooling, so that all stages together are ``forward_head(forward_features(x), pre_logits=True)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from timm.models.convnext import ConvNeXt
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
+from timm.models.regnet import RegNet
+from timm.models.resnet import ResNet
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
+from timm.models.vision_transformer import VisionTransformer
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import State
+
+Run = Callable[[torch.Tensor], torch.Tensor]
+Owned = Sequence[torch.nn.Module | torch.nn.Parameter | None]
+
+#: ConvNeXt keeps most of its blocks in one group; cut into such pieces, freezing has somewhere to stop.
+BLOCKS_A_STAGE = 3
+
+
+class Stage(torch.nn.Module):
+    """A piece of a network: what it computes, and the modules and parameters that it computes it with."""
+
+    def __init__(self, run: Run, owned: Owned) -> None:
+        super().__init__()
+        self._run = run
+        self.owned = torch.nn.ModuleList([part for part in owned if isinstance(part, torch.nn.Module)])
+        self.tables = torch.nn.ParameterList([part for part in owned if isinstance(part, torch.nn.Parameter)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._run(x)
+
+
+class StagedNetwork(torch.nn.Module):
+    """AutoTL's `Backbone` over a timm network made with ``num_classes=0``.
+
+    The state's ``"x"`` is ``[batch, 3, side, side]`` before stage 0, maps or tokens between stages (as the network
+    lays them out), and ``[batch, width]`` after the last.
+    """
+
+    def __init__(self, network: torch.nn.Module, *, model_args: dict[str, Any]) -> None:
+        """model_args: what `network` was created with, for saving."""
+        super().__init__()
+        # registered through the stages only, so that every parameter has one name and one home
+        object.__setattr__(self, "network", network)
+        self.model_args = model_args
+        self.stages = torch.nn.ModuleList([Stage(run, owned) for run, owned in _split(network)])
+        self.width: int = getattr(network, "head_hidden_size", network.num_features)
+        self._channels_last_maps = isinstance(network, SwinTransformer | SwinTransformerV2)
+        missed = {id(p) for p in network.parameters()} - {id(p) for p in self.parameters()}
+        if missed:
+            raise ValueError(f"{type(network).__name__}: {len(missed)} parameters are in no stage")
+
+    def forward(self, state: State, start: int = 0, stop: int | None = None) -> State:
+        x = state["x"]
+        for stage in self.stages[start:stop]:
+            x = stage(x)
+        return {**state, "x": x}
+
+    def pool(self, state: State) -> torch.Tensor:
+        """``[batch, channels]``: features as they are, the mean over space of maps, the mean of tokens."""
+        x = state["x"]
+        if x.ndim == 4:
+            return x.mean((1, 2) if self._channels_last_maps else (2, 3))
+        return x.mean(1) if x.ndim == 3 else x
+
+
+def _split(network: Any) -> list[tuple[Run, Owned]]:
+    """The pieces of a network, from the input to the features."""
+    for kind, split in _SPLITTERS:
+        if isinstance(network, kind):
+            return split(network)
+    return [(lambda x: network.forward_head(network.forward_features(x), pre_logits=True), [network])]
+
+
+def _features(network: Any, before: Run | None = None) -> Run:
+    """The library's pooling, after what is left of its feature extractor."""
+    if before is None:
+        return lambda x: network.forward_head(x, pre_logits=True)
+    return lambda x: network.forward_head(before(x), pre_logits=True)
+
+
+def _resnet(network: Any) -> list[tuple[Run, Owned]]:
+    stem = [network.conv1, network.bn1, network.act1, network.maxpool]
+    groups = [network.layer1, network.layer2, network.layer3]
+    last = network.layer4
+    return [
+        (torch.nn.Sequential(*stem), stem),
+        *((group, [group]) for group in groups),
+        (_features(network, last), [last, network.global_pool, network.fc]),
+    ]
+
+
+def _regnet(network: Any) -> list[tuple[Run, Owned]]:
+    groups = [network.s1, network.s2, network.s3]
+    return [
+        (network.stem, [network.stem]),
+        *((group, [group]) for group in groups),
+        (
+            _features(network, lambda x: network.final_conv(network.s4(x))),
+            [network.s4, network.final_conv, network.head],
+        ),
+    ]
+
+
+def _efficientnet(network: Any) -> list[tuple[Run, Owned]]:
+    stem = [network.conv_stem, network.bn1]
+    tail = [network.conv_head, network.bn2, network.global_pool, network.classifier]
+    return [
+        (torch.nn.Sequential(*stem), stem),
+        *((group, [group]) for group in network.blocks),
+        (_features(network, lambda x: network.bn2(network.conv_head(x))), tail),
+    ]
+
+
+def _mobilenetv3(network: Any) -> list[tuple[Run, Owned]]:
+    stem = [network.conv_stem, network.bn1]
+    tail = [network.global_pool, network.conv_head, network.norm_head, network.act2, network.flatten]
+    return [
+        (torch.nn.Sequential(*stem), stem),
+        *((group, [group]) for group in network.blocks),
+        (_features(network), [*tail, network.classifier]),
+    ]
+
+
+def _convnext(network: Any) -> list[tuple[Run, Owned]]:
+    pieces: list[tuple[Run, Owned]] = [(network.stem, [network.stem])]
+    for group in network.stages:
+        blocks = list(group.blocks)
+        for start in range(0, len(blocks), BLOCKS_A_STAGE):
+            modules = [*([group.downsample] if start == 0 else []), *blocks[start : start + BLOCKS_A_STAGE]]
+            pieces.append((torch.nn.Sequential(*modules), modules))
+    return [*pieces, (_features(network, network.norm_pre), [network.norm_pre, network.head])]
+
+
+def _vit(network: Any) -> list[tuple[Run, Owned]]:
+    tables = [getattr(network, name, None) for name in ("cls_token", "reg_token", "dist_token", "pos_embed")]
+    entrance = [network.patch_embed, network.pos_drop, network.patch_drop, network.norm_pre, *tables]
+
+    def embed(x: torch.Tensor) -> torch.Tensor:
+        embedded: torch.Tensor = network.norm_pre(network.patch_drop(network._pos_embed(network.patch_embed(x))))
+        return embedded
+
+    exits = ("norm", "attn_pool", "fc_norm", "head_drop", "head", "head_dist")
+    tail = [getattr(network, name, None) for name in exits]
+    last = network.blocks[-1]
+    return [
+        (embed, entrance),
+        *((block, [block]) for block in network.blocks[:-1]),
+        (_features(network, lambda x: network.norm(last(x))), [last, *tail]),
+    ]
+
+
+def _swin(network: Any) -> list[tuple[Run, Owned]]:
+    table = getattr(network, "absolute_pos_embed", None)
+    last = network.layers[-1]
+    return [
+        (network.patch_embed, [network.patch_embed, table]),
+        *((group, [group]) for group in network.layers[:-1]),
+        (_features(network, lambda x: network.norm(last(x))), [last, network.norm, network.head]),
+    ]
+
+
+_SPLITTERS: tuple[tuple[Any, Callable[[Any], list[tuple[Run, Owned]]]], ...] = (
+    (ResNet, _resnet),
+    (RegNet, _regnet),
+    (EfficientNet, _efficientnet),
+    (MobileNetV3, _mobilenetv3),
+    (ConvNeXt, _convnext),
+    (VisionTransformer, _vit),
+    ((SwinTransformer, SwinTransformerV2), _swin),
+)
