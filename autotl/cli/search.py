@@ -85,8 +85,9 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     tried = sum(row.state in {"complete", "dropped", "cut"} for row in rows)
     console = Console(highlight=False)
     console.print(leaderboard_table(rows[:10]))
+    low, high = card.interval
     console.print(
-        f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {card.interval[0]:.3f} to {card.interval[1]:.3f}) "
+        f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
         f"on {card.validation_rows} validation rows, chosen among {tried}"
     )
     console.print(f"      {card.strategy} of {card.backbone}, trial {card.trial}")

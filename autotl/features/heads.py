@@ -26,7 +26,8 @@ class LinearHead:
     bias: np.ndarray
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        return features @ self.weight + self.bias
+        logits: np.ndarray = features @ self.weight + self.bias
+        return logits
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, classes: int, penalti
             value.backward()  # type: ignore[no-untyped-call]
             return value
 
-        solver.step(loss)  # type: ignore[arg-type]
+        solver.step(loss)  # type: ignore[arg-type,no-untyped-call]
     unscaled = weight.detach().numpy() / scale[:, None]
     shift = bias.detach().numpy() - mean @ unscaled
     return LinearHead(unscaled.astype(np.float32), shift.astype(np.float32))

@@ -21,10 +21,10 @@ class PluginContext:
 
 
 @hookspec
-def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:
+def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:  # type: ignore[empty-body]
     """Families of pretrained backbones. Called once a process; must not import a network library."""
 
 
 @hookspec
-def autotl_strategies(context: PluginContext) -> Sequence[Strategy]:
+def autotl_strategies(context: PluginContext) -> Sequence[Strategy]:  # type: ignore[empty-body]
     """Ways to fine-tune. Called once a process; must not import torch."""

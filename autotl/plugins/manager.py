@@ -73,8 +73,8 @@ class PluginManager:
         context = hookspecs.PluginContext(autotl_version=autotl.__version__)
         others = [other for other in self._pluggy.get_plugins() if other is not plugin]
         caller = functools.partial(self._pluggy.subset_hook_caller, remove_plugins=others)
-        families = self._check(caller("autotl_model_families")(context=context), ModelFamily, self._families)
-        strategies = self._check(caller("autotl_strategies")(context=context), Strategy, self._strategies)
+        families = self._check(caller("autotl_model_families")(context=context), ModelFamily, self._families)  # type: ignore[type-abstract]
+        strategies = self._check(caller("autotl_strategies")(context=context), Strategy, self._strategies)  # type: ignore[type-abstract]
         self._families |= families
         self._strategies |= strategies
         adds = [f"family {family.name} ({family.modality})" for family in families.values()]

@@ -107,6 +107,7 @@ def read_card(bundle: Path) -> BundleCard:
 def _model_card(card: BundleCard) -> str:
     settings = "\n".join(f"| {name} | {value} |" for name, value in card.settings.items())
     classes = ", ".join(card.task.classes[:20]) + (" …" if len(card.task.classes) > 20 else "")
+    score = f"{card.score:.4f} (95 %: {card.interval[0]:.4f} to {card.interval[1]:.4f})"
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
     return f"""# {card.task.target} from {card.task.input.name}
 
@@ -116,7 +117,7 @@ def _model_card(card: BundleCard) -> str:
 |---|---|
 | backbone | {card.backbone} (licence of its weights: {card.licence}) |
 | strategy | {card.strategy} |
-| {card.task.metric} on {card.validation_rows} validation rows | {card.score:.4f} (95 %: {card.interval[0]:.4f} to {card.interval[1]:.4f}) |
+| {card.task.metric} on {card.validation_rows} validation rows | {score} |
 | trained on | {card.training_rows} rows |
 | made with | {versions} |
 

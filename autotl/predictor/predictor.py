@@ -20,8 +20,6 @@ from autotl.predictor.bundle import find_bundle, read_card
 if TYPE_CHECKING:
     import pandas as pd
 
-    TableSource = str | Path | pd.DataFrame
-
 #: Rows encoded and predicted at a time: enough to fill batches of like length, little enough to hold in memory.
 ROWS_AT_A_TIME = 1024
 
@@ -78,11 +76,11 @@ class Predictor:
         """The classes ``[classes]``, in the order of `predict_proba`'s columns."""
         return np.array(self.task.classes, dtype=object)
 
-    def predict(self, data: TableSource) -> np.ndarray:
+    def predict(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """The most probable class of each row ``[rows] object``; None where a row cannot be read."""
         return self.labels(self.predictions(read_table(data)))
 
-    def predict_proba(self, data: TableSource) -> np.ndarray:
+    def predict_proba(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """``[rows, classes] float32``, columns as `classes_`; NaN where a row cannot be read."""
         return self.predictions(read_table(data)).probabilities
 
@@ -120,7 +118,7 @@ class Predictor:
         logits = self._model.logits(rows, readable, Precision(), self._device)
         yield from zip(readable.tolist(), softmax(logits), strict=True)
 
-    def evaluate(self, data: TableSource) -> Evaluation:
+    def evaluate(self, data: str | Path | pd.DataFrame) -> Evaluation:
         """Scores the model on labelled rows. Raises `DataError` when no row has both a label and an input."""
         from autotl.predictor import metrics
 
@@ -150,4 +148,5 @@ class Predictor:
 def softmax(logits: np.ndarray) -> np.ndarray:
     """``[rows, classes] float32`` probabilities from logits of the same shape."""
     shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return (shifted / shifted.sum(1, keepdims=True)).astype(np.float32)
+    probabilities: np.ndarray = (shifted / shifted.sum(1, keepdims=True)).astype(np.float32)
+    return probabilities

@@ -95,7 +95,8 @@ class Search:
         self._listeners = list(listeners)
         self._test_result: Message | None = None
         self._failures: list[str] = []
-        self._phase_began = 0.0
+        self._last_score = 0.0
+        self._phase_name, self._phase_began = "", 0.0
 
     def run(self) -> Outcome:
         """Searches until the budget is spent; Ctrl-C ends it early, with the best model so far.
@@ -251,8 +252,8 @@ class Search:
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
-        error = math.sqrt(accuracy * (1 - accuracy) / rows)
-        return float(accuracy + error * candidate.prior)
+        noise = math.sqrt(accuracy * (1 - accuracy) / rows)
+        return float(accuracy + noise * candidate.prior)
 
     def _restore_incumbent(self) -> None:
         if not self._resumed:
@@ -319,7 +320,9 @@ class Search:
             raise
         finished = answer["permille"] >= 1000
         self._failures.clear()
-        self._study.tell(trial, self._last_score if finished else None, TrialState.COMPLETE if finished else TrialState.PRUNED)
+        self._study.tell(
+            trial, self._last_score if finished else None, TrialState.COMPLETE if finished else TrialState.PRUNED
+        )
         if finished and not length.fill:
             self._pace.learn_trial(config.backbone, length, answer["seconds"])
         self._end_trial(trial.number, "complete" if finished else "dropped", self._last_score, began)
@@ -344,7 +347,9 @@ class Search:
         """
         while True:
             try:
-                message = self._worker.hear(self._pace.seconds_to_the_end(0.0 if what == "test" else self._test_seconds()))
+                message = self._worker.hear(
+                    self._pace.seconds_to_the_end(0.0 if what == "test" else self._test_seconds())
+                )
             except TimeoutError:
                 self._worker.close()
                 raise _OutOfTime from None
@@ -434,10 +439,9 @@ class Search:
     def _phase(self, name: str) -> None:
         """Books the seconds of the phase that ends, and announces the next."""
         now = self._pace.clock.elapsed
-        if hasattr(self, "_phase_name"):
-            ledger = dict(self._run_file.ledger)
-            ledger[self._phase_name] = round(ledger.get(self._phase_name, 0.0) + now - self._phase_began, 3)
-            self._update(ledger=ledger)
+        if self._phase_name:
+            spent = self._run_file.ledger.get(self._phase_name, 0.0) + now - self._phase_began
+            self._update(ledger=self._run_file.ledger | {self._phase_name: round(spent, 3)})
         self._phase_name, self._phase_began = name, now
         if name:
             self._events.emit("phase", name=name)

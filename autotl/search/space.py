@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import cast
 
 import optuna
 
@@ -75,9 +76,9 @@ class Space:
     def _recipes(self, backbone: str) -> Iterator[TrialConfig]:
         context = self._contexts[backbone]
         per_strategy = [
-            [TrialConfig(backbone, name, self._checked(name, context, settings)) for settings in strategy.portfolio(context)]
+            [TrialConfig(backbone, name, self._checked(name, context, settings)) for settings in settings_in_order]
             for name, strategy in self._strategies.items()
-            if strategy.parameters(context)
+            if strategy.parameters(context) and (settings_in_order := strategy.portfolio(context))
         ]
         for round_ in zip_longest(*per_strategy):
             yield from (config for config in round_ if config)
@@ -87,7 +88,8 @@ class Space:
         wrong = set(settings) ^ set(parameters)
         wrong |= {key for key, value in settings.items() if key in parameters and not _holds(parameters[key], value)}
         if wrong:
-            raise PluginError(f"strategy {name!r}: its portfolio does not fit its parameters ({', '.join(sorted(wrong))})")
+            names = ", ".join(sorted(wrong))
+            raise PluginError(f"strategy {name!r}: its portfolio does not fit its parameters ({names})")
         return settings
 
     def _strategy_names(self) -> list[str]:
@@ -104,5 +106,4 @@ def _holds(parameter: Parameter, value: Value) -> bool:
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
     if isinstance(parameter, Real):
         return trial.suggest_float(parameter.name, parameter.low, parameter.high, log=parameter.log)
-    choice: Value = trial.suggest_categorical(parameter.name, list(parameter.options))
-    return choice
+    return cast("Value", trial.suggest_categorical(parameter.name, list(parameter.options)))

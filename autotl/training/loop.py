@@ -64,7 +64,8 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     schedule = SCHEDULES[plan.schedule]
     batches = _batches(trial, plan.batch_size, generator)
     rungs = iter(RUNGS)
-    rung, step, losses = next(rungs), 0, []
+    rung, step = next(rungs), 0
+    losses: list[torch.Tensor] = []
     while True:
         progress = trial.clock.elapsed / trial.clock.seconds
         if not trial.fill_time:

