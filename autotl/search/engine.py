@@ -11,6 +11,7 @@ import datetime
 import math
 import os
 import platform
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,7 +29,7 @@ from autotl.data.inspection import Inspection, inspect_table, read_inputs
 from autotl.data.splits import holdout
 from autotl.data.tables import read_table
 from autotl.data.task import encode_labels
-from autotl.errors import AutoTLError, DataError, RunError, TrialError
+from autotl.errors import AutoTLError, DataError, RunError, TrialError, ZooError
 from autotl.events import EventLog, Listener, read_events
 from autotl.plugins.contracts import Candidate, ZooContext
 from autotl.plugins.manager import plugins
@@ -51,6 +52,9 @@ SURVIVORS = 3
 
 #: The same failure this often in a row is not the trials' fault.
 SAME_FAILURES = 5
+
+#: Unreadable rows that are named one by one; beyond that a count is easier to read.
+NAMED = 5
 
 LOG_FILE = "worker.log"
 
@@ -95,6 +99,7 @@ class Search:
         self._listeners = list(listeners)
         self._test_result: Message | None = None
         self._failures: list[str] = []
+        self._unreadable: set[str] = set()
         self._last_score = 0.0
         self._phase_name, self._phase_began = "", 0.0
 
@@ -109,11 +114,7 @@ class Search:
         self._events = EventLog(self._folder / EVENTS_FILE, lambda: self._pace.clock.elapsed, self._listeners)
         interrupted = False
         try:
-            try:
-                self._prepare()
-            except BaseException:
-                self._leave_nothing()
-                raise
+            self._prepare()
             with suppress(_OutOfTime):
                 try:
                     self._screen()
@@ -122,6 +123,9 @@ class Search:
                     interrupted = True
                     self._worker.close()
             self._finish(interrupted)
+        except BaseException:
+            self._leave_nothing()
+            raise
         finally:
             self._worker.close()
             self._events.close()
@@ -202,15 +206,11 @@ class Search:
             self._events.emit("note", text="the model hub is not reachable: searching what is on this machine")
 
     def _leave_nothing(self) -> None:
-        """A run that could not begin leaves no folder behind to be in the way of the next one."""
+        """A new run that ends without a model leaves no folder behind, to be in the way of the next one."""
         self._worker.close()
         self._events.close()
-        if self._resumed is None:
-            for name in (LOG_FILE, EVENTS_FILE, "run.json", "study.journal", "trials"):
-                path = self._folder / name
-                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
-            with suppress(OSError):
-                self._folder.rmdir()
+        if self._resumed is None and not (self._folder / "best").exists():
+            shutil.rmtree(self._folder, ignore_errors=True)  # made by this run, which refuses one with contents
 
     # ---------------------------------------------------------------- screen
 
@@ -221,15 +221,19 @@ class Search:
         candidates = [c for c in self._candidates if c.key in known] if known else self._candidates
         self._restore_incumbent()
         scores: dict[str, float] = {}
+        refused: list[str] = []
         for position, candidate in enumerate(candidates):
             seconds = self._pace.screening_seconds(len(candidates) - position, first=not scores)
             if seconds is not None and seconds <= 0:
                 self._events.emit("note", text=f"{candidate.key} was not screened: no time for it in this budget")
                 continue
-            with suppress(TrialError):
+            try:
                 scores[candidate.key] = self._screen_one(candidate, seconds)
+            except TrialError as error:
+                refused.append(str(error))
+                self._events.emit("note", text=f"{candidate.key} cannot be used: {error}")
         if not scores:
-            raise RunError(f"no backbone could be used; the reasons are in {self._folder / LOG_FILE}")
+            raise ZooError("no backbone could be used: " + "; ".join(refused))
         survivors = known or tuple(sorted(scores, key=lambda key: -scores[key])[:SURVIVORS])
         chosen = {candidate.key: candidate for candidate in candidates if candidate.key in scores}
         self._survivors = [chosen[key] for key in survivors if key in chosen]
@@ -241,19 +245,25 @@ class Search:
         config = TrialConfig(candidate.key, "probe", {})
         head = self._incumbent.held_by is None
         self._worker.tell(do="screen", candidate=dataclasses.asdict(candidate), seconds=seconds, head=head)
-        try:
-            answer = self._converse(-1, candidate.key, config)
-        except TrialError as error:
-            self._events.emit("note", text=f"{candidate.key} cannot be used: {error}")
-            raise
+        answer = self._converse(-1, candidate.key, config)
         accuracy, rows = answer["ridge_accuracy"], answer["rows"]
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
+        self._note_unreadable(answer["unreadable"])
         self._events.emit(
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
         noise = math.sqrt(accuracy * (1 - accuracy) / rows)
         return float(accuracy + noise * candidate.prior)
+
+    def _note_unreadable(self, rows: list[str]) -> None:
+        """Names rows that are left out because they cannot be read, once."""
+        fresh = [row for row in rows if row not in self._unreadable]
+        for row in fresh[:NAMED]:
+            self._events.emit("note", text=f"left out: {row}")
+        if len(fresh) > NAMED:
+            self._events.emit("note", text=f"left out: {len(fresh) - NAMED} more rows that cannot be read")
+        self._unreadable |= set(rows)
 
     def _restore_incumbent(self) -> None:
         if not self._resumed:
@@ -415,10 +425,9 @@ class Search:
     def _finish(self, interrupted: bool) -> None:
         self._phase("finishing")
         if self._incumbent.held_by is None:
-            raise RunError(
-                "the budget ended before the first model was ready; give more (--budget 1m), "
-                f"and see {self._folder / LOG_FILE}"
-            )
+            words = (self._folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            last = f" (the worker's last words: {words[-1]})" if words else ""
+            raise RunError(f"no model was ready when the time was up{last}; give more of it: --budget 1m")
         if self._test_rows and not interrupted:
             try:
                 self._worker.tell(do="test", data=self._request.test)

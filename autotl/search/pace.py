@@ -11,8 +11,11 @@ from autotl.budget import Clock
 #: The end of the process: last events, leaderboard, closing the worker. Measured 0.2 to 0.5 s.
 CLOSING = 0.7
 
-#: Committing a bundle after it was scored, and what scoring it varies by.
-COMMITTING = 0.3
+#: Committing a bundle after it was scored.
+COMMITTING = 0.5
+
+#: Scoring takes this much longer on a machine that got busy; a trial cut in its last second is lost.
+CAUTION = 1.4
 
 #: Screening should not take more than this share; what it leaves buys the fine-tuning.
 SCREENING_SHARE = 0.2
@@ -79,9 +82,20 @@ class Pace:
         return self.clock.remaining - CLOSING - test_seconds
 
     def judging_seconds(self, backbone: str | None) -> float:
-        """The last act of a trial, by what it took for this backbone, or else for the slowest so far."""
-        slowest = max(self._judging.values(), default=1.5)
-        return COMMITTING + 1.2 * (self._judging.get(backbone, slowest) if backbone else slowest)
+        """The last act of a trial, by what it took for this backbone, or else by its speed beside another's.
+
+        backbone: None for the slowest.
+        """
+        forecasts = {key: self._forecast_judging(key) for key in self._forward}
+        slowest = max(forecasts.values(), default=1.5)
+        return COMMITTING + CAUTION * (forecasts.get(backbone, slowest) if backbone else slowest)
+
+    def _forecast_judging(self, backbone: str) -> float:
+        if backbone in self._judging:
+            return self._judging[backbone]
+        others = ((seconds, self._forward.get(other)) for other, seconds in self._judging.items())
+        scaled = (seconds * max(self._forward[backbone] / speed, 1.0) for seconds, speed in others if speed)
+        return max(scaled, default=1.5)
 
     def trial_length(self, backbone: str, rows: float, test_seconds: float) -> Length:
         """rows: how often a row passes forward and back in the trial.

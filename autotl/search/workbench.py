@@ -90,6 +90,7 @@ class Workbench:
             "rows": len(seen),
             "seconds_a_row": frozen.seconds_a_row,
             "precision": str(frozen.precision),
+            "unreadable": [f"{self._row_names[i]}: {why}" for i, why in sorted(frozen.rows.unreadable.items())],
         }
 
     def trial(self, request: Message) -> Message:

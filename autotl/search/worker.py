@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 
-from autotl.errors import AutoTLError
+from autotl.errors import DataError
 from autotl.search.line import WorkerEnd
 
 
@@ -35,7 +35,7 @@ def main() -> None:
                     line.say("done", **bench.test(request))
         except Exception as error:  # the engine books it on the trial; the worker lives on
             print(traceback.format_exc(), file=sys.stderr, flush=True)
-            fatal = isinstance(error, AutoTLError)
+            fatal = isinstance(error, DataError)
             line.say("failed", error=type(error).__name__, message=str(error) or repr(error), fatal=fatal)
 
 

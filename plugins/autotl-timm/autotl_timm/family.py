@@ -22,6 +22,9 @@ PREPROCESSING = "preprocessing.json"
 #: DINOv2 was trained on 518 pixels and interpolates its positions down to this, at a sixth of the cost.
 LARGEST_TRANSFORMER_SIDE = 224
 
+#: Arguments that publishers record and that are ours to choose.
+OURS = {"num_classes", "drop_rate", "drop_path_rate"}
+
 
 class TimmFamily:
     """Image networks of timm in its local-dir layout or from the hub, safetensors only."""
@@ -50,12 +53,12 @@ class TimmFamily:
 
         from autotl_timm.images import ImageEncoder, native_side
 
-        network = _create(candidate, pretrained=False)
+        network, _ = _create(candidate, pretrained=False)
         settings = resolve_data_config({}, model=network)
         fixed = network.pretrained_cfg.get("fixed_input_size") or hasattr(network, "patch_embed")
-        largest = min(candidate.input_size, LARGEST_TRANSFORMER_SIDE) if fixed else candidate.input_size
+        built = getattr(getattr(network, "patch_embed", None), "img_size", None) or (candidate.input_size,)
         return ImageEncoder(
-            side=largest if fixed else native_side(sample, largest),
+            side=built[0] if fixed else native_side(sample, candidate.input_size),
             interpolation=settings["interpolation"],
             mean=tuple(settings["mean"]),
             std=tuple(settings["std"]),
@@ -64,13 +67,13 @@ class TimmFamily:
     def load(self, candidate: Candidate, *, drop: float = 0.0) -> Backbone:
         """The network with published weights, in eval mode, fp32, on the CPU.
 
-        `drop` is the stochastic depth, which networks without it do without. Raises `ZooError` when the weights
-        cannot be had.
+        `drop` is the stochastic depth, or the dropout where a network has none of the former. Raises `ZooError`
+        when the weights cannot be had.
         """
         from autotl_timm.stages import StagedNetwork
 
-        network = _create(candidate, pretrained=True, drop=drop)
-        return cast("Backbone", StagedNetwork(network, model_args=_model_args(candidate)).eval())
+        network, arguments = _create(candidate, pretrained=True, drop=drop)
+        return cast("Backbone", StagedNetwork(network, model_args=arguments).eval())
 
     def save(self, backbone: Backbone, encoder: InputEncoder, folder: Path) -> None:
         """Writes timm's local-dir layout, and how images are read."""
@@ -109,38 +112,42 @@ class TimmFamily:
         return cast("Backbone", StagedNetwork(network, model_args=arguments).eval()), encoder
 
 
-def _create(candidate: Candidate, *, pretrained: bool, drop: float = 0.0) -> Any:
-    """A timm network without head. Raises `ZooError`, whatever timm raises."""
+def _create(candidate: Candidate, *, pretrained: bool, drop: float = 0.0) -> tuple[Any, dict[str, Any]]:
+    """A timm network without head, and the arguments that make another. Raises `ZooError`, whatever timm raises."""
     import timm
     import torch
 
     # the architecture alone is built on no device: only its settings are wanted
     name = f"local-dir:{candidate.location}" if candidate.source != "hub" else f"hf-hub:{candidate.location}"
-    arguments = _model_args(candidate)
     try:
+        arguments = _model_args(candidate)
         with torch.device("cpu" if pretrained else "meta"):
             try:
                 network = timm.create_model(
                     name, pretrained=pretrained, num_classes=0, drop_path_rate=drop, **arguments
                 )
-            except TypeError:
-                network = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+            except TypeError:  # no stochastic depth in this one
+                network = timm.create_model(name, pretrained=pretrained, num_classes=0, drop_rate=drop, **arguments)
     except Exception as error:  # timm and the hub fail in many ways, and all mean that this one cannot be used
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(
             f"{candidate.key}: cannot be loaded from {candidate.location} ({reason}). "
             "Check that it is complete and a classification network of timm, or leave it out"
         ) from error
-    return network.eval()
+    return network.eval(), arguments
 
 
 def _model_args(candidate: Candidate) -> dict[str, Any]:
     """What the published settings and our side ask of the constructor."""
-    arguments: dict[str, Any] = {}
-    if candidate.source != "hub":
+    if candidate.source == "hub":
+        from timm.models import load_model_config_from_hf
+
+        _, architecture, published = load_model_config_from_hf(candidate.location)
+    else:
         config = json.loads((Path(candidate.location) / "config.json").read_text(encoding="utf-8"))
-        arguments |= config.get("model_args") or {}
-    if candidate.input_size > LARGEST_TRANSFORMER_SIDE and candidate.name.startswith("vit"):
+        architecture, published = config["architecture"], config.get("model_args")
+    arguments = {name: value for name, value in (published or {}).items() if name not in OURS}
+    if candidate.input_size > LARGEST_TRANSFORMER_SIDE and architecture.startswith("vit"):
         arguments["img_size"] = LARGEST_TRANSFORMER_SIDE
     return arguments
 

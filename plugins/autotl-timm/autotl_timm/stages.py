@@ -6,6 +6,7 @@ with the library's own pooling, so that all stages together are ``forward_head(f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class Stage(torch.nn.Module):
 
     def __init__(self, run: Run, owned: Owned) -> None:
         super().__init__()
-        self._run = run
+        object.__setattr__(self, "_run", run)  # a module too is registered as owned only
         self.owned = torch.nn.ModuleList([part for part in owned if isinstance(part, torch.nn.Module)])
         self.tables = torch.nn.ParameterList([part for part in owned if isinstance(part, torch.nn.Parameter)])
 
@@ -67,6 +68,14 @@ class StagedNetwork(torch.nn.Module):
         for stage in self.stages[start:stop]:
             x = stage(x)
         return {**state, "x": x}
+
+    def train(self, mode: bool = True) -> StagedNetwork:
+        self.network.train(mode)  # containers and the network itself are in no stage
+        return super().train(mode)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StagedNetwork:
+        # a copied stage would still run the modules of the original
+        return StagedNetwork(copy.deepcopy(self.network, memo), model_args=self.model_args).train(self.training)
 
     def pool(self, state: State) -> torch.Tensor:
         """``[batch, channels]``: features as they are, the mean over space of maps, the mean of tokens."""
