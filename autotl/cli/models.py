@@ -49,9 +49,11 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("backbone", "input", "source", box=None, header_style="dim")
-    for name in ("parameters", "width", "input size", "strength"):
-        table.add_column(name, justify="right")
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("backbone", no_wrap=True)
+    table.add_column("input", min_width=5)
+    for name in ("parameters", "size", "prior"):
+        table.add_column(name, justify="right", min_width=len(name))
     table.add_column("licence")
     table.add_column("usable")
     for item in listings:
@@ -59,9 +61,7 @@ def run(options: argparse.Namespace) -> int:
         table.add_row(
             candidate.key,
             candidate.modality,
-            candidate.source,
             f"{candidate.parameters / 1e6:.1f} M",
-            str(candidate.width),
             str(candidate.input_size),
             f"{candidate.prior:.2f}",
             candidate.licence,

@@ -24,7 +24,7 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric",
         metavar="NAME",
-        help="accuracy (default), balanced_accuracy, macro_f1, log_loss, or roc_auc for two classes",
+        help="accuracy (default), balanced_accuracy, macro_f1, neg_log_loss, or roc_auc for two classes",
     )
     parser.add_argument(
         "--skip-unreadable",

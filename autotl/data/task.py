@@ -20,7 +20,7 @@ from autotl.plugins.contracts import Modality
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc")
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "neg_log_loss", "roc_auc")
 
 #: More than this share without a label is more likely a wrong column or a bad join than a gap.
 _MOST_UNLABELLED = 0.2

@@ -182,6 +182,7 @@ class StrategyContext:
     rows: int  #: of the training part
     classes: int
     augments: bool
+    passes: float  #: full passes (forward and back) over the training rows that the budget affords; may be infinite
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,10 @@ class Strategy(Protocol):
         """
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
-        """Complete settings worth trying before the sampler is free, best first; the first is the published recipe."""
+        """Complete settings worth trying before the sampler is free, best first.
+
+        The first is the published recipe, as far as `context.passes` affords it.
+        """
 
     def cost(self, context: StrategyContext, settings: Mapping[str, Value]) -> float:
         """What `fit` costs with these settings, in full passes (forward and back) over the training rows."""

@@ -52,7 +52,7 @@ METRICS: dict[str, _Score] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "macro_f1": _macro_f1,
-    "log_loss": _log_loss,
+    "neg_log_loss": _log_loss,
     "roc_auc": _roc_auc,
 }
 

@@ -285,6 +285,10 @@ class Search:
             rows=self._train_rows,
             classes=len(self._inspection.task.classes),
             augments={candidate.key: self._augments[candidate.family] for candidate in self._survivors},
+            passes={
+                candidate.key: self._pace.passes(candidate.key, self._train_rows, self._test_seconds())
+                for candidate in self._survivors
+            },
         )
         if self._resumed is None:
             waiting = list(self._space.portfolio())

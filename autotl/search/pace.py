@@ -97,6 +97,11 @@ class Pace:
         scaled = (seconds * max(self._forward[backbone] / speed, 1.0) for seconds, speed in others if speed)
         return max(scaled, default=1.5)
 
+    def passes(self, backbone: str, rows: int, test_seconds: float) -> float:
+        """Full passes over the training rows, forward and back, that the time left affords."""
+        left = self.seconds_to_the_end(test_seconds) - self.judging_seconds(backbone)
+        return max(left, 0.0) / (rows * self._forward[backbone] * STEP_COST)
+
     def trial_length(self, backbone: str, rows: float, test_seconds: float) -> Length:
         """rows: how often a row passes forward and back in the trial.
 

@@ -42,12 +42,14 @@ class Space:
         rows: int,
         classes: int,
         augments: Mapping[str, bool],
+        passes: Mapping[str, float],
     ) -> None:
-        """candidates: best first. augments: by candidate key. rows and classes: of the training part."""
+        """candidates: best first. augments and passes: by candidate key. rows and classes: of the training part."""
         self.candidates = {candidate.key: candidate for candidate in candidates}
         self._strategies = {strategy.name: strategy for strategy in strategies}
         self._contexts = {
-            key: StrategyContext(candidate, rows, classes, augments[key]) for key, candidate in self.candidates.items()
+            key: StrategyContext(candidate, rows, classes, augments[key], passes[key])
+            for key, candidate in self.candidates.items()
         }
 
     def suggest(self, trial: optuna.Trial) -> TrialConfig:

@@ -142,7 +142,7 @@ def _train_mode(model: Classifier, frozen_stages: int) -> None:
 
 
 def _batches(trial: Trial, size: int, generator: torch.Generator) -> Iterator[np.ndarray]:
-    """Row indices, batch after batch without end; every row once before any comes again."""
+    """Row indices, batch after batch without end; what fills no batch waits for the next shuffle."""
     lengths = np.array([trial.frozen.rows[int(index)].shape[0] for index in trial.train])
     uneven = bool((lengths != lengths[0]).any())
     size = min(size, len(trial.train))

@@ -41,9 +41,9 @@ def inventory(families: Sequence[ModelFamily], context: ZooContext) -> list[List
 
 def _judge(candidate: Candidate, context: ZooContext) -> Listing:
     if candidate.source == "folder":
-        return Listing(candidate, True, "a folder given")
+        return Listing(candidate, True, "in a folder given")
     if context.folders:
-        return Listing(candidate, False, "only the folders given are searched")
+        return Listing(candidate, False, "not in the folders given")
     if candidate.source == "cache":
         return Listing(candidate, True, "in the hub's cache on this machine")
     if not context.hub:

@@ -124,10 +124,12 @@ def _create(candidate: Candidate, *, pretrained: bool, drop: float = 0.0) -> tup
         with torch.device("cpu" if pretrained else "meta"):
             try:
                 network = timm.create_model(
-                    name, pretrained=pretrained, num_classes=0, drop_path_rate=drop, **arguments
+                    name, pretrained=pretrained, drop_rate=0.0, drop_path_rate=drop, **arguments
                 )
             except TypeError:  # no stochastic depth in this one
-                network = timm.create_model(name, pretrained=pretrained, num_classes=0, drop_rate=drop, **arguments)
+                network = timm.create_model(name, pretrained=pretrained, drop_rate=drop, **arguments)
+            # the head goes last: timm lets any tensor be missing when it is to load weights into another head
+            network.reset_classifier(0)
     except Exception as error:  # timm and the hub fail in many ways, and all mean that this one cannot be used
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(

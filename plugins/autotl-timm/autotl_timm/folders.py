@@ -49,7 +49,7 @@ def read_model_folder(path: Path) -> ModelFolder | None:
             input_size=int(settings["input_size"][1]),
             licence=str(settings.get("license") or "unknown"),
         )
-    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, OverflowError, RecursionError) as error:
         logger.warning("%s: skipped, it cannot be read as a model (%s)", path, error)
         return None
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from autotl.plugins.contracts import State
 
+# What Pillow warns of is decided here by errors and sizes. Once for all: `catch_warnings` is not safe in threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 #: Above this a file is taken for a decompression bomb: four times what a good camera makes.
 MOST_PIXELS = 200_000_000
 
@@ -55,13 +58,11 @@ class ImageEncoder:
 
     def _read(self, path: str) -> np.ndarray | Unreadable:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what Pillow warns of, the size check below decides
-                with Image.open(path) as image:
-                    if image.width * image.height > MOST_PIXELS:
-                        return Unreadable(f"{path} has {image.width}x{image.height} pixels, too many")
-                    image.draft("RGB", (self.side, self.side))  # large JPEGs decode at an eighth of the work
-                    return self._square(_to_rgb(ImageOps.exif_transpose(image)))
+            with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    return Unreadable(f"{path} has {image.width}x{image.height} pixels, too many")
+                image.draft("RGB", (self.side, self.side))  # large JPEGs decode at an eighth of the work
+                return self._square(_to_rgb(ImageOps.exif_transpose(image)))
         except FileNotFoundError:
             return Unreadable(f"{path} does not exist")
         except Exception as error:  # decoders fail on foreign bytes in every way there is

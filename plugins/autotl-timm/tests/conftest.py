@@ -53,10 +53,11 @@ def make_every_part_matter(network: torch.nn.Module, side: int) -> None:
                 parameter.normal_(0.0 if name.endswith("bias") else 0.8, 0.1)
             elif name.endswith(("_token", "pos_embed", "latent")):
                 parameter.normal_(std=0.5)
-        for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-        network.train()(torch.randn(8, 3, side, side) + torch.randn(8, 3, 1, 1))  # settles the batch statistics
+        normalizations = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        for module in normalizations:
+            module.momentum = 1.0
+        if normalizations:  # settles their statistics
+            network.train()(torch.randn(8, 3, side, side) + torch.randn(8, 3, 1, 1))
 
 
 def write_model(folder: Path, architecture: str, side: int, **arguments: Any) -> Path:

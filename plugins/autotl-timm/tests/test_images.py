@@ -1,0 +1,335 @@
+"""Image files become squares, whatever they hold, and squares become batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import threading
+import time
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from autotl.plugins.contracts import Unreadable
+
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+@pytest.fixture(scope="module")
+def encoder(zoo):
+    """Of a small ResNet: 64 pixels."""
+    from autotl_timm.family import TimmFamily
+
+    from autotl.plugins.contracts import ZooContext
+
+    (candidate,) = (c for c in TimmFamily().candidates(ZooContext(folders=(zoo,))) if c.name == "resnet")
+    return TimmFamily().encoder(candidate, [])
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+
+
+def read(encoder, path: Path) -> np.ndarray:
+    (array,) = encoder.encode([str(path)])
+    assert isinstance(array, np.ndarray), array
+    assert array.shape == (64, 64, 3)
+    assert array.dtype == np.uint8
+    return array
+
+
+def assert_all_near(pixels: np.ndarray, colour: tuple[int, int, int], tolerance: int = 3) -> None:
+    assert np.abs(pixels.astype(int) - colour).max() <= tolerance
+
+
+def halves(first: tuple[int, int, int], second: tuple[int, int, int]) -> Image.Image:
+    """The first colour above the second."""
+    image = Image.new("RGB", (80, 80), second)
+    image.paste(first, (0, 0, 80, 40))
+    return image
+
+
+def test_the_short_side_fits_and_the_middle_is_kept(encoder, tmp_path):
+    image = Image.new("RGB", (400, 100), BLUE)
+    image.paste(RED, (150, 0, 250, 100))
+    image.save(tmp_path / "wide.png")
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "tall.png")
+    for name in ("wide.png", "tall.png"):
+        assert_all_near(read(encoder, tmp_path / name)[2:-2, 2:-2], RED)
+
+
+def test_paths_may_be_strings_or_paths_and_arrays_keep_their_order(encoder, tmp_path):
+    colours = [RED, BLUE, WHITE]
+    for index, colour in enumerate(colours):
+        Image.new("RGB", (70, 70), colour).save(tmp_path / f"{index}.png")
+    arrays = encoder.encode([tmp_path / "0.png", str(tmp_path / "none.png"), tmp_path / "1.png", tmp_path / "2.png"])
+    assert isinstance(arrays.pop(1), Unreadable)
+    assert [tuple(array[0, 0]) for array in arrays] == colours
+    assert encoder.encode([]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "expected"),
+    [
+        ("rgb.jpg", Image.new("RGB", (90, 70), (200, 30, 60)), (200, 30, 60)),
+        ("grey.jpg", Image.new("L", (900, 700), 100), (100, 100, 100)),
+        ("grey.png", Image.new("L", (90, 70), 100), (100, 100, 100)),
+        ("cmyk.jpg", Image.new("CMYK", (900, 700), (0, 255, 255, 0)), (255, 0, 0)),
+        ("bits.png", Image.new("1", (90, 70), 1), WHITE),
+        ("16bit.png", Image.fromarray(np.full((70, 90), 0x8080, np.uint16)), (128, 128, 128)),
+        ("16bit-black.png", Image.fromarray(np.zeros((70, 90), np.uint16)), (0, 0, 0)),
+        ("16bit.tif", Image.fromarray(np.full((70, 90), 0xC0C0, np.uint16)), (192, 192, 192)),
+        ("32bit.tif", Image.fromarray(np.full((70, 90), 0x8080, np.int32)), (128, 128, 128)),
+        ("transparent.png", Image.new("RGBA", (90, 70), (0, 0, 0, 0)), WHITE),
+        ("half.png", Image.new("RGBA", (90, 70), (255, 0, 0, 128)), (255, 127, 127)),
+        ("grey-transparent.png", Image.new("LA", (90, 70), (0, 0)), WHITE),
+        ("web.webp", Image.new("RGB", (90, 70), (60, 120, 180)), (60, 120, 180)),
+        ("one.png", Image.new("RGB", (1, 1), RED), RED),
+        ("very-wide.png", Image.new("RGB", (20_000, 3), BLUE), BLUE),
+        ("very-wide.jpg", Image.new("RGB", (20_000, 3), (10, 200, 100)), (10, 200, 100)),
+        ("very-tall.png", Image.new("RGB", (1, 20_000), BLUE), BLUE),
+        ("no-suffix", Image.new("RGB", (90, 70), RED), RED),
+        ("wrong-suffix.jpg", Image.new("RGB", (90, 70), RED), RED),
+        ("spaces and ümläute.png", Image.new("RGB", (90, 70), RED), RED),
+    ],
+)
+def test_every_kind_of_picture_is_read_as_rgb(encoder, tmp_path, name, image, expected):
+    image.save(tmp_path / name, "PNG" if "suffix" in name else None)
+    assert_all_near(read(encoder, tmp_path / name), expected, tolerance=4)
+
+
+def test_transparency_in_a_palette_is_white(encoder, tmp_path):
+    image = Image.new("P", (80, 80), 0)
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
+    image.paste(1, (0, 0, 80, 40))
+    image.save(tmp_path / "index.png", transparency=0)
+    image.save(tmp_path / "alphas.png", transparency=bytes([0, 255, 255]))
+    image.save(tmp_path / "index.gif", transparency=0)
+    for name in ("index.png", "alphas.png", "index.gif"):
+        pixels = read(encoder, tmp_path / name)
+        assert_all_near(pixels[:30], RED)
+        assert_all_near(pixels[34:], WHITE)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "red"),
+    [
+        (1, np.s_[:30, :]),
+        (2, np.s_[:30, :]),
+        (3, np.s_[34:, :]),
+        (4, np.s_[34:, :]),
+        (5, np.s_[:, :30]),
+        (6, np.s_[:, 34:]),
+        (7, np.s_[:, 34:]),
+        (8, np.s_[:, :30]),
+    ],
+)
+def test_a_picture_is_turned_as_its_camera_says(encoder, tmp_path, orientation, red):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    halves(RED, BLUE).resize((800, 800), Image.Resampling.NEAREST).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    pixels = read(encoder, tmp_path / "turned.jpg")
+    assert_all_near(pixels[red], RED, tolerance=12)
+    assert (pixels[..., 2] > 200).mean() > 0.4
+
+
+def test_the_first_frame_of_an_animation_is_read(encoder, tmp_path):
+    frames = [Image.new("RGB", (80, 80), colour) for colour in (RED, BLUE, WHITE)]
+    for name in ("moving.gif", "moving.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        assert_all_near(read(encoder, tmp_path / name), RED)
+
+
+def test_a_large_photo_is_close_to_its_full_decoding(encoder, tmp_path):
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
+    coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=95)
+    Image.open(tmp_path / "large.jpg").save(tmp_path / "large.png")
+    difference = read(encoder, tmp_path / "large.jpg").astype(int) - read(encoder, tmp_path / "large.png")
+    assert np.abs(difference).max() < 12
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def broken(tmp_path, noise) -> dict[str, Path]:
+    """Files that are no pictures, by what is wrong with them."""
+    whole = tmp_path / "whole.jpg"
+    Image.fromarray(noise).save(whole)
+    contents = {
+        "truncated": whole.read_bytes()[: whole.stat().st_size // 2],
+        "only a header": whole.read_bytes()[:40],
+        "empty": b"",
+        "text": b"I am a text, no picture",
+        "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>',
+        "torn png": png_that_claims(100, 100)[:-30],
+        "bomb": png_that_claims(60_000, 60_000),
+        "smaller bomb": png_that_claims(14_000, 14_000),
+        "no pixels": png_that_claims(0, 10),
+    }
+    for name, content in contents.items():
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    (tmp_path / "folder.jpg").mkdir()
+    return {name: tmp_path / f"{name}.jpg" for name in (*contents, "folder", "missing")}
+
+
+def test_what_is_no_picture_is_unreadable_with_a_reason_that_names_the_file(encoder, broken):
+    answers = dict(zip(broken, encoder.encode(list(broken.values())), strict=True))
+    for name, answer in answers.items():
+        assert isinstance(answer, Unreadable), name
+        assert answer.reason.startswith(str(broken[name])), answer
+        assert "\n" not in answer.reason
+    assert "not exist" in answers["missing"].reason
+    assert "not an image" in answers["text"].reason
+    assert "pixels" in answers["bomb"].reason
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(encoder, broken):
+    began = time.process_time()
+    encoder.encode([broken["bomb"], broken["smaller bomb"]])
+    assert time.process_time() - began < 1.0
+
+
+def test_a_path_that_no_file_system_takes_is_unreadable(encoder):
+    for path in ("a\0b.jpg", "x" * 10_000, ""):
+        (answer,) = encoder.encode([path])
+        assert isinstance(answer, Unreadable)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that another thread can be kept waiting at")
+def test_reading_in_a_thread_leaves_the_warnings_of_the_others_alone(encoder, tmp_path):
+    os.mkfifo(tmp_path / "slow.jpg")
+    before = list(warnings.filters)
+    thread = threading.Thread(target=encoder.encode, args=([tmp_path / "slow.jpg"],))
+    thread.start()
+    with (tmp_path / "slow.jpg").open("wb"):  # opens when the thread has begun to read
+        during = list(warnings.filters)
+    thread.join()
+    assert during == before == list(warnings.filters)
+
+
+def test_reading_prints_nothing(tmp_path):
+    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\x00" + b"\x12\x01\x03\0\x01\0\0\0"
+    Image.new("RGB", (80, 80), RED).save(tmp_path / "odd.jpg", exif=exif)
+    program = (
+        "import sys; from autotl_timm.images import ImageEncoder\n"
+        "print(ImageEncoder(32, 'bicubic', (0, 0, 0), (1, 1, 1)).encode(sys.argv[1:])[0].shape)"
+    )
+    command = [sys.executable, "-W", "always", "-c", program, str(tmp_path / "odd.jpg")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (answer.stdout.strip(), answer.stderr) == ("(32, 32, 3)", "")
+
+
+def test_pickling_keeps_the_encoder(encoder, photos):
+    other = pickle.loads(pickle.dumps(encoder))
+    assert other == encoder
+    assert hash(other) == hash(encoder)
+    assert other.fingerprint == encoder.fingerprint
+    assert np.array_equal(other.encode(photos), encoder.encode(photos))
+
+
+def test_the_fingerprint_changes_with_what_decides_the_arrays_only(encoder, noise, tmp_path):
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    (array,) = encoder.encode([tmp_path / "noise.png"])
+    for change in ({"side": 96}, {"interpolation": "bilinear"}):
+        other = dataclasses.replace(encoder, **change)
+        assert other.fingerprint != encoder.fingerprint
+        assert not np.array_equal(other.encode([tmp_path / "noise.png"])[0], array)
+    other = dataclasses.replace(encoder, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert other.fingerprint == encoder.fingerprint
+    assert np.array_equal(other.encode([tmp_path / "noise.png"])[0], array)
+
+
+def test_a_batch_is_normalized_exactly(encoder, photos):
+    rows = encoder.encode(photos)
+    state = encoder.batch(rows)
+    expected = (np.stack(rows).transpose(0, 3, 1, 2) / 255 - np.reshape(encoder.mean, (3, 1, 1))) / np.reshape(
+        encoder.std, (3, 1, 1)
+    )
+    assert state.keys() == {"x"}
+    assert state["x"].dtype == torch.float32
+    np.testing.assert_allclose(state["x"].numpy(), expected, atol=1e-6)
+    assert torch.equal(encoder.batch(rows, augment=0.0, generator=torch.Generator().manual_seed(1))["x"], state["x"])
+
+
+def augmented(encoder, rows, strength: float, seed: int) -> torch.Tensor:
+    """The batch as pixels from 0 to 1."""
+    batch = encoder.batch(rows, augment=strength, generator=torch.Generator().manual_seed(seed))["x"]
+    return batch * torch.tensor(encoder.std).view(3, 1, 1) + torch.tensor(encoder.mean).view(3, 1, 1)
+
+
+def test_augmentation_is_decided_by_the_generator_alone(encoder, photos):
+    rows = encoder.encode(photos)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = augmented(encoder, rows, 0.6, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert torch.equal(augmented(encoder, rows, 0.6, seed=3), first)
+    assert not torch.allclose(augmented(encoder, rows, 0.6, seed=4), first, atol=0.01)
+    assert not torch.allclose(encoder.batch(rows, augment=0.6)["x"], encoder.batch(rows, augment=0.6)["x"], atol=0.01)
+
+
+@pytest.mark.parametrize("strength", [0.01, 0.3, 0.6, 1.0])
+def test_augmented_pixels_stay_in_range(encoder, photos, strength):
+    rows = encoder.encode(photos) * 16
+    rows += [np.zeros_like(rows[0]), np.full_like(rows[0], 255)]
+    pixels = augmented(encoder, rows, strength, seed=0)
+    assert pixels.shape == (34, 3, 64, 64)
+    assert torch.isfinite(pixels).all()
+    assert pixels.min() > -1e-5
+    assert pixels.max() < 1 + 1e-5
+
+
+def test_augmentation_leaves_the_rows_alone(encoder, photos):
+    rows = encoder.encode(photos)
+    before = [row.copy() for row in rows]
+    augmented(encoder, rows, 1.0, seed=0)
+    assert all(np.array_equal(row, kept) for row, kept in zip(rows, before, strict=True))
+
+
+def test_more_strength_changes_more(encoder, photos):
+    rows = [encoder.encode(photos)[0]] * 64
+    plain = torch.tensor(rows[0]).permute(2, 0, 1) / 255
+    changes = []
+    for strength in (0.01, 0.3, 1.0):
+        pixels = augmented(encoder, rows, strength, seed=0)
+        mirrored = pixels.flip(3)
+        changes.append(
+            float(
+                torch.minimum((pixels - plain).abs().mean((1, 2, 3)), (mirrored - plain).abs().mean((1, 2, 3))).mean()
+            )
+        )
+    assert changes[0] < 0.02 < changes[1] < changes[2]
+
+
+def test_half_of_the_pictures_are_mirrored_and_none_is_turned_over(encoder):
+    row = np.zeros((64, 64, 3), np.uint8)
+    row[:20, :20] = 255
+    pixels = augmented(encoder, [row] * 400, 0.01, seed=0).mean(1)
+    left, right = pixels[:, :16, :16].mean((1, 2)) > 0.9, pixels[:, :16, -16:].mean((1, 2)) > 0.9
+    assert torch.equal(left, ~right)
+    assert 150 < int(left.sum()) < 250
+    assert pixels[:, -32:].max() < 0.01
+
+
+def test_rows_of_a_batch_are_augmented_each_in_its_own_way(encoder, photos):
+    pixels = augmented(encoder, [encoder.encode(photos)[0]] * 4, 0.6, seed=0)
+    for index in range(3):
+        assert not torch.allclose(pixels[index], pixels[index + 1], atol=0.01)
