@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autotl.budget import Clock, parse_budget
 from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_trials, run_folder
@@ -62,7 +62,7 @@ def fit(
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
-    from autotl.report.live import LiveView, PlainView, QuietView
+    from autotl.report.live import LiveView, PlainView, QuietView, View
     from autotl.search.engine import Search
 
     frame = None if isinstance(data, str | Path) else data
@@ -86,7 +86,7 @@ def fit(
         seed=seed,
     )
     clock = Clock(seconds or float("inf"))
-    view: Any = QuietView() if quiet else (LiveView(clock) if sys.stderr.isatty() else PlainView())
+    view: View = QuietView() if quiet else (LiveView(clock) if sys.stderr.isatty() else PlainView())
     folder = run_folder(name, out)
     with view:
         Search(request, folder, listeners=[view], start=clock.start, frame=frame).run()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
+from autotl.cli.started import PROCESS_START  # isort: skip  # noqa: F401  first of all: it is the time now
 
-PROCESS_START = time.monotonic()
+import argparse
+import os
+import sys
+from collections.abc import Sequence
 
-import argparse  # noqa: E402  the budget counts from the first moment that Python gives us
-import os  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
-
-import autotl  # noqa: E402
-from autotl.cli import doctor, evaluate, inspect, models, plugins, predict, resume, search  # noqa: E402
-from autotl.errors import AutoTLError  # noqa: E402
+import autotl
+from autotl.cli import doctor, evaluate, inspect, models, plugins, predict, resume, search
+from autotl.errors import AutoTLError
 
 _COMMANDS = (search, resume, predict, evaluate, inspect, models, plugins, doctor)
 

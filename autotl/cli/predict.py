@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from autotl.data.tables import read_table
     from autotl.errors import DataError, RunError
-    from autotl.predictor.bundle import write_durably
+    from autotl.files import write_durably
     from autotl.predictor.predictor import Predictor
 
     out = Path(options.out).expanduser() if options.out else None

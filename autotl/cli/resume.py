@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from autotl.cli.options import add_output
+from autotl.cli.screen import choose_view, show_outcome
+from autotl.cli.started import PROCESS_START
 
 HELP = "continue a run, with what is left of its budget or with more"
 
@@ -19,8 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
-    from autotl.cli.main import PROCESS_START
-    from autotl.cli.search import choose_view, show_outcome
     from autotl.errors import BudgetError
     from autotl.search.engine import resume
     from autotl.search.run_file import read_run_file

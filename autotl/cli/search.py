@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from autotl.cli.options import add_data, add_models, add_output, add_roles
-
-if TYPE_CHECKING:
-    from autotl.budget import Clock
-    from autotl.search.engine import Outcome
+from autotl.cli.screen import choose_view, show_outcome
+from autotl.cli.started import PROCESS_START
 
 HELP = "find the best fine-tuned model for a table within a budget"
 
@@ -30,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
-    from autotl.cli.main import PROCESS_START
     from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_trials, run_folder
     from autotl.data.inspection import SKIP_LIMIT
     from autotl.search.engine import Search
@@ -56,49 +51,3 @@ def run(options: argparse.Namespace) -> int:
     with choose_view(options, clock) as view:
         outcome = Search(request, folder, listeners=[view], start=PROCESS_START).run()
     return show_outcome(outcome, options)
-
-
-def choose_view(options: argparse.Namespace, clock: Clock) -> Any:
-    """The view that the options and the terminal ask for."""
-    from autotl.report.live import JsonView, LiveView, PlainView, QuietView
-
-    if options.quiet:
-        return QuietView()
-    if options.json:
-        return JsonView()
-    return LiveView(clock) if sys.stderr.isatty() else PlainView()
-
-
-def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
-    """The last screen: the leaderboard, the score, and what to type next."""
-    if options.quiet or options.json:
-        return 130 if outcome.interrupted else 0
-    from rich.console import Console
-
-    from autotl.events import read_events
-    from autotl.predictor.bundle import find_bundle, read_card
-    from autotl.report.leaderboard import leaderboard
-    from autotl.report.live import leaderboard_table
-
-    card = read_card(find_bundle(outcome.folder))
-    rows = leaderboard(read_events(outcome.folder / "events.jsonl"))
-    tried = sum(row.state in {"complete", "dropped", "cut"} for row in rows)
-    console = Console(highlight=False)
-    console.print(leaderboard_table(rows[:10]))
-    low, high = card.interval
-    console.print(
-        f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
-        f"on {card.validation_rows} validation rows, chosen among {tried}"
-    )
-    console.print(f"      {card.strategy} of {card.backbone}, trial {card.trial}")
-    if outcome.test:
-        low, high = outcome.test["interval"]
-        console.print(
-            f"Test: [bold]{outcome.test['metric']} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
-            f"on {outcome.test['rows']} rows never used before"
-        )
-    console.print("\nNext:", style="dim")
-    console.print(f"  autotl predict {outcome.folder} --data new.csv --out predictions.csv", markup=False)
-    console.print(f"  autotl evaluate {outcome.folder} --data test.csv", markup=False)
-    console.print(f"  autotl resume {outcome.folder} --budget +10m", markup=False)
-    return 130 if outcome.interrupted else 0

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from autotl.files import write_durably
+
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone, State
 
@@ -74,9 +76,7 @@ class PrecisionBook:
         if key not in self._known:
             self._known[key] = asdict(_race(options, step))
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps(self._known, indent=1, sort_keys=True), encoding="utf-8")
-            temporary.replace(self._path)
+            write_durably(self._path, json.dumps(self._known, indent=1, sort_keys=True))
         return Precision(**self._known[key])
 
 

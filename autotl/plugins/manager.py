@@ -46,10 +46,8 @@ class PluginManager:
         self.records: list[PluginRecord] = []
         self._families: dict[str, ModelFamily] = {}
         self._strategies: dict[str, Strategy] = {}
-        from autotl import strategies
-
-        self._switch_on("core", "autotl", autotl.__version__, strategies)
-        for point in sorted(found, key=lambda point: point.name):
+        # our own first: trial 0 is the first strategy's recipe, and no plugin should change what that is by its name
+        for point in sorted(found, key=lambda point: (point.dist is None or point.dist.name != "autotl", point.name)):
             self._discover(point)
 
     def _discover(self, point: EntryPoint) -> None:
@@ -63,7 +61,8 @@ class PluginManager:
         try:
             self._switch_on(point.name, package, version, point.load())
         except Exception as error:  # a foreign plugin may fail in any way, and must cost itself only
-            self._pluggy.unregister(name=point.name) if self._pluggy.has_plugin(point.name) else None
+            if self._pluggy.has_plugin(point.name):
+                self._pluggy.unregister(name=point.name)
             reason = f"{type(error).__name__}: {error}"
             self.records.append(PluginRecord(point.name, package, version, "off", reason=reason))
 

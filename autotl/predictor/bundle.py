@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autotl.data.task import Task
 from autotl.errors import BundleError
+from autotl.files import write_durably
 
 BUNDLE_FILE = "bundle.json"
 CARD_FILE = "README.md"
@@ -49,16 +50,6 @@ class BundleCard(BaseModel):
     training_rows: int
     versions: dict[str, str]
     created: str  #: UTC, ISO 8601
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Replaces a file in one rename, after its contents have reached the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def commit(folder: Path, staged: Path, card: BundleCard) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autotl.events import Event
-from autotl.predictor.bundle import write_durably
+from autotl.files import write_durably
 
 LEADERBOARD_FILE = "leaderboard.csv"
 

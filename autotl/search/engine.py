@@ -25,24 +25,19 @@ from optuna.trial import TrialState
 
 from autotl.budget import Clock
 from autotl.config import SearchRequest, create_run_folder
-from autotl.data.inspection import Inspection, inspect_table, read_inputs
-from autotl.data.splits import holdout
-from autotl.data.tables import read_table
-from autotl.data.task import encode_labels
 from autotl.errors import AutoTLError, DataError, RunError, TrialError, ZooError
 from autotl.events import EventLog, Listener, read_events
-from autotl.plugins.contracts import Candidate, ZooContext
+from autotl.plugins.contracts import Candidate
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.report.leaderboard import write_leaderboard
 from autotl.search.incumbent import DEFAULT_TRIAL, Incumbent, Judged
 from autotl.search.line import EngineEnd, Message, WorkerGone
 from autotl.search.pace import Pace
+from autotl.search.preparation import prepare
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import book_interrupted, open_study
-from autotl.zoo import hub
-from autotl.zoo.inventory import usable_candidates, zoo_folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,29 +131,16 @@ class Search:
     def _prepare(self) -> None:
         self._phase("reading")
         request = self._request
-        inspection = inspect_table(
-            request.data if self._frame is None else self._frame,
-            request.overrides,
-            metric=request.metric,
-            skip_limit=request.skip_limit,
-        )
-        self._inspection = inspection
-        self._test_rows = self._check_test(inspection)
-        train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
-        self._train_rows = len(train)
-        families = plugins().families_for(inspection.task.modality)
-        self._augments = {family.name: family.augments for family in families}
-        folders = zoo_folders(request.models)
-        online = not request.offline and not folders and hub.reachable()
-        candidates = usable_candidates(inspection.task.modality, families, ZooContext(folders, online))
-        self._candidates = sorted(candidates, key=lambda candidate: candidate.parameters)
+        self._given = given = prepare(request, self._frame)
+        inspection = given.inspection
         self._run_file = RunFile(
             state="running",
             request=request,
             task=inspection.task,
             data_fingerprint=fingerprint(inspection),
-            rows={"training": len(train), "validation": len(valid), "set aside": len(inspection.set_aside)},
+            rows={"training": len(given.train), "validation": len(given.valid), "set aside": len(inspection.set_aside)},
             survivors=self._resumed.survivors if self._resumed else (),
+            ledger=self._resumed.ledger if self._resumed else {},
             versions=versions(),
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         )
@@ -167,42 +149,21 @@ class Search:
         self._run_file.write(self._folder)
         self._study = open_study(self._folder, seed=request.seed)
         self._incumbent = Incumbent(inspection.task.metric, inspection.labels)
-        inputs = read_inputs(inspection.table, inspection.task)
-        self._set_up = {
-            "task": inspection.task.model_dump(),
-            "cells": [inputs[row] for row in inspection.kept],
-            "row_names": [inspection.table.describe_row(row) for row in inspection.kept],
-            "labels": inspection.labels.tolist(),
-            "train": train.tolist(),
-            "valid": valid.tolist(),
-            "seed": request.seed,
-            "skip_limit": request.skip_limit,
-            "folder": str(self._folder.resolve()),
-        }
-        self._announce(online, folders)
-        self._worker.tell(do="set_up", **self._set_up)
+        self._announce()
+        self._worker.tell(do="set_up", **given.for_worker(request, self._folder))
 
-    def _check_test(self, inspection: Inspection) -> int:
-        """Rows of the test table; reading it now finds its faults before the budget is spent."""
-        if self._request.test is None:
-            return 0
-        table = read_table(self._request.test)
-        read_inputs(table, inspection.task)
-        if not (encode_labels(table, inspection.task) >= 0).any():
-            raise DataError(f"{table.name}: no row has a label in {inspection.task.target!r}")
-        return table.rows
-
-    def _announce(self, online: bool, folders: Sequence[Path]) -> None:
-        task, rows = self._inspection.task, self._run_file.rows
-        for role in self._inspection.roles:
+    def _announce(self) -> None:
+        inspection, rows = self._given.inspection, self._run_file.rows
+        task = inspection.task
+        for role in inspection.roles:
             self._events.emit("role", column=role.name, role=role.role, evidence=role.evidence)
         self._events.emit(
             "task", task=task.kind, target=task.target, input=task.input.name, modality=task.modality,
             classes=list(task.classes), metric=task.metric, rows=rows,
         )  # fmt: skip
-        for note in self._inspection.notes:
+        for note in inspection.notes:
             self._events.emit("note", text=note)
-        if not (online or folders or self._request.offline):
+        if self._given.hub_missed:
             self._events.emit("note", text="the model hub is not reachable: searching what is on this machine")
 
     def _leave_nothing(self) -> None:
@@ -218,7 +179,7 @@ class Search:
         self._phase("screening")
         self._converse(None, "set up")
         known = self._run_file.survivors
-        candidates = [c for c in self._candidates if c.key in known] if known else self._candidates
+        candidates = [c for c in self._given.candidates if c.key in known or not known]
         self._restore_incumbent()
         scores: dict[str, float] = {}
         refused: list[str] = []
@@ -282,11 +243,11 @@ class Search:
         self._space = Space(
             self._survivors,
             plugins().strategies,
-            rows=self._train_rows,
-            classes=len(self._inspection.task.classes),
-            augments={candidate.key: self._augments[candidate.family] for candidate in self._survivors},
+            rows=len(self._given.train),
+            classes=len(self._given.inspection.task.classes),
+            augments={candidate.key: self._given.augments[candidate.family] for candidate in self._survivors},
             passes={
-                candidate.key: self._pace.passes(candidate.key, self._train_rows, self._test_seconds())
+                candidate.key: self._pace.passes(candidate.key, len(self._given.train), self._test_seconds())
                 for candidate in self._survivors
             },
         )
@@ -308,7 +269,7 @@ class Search:
         config = self._space.suggest(trial)
         candidate = self._space.candidates[config.backbone]
         passes = self._space.cost(config)
-        rows = passes * self._train_rows
+        rows = passes * len(self._given.train)
         length = self._pace.trial_length(config.backbone, rows, self._test_seconds())
         self._events.emit("trial_started", trial=trial.number, **config.flat, planned_seconds=length.planned)
         began = self._pace.clock.elapsed
@@ -418,13 +379,13 @@ class Search:
         """A new worker for the one that died; it knows the data, and looks through backbones when they are needed."""
         self._worker.close()
         self._worker = EngineEnd(self._folder / LOG_FILE)
-        self._worker.tell(do="set_up", **self._set_up)
+        self._worker.tell(do="set_up", **self._given.for_worker(self._request, self._folder))
         self._converse(None, "set up")
 
     # ---------------------------------------------------------------- finish
 
     def _test_seconds(self) -> float:
-        return self._pace.test_seconds(self._test_rows, self._run_file.rows["validation"])
+        return self._pace.test_seconds(self._given.test_rows, self._run_file.rows["validation"])
 
     def _finish(self, interrupted: bool) -> None:
         self._phase("finishing")
@@ -432,7 +393,7 @@ class Search:
             words = (self._folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = f" (the worker's last words: {words[-1]})" if words else ""
             raise RunError(f"no model was ready when the time was up{last}; give more of it: --budget 1m")
-        if self._test_rows and not interrupted:
+        if self._given.test_rows and not interrupted:
             try:
                 self._worker.tell(do="test", data=self._request.test)
                 self._test_result = self._converse(None, "test")

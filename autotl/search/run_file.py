@@ -15,7 +15,7 @@ from autotl.data.inspection import Inspection, read_inputs
 from autotl.data.task import Task
 from autotl.errors import RunError
 from autotl.events import read_events
-from autotl.predictor.bundle import write_durably
+from autotl.files import write_durably
 
 RUN_FILE = "run.json"
 EVENTS_FILE = "events.jsonl"

@@ -1,0 +1,58 @@
+"""What a search shows while it runs, and its last screen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autotl.budget import Clock
+    from autotl.report.live import View
+    from autotl.search.engine import Outcome
+
+
+def choose_view(options: argparse.Namespace, clock: Clock) -> View:
+    """The view that the options and the terminal ask for."""
+    from autotl.report.live import JsonView, LiveView, PlainView, QuietView
+
+    if options.quiet:
+        return QuietView()
+    if options.json:
+        return JsonView()
+    return LiveView(clock) if sys.stderr.isatty() else PlainView()
+
+
+def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
+    """The last screen: the leaderboard, the score, and what to type next."""
+    if options.quiet or options.json:
+        return 130 if outcome.interrupted else 0
+    from rich.console import Console
+
+    from autotl.events import read_events
+    from autotl.predictor.bundle import find_bundle, read_card
+    from autotl.report.leaderboard import leaderboard
+    from autotl.report.live import leaderboard_table
+
+    card = read_card(find_bundle(outcome.folder))
+    rows = leaderboard(read_events(outcome.folder / "events.jsonl"))
+    tried = sum(row.state in {"complete", "dropped", "cut"} for row in rows)
+    console = Console(highlight=False)
+    console.print(leaderboard_table(rows[:10]))
+    low, high = card.interval
+    console.print(
+        f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
+        f"on {card.validation_rows} validation rows, chosen among {tried}"
+    )
+    console.print(f"      {card.strategy} of {card.backbone}, trial {card.trial}")
+    if outcome.test:
+        low, high = outcome.test["interval"]
+        console.print(
+            f"Test: [bold]{outcome.test['metric']} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
+            f"on {outcome.test['rows']} rows never used before"
+        )
+    console.print("\nNext:", style="dim")
+    console.print(f"  autotl predict {outcome.folder} --data new.csv --out predictions.csv", markup=False)
+    console.print(f"  autotl evaluate {outcome.folder} --data test.csv", markup=False)
+    console.print(f"  autotl resume {outcome.folder} --budget +10m", markup=False)
+    return 130 if outcome.interrupted else 0

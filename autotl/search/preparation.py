@@ -1,0 +1,89 @@
+"""What a search stands on before anything is spent: the table, its split, and the backbones that could be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autotl.config import SearchRequest
+from autotl.data.inspection import Inspection, inspect_table, read_inputs
+from autotl.data.splits import holdout
+from autotl.data.tables import read_table
+from autotl.data.task import encode_labels
+from autotl.errors import DataError
+from autotl.plugins.contracts import Candidate, ZooContext
+from autotl.plugins.manager import plugins
+from autotl.zoo import hub
+from autotl.zoo.inventory import usable_candidates, zoo_folders
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Nothing here changes during a search."""
+
+    inspection: Inspection
+    train: np.ndarray  #: ``[rows] int64``, positions in `inspection.kept`
+    valid: np.ndarray  #: likewise
+    test_rows: int
+    candidates: Sequence[Candidate]  #: cheapest first
+    augments: dict[str, bool]  #: by family
+    hub_missed: bool  #: whether the hub was looked for and did not answer
+
+    def for_worker(self, request: SearchRequest, folder: Path) -> dict[str, Any]:
+        """What the worker must know, as JSON."""
+        table, kept = self.inspection.table, self.inspection.kept.tolist()
+        inputs = read_inputs(table, self.inspection.task)
+        return {
+            "task": self.inspection.task.model_dump(),
+            "cells": [inputs[row] for row in kept],
+            "row_names": [table.describe_row(row) for row in kept],
+            "labels": self.inspection.labels.tolist(),
+            "train": self.train.tolist(),
+            "valid": self.valid.tolist(),
+            "seed": request.seed,
+            "skip_limit": request.skip_limit,
+            "folder": str(folder.resolve()),
+        }
+
+
+def prepare(request: SearchRequest, frame: pd.DataFrame | None) -> Preparation:
+    """Reads the table (or takes `frame`), splits it, and looks for backbones. Writes nothing.
+
+    Raises `AutoTLError` for whatever cannot be used.
+    """
+    source = request.data if frame is None else frame
+    inspection = inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
+    test_rows = _check_test(request, inspection)
+    train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
+    families = plugins().families_for(inspection.task.modality)
+    folders = zoo_folders(request.models)
+    ask_hub = not request.offline and not folders
+    online = ask_hub and hub.reachable()
+    candidates = usable_candidates(inspection.task.modality, families, ZooContext(folders, online))
+    return Preparation(
+        inspection=inspection,
+        train=train,
+        valid=valid,
+        test_rows=test_rows,
+        candidates=sorted(candidates, key=lambda candidate: candidate.parameters),
+        augments={family.name: family.augments for family in families},
+        hub_missed=ask_hub and not online,
+    )
+
+
+def _check_test(request: SearchRequest, inspection: Inspection) -> int:
+    """Rows of the test table; reading it now finds its faults before the budget is spent."""
+    if request.test is None:
+        return 0
+    table = read_table(request.test)
+    read_inputs(table, inspection.task)
+    if not (encode_labels(table, inspection.task) >= 0).any():
+        raise DataError(f"{table.name}: no row has a label in {inspection.task.target!r}")
+    return table.rows
