@@ -11,9 +11,7 @@ import pytest
 from autotl.cli.main import build_parser
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    path for path in ROOT.rglob("*.md") if not {".venv", "runs", "dist"} & set(path.relative_to(ROOT).parts)
-)
+PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "runs", "dist"} & set(path.relative_to(ROOT).parts))
 COMMANDS = [
     (page.relative_to(ROOT).as_posix(), line.split("#")[0].strip())
     for page in PAGES

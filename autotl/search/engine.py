@@ -103,6 +103,7 @@ class Search:
 
         Raises `AutoTLError` for input that cannot be used, before anything is written.
         """
+        new_parents = [folder for folder in self._folder.parents if not folder.exists()]
         if self._resumed is None:
             create_run_folder(self._folder)
         self._worker = EngineEnd(self._folder / LOG_FILE)
@@ -119,7 +120,7 @@ class Search:
                     self._worker.close()
             self._finish(interrupted)
         except BaseException:
-            self._leave_nothing()
+            self._leave_nothing(new_parents)
             raise
         finally:
             self._worker.close()
@@ -166,12 +167,15 @@ class Search:
         if self._given.hub_missed:
             self._events.emit("note", text="the model hub is not reachable: searching what is on this machine")
 
-    def _leave_nothing(self) -> None:
+    def _leave_nothing(self, new_parents: Sequence[Path]) -> None:
         """A new run that ends without a model leaves no folder behind, to be in the way of the next one."""
         self._worker.close()
         self._events.close()
         if self._resumed is None and not (self._folder / "best").exists():
             shutil.rmtree(self._folder, ignore_errors=True)  # made by this run, which refuses one with contents
+            with suppress(OSError):
+                for parent in new_parents:
+                    parent.rmdir()
 
     # ---------------------------------------------------------------- screen
 
@@ -257,7 +261,7 @@ class Search:
             waiting = book_interrupted(self._study)
         for config in waiting:
             self._study.enqueue_trial(config.flat)
-        done = len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+        done = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
         while self._pace.time_for_a_trial(self._test_seconds()) and (self._request.trials or math.inf) > done:
             self._run_trial(self._study.ask())
             done += 1
@@ -322,9 +326,8 @@ class Search:
         """
         while True:
             try:
-                message = self._worker.hear(
-                    self._pace.seconds_to_the_end(0.0 if what == "test" else self._test_seconds())
-                )
+                reserved = 0.0 if what == "test" else self._test_seconds()
+                message = self._worker.hear(self._pace.patience(reserved))
             except TimeoutError:
                 self._worker.close()
                 raise _OutOfTime from None
@@ -350,8 +353,7 @@ class Search:
             probabilities=np.array(message["probabilities"], np.float32),
         )
         self._last_score = judged.score
-        if judged.permille >= 1000:
-            self._pace.learn_judging(config.backbone, message["seconds"])
+        self._pace.learn_judging(config.backbone, message["seconds"], saved=judged.permille >= 1000)
         go_on = True
         if trial is not None:
             self._events.emit(
@@ -373,7 +375,8 @@ class Search:
             "versions": self._run_file.versions,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
-        return {"do": "answer", "keep": keep, "go_on": go_on, "card": card}
+        left = self._pace.seconds_of_training(config.backbone, self._test_seconds()) if self._pace.limited else None
+        return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left, "card": card}
 
     def _start_again(self) -> None:
         """A new worker for the one that died; it knows the data, and looks through backbones when they are needed."""

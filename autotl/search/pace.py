@@ -11,6 +11,13 @@ from autotl.budget import Clock
 #: The end of the process: last events, leaderboard, closing the worker. Measured 0.2 to 0.5 s.
 CLOSING = 0.7
 
+#: A worker may answer so much after the time, as a share of the budget and in seconds at least: less than the 2 %
+#: that are promised, and better than losing the trial that was about to end.
+GRACE, LEAST_GRACE = 0.01, 1.0
+
+#: Saving and loading a model, which scoring it on the way does not show.
+SAVING = 0.5
+
 #: Committing a bundle after it was scored.
 COMMITTING = 0.5
 
@@ -55,9 +62,9 @@ class Pace:
     def learn_forward(self, backbone: str, seconds_a_row: float) -> None:
         self._forward[backbone] = seconds_a_row
 
-    def learn_judging(self, backbone: str, seconds: float) -> None:
-        """seconds: what saving, loading and scoring a model of this backbone took."""
-        self._judging[backbone] = max(seconds, self._judging.get(backbone, 0.0))
+    def learn_judging(self, backbone: str, seconds: float, *, saved: bool) -> None:
+        """seconds: what scoring a model of this backbone took; `saved` says that saving and loading are in it."""
+        self._judging[backbone] = max(seconds + (0.0 if saved else SAVING), self._judging.get(backbone, 0.0))
 
     def learn_trial(self, backbone: str, length: Length, seconds: float) -> None:
         """Corrects later forecasts by how this trial compared with its own."""
@@ -78,8 +85,16 @@ class Pace:
         return 2.0 * self.judging_seconds(None) * max(rows / valid_rows, 1.0) if rows else 0.0
 
     def seconds_to_the_end(self, test_seconds: float) -> float:
-        """Until the worker must have answered."""
+        """Until the worker should have answered."""
         return self.clock.remaining - CLOSING - test_seconds
+
+    def patience(self, test_seconds: float) -> float:
+        """Seconds after which a worker that has not answered is given up."""
+        return self.seconds_to_the_end(test_seconds) + max(GRACE * self.clock.seconds, LEAST_GRACE)
+
+    def seconds_of_training(self, backbone: str, test_seconds: float) -> float:
+        """Until a trial must stop to be judged in time."""
+        return max(self.seconds_to_the_end(test_seconds) - self.judging_seconds(backbone), 0.5)
 
     def judging_seconds(self, backbone: str | None) -> float:
         """The last act of a trial, by what it took for this backbone, or else by its speed beside another's.
@@ -99,8 +114,7 @@ class Pace:
 
     def passes(self, backbone: str, rows: int, test_seconds: float) -> float:
         """Full passes over the training rows, forward and back, that the time left affords."""
-        left = self.seconds_to_the_end(test_seconds) - self.judging_seconds(backbone)
-        return max(left, 0.0) / (rows * self._forward[backbone] * STEP_COST)
+        return self.seconds_of_training(backbone, test_seconds) / (rows * self._forward[backbone] * STEP_COST)
 
     def trial_length(self, backbone: str, rows: float, test_seconds: float) -> Length:
         """rows: how often a row passes forward and back in the trial.
@@ -111,9 +125,9 @@ class Pace:
         planned = rows * self._forward[backbone] * STEP_COST * self._correction[backbone]
         if not self.limited:
             return Length(planned, None, False)
-        left = self.seconds_to_the_end(test_seconds) - self.judging_seconds(backbone)
+        left = self.seconds_of_training(backbone, test_seconds)
         last = planned > SHORTEST_TRIAL and round(left / planned) <= 1
-        return Length(planned, max(left, 0.5) if last else max(min(left, 2.0 * planned + SHORTEST_TRIAL), 0.5), last)
+        return Length(planned, left if last else min(left, 2.0 * planned + SHORTEST_TRIAL), last)
 
     def time_for_a_trial(self, test_seconds: float) -> bool:
         return self.seconds_to_the_end(test_seconds) > self.judging_seconds(None) + SHORTEST_TRIAL

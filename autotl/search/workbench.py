@@ -115,8 +115,12 @@ class Workbench:
             permille, details = progress.permille, dict(progress.details)
             if trial.model is None:
                 raise TrialError(f"strategy {request['strategy']!r} made no model")
-            if not self._judge(trial.model, frozen, permille=permille, name=name, details=details):
+            answer = self._judge(trial.model, frozen, permille=permille, name=name, details=details)
+            if not answer["go_on"]:
                 break
+            if answer["seconds_left"] is not None:  # the engine knows better by now what judging takes
+                left = clock.elapsed + answer["seconds_left"]
+                clock.seconds = left if trial.fill_time else min(left, clock.seconds)
         if not permille:
             raise TrialError(f"strategy {request['strategy']!r} ended without a model")
         return {"permille": permille, "seconds": clock.elapsed}
@@ -151,8 +155,8 @@ class Workbench:
 
     def _judge(
         self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, details: dict[str, float]
-    ) -> bool:
-        """Scores the model on the validation rows and does what the engine answers; False: stop the trial.
+    ) -> Message:
+        """Scores the model on the validation rows, does what the engine answers, and returns that.
 
         The score of a finished trial is that of its saved weights, read from the disk again.
         """
@@ -182,7 +186,7 @@ class Workbench:
         if answer["keep"]:
             self._commit(staged, frozen, probabilities, valid, answer["card"])
         shutil.rmtree(staged.parent, ignore_errors=True)
-        return bool(answer["go_on"])
+        return answer
 
     def _logits_from_disk(
         self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, staged: Path

@@ -103,10 +103,12 @@ class TimmFamily:
         from autotl_timm.stages import StagedNetwork
 
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        arguments = config["model_args"]
-        network = timm.create_model(config["architecture"], pretrained=False, num_classes=0, **arguments)
+        arguments, published = config["model_args"], config["pretrained_cfg"] | {"architecture": config["architecture"]}
+        network = timm.create_model(  # the published settings decide on sides and pooling too
+            config["architecture"], pretrained=False, pretrained_cfg=published, num_classes=0, **arguments
+        )
         network.load_state_dict(load_file(folder / WEIGHTS))
-        network.pretrained_cfg = config["pretrained_cfg"] | {"architecture": config["architecture"]}
+        network.pretrained_cfg = published
         settings = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
         encoder = ImageEncoder(**settings | {"mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
         return cast("Backbone", StagedNetwork(network, model_args=arguments).eval()), encoder

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # What Pillow warns of is decided here by errors and sizes. Once for all: `catch_warnings` is not safe in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-#: Above this a file is taken for a decompression bomb: four times what a good camera makes.
-MOST_PIXELS = 200_000_000
+#: Above this a file is taken for a decompression bomb: three times what a good camera makes, less than Pillow refuses.
+MOST_PIXELS = 150_000_000
 
 #: Below this side pretrained networks lose most of what they know; larger sides cost with their square.
 SMALLEST_SIDE = 128

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import timm
 import torch
 from autotl_timm.family import TimmFamily
 from PIL import Image
+from safetensors.torch import save_file
 
 from autotl.plugins.contracts import Candidate, ZooContext
 
@@ -65,7 +67,17 @@ def write_model(folder: Path, architecture: str, side: int, **arguments: Any) ->
     settings = {"input_size": (3, side, side)}
     network = timm.create_model(architecture, pretrained_cfg_overlay=settings, num_classes=7, **arguments)
     make_every_part_matter(network, side)
-    timm.models.save_for_hf(network, str(folder), model_args=arguments, safe_serialization=True)
+    folder.mkdir(parents=True)
+    save_file(network.state_dict(), folder / "model.safetensors")
+    source = {"architecture", "num_classes", "url", "file", "hf_hub_id", "source"}
+    config = {
+        "architecture": architecture,
+        "num_classes": 7,
+        "num_features": network.num_features,
+        "model_args": arguments | {"num_classes": 7},  # recorded by newer releases
+        "pretrained_cfg": {k: v for k, v in network.pretrained_cfg.items() if v is not None and k not in source},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 

@@ -68,7 +68,12 @@ def test_what_is_known_of_a_folder(family, zoo, kind):
 def test_settings_of_older_folders_are_at_the_top(family, one):
     file = one / "mine" / "config.json"
     new = json.loads(file.read_text())
-    arguments = {"architecture": new["architecture"], "num_features": new["num_features"], "license": "mit"}
+    arguments = {
+        "architecture": new["architecture"],
+        "num_features": new["num_features"],
+        "license": "mit",
+        "num_classes": 7,
+    }
     file.write_text(json.dumps(new["pretrained_cfg"] | arguments))
     candidate = found(family, one)["mine"]
     assert (candidate.width, candidate.input_size, candidate.licence) == (512, 64, "mit")

@@ -180,7 +180,7 @@ def broken(tmp_path, noise) -> dict[str, Path]:
         "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>',
         "torn png": png_that_claims(100, 100)[:-30],
         "bomb": png_that_claims(60_000, 60_000),
-        "smaller bomb": png_that_claims(14_000, 14_000),
+        "smaller bomb": png_that_claims(13_000, 13_000),
         "no pixels": png_that_claims(0, 10),
     }
     for name, content in contents.items():
@@ -189,6 +189,7 @@ def broken(tmp_path, noise) -> dict[str, Path]:
     return {name: tmp_path / f"{name}.jpg" for name in (*contents, "folder", "missing")}
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_what_is_no_picture_is_unreadable_with_a_reason_that_names_the_file(encoder, broken):
     answers = dict(zip(broken, encoder.encode(list(broken.values())), strict=True))
     for name, answer in answers.items():
@@ -198,8 +199,10 @@ def test_what_is_no_picture_is_unreadable_with_a_reason_that_names_the_file(enco
     assert "not exist" in answers["missing"].reason
     assert "not an image" in answers["text"].reason
     assert "pixels" in answers["bomb"].reason
+    assert "13000x13000 pixels, too many" in answers["smaller bomb"].reason
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(encoder, broken):
     began = time.process_time()
     encoder.encode([broken["bomb"], broken["smaller bomb"]])
@@ -333,3 +336,21 @@ def test_rows_of_a_batch_are_augmented_each_in_its_own_way(encoder, photos):
     pixels = augmented(encoder, [encoder.encode(photos)[0]] * 4, 0.6, seed=0)
     for index in range(3):
         assert not torch.allclose(pixels[index], pixels[index + 1], atol=0.01)
+
+
+def test_brightness_changes_by_less_than_half(encoder):
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    pixels = augmented(encoder, [grey] * 100, 1.0, seed=0).mean((1, 2, 3)) / (128 / 255)
+    assert 0.599 < pixels.min() < 0.7
+    assert 1.3 < pixels.max() < 1.401
+
+
+def test_contrast_and_saturation_change_apart(encoder):
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, :21], stripes[:, 21:42], stripes[:, 42:] = (80, 80, 80), (140, 90, 90), (150, 150, 150)
+    pixels = augmented(encoder, [stripes] * 100, 0.3, seed=0)
+    range_of_grey = pixels.mean(1).flatten(1).amax(1) - pixels.mean(1).flatten(1).amin(1)
+    colour = (pixels[:, 0] - pixels[:, 1]).flatten(1).amax(1)
+    for found, plain in ((range_of_grey / pixels.mean((1, 2, 3)), 70 / 112.5), (colour / range_of_grey, 50 / 70)):
+        assert found.std() / plain > 0.04
+        assert (found / plain - 1).abs().max() < 0.3

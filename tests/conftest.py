@@ -1,0 +1,178 @@
+"""What the core's tests share: a third party's tiny text family, a table that it can learn, the command line.
+
+`thirdparty/` holds real distributions (package and dist-info), which an environment finds by its path alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+THIRD_PARTY = Path(__file__).parent / "thirdparty"
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Path:
+    """A folder of two tiny models, "one" and "two"."""
+    return THIRD_PARTY / "zoo"
+
+
+@pytest.fixture
+def put_on_path(monkeypatch):
+    """Makes distributions of this process out of folders, and has plugins found anew."""
+    from autotl.plugins.manager import plugins
+
+    def put(*folders):
+        for folder in folders:
+            monkeypatch.syspath_prepend(str(folder))
+        importlib.invalidate_caches()
+        plugins.cache_clear()
+
+    yield put
+    plugins.cache_clear()
+
+
+@pytest.fixture
+def tiny(put_on_path):
+    """The tiny family, in this process."""
+    put_on_path(THIRD_PARTY / "tiny")
+    from autotl.plugins.manager import plugins
+
+    return plugins().family("tiny")
+
+
+@pytest.fixture
+def distribution(tmp_path):
+    """Writes a distribution with one plugin module and returns the folder to put on the path."""
+
+    def write(name: str, code: str, *, group: str = "autotl.plugins.v1") -> Path:
+        folder = tmp_path / f"site-{name}"
+        information = folder / f"autotl_{name}-3.2.dist-info"
+        information.mkdir(parents=True)
+        (folder / f"autotl_{name}.py").write_text(code, encoding="utf-8")
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: autotl-{name}\nVersion: 3.2\n")
+        (information / "entry_points.txt").write_text(f"[{group}]\n{name} = autotl_{name}\n")
+        return folder
+
+    return write
+
+
+def keyword_frame(rows: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Texts of three classes; nine in ten hold a word of their class among twelve that say nothing."""
+    words = {"animal": ["cat", "dog", "horse"], "plant": ["oak", "fern", "moss"], "stone": ["slate", "flint", "marble"]}
+    generator = np.random.default_rng(seed)
+    filler = [f"word{number}" for number in range(60)]
+    records = []
+    for number in range(rows):
+        label = list(words)[number % 3]
+        text = generator.choice(filler, 12).tolist()
+        if generator.random() < 0.9:
+            text[generator.integers(12)] = str(generator.choice(words[label]))
+        records.append({"id": f"r{number}", "text": " ".join(text), "label": label})
+    return pd.DataFrame(records)
+
+
+@pytest.fixture(scope="session")
+def frame() -> pd.DataFrame:
+    return keyword_frame()
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory, frame) -> Path:
+    """200 rows, three classes."""
+    path = tmp_path_factory.mktemp("table") / "kinds.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def new_table(tmp_path_factory) -> Path:
+    """60 other rows of the same kind."""
+    path = tmp_path_factory.mktemp("new") / "new.csv"
+    keyword_frame(60, seed=1).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bare_environment(tmp_path_factory) -> dict[str, str]:
+    """Environment variables without this machine's zoo, caches and hub."""
+    home = tmp_path_factory.mktemp("home")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOTL_", "HF_"))}
+    return kept | {"AUTOTL_CACHE": str(home / "cache"), "HF_HOME": str(home / "hub"), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def bare(monkeypatch, bare_environment):
+    """This process with `bare_environment`."""
+    for name in [name for name in os.environ if name.startswith(("AUTOTL_", "HF_"))]:
+        monkeypatch.delenv(name)
+    for name in ("AUTOTL_CACHE", "HF_HOME", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, bare_environment[name])
+
+
+class CommandLine:
+    """``autotl`` in processes of its own, with the tiny family installed."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    def _arguments(self, arguments, also):
+        path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", *also)))
+        command = [sys.executable, "-m", "autotl.cli.main", *map(str, arguments)]
+        return command, self.environment | {"PYTHONPATH": path}
+
+    def __call__(self, *arguments, cwd=None, also=(), environment=None, timeout=120):
+        """Runs to its end. also: further folders of distributions."""
+        command, variables = self._arguments(arguments, also)
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=variables | (environment or {}),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments, cwd=None, also=()):
+        """Starts it as a terminal would, in a process group of its own."""
+        command, variables = self._arguments(arguments, also)
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+
+
+@pytest.fixture(scope="session")
+def command_line(bare_environment) -> CommandLine:
+    return CommandLine(bare_environment)
+
+
+@pytest.fixture
+def started(command_line):
+    """Starts commands that are ended with the test, whatever becomes of it."""
+    running = []
+
+    def start(*arguments, **options):
+        process = command_line.start(*arguments, **options)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
