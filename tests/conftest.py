@@ -106,6 +106,7 @@ def bare_environment(tmp_path_factory) -> dict[str, str]:
     """Environment variables without this machine's zoo, caches and hub."""
     home = tmp_path_factory.mktemp("home")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOTL_", "HF_"))}
+    kept["OMP_WAIT_POLICY"] = "passive"  # networks this small are slowed down tenfold by threads that spin
     return kept | {"AUTOTL_CACHE": str(home / "cache"), "HF_HOME": str(home / "hub"), "HF_HUB_OFFLINE": "1"}
 
 

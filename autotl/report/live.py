@@ -114,7 +114,7 @@ class LiveView:
 def leaderboard_table(rows: list[Row]) -> Table:
     """The leaderboard as people read it."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("trial", justify="right", min_width=9)
+    table.add_column("trial", justify="right", min_width=5)
     table.add_column("score", justify="right", min_width=6)
     table.add_column("backbone", overflow="ellipsis", no_wrap=True)  # the only one that gives way
     table.add_column("strategy", min_width=8)
@@ -125,7 +125,8 @@ def leaderboard_table(rows: list[Row]) -> Table:
         score = "" if row.score is None else f"{row.score:.4f}"
         curve = sparkline([score for _, score in row.curve])
         style = "bold green" if row.best else ("red" if row.state == "failed" else "")
-        cells = [row.name, score, row.backbone, row.strategy, row.state, describe_seconds(row.seconds), curve]
+        trial = row.name if row.trial >= 0 else "head"  # the linear head that screening left
+        cells = [trial, score, row.backbone, row.strategy, row.state, describe_seconds(row.seconds), curve]
         table.add_row(*cells, style=style)
     return table
 

@@ -388,7 +388,7 @@ class Search:
     # ---------------------------------------------------------------- finish
 
     def _test_seconds(self) -> float:
-        return self._pace.test_seconds(self._given.test_rows, self._run_file.rows["validation"])
+        return self._pace.test_seconds(self._given.test_rows)
 
     def _finish(self, interrupted: bool) -> None:
         self._phase("finishing")

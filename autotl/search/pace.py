@@ -15,6 +15,12 @@ CLOSING = 0.7
 #: that are promised, and better than losing the trial that was about to end.
 GRACE, LEAST_GRACE = 0.01, 1.0
 
+#: Loading a bundle and the family's library for the test rows.
+LOADING = 1.0
+
+#: Predictions run in fp32 and read their rows anew: up to three times the forward pass that screening measured.
+TEST_COST = 3.0
+
 #: Saving and loading a model, which scoring it on the way does not show.
 SAVING = 0.5
 
@@ -64,7 +70,7 @@ class Pace:
 
     def learn_judging(self, backbone: str, seconds: float, *, saved: bool) -> None:
         """seconds: what scoring a model of this backbone took; `saved` says that saving and loading are in it."""
-        self._judging[backbone] = max(seconds + (0.0 if saved else SAVING), self._judging.get(backbone, 0.0))
+        self._judging[backbone] = seconds if saved else seconds + SAVING
 
     def learn_trial(self, backbone: str, length: Length, seconds: float) -> None:
         """Corrects later forecasts by how this trial compared with its own."""
@@ -80,9 +86,9 @@ class Pace:
             return max(left / candidates_left, SHORTEST_SCREENING)
         return left / candidates_left if left >= SHORTEST_SCREENING else 0.0
 
-    def test_seconds(self, rows: int, valid_rows: int) -> float:
-        """What testing the bundle will take: as judging a trial, on other rows; twice as long, being in fp32."""
-        return 2.0 * self.judging_seconds(None) * max(rows / valid_rows, 1.0) if rows else 0.0
+    def test_seconds(self, rows: int) -> float:
+        """What testing the bundle will take: loading it, and a pass over the rows."""
+        return LOADING + TEST_COST * rows * max(self._forward.values(), default=0.0) if rows else 0.0
 
     def seconds_to_the_end(self, test_seconds: float) -> float:
         """Until the worker should have answered."""

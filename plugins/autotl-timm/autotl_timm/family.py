@@ -116,29 +116,37 @@ class TimmFamily:
 
 def _create(candidate: Candidate, *, pretrained: bool, drop: float = 0.0) -> tuple[Any, dict[str, Any]]:
     """A timm network without head, and the arguments that make another. Raises `ZooError`, whatever timm raises."""
-    import timm
-    import torch
-
-    # the architecture alone is built on no device: only its settings are wanted
-    name = f"local-dir:{candidate.location}" if candidate.source != "hub" else f"hf-hub:{candidate.location}"
     try:
         arguments = _model_args(candidate)
-        with torch.device("cpu" if pretrained else "meta"):
-            try:
-                network = timm.create_model(
-                    name, pretrained=pretrained, drop_rate=0.0, drop_path_rate=drop, **arguments
-                )
-            except TypeError:  # no stochastic depth in this one
-                network = timm.create_model(name, pretrained=pretrained, drop_rate=drop, **arguments)
-            # the head goes last: timm lets any tensor be missing when it is to load weights into another head
-            network.reset_classifier(0)
+        if pretrained:
+            return _build(candidate, arguments, "cpu", pretrained=True, drop=drop), arguments
+        try:  # the architecture alone is built on no device: only its settings are wanted
+            return _build(candidate, arguments, "meta"), arguments
+        except RuntimeError:  # not every network can be, in every release
+            return _build(candidate, arguments, "cpu"), arguments
     except Exception as error:  # timm and the hub fail in many ways, and all mean that this one cannot be used
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(
             f"{candidate.key}: cannot be loaded from {candidate.location} ({reason}). "
             "Check that it is complete and a classification network of timm, or leave it out"
         ) from error
-    return network.eval(), arguments
+
+
+def _build(
+    candidate: Candidate, arguments: dict[str, Any], device: str, *, pretrained: bool = False, drop: float = 0.0
+) -> Any:
+    import timm
+    import torch
+
+    name = f"local-dir:{candidate.location}" if candidate.source != "hub" else f"hf-hub:{candidate.location}"
+    with torch.device(device):
+        try:
+            network = timm.create_model(name, pretrained=pretrained, drop_rate=0.0, drop_path_rate=drop, **arguments)
+        except TypeError:  # no stochastic depth in this one
+            network = timm.create_model(name, pretrained=pretrained, drop_rate=drop, **arguments)
+        # the head goes last: timm lets any tensor be missing when it is to load weights into another head
+        network.reset_classifier(0)
+    return network.eval()
 
 
 def _model_args(candidate: Candidate) -> dict[str, Any]:

@@ -114,12 +114,10 @@ def test_arguments_that_the_publisher_recorded_do_not_stand_in_the_way(family, l
 
 
 def test_what_timm_exports_is_loaded(family, local, photos, tmp_path):
-    hub = pytest.importorskip("timm.models")
-    if not hasattr(hub, "save_for_hf"):
-        pytest.skip("this timm keeps its export to itself")
     backbone, encoder = family.load(local["mobilenetv2"]), family.encoder(local["mobilenetv2"], photos)
     network = timm.create_model(f"local-dir:{local['mobilenetv2'].location}", pretrained=True)
-    hub.save_for_hf(network, str(tmp_path / "export"), safe_serialization=True)
+    arguments = {"pad_type": "same", "bn_eps": 1e-3}
+    timm.models.save_for_hf(network, str(tmp_path / "export"), model_args=arguments, safe_serialization=True)
     candidate = only(family, tmp_path / "export")
     assert family.encoder(candidate, photos) == encoder
     assert torch.equal(features(family.load(candidate), encoder, photos), features(backbone, encoder, photos))

@@ -1,0 +1,215 @@
+"""What cannot be used is refused in one line with exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from autotl.cli.main import main
+
+
+@pytest.fixture
+def refused(tmp_path, tmp_path_factory, monkeypatch, capsys, bare, tiny):
+    """Runs a command that must be refused, and returns what it says."""
+    empty = tmp_path_factory.mktemp("cwd")
+    monkeypatch.chdir(empty)
+
+    def run(*arguments):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert main([str(argument) for argument in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("autotl: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        assert list(empty.iterdir()) == []
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        return err
+
+    return run
+
+
+@pytest.fixture
+def search(refused, tmp_path, zoo):
+    """Searches a table of `lines` that must be refused."""
+
+    def run(lines, *options, models=zoo):
+        data = tmp_path / "table.csv"
+        data.write_bytes(lines if isinstance(lines, bytes) else "\n".join(lines).encode())
+        return refused("search", "--data", data, "--models", models, "--trials", "1", *options)
+
+    return run
+
+
+def lines(labels, header="text,label"):
+    return [header, *(f"review number {number} was written,{label}" for number, label in enumerate(labels))]
+
+
+GOOD = lines(["good", "bad"] * 20)
+
+
+def test_missing_file(refused, tmp_path):
+    for command in (["search", "--data"], ["inspect", "--data"]):
+        assert "gone.csv" in refused(*command, tmp_path / "gone.csv")
+
+
+def test_missing_column(search):
+    assert "'labell'" in search(GOOD, "--target", "labell")
+    assert "'body'" in search(GOOD, "--text", "body")
+
+
+def test_empty_table(search):
+    assert "table.csv" in search([])
+    assert "table.csv" in search(["text,label"])
+
+
+def test_one_class(search):
+    assert "At least two classes" in search(lines(["good"] * 40))
+
+
+def test_class_with_one_row(search):
+    said = search(lines(["good", "bad"] * 20 + ["rare"]))
+    assert "'rare'" in said
+    assert "row 42" in said or "row 41" in said
+
+
+def test_missing_labels(search):
+    assert "no label" in search(lines(["good", "bad", ""] * 20))
+
+
+def test_text_that_is_not_utf_8(search):
+    said = search("\n".join(GOOD).replace("review", "crítica").encode("latin-1"))
+    assert "UTF-8" in said
+
+
+@pytest.mark.parametrize("budget", ["0s", "-5m", "soon", "99y", "1000d", "nan", "5s"])
+def test_absurd_budget(search, budget):
+    assert f"'{budget}'" in search(GOOD, f"--budget={budget}")
+
+
+@pytest.mark.parametrize("trials", ["0", "-1", "1000000000"])
+def test_absurd_number_of_trials(search, trials):
+    assert trials in search(GOOD, f"--trials={trials}")
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**40)])
+def test_seed_that_no_generator_takes(search, seed):
+    assert "seed" in search(GOOD, f"--seed={seed}")
+
+
+@pytest.mark.parametrize("share", ["200%", "few", "-1"])
+def test_share_that_is_none(search, share):
+    assert "--skip-unreadable" in search(GOOD, f"--skip-unreadable={share}")
+
+
+def test_no_backbone_in_the_folder_given(search, tmp_path):
+    (tmp_path / "models").mkdir()
+    said = search(GOOD, models=tmp_path / "models")
+    assert "no text backbone found" in said
+    assert "--models" in said
+
+
+def test_no_backbone_for_images(search, zoo, tmp_path):
+    for number in range(40):
+        (tmp_path / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    table = ["image,label", *(f"{number}.png,{'ab'[number % 2]}" for number in range(40))]
+    said = search(table)
+    assert "image backbone" in said
+
+
+def test_missing_folder_of_models(search, tmp_path):
+    assert "no such folder of models" in search(GOOD, models=tmp_path / "nowhere")
+
+
+def test_output_that_cannot_be_written(search, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    said = search(GOOD, "--out", tmp_path / "file" / "below" / "run")
+    assert "cannot be written" in said
+    assert "--out" in said
+    assert "exists already" in search(GOOD, "--out", tmp_path / "file")
+
+
+def test_run_folder_that_exists(search, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").write_text("precious")
+    said = search(GOOD, "--out", tmp_path / "run")
+    assert "exists already" in said
+    assert "autotl resume" in said
+
+
+def test_folder_that_is_empty_is_taken_and_given_back(search, tmp_path):
+    """An empty folder is a fine place for a run, and a refused run leaves it alone."""
+    (tmp_path / "run").mkdir()
+    search(lines(["good"] * 40), "--out", tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_unknown_metric(search):
+    assert "'acuracy'" in search(GOOD, "--metric", "acuracy")
+    assert "roc_auc" in search(lines(["a", "b", "c"] * 20), "--metric", "roc_auc")
+
+
+def test_test_table_that_cannot_be_used(search, tmp_path):
+    other = tmp_path / "test.csv"
+    other.write_text("\n".join(lines(["good", "bad"], header="review,label")))
+    assert "'text'" in search(GOOD, "--test", other)
+    other.write_text("\n".join(lines(["good", "ugly"])))
+    assert "'ugly'" in search(GOOD, "--test", other)
+    assert "gone.csv" in search(GOOD, "--test", tmp_path / "gone.csv")
+
+
+def test_run_or_bundle_that_is_not_there(refused, tmp_path, new_table):
+    assert "no such run" in refused("predict", tmp_path / "gone", "--data", new_table, "--out", tmp_path / "p.csv")
+    assert "no such run" in refused("evaluate", tmp_path / "gone", "--data", new_table)
+    assert "no run here" in refused("resume", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format": 2}', '{"format": 1}'], ids=lambda text: text or "empty"
+)
+def test_bundle_that_is_torn_or_of_another_version(refused, tmp_path, new_table, content):
+    (tmp_path / "bundle.json").write_text(content)
+    assert "bundle" in refused("predict", tmp_path, "--data", new_table)
+
+
+def test_a_plugin_that_a_bundle_needs_is_named(refused, tmp_path, new_table):
+    card = {
+        "weights": "0001", "family": "lost", "backbone": "lost/one", "licence": "", "strategy": "probe",
+        "settings": {}, "trial": "1", "score": 0.5, "standard_error": 0.1, "interval": [0.4, 0.6],
+        "validation_rows": 5, "training_rows": 9, "versions": {}, "created": "", "task": {
+            "target": "label", "kind": "binary", "classes": ["a", "b"], "metric": "accuracy",
+            "inputs": [{"name": "text", "modality": "text"}],
+        },
+    }  # fmt: skip
+    import json
+
+    (tmp_path / "bundle.json").write_text(json.dumps({"format": 1, **card}))
+    assert "'lost'" in refused("predict", tmp_path, "--data", new_table)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["search", "--help"], ["--version"]])
+def test_help_and_version_are_no_errors(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 0
+    assert "autotl" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [[], ["serch"], ["search"], ["search", "--data", "x", "--json", "--quiet"]])
+def test_wrong_usage_is_exit_code_2(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert "usage: autotl" in capsys.readouterr().err
+
+
+def test_reader_that_goes_away_is_no_error(command_line):
+    import subprocess
+
+    command, variables = command_line._arguments(["plugins", "--json"], ())
+    code = f"import subprocess, sys; sys.exit(subprocess.call({command!r}, stdout=open('/dev/full', 'w')))"
+    if sys.platform != "linux":
+        pytest.skip("needs /dev/full")
+    answer = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
+    assert "Exception ignored" not in answer.stderr

@@ -1,0 +1,106 @@
+"""Heads in closed form and by L-BFGS, against fits done the long way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autotl.features.heads import (
+    LOGISTIC_PENALTIES,
+    RIDGE_PENALTIES,
+    choose_logistic_penalty,
+    fit_logistic,
+    ridge_leave_one_out,
+    standardization,
+)
+
+
+def blobs(rows, width, classes=3, distance=1.0, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = np.arange(rows) % classes
+    centres = generator.normal(size=(classes, width)) * distance
+    scales, shift = generator.uniform(0.2, 5.0, width), generator.normal(size=width) * 3
+    features = (centres[labels] + generator.normal(size=(rows, width))) * scales + shift
+    return features.astype(np.float32), labels.astype(np.int64)
+
+
+def refitted(features, labels, classes, penalty):
+    """Ridge with an unpenalized intercept, fitted once for each row without that row."""
+    mean, scale = standardization(features)
+    inputs, targets = ((features - mean) / scale).astype(np.float64), np.eye(classes)[labels]
+    inputs -= inputs.mean(0)  # what rounding left of the mean
+    answers = np.empty_like(targets)
+    for row in range(len(labels)):
+        others = np.arange(len(labels)) != row
+        middle, offset = inputs[others].mean(0), targets[others].mean(0)
+        part = inputs[others] - middle
+        gram = part.T @ part + penalty * len(labels) * np.eye(inputs.shape[1])
+        answers[row] = offset + (inputs[row] - middle) @ np.linalg.solve(gram, part.T @ (targets[others] - offset))
+    return answers
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40, 6), (24, 24), (20, 50)])
+@pytest.mark.parametrize("seed", range(3))
+def test_leave_one_out_equals_refitting_without_each_row(rows, width, seed):
+    features, labels = blobs(rows, width, distance=0.5, seed=seed)
+    found = ridge_leave_one_out(features, labels, 3)
+    assert found.penalty in RIDGE_PENALTIES
+    np.testing.assert_allclose(found.predictions, refitted(features, labels, 3, found.penalty), atol=2e-3)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40, 6), (20, 50)])
+def test_the_best_penalty_is_found(rows, width):
+    features, labels = blobs(rows, width, distance=0.5, seed=7)
+    found = ridge_leave_one_out(features, labels, 3)
+    every = [(refitted(features, labels, 3, penalty).argmax(1) == labels).mean() for penalty in RIDGE_PENALTIES]
+    assert found.accuracy == pytest.approx(max(every), abs=1e-9)
+    assert found.accuracy == pytest.approx((found.predictions.argmax(1) == labels).mean())
+
+
+def test_columns_that_never_change_are_borne():
+    features, labels = blobs(60, 8, distance=3.0)
+    features[:, 3] = 7.0
+    features[:, 5] = 0.0
+    assert ridge_leave_one_out(features, labels, 3).accuracy > 0.95
+    assert np.isfinite(fit_logistic(features, labels, 3, (1e-2,)).logits(features)).all()
+
+
+def test_noise_is_not_mistaken_for_signal():
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(300, 200)).astype(np.float32)
+    assert ridge_leave_one_out(features, np.arange(300) % 3, 3).accuracy < 0.45
+
+
+def test_logistic_head_separates_what_is_separable():
+    features, labels = blobs(90, 5, distance=8.0)
+    logits = fit_logistic(features, labels, 3, LOGISTIC_PENALTIES).logits(features)
+    assert (logits.argmax(1) == labels).all()
+    assert np.isfinite(logits).all()
+
+
+def test_logistic_head_reads_raw_features_whatever_their_units():
+    """The standardization is folded into the head: other units give another head with the same logits."""
+    features, labels = blobs(80, 6)
+    units, shift = np.array([4, 1, 0.5, 3, 1, 1], np.float32), np.array([5, 0, 0, -40, 0, 0], np.float32)
+    head = fit_logistic(features, labels, 3, (1e-2,))
+    other = fit_logistic(features * units + shift, labels, 3, (1e-2,))
+    np.testing.assert_allclose(other.logits(features * units + shift), head.logits(features), atol=2e-2)
+
+
+def test_logistic_head_is_the_regularized_optimum():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    features, labels = blobs(120, 6, distance=0.7)
+    mean, scale = standardization(features)
+    penalty = 1e-2  # times the squared weights, beside the mean loss: C = 1 / (2 * rows * penalty)
+    theirs = linear_model.LogisticRegression(C=1 / (2 * 120 * penalty), tol=1e-8, max_iter=1000)
+    theirs.fit((features - mean) / scale, labels)
+    expected = theirs.predict_proba((features - mean) / scale)
+    logits = fit_logistic(features, labels, 3, (penalty,)).logits(features)
+    found = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+def test_more_noise_asks_for_a_stronger_penalty():
+    clean, labels = blobs(200, 10, distance=6.0)
+    noise = np.random.default_rng(1).normal(size=(200, 150)).astype(np.float32)
+    assert choose_logistic_penalty(noise, labels, 3, 0) > choose_logistic_penalty(clean, labels, 3, 0)

@@ -1,0 +1,73 @@
+"""The incumbent: the published recipe needs to be as good, everyone else a lead beyond the noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autotl.predictor import metrics
+from autotl.search.incumbent import DEFAULT_TRIAL, Incumbent, Judged
+
+LABELS = np.arange(200) % 2
+
+
+def judged(trial, wrong, *, permille=1000, valid=None, metric="accuracy"):
+    """A model that is wrong in the rows `wrong`."""
+    valid = np.arange(200) if valid is None else valid
+    sure = np.eye(2)[LABELS]
+    sure[list(wrong)] = sure[list(wrong)][:, ::-1]
+    probabilities = (0.1 + 0.8 * sure[valid]).astype(np.float32)
+    return Judged(trial, permille, metrics.score(metric, LABELS[valid], probabilities), valid, probabilities)
+
+
+def held(by):
+    incumbent = Incumbent("accuracy", LABELS)
+    assert incumbent.yields_to(by)  # the first model is better than none
+    incumbent.replace(by)
+    return incumbent
+
+
+def test_published_recipe_replaces_what_is_equal():
+    incumbent = held(judged(-1, range(20)))
+    assert incumbent.yields_to(judged(DEFAULT_TRIAL, range(30, 50)))
+    assert not incumbent.yields_to(judged(DEFAULT_TRIAL, range(30, 51)))
+
+
+def test_another_trial_does_not_replace_what_is_equal_or_better_by_luck():
+    incumbent = held(judged(DEFAULT_TRIAL, range(20)))
+    assert not incumbent.yields_to(judged(3, range(30, 50)))
+    assert not incumbent.yields_to(judged(3, range(30, 49)))
+
+
+def test_another_trial_replaces_with_a_lead_beyond_one_paired_standard_error():
+    incumbent = held(judged(DEFAULT_TRIAL, range(20)))
+    assert incumbent.yields_to(judged(3, range(30, 38)))
+    # four rows gained and none lost: a small lead, but no luck of the draw
+    assert incumbent.yields_to(judged(3, range(4, 20)))
+
+
+@pytest.mark.parametrize("wrong", range(30, 52, 2))
+def test_the_limit_is_the_paired_error(wrong):
+    holder, challenger = judged(DEFAULT_TRIAL, range(20)), judged(5, range(wrong, 50))
+    lead, error = metrics.advantage("accuracy", LABELS, challenger.probabilities, holder.probabilities)
+    assert held(holder).yields_to(challenger) == (lead > error)
+
+
+def test_trial_replaces_its_own_earlier_weights_unless_they_were_better():
+    incumbent = held(judged(4, range(20), permille=333))
+    assert incumbent.yields_to(judged(4, range(20)))
+    assert not incumbent.yields_to(judged(4, range(21)))
+
+
+def test_models_are_compared_on_the_rows_that_both_could_read():
+    """The challenger's score is higher only because the rows where the holder fails were not readable for it."""
+    incumbent = held(judged(DEFAULT_TRIAL, range(20)))
+    challenger = judged(3, range(100, 102), valid=np.arange(20, 200))
+    assert challenger.score > incumbent.held_by.score
+    assert not incumbent.yields_to(challenger)
+
+
+def test_a_worse_trial_never_replaces():
+    incumbent = held(judged(DEFAULT_TRIAL, range(20)))
+    assert not incumbent.yields_to(judged(1, range(60)))
+    assert incumbent.held_by.trial == DEFAULT_TRIAL

@@ -1,0 +1,118 @@
+"""Scores: the same as scikit-learn's, with intervals and comparisons that mean what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autotl.data.task import METRICS as TASK_METRICS
+from autotl.predictor.metrics import METRICS, advantage, interval, score, standard_error
+
+
+def drawn(rows, classes, seed=0, skill=1.0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(classes, size=rows)
+    logits = generator.normal(size=(rows, classes))
+    logits[np.arange(rows), labels] += skill
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return labels.astype(np.int64), probabilities.astype(np.float32)
+
+
+def test_every_metric_that_a_task_can_ask_for_can_be_computed():
+    assert tuple(METRICS) == TASK_METRICS
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_scores_equal_those_of_scikit_learn(classes, seed):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    labels, probabilities = drawn(83, classes, seed)
+    predicted, exact = probabilities.argmax(1), probabilities.astype(np.float64)
+    expected = {
+        "accuracy": sklearn.accuracy_score(labels, predicted),
+        "balanced_accuracy": sklearn.balanced_accuracy_score(labels, predicted),
+        "macro_f1": sklearn.f1_score(labels, predicted, average="macro"),
+        "neg_log_loss": -sklearn.log_loss(labels, exact / exact.sum(1, keepdims=True), labels=range(classes)),
+    }
+    if classes == 2:
+        expected["roc_auc"] = sklearn.roc_auc_score(labels, probabilities[:, 1])
+    for metric, value in expected.items():
+        assert score(metric, labels, probabilities) == pytest.approx(value, abs=1e-6), metric
+
+
+def test_scores_equal_those_of_scikit_learn_when_classes_are_absent_and_values_tie():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    labels, probabilities = drawn(60, 5, 1)
+    labels[labels == 3] = 0
+    predicted = probabilities.argmax(1)
+    with np.errstate(all="ignore"), pytest.warns(UserWarning, match="y_pred contains classes"):
+        assert score("balanced_accuracy", labels, probabilities) == pytest.approx(
+            sklearn.balanced_accuracy_score(labels, predicted)
+        )
+    assert score("macro_f1", labels, probabilities) == pytest.approx(
+        sklearn.f1_score(labels, predicted, average="macro")
+    )
+    labels, probabilities = drawn(60, 2, 2)
+    coarse = probabilities.round(1)
+    assert score("roc_auc", labels, coarse) == pytest.approx(sklearn.roc_auc_score(labels, coarse[:, 1]))
+
+
+def test_certainty_in_a_wrong_class_costs_a_finite_log_loss():
+    labels, probabilities = np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]], np.float32)
+    assert -20 < score("neg_log_loss", labels, probabilities) < -5
+
+
+@pytest.mark.parametrize("metric", TASK_METRICS)
+def test_better_answers_score_higher(metric):
+    labels, poor = drawn(400, 2, skill=0.3)
+    _, good = drawn(400, 2, skill=3.0)
+    assert score(metric, labels, good) > score(metric, labels, poor)
+
+
+@pytest.mark.parametrize("metric", TASK_METRICS)
+@pytest.mark.parametrize("seed", range(3))
+def test_interval_holds_the_score_and_narrows_with_rows(metric, seed):
+    widths = []
+    for rows in (60, 600):
+        labels, probabilities = drawn(rows, 2, seed)
+        low, high = interval(metric, labels, probabilities)
+        assert low <= score(metric, labels, probabilities) <= high
+        widths.append(high - low)
+    assert widths[1] < 0.6 * widths[0]
+
+
+@pytest.mark.parametrize("skill", [-20.0, 20.0])
+def test_interval_of_a_perfect_or_hopeless_accuracy_stays_within_bounds(skill):
+    labels, probabilities = drawn(30, 2, skill=skill)
+    low, high = interval("accuracy", labels, probabilities)
+    assert -1e-12 <= low < high <= 1 + 1e-12
+
+
+def test_standard_error_of_accuracy_is_the_binomial_one():
+    labels, probabilities = drawn(400, 2)
+    accuracy = score("accuracy", labels, probabilities)
+    expected = np.sqrt(accuracy * (1 - accuracy) / 400)
+    assert standard_error("accuracy", labels, probabilities) == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("metric", TASK_METRICS)
+def test_advantage_is_ours_minus_theirs(metric):
+    labels, poor = drawn(200, 2, skill=0.3)
+    _, good = drawn(200, 2, skill=3.0)
+    lead, error = advantage(metric, labels, good, poor)
+    assert lead == pytest.approx(score(metric, labels, good) - score(metric, labels, poor))
+    assert lead > error > 0
+    behind, same_error = advantage(metric, labels, poor, good)
+    assert (behind, same_error) == pytest.approx((-lead, error))
+    assert advantage(metric, labels, good, good) == (0.0, 0.0)
+
+
+def test_comparison_is_paired():
+    """Two models that differ in few rows are told apart by less than the noise of either score."""
+    labels, ours = drawn(300, 2)
+    theirs = ours.copy()
+    wrong = np.flatnonzero(ours.argmax(1) == labels)[:4]
+    theirs[wrong] = theirs[wrong][:, ::-1]
+    lead, error = advantage("accuracy", labels, ours, theirs)
+    assert lead == pytest.approx(4 / 300)
+    assert error < standard_error("accuracy", labels, ours) / 2

@@ -1,0 +1,197 @@
+"""The space: complete configurations, published recipes first, and strategies held to their own parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+
+import optuna
+import pytest
+
+from autotl.errors import PluginError
+from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, StrategyContext
+from autotl.search.space import Space
+from autotl.strategies.finetune import Finetune
+from autotl.strategies.probe import Probe
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def candidate(name, **recipe):
+    return Candidate(
+        name=name,
+        family="family",
+        modality="image",
+        source="folder",
+        location=name,
+        parameters=1000,
+        width=32,
+        input_size=64,
+        licence="none",
+        prior=0.5,
+        recipe=Recipe(1e-3, **recipe),
+    )
+
+
+BEST, SECOND, THIRD = candidate("best", layer_decay=0.75), candidate("second"), candidate("third", weight_decay=0.05)
+
+
+def space(candidates=(BEST, SECOND, THIRD), strategies=(), *, classes=3, passes=math.inf, augments=True, rows=1000):
+    return Space(
+        candidates,
+        [*(strategies or (Finetune(), Probe()))],
+        rows=rows,
+        classes=classes,
+        augments={one.key: augments for one in candidates},
+        passes={one.key: passes for one in candidates},
+    )
+
+
+def study(seed=0):
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("passes", [0.5, 30.0, math.inf])
+@pytest.mark.parametrize("augments", [True, False])
+def test_portfolio_lies_in_the_space(classes, passes, augments):
+    """What is enqueued comes back unchanged from the space, and Optuna has nothing to warn of."""
+    tried = space(classes=classes, passes=passes, augments=augments)
+    for config in tried.portfolio():
+        trials = study()
+        trials.enqueue_trial(config.flat)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            assert tried.suggest(trials.ask()) == config
+
+
+def test_first_is_the_published_recipe_of_the_best_backbone():
+    first = next(space().portfolio())
+    assert (first.backbone, first.strategy) == (BEST.key, "finetune")
+    published = {"learning_rate_multiplier": 1.0, "epochs_multiplier": 1.0, "frozen_fraction": 0.0}
+    assert first.settings.items() >= published.items()
+    assert first.settings["weight_decay"] == BEST.recipe.weight_decay
+    assert abs(first.settings["layer_decay"] - BEST.recipe.layer_decay) <= 0.05 + 1e-9
+
+
+def test_every_backbone_and_strategy_gets_its_turn_once_each():
+    configs = list(space().portfolio())
+    assert {(config.backbone, config.strategy) for config in configs} == {
+        (one.key, strategy) for one in (BEST, SECOND, THIRD) for strategy in ("finetune", "probe")
+    }
+    assert len({tuple(sorted(config.flat.items())) for config in configs}) == len(configs)
+    first = [config.backbone for config in configs[:4]]
+    assert first == [BEST.key, BEST.key, SECOND.key, THIRD.key]
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-5, 0.3])
+def test_any_published_weight_decay_gives_a_portfolio_near_it(weight_decay):
+    """A family's recipe may lie outside what the search moves in; that is no fault of any strategy."""
+    configs = list(space([candidate("plain", weight_decay=weight_decay)]).portfolio())
+    assert configs[0].strategy == "finetune"
+
+
+def test_sampled_configurations_are_complete_and_flat_ones_lead_back():
+    tried, trials = space(), study()
+    strategies = {"finetune": Finetune(), "probe": Probe()}
+    seen = set()
+    for _ in range(40):
+        config = tried.suggest(trials.ask())
+        context = StrategyContext(tried.candidates[config.backbone], 1000, 3, True, math.inf)
+        wanted = {parameter.name for parameter in strategies[config.strategy].parameters(context)}
+        assert set(config.settings) == wanted
+        assert config.flat == {"backbone": config.backbone, "strategy": config.strategy, **config.settings}
+        assert tried.cost(config) >= 0
+        seen.add((config.backbone, config.strategy))
+    assert len(seen) == 6
+
+
+def test_freezing_and_shorter_training_cost_less():
+    tried = space()
+    first = next(tried.portfolio())
+    frozen = dataclasses.replace(first, settings={**first.settings, "frozen_fraction": 0.75})
+    short = dataclasses.replace(first, settings={**first.settings, "epochs_multiplier": 0.5})
+    assert tried.cost(frozen) < tried.cost(first)
+    assert tried.cost(short) == pytest.approx(tried.cost(first) / 2)
+
+
+def test_short_budget_freezes_the_lower_half_first():
+    assert next(space(passes=1.0).portfolio()).settings["frozen_fraction"] == 0.5
+
+
+class Odd:
+    """A strategy whose portfolio is `settings`."""
+
+    name = "odd"
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def parameters(self, context):
+        return [Real("rate", 0.1, 1.0), Choice("kind", ("a", "b"))]
+
+    def portfolio(self, context):
+        return [self.settings]
+
+    def cost(self, context, settings):
+        return 1.0
+
+    def fit(self, trial):
+        yield from ()
+
+
+def test_strategy_of_somebody_else_takes_part():
+    configs = list(space([BEST], [Odd({"rate": 0.5, "kind": "a"})]).portfolio())
+    assert [config.flat for config in configs] == [
+        {"backbone": BEST.key, "strategy": "odd", "rate": 0.5, "kind": "a"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        ({"rate": 0.5}, "kind"),
+        ({"rate": 0.5, "kind": "a", "speed": 1.0}, "speed"),
+        ({"rate": 5.0, "kind": "a"}, "rate"),
+        ({"rate": "fast", "kind": "a"}, "rate"),
+        ({"rate": float("nan"), "kind": "a"}, "rate"),
+        ({"rate": 0.5, "kind": "c"}, "kind"),
+    ],
+)
+def test_portfolio_that_does_not_fit_its_parameters_names_strategy_and_parameter(settings, wrong):
+    with pytest.raises(PluginError, match=rf"strategy 'odd'.*\({wrong}\)"):
+        list(space([BEST], [Odd(settings)]).portfolio())
+
+
+class Nowhere(Odd):
+    name = "nowhere"
+
+    def parameters(self, context):
+        return []
+
+
+def test_strategy_that_does_not_apply_is_left_out():
+    tried, trials = space([BEST], [Nowhere({}), Probe()]), study()
+    assert {config.strategy for config in tried.portfolio()} == {"probe"}
+    assert {tried.suggest(trials.ask()).strategy for _ in range(10)} == {"probe"}
+
+
+class OnlyBest(Odd):
+    """Applies to one backbone alone."""
+
+    name = "only-best"
+
+    def parameters(self, context):
+        return super().parameters(context) if context.candidate == BEST else []
+
+
+@pytest.mark.parametrize("order", [(BEST, SECOND), (SECOND, BEST)])
+def test_strategy_that_applies_to_some_backbones_is_tried_with_those_alone(order):
+    tried, trials = space(order, [Probe(), OnlyBest({"rate": 0.5, "kind": "a"})]), study()
+    for config in tried.portfolio():
+        trials.enqueue_trial(config.flat)
+    configs = [tried.suggest(trials.ask()) for _ in range(40)]
+    of = {config.backbone for config in configs if config.strategy == "only-best"}
+    assert of == {BEST.key}
+    assert all(config.settings for config in configs)

@@ -1,0 +1,224 @@
+"""Training: what is frozen stays, what is seeded repeats, what is limited ends, and what diverges says so."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from autotl.budget import Clock
+from autotl.errors import TrialError
+from autotl.features.frozen import FrozenBackbone
+from autotl.features.precision import PrecisionBook
+from autotl.features.rows import EncodedRows
+from autotl.plugins.contracts import ZooContext
+from autotl.training.loop import RUNGS, Plan, train
+from autotl.training.model import Classifier, load_model, save_model
+from autotl.training.settings import Settings
+from autotl.training.trial import ProbeHeads, Trial
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small are slowed down by a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Bench:
+    """A frozen tiny backbone that has seen the table, and trials on it."""
+
+    def __init__(self, family, zoo, frame, cache):
+        candidate = family.candidates(ZooContext((zoo,)))[0]
+        self.family = family
+        rows = EncodedRows(family.encoder(candidate, []), frame["text"].tolist())
+        precisions = PrecisionBook(cache)
+        self.frozen = FrozenBackbone(candidate, family, rows, device=torch.device("cpu"), precisions=precisions)
+        self.train = rows.readable(np.arange(150))
+        self.labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
+
+    def trial(self, *, seed=0, clock=None, fill_time=False, settings=None):
+        return Trial(
+            settings=Settings(settings or {}),
+            frozen=self.frozen,
+            probes=ProbeHeads(self.labels, self.train, 3, seed),
+            train=self.train,
+            labels=self.labels,
+            classes=3,
+            seed=seed,
+            clock=clock or Clock(),
+            fill_time=fill_time,
+        )
+
+    def model(self, trial, *, drop=0.0):
+        backbone = self.family.load(self.frozen.candidate, drop=drop)
+        return Classifier(backbone, trial.probes.penalty_and_head(self.frozen)[1])
+
+
+@pytest.fixture
+def bench(tiny, zoo, frame, tmp_path):
+    return Bench(tiny, zoo, frame, tmp_path / "cache")
+
+
+def plan(**changes):
+    usual = {
+        "epochs": 2.0,
+        "batch_size": 16,
+        "learning_rate": 3e-3,
+        "layer_decay": 1.0,
+        "weight_decay": 0.01,
+        "schedule": "cosine",
+        "frozen_stages": 0,
+        "label_smoothing": 0.0,
+        "augment": 0.0,
+    }
+    return Plan(**(usual | changes))
+
+
+def weights(module):
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_settings_that_nobody_reads_fail_the_trial_by_name():
+    settings = Settings({"rate": 0.5, "kind": "slow", "depth": 2})
+    assert settings.number("rate") == 0.5
+    with pytest.raises(TrialError, match=r"never read: depth, kind"):
+        settings.check_all_read()
+    assert settings.word("kind") == "slow"
+    assert settings.number("depth") == 2.0
+    settings.check_all_read()
+
+
+def test_settings_that_are_missing_or_no_number_fail_the_trial():
+    settings = Settings({"kind": "slow"})
+    with pytest.raises(TrialError, match=r"'rate', which is not among its parameters"):
+        settings.number("rate")
+    with pytest.raises(TrialError, match=r"'kind' is 'slow', not a number"):
+        settings.number("kind")
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2, 3])
+def test_frozen_stages_keep_parameters_and_statistics_and_the_others_learn(bench, frozen):
+    trial = bench.trial()
+    model = bench.model(trial)
+    before = [weights(module) for module in (*model.backbone.stages, model.head)]
+    list(train(model, trial, plan(frozen_stages=frozen)))
+    after = [weights(module) for module in (*model.backbone.stages, model.head)]
+    for depth, (old, new) in enumerate(zip(before, after, strict=True)):
+        if depth < frozen:
+            assert same(old, new), f"stage {depth}"
+        else:
+            assert all(not torch.equal(old[name], new[name]) for name in old), f"stage {depth}"
+
+
+def test_training_learns_what_the_table_teaches(bench):
+    trial = bench.trial()
+    model = bench.model(trial)
+    losses = [progress.details["loss"] for progress in train(model, trial, plan(epochs=20))]
+    assert losses[-1] < 0.5 * losses[0]
+    held_out = bench.frozen.rows.readable(np.arange(150, 200))
+    logits = model.logits(bench.frozen.rows, held_out, bench.frozen.precision, trial.device)
+    assert (logits.argmax(1) == bench.labels[held_out]).mean() > 0.6
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others(bench):
+    results = []
+    for seed in (3, 3, 4):
+        trial = bench.trial(seed=seed)
+        model = bench.model(trial)
+        list(train(model, trial, plan()))
+        results.append(weights(model))
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+
+
+def test_same_seed_gives_the_same_weights_on_a_machine_seen_for_the_first_time(bench):
+    """The first training of a network also races precisions, which must not move what dropout draws."""
+    results = []
+    for _ in range(2):
+        trial = bench.trial()
+        model = bench.model(trial, drop=0.2)
+        list(train(model, trial, plan()))
+        results.append(weights(model))
+    assert same(results[0], results[1])
+
+
+def test_trial_is_judged_at_every_rung(bench):
+    trial = bench.trial()
+    assert tuple(step.permille for step in train(bench.model(trial), trial, plan())) == RUNGS
+
+
+def test_shortest_training_still_takes_a_step_before_each_rung(bench):
+    trial = bench.trial()
+    steps = [progress.details["steps"] for progress in train(bench.model(trial), trial, plan(epochs=0.01))]
+    assert steps[0] >= 1
+    assert steps == sorted(set(steps))
+
+
+def test_long_training_ends_within_its_clock_at_its_last_rung(bench):
+    trial = bench.trial()
+    model = bench.model(trial)
+    trial.clock = Clock(1.0)
+    began = time.monotonic()
+    last = list(train(model, trial, plan(epochs=1e6)))[-1]
+    assert last.permille == 1000
+    assert 0.9 < time.monotonic() - began < 1.5
+
+
+def test_short_training_does_not_wait_for_its_clock_unless_it_should_fill_it(bench):
+    trial = bench.trial()
+    began = time.monotonic()
+    list(train(bench.model(trial), trial, plan()))
+    trial.clock, began = Clock(60.0), time.monotonic()
+    list(train(bench.model(trial), trial, plan()))
+    assert time.monotonic() - began < 10.0
+    trial.clock, trial.fill_time = Clock(1.0), True
+    last = list(train(bench.model(trial), trial, plan(epochs=0.1)))[-1]
+    assert last.permille == 1000
+    assert trial.clock.elapsed >= 1.0
+    assert last.details["steps"] > 10
+
+
+def test_loss_that_is_not_finite_fails_the_trial(bench):
+    trial = bench.trial()
+    model = bench.model(trial)
+    with torch.no_grad():
+        model.backbone.stages[1].up.weight.fill_(float("nan"))
+    with pytest.raises(TrialError, match=r"the loss is not finite"):
+        list(train(model, trial, plan()))
+
+
+def test_table_smaller_than_a_batch_is_trained_on(bench):
+    trial = bench.trial()
+    trial.train = bench.train[:5]
+    assert [step.permille for step in train(bench.model(trial), trial, plan(batch_size=64))][-1] == 1000
+
+
+@pytest.mark.parametrize("schedule", ["constant-cooldown", "cosine", "linear", "one-cycle"])
+def test_every_schedule_trains(bench, schedule):
+    trial = bench.trial()
+    model = bench.model(trial)
+    before = weights(model.head)
+    assert list(train(model, trial, plan(schedule=schedule, epochs=1)))[-1].permille == 1000
+    assert not same(before, weights(model.head))
+
+
+def test_saved_model_answers_as_before(bench, tmp_path):
+    trial = bench.trial()
+    model = bench.model(trial)
+    list(train(model, trial, plan()))
+    save_model(model, bench.family, bench.frozen.rows.encoder, tmp_path / "model")
+    loaded, encoder = load_model(bench.family, tmp_path / "model")
+    assert encoder == bench.frozen.rows.encoder
+    before, after = (
+        one.logits(bench.frozen.rows, bench.train, bench.frozen.precision, trial.device) for one in (model, loaded)
+    )
+    np.testing.assert_array_equal(before, after)
