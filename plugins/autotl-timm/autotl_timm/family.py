@@ -135,10 +135,12 @@ def _create(candidate: Candidate, *, pretrained: bool, drop: float = 0.0) -> tup
 def _build(
     candidate: Candidate, arguments: dict[str, Any], device: str, *, pretrained: bool = False, drop: float = 0.0
 ) -> Any:
+    """The network itself, in eval mode on `device`."""
     import timm
     import torch
 
     name = f"local-dir:{candidate.location}" if candidate.source != "hub" else f"hf-hub:{candidate.location}"
+    network: Any
     with torch.device(device):
         try:
             network = timm.create_model(name, pretrained=pretrained, drop_rate=0.0, drop_path_rate=drop, **arguments)

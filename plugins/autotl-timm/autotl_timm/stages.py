@@ -33,6 +33,8 @@ BLOCKS_A_STAGE = 3
 class Stage(torch.nn.Module):
     """A piece of a network: what it computes, and the modules and parameters that it computes it with."""
 
+    _run: Run
+
     def __init__(self, run: Run, owned: Owned) -> None:
         super().__init__()
         object.__setattr__(self, "_run", run)  # a module too is registered as owned only
@@ -49,6 +51,8 @@ class StagedNetwork(torch.nn.Module):
     The state's ``"x"`` is ``[batch, 3, side, side]`` before stage 0, maps or tokens between stages (as the network
     lays them out), and ``[batch, width]`` after the last.
     """
+
+    network: Any
 
     def __init__(self, network: torch.nn.Module, *, model_args: dict[str, Any]) -> None:
         """model_args: what `network` was created with, for saving."""

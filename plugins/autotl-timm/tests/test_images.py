@@ -218,13 +218,14 @@ def test_a_path_that_no_file_system_takes_is_unreadable(encoder):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that another thread can be kept waiting at")
 def test_reading_in_a_thread_leaves_the_warnings_of_the_others_alone(encoder, tmp_path):
     os.mkfifo(tmp_path / "slow.jpg")
-    before = list(warnings.filters)
+    filters, before = warnings.filters, list(warnings.filters)
     thread = threading.Thread(target=encoder.encode, args=([tmp_path / "slow.jpg"],))
     thread.start()
     with (tmp_path / "slow.jpg").open("wb"):  # opens when the thread has begun to read
-        during = list(warnings.filters)
+        during = warnings.filters
     thread.join()
-    assert during == before == list(warnings.filters)
+    assert during is warnings.filters is filters
+    assert filters == before
 
 
 def test_reading_prints_nothing(tmp_path):
