@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotl.budget import Clock, parse_budget
-from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_trials, run_folder
+from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_seed, parse_trials, run_folder
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.events import read_events
 from autotl.predictor.predictor import Predictor
@@ -83,7 +83,7 @@ def fit(
         trials=parse_trials(trials),
         offline=offline,
         skip_limit=skip_unreadable,
-        seed=seed,
+        seed=parse_seed(seed),
     )
     clock = Clock(seconds or float("inf"))
     view: View = QuietView() if quiet else (LiveView(clock) if sys.stderr.isatty() else PlainView())

@@ -50,6 +50,13 @@ def parse_trials(trials: int | None) -> int | None:
     return trials
 
 
+def parse_seed(seed: int) -> int:
+    """Raises `BudgetError` for a seed that not every generator takes."""
+    if not 0 <= seed < 2**31:
+        raise BudgetError(f"seed {seed}: give a number from 0 to {2**31 - 1}")
+    return seed
+
+
 def run_folder(data: str, out: str | Path | None) -> Path:
     """The folder of a new run: `out`, or ``runs/NAME`` with the name of the data."""
     if out is not None:

@@ -171,7 +171,7 @@ def test_help_loads_nothing_heavy():
     assert not loaded_after(code) & {"torch", "pydantic", "optuna", "pandas", "numpy", "rich", "timm", "transformers"}
 
 
-def test_listing_plugins_loads_no_network_library(command_line):
+def test_listing_plugins_loads_no_network_library():
     code = "from autotl.plugins.manager import plugins\nplugins()"
     assert not loaded_after(code) & {"torch", "timm", "transformers"}
 

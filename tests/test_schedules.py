@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_rises_once_and_never_rises_again(schedule):
     peak = factors.index(max(factors))
     assert factors[: peak + 1] == sorted(factors[: peak + 1])
     after = factors[peak:]
-    assert all(later <= earlier + 1e-9 for earlier, later in zip(after, after[1:], strict=False))
+    assert all(later <= earlier + 1e-9 for earlier, later in itertools.pairwise(after))
 
 
 def test_constant_schedule_is_constant_between_warm_up_and_cooldown():

@@ -143,9 +143,7 @@ class Odd:
 
 def test_strategy_of_somebody_else_takes_part():
     configs = list(space([BEST], [Odd({"rate": 0.5, "kind": "a"})]).portfolio())
-    assert [config.flat for config in configs] == [
-        {"backbone": BEST.key, "strategy": "odd", "rate": 0.5, "kind": "a"}
-    ]
+    assert [config.flat for config in configs] == [{"backbone": BEST.key, "strategy": "odd", "rate": 0.5, "kind": "a"}]
 
 
 @pytest.mark.parametrize(

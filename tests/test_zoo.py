@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -222,10 +223,8 @@ def test_hostile_header_is_counted_or_refused(tmp_path, header):
     content = json.dumps(header).encode()
     path = tmp_path / "model.safetensors"
     path.write_bytes(len(content).to_bytes(8, "little") + content + b"\0\0\0\0")
-    try:
+    with contextlib.suppress(ValueError):
         assert count_parameters(path) >= 0
-    except ValueError:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
-    options = build_parser().parse_args(arguments)
     try:
+        options = build_parser().parse_args(arguments)
         code: int = options.run(options)
         sys.stdout.flush()
         return code

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
-    from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_trials, run_folder
+    from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_seed, parse_trials, run_folder
     from autotl.data.inspection import SKIP_LIMIT
     from autotl.search.engine import Search
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         trials=parse_trials(options.trials),
         offline=options.offline,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
-        seed=options.seed,
+        seed=parse_seed(options.seed),
     )
     folder = run_folder(options.data, options.out)
     clock = Clock(seconds or float("inf"), start=PROCESS_START)

@@ -60,7 +60,7 @@ class PluginManager:
             return
         try:
             self._switch_on(point.name, package, version, point.load())
-        except Exception as error:  # a foreign plugin may fail in any way, and must cost itself only
+        except (Exception, SystemExit) as error:  # a foreign plugin may fail in any way, and must cost itself only
             if self._pluggy.has_plugin(point.name):
                 self._pluggy.unregister(name=point.name)
             reason = f"{type(error).__name__}: {error}"

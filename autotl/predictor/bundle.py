@@ -89,7 +89,8 @@ def read_card(bundle: Path) -> BundleCard:
             raise BundleError(f"{bundle}: bundle format {data.get('format')!r}; this AutoTL reads format 1: update it")
         card = BundleCard.model_validate(data)
     except (OSError, ValueError, AttributeError, ValidationError) as error:
-        raise BundleError(f"{bundle / BUNDLE_FILE} cannot be read: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise BundleError(f"{bundle / BUNDLE_FILE} is no whole bundle and cannot be read ({reason})") from error
     if Path(card.weights).name != card.weights:
         raise BundleError(f"{bundle / BUNDLE_FILE}: its weights lie outside the bundle")
     return card

@@ -103,7 +103,7 @@ class Search:
 
         Raises `AutoTLError` for input that cannot be used, before anything is written.
         """
-        new_parents = [folder for folder in self._folder.parents if not folder.exists()]
+        new_folders = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         if self._resumed is None:
             create_run_folder(self._folder)
         self._worker = EngineEnd(self._folder / LOG_FILE)
@@ -120,7 +120,7 @@ class Search:
                     self._worker.close()
             self._finish(interrupted)
         except BaseException:
-            self._leave_nothing(new_parents)
+            self._leave_nothing(new_folders)
             raise
         finally:
             self._worker.close()
@@ -167,15 +167,15 @@ class Search:
         if self._given.hub_missed:
             self._events.emit("note", text="the model hub is not reachable: searching what is on this machine")
 
-    def _leave_nothing(self, new_parents: Sequence[Path]) -> None:
+    def _leave_nothing(self, new_folders: Sequence[Path]) -> None:
         """A new run that ends without a model leaves no folder behind, to be in the way of the next one."""
         self._worker.close()
         self._events.close()
         if self._resumed is None and not (self._folder / "best").exists():
-            shutil.rmtree(self._folder, ignore_errors=True)  # made by this run, which refuses one with contents
-            with suppress(OSError):
-                for parent in new_parents:
-                    parent.rmdir()
+            for path in self._folder.iterdir():  # all made by this run, which refuses a folder with contents
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for folder in new_folders:
+                folder.rmdir()
 
     # ---------------------------------------------------------------- screen
 

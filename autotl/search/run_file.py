@@ -53,7 +53,7 @@ def read_run_file(folder: Path) -> RunFile:
     try:
         run = RunFile.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, OSError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     last = max((event.at for event in read_events(folder / EVENTS_FILE)), default=0.0)
     return run.model_copy(update={"seconds": max(run.seconds, last)})
 

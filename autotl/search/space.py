@@ -56,6 +56,10 @@ class Space:
         """One trial's configuration from an Optuna trial."""
         backbone = trial.suggest_categorical("backbone", list(self.candidates))
         strategy = trial.suggest_categorical("strategy", self._strategy_names())
+        applying = self._applying(backbone)
+        if strategy not in applying:  # Optuna's choices cannot depend on another, so what does not apply is replaced
+            strategy = applying[trial.number % len(applying)]
+        trial.set_user_attr("strategy", strategy)
         parameters = self._strategies[strategy].parameters(self._contexts[backbone])
         return TrialConfig(backbone, strategy, {p.name: _suggest(trial, p) for p in parameters})
 
@@ -94,9 +98,14 @@ class Space:
             raise PluginError(f"strategy {name!r}: its portfolio does not fit its parameters ({names})")
         return settings
 
-    def _strategy_names(self) -> list[str]:
-        context = next(iter(self._contexts.values()))
+    def _applying(self, backbone: str) -> list[str]:
+        context = self._contexts[backbone]
         return [name for name, strategy in self._strategies.items() if strategy.parameters(context)]
+
+    def _strategy_names(self) -> list[str]:
+        """Those that apply to any of the backbones."""
+        applying = {name for backbone in self._contexts for name in self._applying(backbone)}
+        return [name for name in self._strategies if name in applying]
 
 
 def _holds(parameter: Parameter, value: Value) -> bool:

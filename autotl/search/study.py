@@ -55,6 +55,8 @@ def book_interrupted(study: optuna.Study) -> list[TrialConfig]:
     for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(frozen.number, state=TrialState.FAIL)
         params = dict(frozen.params)
-        if "backbone" in params and "strategy" in params:
-            interrupted.append(TrialConfig(params.pop("backbone"), params.pop("strategy"), params))
+        strategy = params.pop("strategy", None)
+        if "backbone" in params and strategy:
+            strategy = frozen.user_attrs.get("strategy", strategy)  # what ran, where another did not apply
+            interrupted.append(TrialConfig(params.pop("backbone"), strategy, params))
     return interrupted

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: From none to BEiT's, the strongest in common use.
 LAYER_DECAYS = (1.0, 0.9, 0.8, 0.65)
 
+#: Weight decays from next to none to that of training from scratch.
+LEAST_DECAY, MOST_DECAY = 1e-4, 1e-1
+
 #: However small the table: with fewer steps fine-tuning ends before it has begun, and looks unstable for no other
 #: reason (Mosbach et al. 2021, Zhang et al. 2021).
 FEWEST_STEPS = 300
@@ -39,7 +42,7 @@ class Finetune:
             Real("learning_rate_multiplier", 0.1, 10.0, log=True),
             Choice("layer_decay", LAYER_DECAYS),
             Choice("schedule", ("constant-cooldown", "cosine", "linear", "one-cycle")),
-            Real("weight_decay", 1e-4, 1e-1, log=True),
+            Real("weight_decay", LEAST_DECAY, MOST_DECAY, log=True),
             Choice("drop", (0.0, 0.1, 0.2)),
             Real("epochs_multiplier", 0.3, 2.0, log=True),
         ]
@@ -63,7 +66,7 @@ class Finetune:
             "learning_rate_multiplier": 1.0,
             "layer_decay": min(LAYER_DECAYS, key=lambda decay: abs(decay - recipe.layer_decay)),
             "schedule": "constant-cooldown",
-            "weight_decay": recipe.weight_decay,
+            "weight_decay": min(max(recipe.weight_decay, LEAST_DECAY), MOST_DECAY),
             "drop": 0.0,
             "epochs_multiplier": 1.0,
         }

@@ -54,11 +54,11 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
 
     Dropout and stochastic depth draw from torch's global generator, which is seeded here.
     """
-    torch.manual_seed(trial.seed)
     generator = torch.Generator().manual_seed(trial.seed)
     groups = _parameter_groups(model, plan)
     optimizer = torch.optim.AdamW(groups, fused=True)
     precision = _race(model, trial, plan)
+    torch.manual_seed(trial.seed)  # after the race, which draws from it too, and only where it is run
     precision.arrange(model.backbone)
     steps = max(round(plan.epochs * len(trial.train) / plan.batch_size), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]

@@ -20,15 +20,20 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return False
-    hub = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    proxy = getproxies().get(hub.scheme) if hub.hostname and not proxy_bypass(hub.hostname) else None
-    target = urlsplit(proxy) if proxy else hub
+    try:
+        hub = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        proxy = getproxies().get(hub.scheme) if hub.hostname and not proxy_bypass(hub.hostname) else None
+        target = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else hub
+        address = target.hostname or "", target.port or (443 if target.scheme == "https" else 80)
+    except ValueError:  # an endpoint or a proxy that is no address
+        return False
+    if not address[0]:
+        return False
     answer, done = threading.Event(), threading.Event()
 
     def connect() -> None:
         try:
-            port = target.port or (443 if target.scheme == "https" else 80)
-            with socket.create_connection((target.hostname or "", port), timeout=seconds):
+            with socket.create_connection(address, timeout=seconds):
                 answer.set()
         except OSError:
             pass  # unreachable is an answer, not an error

@@ -49,15 +49,17 @@ def count_parameters(path: Path) -> int:
         length = int.from_bytes(file.read(8), "little")
         if length > min(size - 8, LARGEST_HEADER):  # before the memory for it is asked for
             raise ValueError(f"{path.name}: a header of {length} bytes does not fit a file of {size}")
-        header = json.loads(file.read(length))
+        content = file.read(length)
     try:
+        header = json.loads(content)
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in tensors), default=0)
         shapes = [entry["shape"] for entry in tensors if entry["dtype"].startswith(("F", "BF"))]
-        parameters = sum(math.prod(shape) for shape in shapes)
         whole = all(isinstance(side, int) and side >= 0 for shape in shapes for side in shape)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        parameters = sum(math.prod(shape) for shape in shapes) if whole else 0
+        fits = 8 + length + end == size
+    except (AttributeError, IndexError, KeyError, TypeError, RecursionError, ValueError) as error:
         raise ValueError(f"{path.name}: the header is malformed") from error
-    if not whole or 8 + length + end != size:
+    if not whole or not fits:
         raise ValueError(f"{path.name}: the header does not fit the file, which may be torn")
     return int(parameters)

@@ -1,1 +1,0 @@
-raise SystemExit("a plugin for another contract was imported")

@@ -1,0 +1,30 @@
+"""How the budget is shared out: a trial's length follows from what is left and what things take."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from autotl.budget import Clock
+from autotl.search.pace import Pace
+
+
+def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_own():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001)
+    pace.learn_judging("a", 1.0, saved=True)
+    long, short = pace.trial_length("a", 20_000, 0.0), pace.trial_length("a", 2_000, 0.0)
+    assert long.fill
+    assert 90 < long.seconds < 100
+    assert not short.fill
+    assert short.planned == pytest.approx(8.0)
+    assert short.seconds < 30
+
+
+def test_without_a_time_limit_nothing_depends_on_time():
+    pace = Pace(Clock())
+    pace.learn_forward("a", 0.001)
+    assert pace.screening_seconds(3, first=True) is None
+    assert pace.trial_length("a", 1e9, 0.0).seconds is None
+    assert pace.passes("a", 1000, 0.0) == math.inf

@@ -1,0 +1,475 @@
+"""Whole searches, as a person starts, watches, interrupts, kills and continues them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+import autotl
+from autotl.cli.main import main
+from autotl.config import SearchRequest
+from autotl.data.splits import holdout
+from autotl.errors import AutoTLError
+from autotl.events import read_events
+from autotl.predictor import metrics
+from autotl.search.engine import Search, resume
+
+THIRD_PARTY = Path(__file__).parent / "thirdparty"
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+
+
+def children(parent: int) -> list[int]:
+    """Processes that `parent` started and that have not ended."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, mother = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:  # it ended while we looked
+                continue
+            if int(mother) == parent and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+def states(folder) -> dict[int, TrialState]:
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
+    return {trial.number: trial.state for trial in study.trials}
+
+
+def leaderboard(folder) -> list[dict[str, str]]:
+    """Rows of leaderboard.csv without what differs from one run to the next: the seconds."""
+    with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def events(folder, kind):
+    return [event.data for event in read_events(folder / "events.jsonl") if event.kind == kind]
+
+
+def run_file(folder):
+    return json.loads((folder / "run.json").read_text(encoding="utf-8"))
+
+
+def read_until(process, kind):
+    """The first event of a kind that a started ``search --json`` prints."""
+    for line in process.stdout:
+        if (event := json.loads(line))["kind"] == kind:
+            return event
+    pytest.fail(f"ended without {kind}: {process.stderr.read()}")
+
+
+@pytest.fixture(scope="session")
+def finished(command_line, table, new_table, zoo, tmp_path_factory):
+    """A search of three trials over two backbones: its folder and what it printed."""
+    cwd = tmp_path_factory.mktemp("finished")
+    answer = command_line(
+        "search", "--data", table, "--test", new_table, "--models", zoo, "--trials", 3, "--json", cwd=cwd
+    )
+    assert answer.returncode == 0, answer.stderr
+    return cwd / "runs" / "kinds", answer
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of the finished run that a test may change."""
+    return shutil.copytree(finished[0], tmp_path / "run")
+
+
+@pytest.fixture
+def here(bare, tiny, monkeypatch, tmp_path):
+    """This process as a place to search and predict in, with the tiny family."""
+    monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"))
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.chdir(tmp_path)
+
+
+def predicted(folder, data, out):
+    assert main(["predict", str(folder), "--data", str(data), "--out", str(out)]) == 0
+    return pd.read_csv(out)
+
+
+# -------------------------------------------------------------------- what a search leaves
+
+
+def test_search_leaves_a_run_folder_with_everything(finished):
+    folder, _ = finished
+    assert {path.name for path in folder.iterdir()} >= {
+        "best", "events.jsonl", "leaderboard.csv", "run.json", "study.journal",
+    }  # fmt: skip
+    assert (folder / "best" / "bundle.json").is_file()
+    assert (folder / "best" / "README.md").is_file()
+    assert run_file(folder)["state"] == "finished"
+    assert not list((folder / "trials").iterdir())
+    assert states(folder)[0] == states(folder)[1] == states(folder)[2] == TrialState.COMPLETE
+
+
+def test_first_trial_is_the_published_recipe_of_the_best_screened_backbone(finished):
+    folder, _ = finished
+    screened = {event["backbone"]: event["score"] for event in events(folder, "screened")}
+    assert set(screened) == {"tiny/one", "tiny/two"}
+    first = events(folder, "trial_started")[0]
+    assert first["trial"] == 0
+    assert first["strategy"] == "finetune"
+    assert first["backbone"] == max(screened, key=screened.get)
+    assert first["learning_rate_multiplier"] == first["epochs_multiplier"] == 1.0
+
+
+def test_events_for_machines_are_those_of_the_run(finished):
+    folder, answer = finished
+    printed = [json.loads(line) for line in answer.stdout.splitlines()]
+    kept = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert printed == kept
+    assert [event["at"] for event in printed] == sorted(event["at"] for event in printed)
+    assert [event["name"] for event in printed if event["kind"] == "phase"][:3] == [
+        "reading", "screening", "searching",
+    ]  # fmt: skip
+    assert {"role", "task", "screened", "trial_started", "progress", "trial_ended", "incumbent", "finished"} <= {
+        event["kind"] for event in printed
+    }
+    assert len(events(folder, "trial_ended")) == 3
+
+
+def test_score_of_the_best_trial_is_that_of_the_saved_bundle(finished, frame, here):
+    folder, _ = finished
+    labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
+    _, valid = holdout(labels, seed=0)
+    probabilities = autotl.load(folder).predict_proba(frame.iloc[valid])
+    score = metrics.score("accuracy", labels[valid], probabilities)
+    assert score == pytest.approx(events(folder, "incumbent")[-1]["score"], abs=1e-9)
+    assert score == pytest.approx(events(folder, "finished")[0]["score"], abs=1e-9)
+    (best,) = [row for row in leaderboard(folder) if row["best"] == "yes"]
+    assert float(best["score"]) == pytest.approx(score, abs=1e-6)
+
+
+def test_model_is_far_better_than_chance_and_the_test_score_is_that_of_evaluate(finished, new_table, here, capsys):
+    folder, _ = finished
+    assert main(["evaluate", str(folder), "--data", str(new_table), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["accuracy"] > 0.6
+    assert answer["rows"] == 60
+    assert np.array(answer["confusion"]).sum() == 60
+    assert answer["interval"][0] <= answer["score"] <= answer["interval"][1]
+    (tested,) = events(folder, "tested")
+    assert tested["score"] == pytest.approx(answer["score"], abs=1e-9)
+
+
+def test_predictions_keep_rows_and_columns_and_add_probabilities(finished, new_table, here, tmp_path):
+    written = predicted(finished[0], new_table, tmp_path / "p.csv")
+    given = pd.read_csv(new_table)
+    pd.testing.assert_frame_equal(written[list(given.columns)], given)
+    probabilities = written[["probability_animal", "probability_plant", "probability_stone"]]
+    assert list(written.columns) == [*given.columns, "prediction", *probabilities.columns]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+    assert (probabilities.idxmax(axis=1).str.removeprefix("probability_") == written["prediction"]).all()
+    assert (written["prediction"] == given["label"]).mean() > 0.6
+
+
+def test_predictions_do_not_depend_on_the_other_rows_or_the_target(finished, new_table, here, tmp_path):
+    whole = predicted(finished[0], new_table, tmp_path / "whole.csv")
+    part = pd.read_csv(new_table).drop(columns="label").iloc[[40, 3, 17]]
+    part.to_csv(tmp_path / "part.csv", index=False)
+    alone = predicted(finished[0], tmp_path / "part.csv", tmp_path / "alone.csv")
+    columns = [name for name in alone if name.startswith("probability_")]
+    np.testing.assert_allclose(alone[columns], whole.loc[[40, 3, 17], columns], atol=1e-5)
+
+
+def test_predictions_are_never_written_over(finished, new_table, here, tmp_path, capsys):
+    (tmp_path / "p.csv").write_text("precious")
+    assert main(["predict", str(finished[0]), "--data", str(new_table), "--out", str(tmp_path / "p.csv")]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "p.csv").read_text() == "precious"
+
+
+def test_predictions_for_machines_are_one_object_a_row(finished, new_table, here, capsys):
+    assert main(["predict", str(finished[0]), "--data", str(new_table), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 60
+    assert all(set(row) == {"prediction", *(f"probability_{c}" for c in ("animal", "plant", "stone"))} for row in rows)
+
+
+def test_rows_without_text_are_left_without_a_prediction(finished, here, tmp_path, capsys):
+    (tmp_path / "gaps.csv").write_text("id,text\na,the cat sat\nb,\nc,an oak\n")
+    written = predicted(finished[0], tmp_path / "gaps.csv", tmp_path / "p.csv")
+    assert written["prediction"].isna().tolist() == [False, True, False]
+    assert "row 2" in capsys.readouterr().err
+
+
+def test_bundle_copied_elsewhere_predicts_the_same_without_its_run(run, new_table, here, tmp_path):
+    before = predicted(run, new_table, tmp_path / "before.csv")
+    shutil.copytree(run / "best", tmp_path / "elsewhere")
+    shutil.rmtree(run)
+    pd.testing.assert_frame_equal(predicted(tmp_path / "elsewhere", new_table, tmp_path / "after.csv"), before)
+
+
+def test_torn_weights_are_refused_by_name(run, new_table, here, capsys):
+    (weights,) = (run / "best").rglob("head.safetensors")
+    weights.write_bytes(weights.read_bytes()[:20])
+    assert main(["predict", str(run), "--data", str(new_table)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("autotl: ")
+    assert weights.parent.name in err
+
+
+def test_existing_run_is_not_searched_into(run, table, zoo, here, capsys):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code = main(["search", "--data", str(table), "--models", str(zoo), "--trials", "1", "--out", str(run)])
+    assert code == 2
+    assert "exists already" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_same_seed_gives_the_same_leaderboard_and_quiet_says_nothing(
+    finished, command_line, table, new_table, zoo, tmp_path
+):
+    options = ["--data", table, "--test", new_table, "--models", zoo, "--trials", 3, "--quiet", "--out", "again"]
+    answer = command_line("search", *options, cwd=tmp_path)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+    assert leaderboard(tmp_path / "again") == leaderboard(finished[0])
+
+
+def test_fit_returns_a_model_from_a_frame(frame, zoo, here, tmp_path):
+    found = autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
+    assert list(found.predict_proba(frame.head(7)).shape) == [7, 3]
+    assert (found.predict(frame) == frame["label"]).mean() > 0.6
+    board = found.leaderboard()
+    assert set(board["trial"]) == {"screening", "0"}
+    assert board["best"].sum() == 1
+    assert (autotl.load(tmp_path / "fitted").predict(frame) == found.predict(frame)).all()
+    with pytest.raises(AutoTLError, match="exists already"):
+        autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
+
+
+# -------------------------------------------------------------------- the budget
+
+
+@pytest.mark.slow
+def test_budget_is_kept_with_a_bundle(command_line, table, new_table, zoo, tmp_path):
+    began = time.monotonic()
+    answer = command_line("search", "--data", table, "--models", zoo, "--budget", "12s", "--out", "run", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert 10.0 < time.monotonic() - began < 14.5
+    assert "autotl predict run" in answer.stdout
+    assert main_in(command_line, "evaluate", tmp_path / "run", "--data", new_table, "--json")["accuracy"] > 0.5
+
+
+def main_in(command_line, *arguments):
+    answer = command_line(*arguments)
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
+
+
+# -------------------------------------------------------------------- resume
+
+
+def test_resume_adds_trials_and_keeps_the_earlier_ones(run, here):
+    before = leaderboard(run)
+    assert main(["resume", str(run), "--trials", "+2", "--quiet"]) == 0
+    after = leaderboard(run)
+    assert len(after) == len(before) + 2
+    kept = {row["trial"]: row["score"] for row in before}
+    assert {row["trial"]: row["score"] for row in after}.items() >= kept.items()
+    started = [event["trial"] for event in events(run, "trial_started")]
+    assert len(started) == len(set(started)) == 5
+    assert run_file(run)["state"] == "finished"
+    assert run_file(run)["seconds"] > 0
+
+
+def test_resume_refuses_data_that_changed(run, here, frame, tmp_path, capsys):
+    changed = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    frame.iloc[::-1].to_csv(tmp_path / "changed.csv", index=False)
+    changed["request"]["data"] = str(tmp_path / "changed.csv")
+    (run / "run.json").write_text(json.dumps(changed), encoding="utf-8")
+    bundle = (run / "best" / "bundle.json").read_bytes()
+    assert main(["resume", str(run), "--trials", "+1", "--quiet"]) == 2
+    assert "has changed since this run began" in capsys.readouterr().err
+    assert (run / "best" / "bundle.json").read_bytes() == bundle
+
+
+@pytest.mark.slow
+def test_resume_works_when_no_time_is_left_for_screening_again(run, here):
+    """Screening may take a fifth of the whole budget, which a resumed run has long spent."""
+    used = run_file(run)["seconds"]
+    outcome = resume(run, budget_seconds=used + 8.0, more_trials=100)
+    assert not outcome.interrupted
+    assert len(events(run, "trial_started")) > 3
+    assert run_file(run)["state"] == "finished"
+
+
+@pytest.mark.slow
+def test_resume_after_an_interrupted_screening_still_begins_with_the_published_recipe(table, zoo, here, tmp_path):
+    def interrupt(event):
+        if event.kind == "screened":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    request = SearchRequest(data=str(table), models=(str(zoo),), trials=1)
+    assert Search(request, tmp_path / "run", listeners=[interrupt]).run().interrupted
+    assert run_file(tmp_path / "run")["state"] == "interrupted"
+    resume(tmp_path / "run")
+    first = events(tmp_path / "run", "trial_started")[0]
+    assert (first["strategy"], first["trial"]) == ("finetune", 0)
+    assert first["learning_rate_multiplier"] == first["epochs_multiplier"] == 1.0
+
+
+# -------------------------------------------------------------------- when things go wrong
+
+
+def test_interrupt_ends_cleanly_with_a_bundle(started, table, new_table, zoo, tmp_path, here):
+    process = started(
+        "search", "--data", table, "--models", zoo, "--budget", "5m", "--json", "--out", "run", cwd=tmp_path
+    )
+    read_until(process, "progress")
+    os.killpg(process.pid, signal.SIGINT)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert time.monotonic() - began < 5.0
+    assert run_file(tmp_path / "run")["state"] == "interrupted"
+    assert (autotl.load(tmp_path / "run").predict(new_table) != None).all()  # noqa: E711  element by element
+
+
+@pytest.mark.slow
+@needs_proc
+def test_worker_that_is_killed_costs_its_trial_only(started, table, zoo, tmp_path):
+    process = started("search", "--data", table, "--models", zoo, "--trials", 2, "--json", "--out", "run", cwd=tmp_path)
+    assert read_until(process, "trial_started")["trial"] == 0
+    (worker,) = children(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    first, second = events(tmp_path / "run", "trial_ended")
+    assert (first["state"], second["state"]) == ("failed", "complete")
+    assert "killed" in first["reason"]
+    assert states(tmp_path / "run")[0] == TrialState.FAIL
+
+
+@needs_proc
+def test_worker_that_dies_between_trials_costs_one_trial_at_most(table, zoo, here, tmp_path):
+    def kill(event):
+        if event.kind == "trial_ended" and event.data["trial"] == 0:
+            for worker in children(os.getpid()):
+                os.kill(worker, signal.SIGKILL)
+                assert wait_until(lambda worker=worker: not alive(worker))
+
+    request = SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=3)
+    Search(request, tmp_path / "run", listeners=[kill]).run()
+    ended = [event["state"] for event in events(tmp_path / "run", "trial_ended")]
+    assert ended[0] == "complete"
+    assert ended[-1] == "complete"
+    assert ended.count("failed") <= 1
+
+
+@needs_proc
+def test_worker_that_dies_while_screening_costs_one_backbone_at_most(table, zoo, here, tmp_path):
+    def kill(event):
+        if event.kind == "screened" and not dead:
+            for worker in children(os.getpid()):
+                dead.append(worker)
+                os.kill(worker, signal.SIGKILL)
+                assert wait_until(lambda worker=worker: not alive(worker))
+
+    dead = []
+    request = SearchRequest(data=str(table), models=(str(zoo),), trials=1)
+    Search(request, tmp_path / "run", listeners=[kill]).run()
+    assert [event["state"] for event in events(tmp_path / "run", "trial_ended")] == ["complete"]
+
+
+@pytest.mark.slow
+@needs_proc
+def test_engine_that_is_killed_leaves_no_worker_and_can_be_resumed(started, command_line, table, zoo, tmp_path):
+    process = started(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 2, "--json", "--out", "run", cwd=tmp_path
+    )
+    assert read_until(process, "trial_started")["trial"] == 0
+    (worker,) = children(process.pid)
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not alive(worker), 5.0)
+    answer = command_line("resume", tmp_path / "run", "--trials", "+1", "--quiet")
+    assert answer.returncode == 0, answer.stderr
+    assert run_file(tmp_path / "run")["state"] == "finished"
+    assert states(tmp_path / "run")[0] == TrialState.FAIL
+    cut, *others = (
+        {name: value for name, value in event.items() if name not in {"trial", "planned_seconds"}}
+        for event in events(tmp_path / "run", "trial_started")
+    )
+    assert cut in others, "the interrupted trial has its turn again, before what was never begun"
+
+
+@pytest.mark.slow
+def test_strategies_with_faults_are_failed_trials_with_their_reason(command_line, table, zoo, tmp_path):
+    answer = command_line(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 4, "--quiet", "--out", "run",
+        cwd=tmp_path, also=[THIRD_PARTY / "odd"],
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    run = tmp_path / "run"
+    strategies = {event["trial"]: event["strategy"] for event in events(run, "trial_started")}
+    reasons = {strategies[event["trial"]]: event for event in events(run, "trial_ended")}
+    assert set(reasons) == {"finetune", "probe", "clumsy", "forgetful"}
+    assert reasons["forgetful"]["state"] == reasons["clumsy"]["state"] == "failed"
+    assert "never read: zeal" in reasons["forgetful"]["reason"]
+    assert "ZeroDivisionError: dropped the vase" in reasons["clumsy"]["reason"]
+    booked = {strategies[number]: state for number, state in states(run).items() if number in strategies}
+    assert booked["forgetful"] == booked["clumsy"] == TrialState.FAIL
+    assert booked["finetune"] == booked["probe"] == TrialState.COMPLETE
+    listed = {row["strategy"]: row for row in leaderboard(run) if row["trial"] != "screening"}
+    assert "dropped the vase" in listed["clumsy"]["reason"]
+
+
+def test_cache_that_cannot_be_written_does_not_stop_a_search(command_line, table, zoo, tmp_path):
+    (tmp_path / "file").touch()
+    answer = command_line(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 1, "--quiet", "--out", "run",
+        cwd=tmp_path, environment={"AUTOTL_CACHE": str(tmp_path / "file" / "below")},
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.slow
+def test_worker_that_cannot_start_ends_the_search_with_its_reason(command_line, table, zoo, tmp_path):
+    """A broken torch: nothing can be trained, and waiting for the budget's end would not help."""
+    (tmp_path / "broken" / "torch").mkdir(parents=True)
+    (tmp_path / "broken" / "torch" / "__init__.py").write_text("raise ImportError('libtorch is broken')\n")
+    began = time.monotonic()
+    answer = command_line(
+        "search", "--data", table, "--models", zoo, "--budget", "30s", "--out", "run",
+        cwd=tmp_path, also=[tmp_path / "broken"],
+    )  # fmt: skip
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.splitlines()[-1].startswith("autotl: ")
+    assert "libtorch is broken" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert time.monotonic() - began < 20
+    assert not (tmp_path / "run").exists()
