@@ -25,6 +25,6 @@ def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_ow
 def test_without_a_time_limit_nothing_depends_on_time():
     pace = Pace(Clock())
     pace.learn_forward("a", 0.001)
-    assert pace.screening_seconds(3, first=True) is None
+    assert pace.screening_seconds(3, needed=True) is None
     assert pace.trial_length("a", 1e9, 0.0).seconds is None
     assert pace.passes("a", 1000, 0.0) == math.inf

@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ SAME_FAILURES = 5
 
 #: Unreadable rows that are named one by one; beyond that a count is easier to read.
 NAMED = 5
+
+SET_UP = "set up"
 
 LOG_FILE = "worker.log"
 
@@ -181,14 +184,14 @@ class Search:
 
     def _screen(self) -> None:
         self._phase("screening")
-        self._converse(None, "set up")
+        self._converse(None, SET_UP)
         known = self._run_file.survivors
         candidates = [c for c in self._given.candidates if c.key in known or not known]
         self._restore_incumbent()
         scores: dict[str, float] = {}
         refused: list[str] = []
         for position, candidate in enumerate(candidates):
-            seconds = self._pace.screening_seconds(len(candidates) - position, first=not scores)
+            seconds = self._pace.screening_seconds(len(candidates) - position, needed=not scores or bool(known))
             if seconds is not None and seconds <= 0:
                 self._events.emit("note", text=f"{candidate.key} was not screened: no time for it in this budget")
                 continue
@@ -209,7 +212,7 @@ class Search:
         began = self._pace.clock.elapsed
         config = TrialConfig(candidate.key, "probe", {})
         head = self._incumbent.held_by is None
-        self._worker.tell(do="screen", candidate=dataclasses.asdict(candidate), seconds=seconds, head=head)
+        self._tell(do="screen", candidate=dataclasses.asdict(candidate), seconds=seconds, head=head)
         answer = self._converse(-1, candidate.key, config)
         accuracy, rows = answer["ridge_accuracy"], answer["rows"]
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
@@ -255,14 +258,13 @@ class Search:
                 for candidate in self._survivors
             },
         )
-        if self._resumed is None:
-            waiting = list(self._space.portfolio())
-        else:
-            waiting = book_interrupted(self._study)
-        for config in waiting:
-            self._study.enqueue_trial(config.flat)
+        past = self._study.get_trials(deepcopy=False)
+        queue = deque(book_interrupted(self._study))
+        queue += [config for config in self._space.portfolio() if config.flat not in [trial.params for trial in past]]
         done = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
         while self._pace.time_for_a_trial(self._test_seconds()) and (self._request.trials or math.inf) > done:
+            if queue:
+                self._study.enqueue_trial(queue.popleft().flat)
             self._run_trial(self._study.ask())
             done += 1
             if len(self._failures) >= SAME_FAILURES and len(set(self._failures[-SAME_FAILURES:])) == 1:
@@ -277,7 +279,7 @@ class Search:
         length = self._pace.trial_length(config.backbone, rows, self._test_seconds())
         self._events.emit("trial_started", trial=trial.number, **config.flat, planned_seconds=length.planned)
         began = self._pace.clock.elapsed
-        self._worker.tell(
+        self._tell(
             do="trial",
             number=trial.number,
             candidate=dataclasses.asdict(candidate),
@@ -331,7 +333,9 @@ class Search:
             except TimeoutError:
                 self._worker.close()
                 raise _OutOfTime from None
-            except WorkerGone:
+            except WorkerGone as error:
+                if what == SET_UP:  # a new one would end as this did
+                    raise RunError(f"nothing can be trained: {error}") from error
                 self._start_again()
                 raise
             match message["say"]:
@@ -378,12 +382,20 @@ class Search:
         left = self._pace.seconds_of_training(config.backbone, self._test_seconds()) if self._pace.limited else None
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left, "card": card}
 
+    def _tell(self, **request: Any) -> None:
+        """Asks the worker, or a new one when it died since its last answer, which costs nothing."""
+        try:
+            self._worker.tell(**request)
+        except WorkerGone:
+            self._start_again()
+            self._worker.tell(**request)
+
     def _start_again(self) -> None:
         """A new worker for the one that died; it knows the data, and looks through backbones when they are needed."""
         self._worker.close()
         self._worker = EngineEnd(self._folder / LOG_FILE)
         self._worker.tell(do="set_up", **self._given.for_worker(self._request, self._folder))
-        self._converse(None, "set up")
+        self._converse(None, SET_UP)
 
     # ---------------------------------------------------------------- finish
 
@@ -398,7 +410,7 @@ class Search:
             raise RunError(f"no model was ready when the time was up{last}; give more of it: --budget 1m")
         if self._given.test_rows and not interrupted:
             try:
-                self._worker.tell(do="test", data=self._request.test)
+                self._tell(do="test", data=self._request.test)
                 self._test_result = self._converse(None, "test")
                 self._events.emit("tested", **{k: v for k, v in self._test_result.items() if k != "say"})
             except (_OutOfTime, TrialError) as error:

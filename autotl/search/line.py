@@ -87,7 +87,8 @@ class EngineEnd:
         code = self._process.wait()
         if code == -9:
             return "the worker was killed: most likely the machine ran out of memory"
-        return f"the worker ended with code {code}; its last words are in {self._log.name}"
+        words = Path(self._log.name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return f"the worker ended with code {code}" + (f" ({words[-1]})" if words else "")
 
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""

@@ -57,6 +57,7 @@ class Pace:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self._used = clock.elapsed  # by the run before it was resumed
         self._forward: dict[str, float] = {}
         self._correction: dict[str, float] = defaultdict(lambda: 1.0)
         self._judging: dict[str, float] = {}
@@ -77,12 +78,15 @@ class Pace:
         if length.planned > SHORTEST_TRIAL:
             self._correction[backbone] *= seconds / length.planned
 
-    def screening_seconds(self, candidates_left: int, *, first: bool) -> float | None:
-        """For the next candidate: an even share of what is left for screening; 0 for none, None for no limit."""
+    def screening_seconds(self, candidates_left: int, *, needed: bool) -> float | None:
+        """For the next candidate: an even share of what is left for screening; 0 for none, None for no limit.
+
+        needed: it must be looked through, however little is left.
+        """
         if not self.limited:
             return None
-        left = SCREENING_SHARE * self.clock.seconds - self.clock.elapsed
-        if first:
+        left = SCREENING_SHARE * (self.clock.seconds - self._used) - (self.clock.elapsed - self._used)
+        if needed:
             return max(left / candidates_left, SHORTEST_SCREENING)
         return left / candidates_left if left >= SHORTEST_SCREENING else 0.0
 
