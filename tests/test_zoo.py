@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 import time
@@ -78,7 +79,7 @@ def test_nothing_usable_is_refused_with_the_way_out(tmp_path, zoo, tiny):
 def test_folders_come_from_the_option_and_then_the_environment(tmp_path, monkeypatch):
     for name in "abc":
         (tmp_path / name).mkdir()
-    monkeypatch.setenv("AUTOTL_ZOO", f"{tmp_path / 'b'}:{tmp_path / 'c'}:")
+    monkeypatch.setenv("AUTOTL_ZOO", os.pathsep.join([str(tmp_path / "b"), str(tmp_path / "c"), ""]))
     assert [folder.name for folder in zoo_folders([tmp_path / "a"])] == ["a", "b", "c"]
     monkeypatch.setenv("AUTOTL_ZOO", str(tmp_path / "gone"))
     with pytest.raises(ZooError, match=r"gone: no such folder of models.*AUTOTL_ZOO"):

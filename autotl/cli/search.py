@@ -30,8 +30,10 @@ def run(options: argparse.Namespace) -> int:
     from autotl.data.inspection import SKIP_LIMIT
     from autotl.search.engine import Search
 
-    asked = options.budget or (None if options.trials else DEFAULT_BUDGET)
-    seconds = parse_budget(asked) if asked else None
+    asked = options.budget
+    if asked is None and options.trials is None:
+        asked = DEFAULT_BUDGET
+    seconds = None if asked is None else parse_budget(asked)
     request = SearchRequest(
         data=str(Path(options.data).expanduser().resolve()),
         test=str(Path(options.test).expanduser().resolve()) if options.test else None,

@@ -28,7 +28,7 @@ from autotl.budget import Clock
 from autotl.config import SearchRequest, create_run_folder
 from autotl.errors import AutoTLError, DataError, RunError, TrialError, ZooError
 from autotl.events import EventLog, Listener, read_events
-from autotl.plugins.contracts import Candidate
+from autotl.plugins.contracts import Candidate, Value
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.report.leaderboard import write_leaderboard
@@ -99,6 +99,7 @@ class Search:
         self._failures: list[str] = []
         self._unreadable: set[str] = set()
         self._last_score = 0.0
+        self._default: dict[str, Value] = {}
         self._phase_name, self._phase_began = "", 0.0
 
     def run(self) -> Outcome:
@@ -259,7 +260,11 @@ class Search:
             },
         )
         past = self._study.get_trials(deepcopy=False)
-        queue = deque(book_interrupted(self._study))
+        if past:
+            self._default = dict(past[0].params)
+        ended = read_events(self._folder / EVENTS_FILE) if self._resumed else []
+        cut = {event.data["trial"] for event in ended if event.data.get("state") == "cut"}
+        queue = deque(book_interrupted(self._study, cut))
         queue += [config for config in self._space.portfolio() if config.flat not in [trial.params for trial in past]]
         done = sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
         while self._pace.time_for_a_trial(self._test_seconds()) and (self._request.trials or math.inf) > done:
@@ -273,6 +278,8 @@ class Search:
 
     def _run_trial(self, trial: optuna.Trial) -> None:
         config = self._space.suggest(trial)
+        if trial.number == 0:
+            self._default = config.flat
         candidate = self._space.candidates[config.backbone]
         passes = self._space.cost(config)
         rows = passes * len(self._given.train)
@@ -349,8 +356,9 @@ class Search:
                     self._worker.tell(**self._answer(message, number, config, trial))
 
     def _answer(self, message: Message, number: int, config: TrialConfig, trial: optuna.Trial | None) -> Message:
+        default = number >= 0 and config.flat == self._default  # also when it runs again after a kill
         judged = Judged(
-            trial=number,
+            trial=DEFAULT_TRIAL if default else number,
             permille=message["permille"],
             score=message["score"],
             valid=np.array(message["valid"], np.int64),
@@ -364,7 +372,7 @@ class Search:
                 "progress", trial=number, permille=judged.permille, score=judged.score, **message["details"]
             )
             trial.report(judged.score, judged.permille)
-            go_on = number == DEFAULT_TRIAL or judged.permille >= 1000 or not trial.should_prune()
+            go_on = default or judged.permille >= 1000 or not trial.should_prune()
         keep = self._incumbent.yields_to(judged)
         if keep:
             self._incumbent.replace(judged)
@@ -462,6 +470,10 @@ def resume(
         total = budget_seconds or known.request.budget_seconds
     if total is not None and total - known.seconds < 5:
         raise RunError(f"{folder}: its budget of {total:.0f} s is spent; add some, such as --budget +10m")
-    trials = known.request.trials + more_trials if known.request.trials else None
+    counted = known.request.trials
+    if more_trials and counted is None:
+        raise RunError(f"{folder} has a budget of time and counts no trials; add time, such as --budget +10m")
+    # time that is added to a run of so many trials is there to be used
+    trials = None if counted is None or more_seconds else counted + more_trials
     request = known.request.model_copy(update={"budget_seconds": total, "trials": trials})
     return Search(request, folder, listeners=listeners, start=start, resumed=known).run()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from autotl.budget import Clock
 
-#: The end of the process: last events, leaderboard, closing the worker. Measured 0.2 to 0.5 s.
-CLOSING = 0.7
+#: The end of the process: last events, leaderboard, closing the worker. Measured 0.1 to 0.3 s.
+CLOSING = 0.4
 
 #: A worker may answer so much after the time, as a share of the budget and in seconds at least: less than the 2 %
 #: that are promised, and better than losing the trial that was about to end.
@@ -22,13 +22,13 @@ LOADING = 1.0
 TEST_COST = 3.0
 
 #: Saving and loading a model, which scoring it on the way does not show.
-SAVING = 0.5
+SAVING = 0.3
 
 #: Committing a bundle after it was scored.
-COMMITTING = 0.5
+COMMITTING = 0.2
 
 #: Scoring takes this much longer on a machine that got busy; a trial cut in its last second is lost.
-CAUTION = 1.4
+CAUTION = 1.3
 
 #: Screening should not take more than this share; what it leaves buys the fine-tuning.
 SCREENING_SHARE = 0.2

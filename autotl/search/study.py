@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import optuna
@@ -49,11 +50,18 @@ def open_study(folder: Path, *, seed: int) -> optuna.Study:
     return study
 
 
-def book_interrupted(study: optuna.Study) -> list[TrialConfig]:
-    """Fails the trials that a kill left running, and returns their configurations so that they can run again."""
+def book_interrupted(study: optuna.Study, cut: Collection[int]) -> list[TrialConfig]:
+    """Fails the trials that a kill left running; returns their configurations so that they can run again.
+
+    cut: numbers of trials that an end by time or Ctrl-C cut; they run again too, unless they have since.
+    """
     interrupted = []
-    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(frozen.number, state=TrialState.FAIL)
+    done = [trial.params for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))]
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL)):
+        if frozen.state == TrialState.RUNNING:
+            study.tell(frozen.number, state=TrialState.FAIL)
+        elif frozen.number not in cut or frozen.params in done:
+            continue
         params = dict(frozen.params)
         strategy = params.pop("strategy", None)
         if "backbone" in params and strategy:
