@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autotl.predictor import metrics
-from autotl.search.incumbent import DEFAULT_TRIAL, Incumbent, Judged
+from autotl.search.incumbent import DEFAULT_TRIAL, ENOUGH_TO_FINE_TUNE, Incumbent, Judged
 
 LABELS = np.arange(200) % 2
 
@@ -20,8 +20,8 @@ def judged(trial, wrong, *, permille=1000, valid=None, metric="accuracy"):
     return Judged(trial, permille, metrics.score(metric, LABELS[valid], probabilities), valid, probabilities)
 
 
-def held(by):
-    incumbent = Incumbent("accuracy", LABELS)
+def held(by, training_rows=ENOUGH_TO_FINE_TUNE):
+    incumbent = Incumbent("accuracy", LABELS, training_rows=training_rows)
     assert incumbent.yields_to(by)  # the first model is better than none
     incumbent.replace(by)
     return incumbent
@@ -31,6 +31,12 @@ def test_published_recipe_replaces_what_is_equal():
     incumbent = held(judged(-1, range(20)))
     assert incumbent.yields_to(judged(DEFAULT_TRIAL, range(30, 50)))
     assert not incumbent.yields_to(judged(DEFAULT_TRIAL, range(30, 51)))
+
+
+def test_on_few_rows_the_published_recipe_must_lead_like_anyone():
+    incumbent = held(judged(-1, range(20)), training_rows=ENOUGH_TO_FINE_TUNE - 1)
+    assert not incumbent.yields_to(judged(DEFAULT_TRIAL, range(30, 49)))
+    assert incumbent.yields_to(judged(DEFAULT_TRIAL, range(30, 38)))
 
 
 def test_another_trial_does_not_replace_what_is_equal_or_better_by_luck():

@@ -153,7 +153,7 @@ class Search:
             raise RunError(f"{request.data} has changed since this run began; start a new search with --out")
         self._run_file.write(self._folder)
         self._study = open_study(self._folder, seed=request.seed)
-        self._incumbent = Incumbent(inspection.task.metric, inspection.labels)
+        self._incumbent = Incumbent(inspection.task.metric, inspection.labels, training_rows=len(given.train))
         self._announce()
         self._worker.tell(do="set_up", **given.for_worker(request, self._folder))
 
@@ -207,14 +207,15 @@ class Search:
         chosen = {candidate.key: candidate for candidate in candidates if candidate.key in scores}
         self._survivors = [chosen[key] for key in survivors if key in chosen]
         self._update(survivors=survivors)
+        if not known and self._survivors[0].key != next(iter(scores)):
+            with suppress(TrialError):  # another head stands
+                self._offer_head(self._survivors[0])
 
     def _screen_one(self, candidate: Candidate, seconds: float | None) -> float:
         """Screening score: leave-one-out accuracy, with the static prior deciding between near equals."""
         began = self._pace.clock.elapsed
-        config = TrialConfig(candidate.key, "probe", {})
-        head = self._incumbent.held_by is None
-        self._tell(do="screen", candidate=dataclasses.asdict(candidate), seconds=seconds, head=head)
-        answer = self._converse(-1, candidate.key, config)
+        self._tell(do="screen", candidate=dataclasses.asdict(candidate), seconds=seconds)
+        answer = self._converse(None, candidate.key)
         accuracy, rows = answer["ridge_accuracy"], answer["rows"]
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
         self._note_unreadable(answer["unreadable"])
@@ -222,8 +223,15 @@ class Search:
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
+        if self._incumbent.held_by is None:
+            self._offer_head(candidate)
         noise = math.sqrt(accuracy * (1 - accuracy) / rows)
         return float(accuracy + noise * candidate.prior)
+
+    def _offer_head(self, candidate: Candidate) -> None:
+        """A head on what screening saw of a backbone, as a model of its own: the first bundle, or a better one."""
+        self._tell(do="head", candidate=dataclasses.asdict(candidate))
+        self._converse(-1, candidate.key, TrialConfig(candidate.key, "probe", {}))
 
     def _note_unreadable(self, rows: list[str]) -> None:
         """Names rows that are left out because they cannot be read, once."""

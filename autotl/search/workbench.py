@@ -62,14 +62,12 @@ class Workbench:
         self._probes = ProbeHeads(self._labels, self._train, len(self._task.classes), self._seed)
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
+        self._seen: dict[str, np.ndarray] = {}
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(os.cpu_count() or 1)
 
     def screen(self, request: Message) -> Message:
-        """How well a ridge head does on the features of as many training rows as the seconds allow.
-
-        With ``head``, the logistic head on all of them becomes a model of its own.
-        """
+        """How well a ridge head does on the features of as many training rows as the seconds allow."""
         clock = Clock(request["seconds"] or math.inf)
         frozen = self._look_through(request["candidate"])
         classes, wanted, seen = len(self._task.classes), 0, self._train[:0]
@@ -77,14 +75,8 @@ class Workbench:
             wanted += ROWS_A_LOOK
             seen = self._readable(frozen, self._train[:wanted])
             frozen.features(seen)
-        features, labels = frozen.features(seen), self._labels[seen]
-        ridge = ridge_leave_one_out(features, labels, classes)
-        if request["head"]:
-            if len(seen) >= len(self._train):
-                _, head = self._probes.penalty_and_head(frozen)
-            else:
-                head = fit_logistic(features, labels, classes, (USUAL_PENALTY,))
-            self._judge(Classifier(frozen.backbone, head), frozen, permille=1000, name="screening", details={})
+        self._seen[frozen.candidate.key] = seen
+        ridge = ridge_leave_one_out(frozen.features(seen), self._labels[seen], classes)
         return {
             "ridge_accuracy": ridge.accuracy,
             "rows": len(seen),
@@ -92,6 +84,17 @@ class Workbench:
             "precision": str(frozen.precision),
             "unreadable": [f"{self._row_names[i]}: {why}" for i, why in sorted(frozen.rows.unreadable.items())],
         }
+
+    def head(self, request: Message) -> Message:
+        """Offers the logistic head on the rows that screening saw as a model of its own."""
+        frozen = self._look_through(request["candidate"])
+        seen = self._seen[frozen.candidate.key]
+        if len(seen) >= len(self._train):
+            _, head = self._probes.penalty_and_head(frozen)
+        else:
+            head = fit_logistic(frozen.features(seen), self._labels[seen], len(self._task.classes), (USUAL_PENALTY,))
+        self._judge(Classifier(frozen.backbone, head), frozen, permille=1000, name="screening", details={})
+        return {}
 
     def trial(self, request: Message) -> Message:
         """Fits one trial, asking at each rung whether to go on. Raises `TrialError` for one that cannot be used."""

@@ -29,6 +29,8 @@ def main() -> None:
                     line.say("done", device=str(bench.device))
                 case "screen" if bench:
                     line.say("done", **bench.screen(request))
+                case "head" if bench:
+                    line.say("done", **bench.head(request))
                 case "trial" if bench:
                     line.say("done", **bench.trial(request))
                 case "test" if bench:
