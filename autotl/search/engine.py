@@ -219,12 +219,12 @@ class Search:
         accuracy, rows = answer["ridge_accuracy"], answer["rows"]
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
         self._note_unreadable(answer["unreadable"])
+        if self._incumbent.held_by is None:
+            self._offer_head(candidate)
         self._events.emit(
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
-        if self._incumbent.held_by is None:
-            self._offer_head(candidate)
         noise = math.sqrt(accuracy * (1 - accuracy) / rows)
         return float(accuracy + noise * candidate.prior)
 
