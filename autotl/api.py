@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotl.budget import Clock, parse_budget
-from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_seed, parse_trials, run_folder
+from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_seed, parse_size, parse_trials, run_folder
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.events import read_events
 from autotl.predictor.predictor import Predictor
@@ -51,6 +51,7 @@ def fit(
     out: str | Path | None = None,
     offline: bool = False,
     skip_unreadable: float = SKIP_LIMIT,
+    max_memory: str | None = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> Run:
@@ -59,6 +60,7 @@ def fit(
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
+    max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free.
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
@@ -83,6 +85,7 @@ def fit(
         trials=parse_trials(trials),
         offline=offline,
         skip_limit=skip_unreadable,
+        max_memory=None if max_memory is None else parse_size(max_memory),
         seed=parse_seed(seed),
     )
     clock = Clock(seconds or float("inf"))

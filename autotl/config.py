@@ -16,6 +16,9 @@ from autotl.errors import BudgetError, RunError
 #: Five minutes on two cores buy one good fine-tuning of a small backbone on some thousand rows.
 DEFAULT_BUDGET = "5m"
 
+#: What Python with torch takes before it has done anything.
+LEAST_SIZE = 200 * 10**6
+
 #: File names that say nothing about what is in them; the folder's name does then.
 _COLOURLESS = {"train", "training", "data", "dataset", "table", "labels", "all", "index", "metadata"}
 
@@ -36,6 +39,7 @@ class SearchRequest(BaseModel):
     trials: int | None = None
     offline: bool = False
     skip_limit: float = SKIP_LIMIT
+    max_memory: int | None = None  #: bytes that training may take; None: a share of what is free
     seed: int = 0
 
     @property
@@ -55,6 +59,18 @@ def parse_seed(seed: int) -> int:
     if not 0 <= seed < 2**31:
         raise BudgetError(f"seed {seed}: give a number from 0 to {2**31 - 1}")
     return seed
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``6GB``, ``512MB`` or ``1.5GiB``. Raises `BudgetError` for anything else, and for next to nothing."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
+    size = 0
+    if match:
+        base = 1024 if match[3] else 1000
+        size = int(float(match[1]) * base ** (1 + "KMGT".index(match[2].upper())))
+    if size < LEAST_SIZE:
+        raise BudgetError(f"{text!r} is no size to work with: write 6GB, 512MB or 1.5GiB, at least 200MB")
+    return size
 
 
 def run_folder(data: str, out: str | Path | None) -> Path:

@@ -93,6 +93,11 @@ def test_absurd_number_of_trials(search, trials):
     assert trials in search(GOOD, f"--trials={trials}")
 
 
+@pytest.mark.parametrize("size", ["lots", "1KB", "-1GB"])
+def test_memory_that_is_none(search, size):
+    assert "6GB" in search(GOOD, f"--max-memory={size}")
+
+
 @pytest.mark.parametrize("seed", ["-1", str(2**40)])
 def test_seed_that_no_generator_takes(search, seed):
     assert "seed" in search(GOOD, f"--seed={seed}")

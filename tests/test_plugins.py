@@ -18,13 +18,13 @@ CORE = Path(autotl.__file__).parent
 
 GOOD = """
 import autotl
-from autotl.plugins.contracts import Real
+from autotl.plugins.contracts import Real, Work
 
 class Kind:
     name = "{name}"
     def parameters(self, context): return [Real("rate", 0.0, 1.0)]
     def portfolio(self, context): return [{{"rate": 0.5}}]
-    def cost(self, context, settings): return 0.0
+    def work(self, context, settings): return Work(0.0)
     def fit(self, trial): yield
 
 @autotl.hookimpl

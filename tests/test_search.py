@@ -341,6 +341,55 @@ def test_resume_after_an_interrupted_screening_still_begins_with_the_published_r
     assert first["learning_rate_multiplier"] == first["epochs_multiplier"] == 1.0
 
 
+# -------------------------------------------------------------------- what is kept
+
+
+def test_second_search_gives_the_same_from_what_the_first_one_kept(command_line, table, zoo, tmp_path):
+    environment = {"AUTOTL_CACHE": str(tmp_path / "cache")}
+    boards = []
+    for name in ("first", "second"):
+        answer = command_line(
+            "search",
+            "--data",
+            table,
+            "--models",
+            zoo,
+            "--trials",
+            2,
+            "--out",
+            name,
+            cwd=tmp_path,
+            environment=environment,
+        )
+        assert answer.returncode == 0, answer.stderr
+        boards.append(leaderboard(tmp_path / name))
+        kept = json.loads(command_line("cache", "--json", cwd=tmp_path, environment=environment).stdout)
+        assert {about["about"]["kind"] for about in kept["kept"]} >= {"inputs", "features"}
+        assert 0 < kept["used"] <= kept["limit"]
+    assert boards[0] == boards[1]
+
+
+def test_cache_is_shown_and_cleared(command_line, table, zoo, tmp_path):
+    environment = {"AUTOTL_CACHE": str(tmp_path / "cache")}
+    command_line(
+        "search", "--data", table, "--models", zoo, "--trials", 1, "--out", "run", cwd=tmp_path, environment=environment
+    )
+    shown = command_line("cache", cwd=tmp_path, environment=environment).stdout
+    assert "inputs, read once" in shown
+    assert "features after stage 3" in shown
+    assert command_line("cache", "--clear", cwd=tmp_path, environment=environment).stdout.startswith("removed 0.")
+    assert "inputs" not in command_line("cache", cwd=tmp_path, environment=environment).stdout
+    assert json.loads(command_line("cache", "--json", cwd=tmp_path, environment=environment).stdout)["used"] == 0
+
+
+def test_forecasts_are_reported_beside_what_trials_took(finished):
+    folder, _ = finished
+    started, ended = events(folder, "trial_started"), events(folder, "trial_ended")
+    assert all(event["planned_seconds"] > 0 for event in started)
+    errors = [abs(e["seconds"] / s["planned_seconds"] - 1) for s, e in zip(started, ended, strict=True)]
+    assert events(folder, "finished")[0]["forecast_error"] == pytest.approx(float(np.median(errors)))
+
+
 # -------------------------------------------------------------------- when things go wrong
 
 

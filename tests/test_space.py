@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from autotl.errors import PluginError
-from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, StrategyContext
+from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, StrategyContext, Work
 from autotl.search.space import Space
 from autotl.strategies.finetune import Finetune
 from autotl.strategies.probe import Probe
@@ -102,18 +102,19 @@ def test_sampled_configurations_are_complete_and_flat_ones_lead_back():
         wanted = {parameter.name for parameter in strategies[config.strategy].parameters(context)}
         assert set(config.settings) == wanted
         assert config.flat == {"backbone": config.backbone, "strategy": config.strategy, **config.settings}
-        assert tried.cost(config) >= 0
+        assert tried.work(config).passes >= 0
         seen.add((config.backbone, config.strategy))
     assert len(seen) == 6
 
 
-def test_freezing_and_shorter_training_cost_less():
+def test_what_a_trial_will_compute_follows_from_its_settings():
     tried = space()
     first = next(tried.portfolio())
     frozen = dataclasses.replace(first, settings={**first.settings, "frozen_fraction": 0.75})
     short = dataclasses.replace(first, settings={**first.settings, "epochs_multiplier": 0.5})
-    assert tried.cost(frozen) < tried.cost(first)
-    assert tried.cost(short) == pytest.approx(tried.cost(first) / 2)
+    assert tried.work(frozen).frozen_fraction == 0.75
+    assert tried.work(short).passes == pytest.approx(tried.work(first).passes / 2)
+    assert tried.work(first).augment == first.settings["augment"]
 
 
 def test_short_budget_freezes_the_lower_half_first():
@@ -134,8 +135,8 @@ class Odd:
     def portfolio(self, context):
         return [self.settings]
 
-    def cost(self, context, settings):
-        return 1.0
+    def work(self, context, settings):
+        return Work(1.0)
 
     def fit(self, trial):
         yield from ()

@@ -11,9 +11,11 @@ import torch
 from autotl.budget import Clock
 from autotl.errors import TrialError
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.precision import PrecisionBook
 from autotl.features.rows import EncodedRows
-from autotl.plugins.contracts import ZooContext
+from autotl.features.speed import SpeedBook
+from autotl.features.store import FeatureStore
+from autotl.plugins.contracts import Work, ZooContext
+from autotl.training.forecast import training_seconds
 from autotl.training.loop import RUNGS, Plan, train
 from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
@@ -35,9 +37,11 @@ class Bench:
     def __init__(self, family, zoo, frame, cache):
         candidate = family.candidates(ZooContext((zoo,)))[0]
         self.family = family
-        rows = EncodedRows(family.encoder(candidate, []), frame["text"].tolist())
-        precisions = PrecisionBook(cache)
-        self.frozen = FrozenBackbone(candidate, family, rows, device=torch.device("cpu"), precisions=precisions)
+        store = FeatureStore(cache)
+        rows = EncodedRows(family.encoder(candidate, []), frame["text"].tolist(), modality="text", store=store)
+        self.frozen = FrozenBackbone(
+            candidate, family, rows, device=torch.device("cpu"), speeds=SpeedBook(cache), store=store
+        )
         self.train = rows.readable(np.arange(150))
         self.labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
 
@@ -222,3 +226,39 @@ def test_saved_model_answers_as_before(bench, tmp_path):
         one.logits(bench.frozen.rows, bench.train, bench.frozen.precision, trial.device) for one in (model, loaded)
     )
     np.testing.assert_array_equal(before, after)
+
+
+def test_a_batch_that_does_not_fit_is_passed_in_pieces_and_stays_one_batch(bench, monkeypatch):
+    """Batch statistics would tell pieces from wholes, so they are frozen here."""
+    results = []
+    for fits in (16, 4):
+        trial = bench.trial()
+        model = bench.model(trial)
+        for stage in model.backbone.stages[1:]:
+            stage.norm.momentum = 0.0
+            monkeypatch.setattr(stage.norm, "train", lambda mode=True, norm=stage.norm: norm)
+            stage.norm.eval()
+        forward = model.backbone.forward
+
+        def limited(state, start=0, stop=None, *, forward=forward, fits=fits):
+            if len(state["x"]) > fits:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return forward(state, start, stop)
+
+        monkeypatch.setattr(model.backbone, "forward", limited)
+        list(train(model, trial, plan(epochs=0.5)))
+        results.append(weights(model))
+    for name, whole in results[0].items():
+        torch.testing.assert_close(results[1][name], whole, rtol=1e-3, atol=1e-5)
+
+
+def test_what_a_trial_takes_is_forecast_before_it_starts(bench):
+    trial = bench.trial()
+    list(train(bench.model(trial), trial, plan(epochs=20)))  # what is measured in passing is in the book
+    work = Work(passes=40.0)
+    assert training_seconds(trial, Work(passes=0.0)) == 0.0
+    assert training_seconds(trial, Work(passes=80.0)) == pytest.approx(2 * training_seconds(trial, work))
+    forecast = training_seconds(trial, work)
+    began = time.perf_counter()
+    list(train(bench.model(trial), trial, plan(epochs=40)))
+    assert forecast == pytest.approx(time.perf_counter() - began, rel=0.7)

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from autotl.config import cache_folder
-    from autotl.features.precision import measure_matrix_product
+    from autotl.features.speed import measure_matrix_product
     from autotl.plugins.manager import plugins
     from autotl.search.run_file import versions
     from autotl.zoo import hub

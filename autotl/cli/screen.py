@@ -31,11 +31,12 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
 
     from autotl.events import read_events
     from autotl.predictor.bundle import find_bundle, read_card
-    from autotl.report.leaderboard import leaderboard
+    from autotl.report.leaderboard import forecast_error, leaderboard
     from autotl.report.live import leaderboard_table
 
     card = read_card(find_bundle(outcome.folder))
-    rows = leaderboard(read_events(outcome.folder / "events.jsonl"))
+    events = read_events(outcome.folder / "events.jsonl")
+    rows, error = leaderboard(events), forecast_error(events)
     tried = sum(row.state in {"complete", "dropped", "cut"} for row in rows)
     console = Console(highlight=False)
     console.print(leaderboard_table(rows[:10]))
@@ -51,6 +52,8 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
             f"Test: [bold]{outcome.test['metric']} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
             f"on {outcome.test['rows']} rows never used before"
         )
+    if error is not None:
+        console.print(f"Trials took as long as forecast, give or take {error:.0%} (median)", style="dim")
     console.print("\nNext:", style="dim")
     console.print(f"  autotl predict {outcome.folder} --data new.csv --out predictions.csv", markup=False)
     console.print(f"  autotl evaluate {outcome.folder} --data test.csv", markup=False)

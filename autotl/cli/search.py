@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, metavar="N", help="end after N trials; without --budget, repeatable")
     add_roles(parser)
     add_models(parser)
+    parser.add_argument(
+        "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
+    )
     parser.add_argument("--out", metavar="FOLDER", help="the run's folder, new (default: runs/NAME)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of splits, trials and training (default: 0)")
     add_output(parser)
@@ -26,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
-    from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_seed, parse_trials, run_folder
+    from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_seed, parse_size, parse_trials, run_folder
     from autotl.data.inspection import SKIP_LIMIT
     from autotl.search.engine import Search
 
@@ -46,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         trials=parse_trials(options.trials),
         offline=options.offline,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
+        max_memory=None if options.max_memory is None else parse_size(options.max_memory),
         seed=parse_seed(options.seed),
     )
     folder = run_folder(options.data, options.out)

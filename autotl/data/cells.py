@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
+
+from autotl.plugins.contracts import Modality
 
 T = TypeVar("T")
 
@@ -44,6 +48,17 @@ def distinct(cells: Iterable[Any]) -> int:
 def are_few(distinct_cells: int, rows: int) -> bool:
     """Whether that many values could be classes: each seen twice on average, and no more than grow like the root."""
     return distinct_cells <= max(20, 2 * rows**0.5) and 2 * distinct_cells <= rows
+
+
+def content_digest(cell: Any, modality: Modality) -> bytes:
+    """Of what the cell says, or of the bytes of the file that it names; of the name where there is no such file."""
+    if modality == "text":
+        return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
+    try:
+        with Path(cell).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except (OSError, ValueError):
+        return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
 
 
 def spread(cells: Sequence[T], count: int) -> list[T]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from autotl.features.precision import Precision, PrecisionBook, options_for
+from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
-from autotl.plugins.contracts import Candidate, ModelFamily
+from autotl.features.speed import Precision, Speed, SpeedBook, options_for
+from autotl.features.store import Collection, FeatureStore
+from autotl.plugins.contracts import Candidate, ModelFamily, State
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
@@ -22,14 +27,12 @@ IMAGES_A_BATCH = 64
 TOKENS_A_BATCH = 4096
 
 
-def inference_batches(rows: EncodedRows, indices: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions in `indices`, batch by batch, rows of like length together so that little is padded."""
-    lengths = np.array([rows[int(index)].shape[0] for index in indices])
-    flat = len(indices) > 0 and rows[int(indices[0])].ndim == 1
-    order = np.argsort(-lengths, kind="stable") if flat else np.arange(len(indices))
+def inference_batches(lengths: np.ndarray | None, count: int) -> Iterator[np.ndarray]:
+    """Positions below `count`, batch by batch; longest first and like with like where `lengths` says what is long."""
+    order = np.arange(count) if lengths is None else np.argsort(-lengths, kind="stable")
     start = 0
-    while start < len(order):
-        size = max(TOKENS_A_BATCH // int(lengths[order[start]]), 1) if flat else IMAGES_A_BATCH
+    while start < count:
+        size = IMAGES_A_BATCH if lengths is None else max(TOKENS_A_BATCH // int(lengths[order[start]]), 1)
         yield order[start : start + size]
         start += size
 
@@ -40,15 +43,32 @@ def pooled(
     """Features of readable rows: ``[rows, width] float32``, in the order of `indices`."""
     features = np.empty((len(indices), backbone.width), np.float32)
     backbone.eval()
+
+    def run(positions: np.ndarray) -> None:
+        state = precision.place(rows.encoder.batch(rows.gather(indices[positions])), device)
+        features[positions] = backbone.pool(backbone(state)).float().cpu().numpy()
+
     with torch.no_grad(), precision.autocast(device):
-        for positions in inference_batches(rows, indices):
-            state = precision.place(rows.encoder.batch(rows.gather(indices[positions])), device)
-            features[positions] = backbone.pool(backbone(state)).float().cpu().numpy()
+        for positions in inference_batches(_token_counts(rows, indices), len(indices)):
+            halving_on_out_of_memory(run, positions)
     return features
 
 
+def weights_digest(backbone: Backbone) -> str:
+    """Of the architecture as torch prints it, and of every parameter and buffer."""
+    digest = hashlib.sha256(repr(backbone).encode())
+    for name, tensor in backbone.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _token_counts(rows: EncodedRows, indices: np.ndarray) -> np.ndarray | None:
+    return rows.lengths(indices) if rows.modality == "text" else None
+
+
 class FrozenBackbone:
-    """One candidate, loaded as published, with the features of the rows that it has seen."""
+    """One candidate, loaded as published, with what it saw of the rows kept in the store."""
 
     def __init__(
         self,
@@ -57,40 +77,124 @@ class FrozenBackbone:
         rows: EncodedRows,
         *,
         device: torch.device,
-        precisions: PrecisionBook,
+        speeds: SpeedBook,
+        store: FeatureStore,
+        made_by: str = "",
     ) -> None:
+        """made_by: package and version that the family comes from; another version may compute something else."""
         self.candidate = candidate
         self.family = family
         self.rows = rows
         self.device = device
-        self.precisions = precisions
+        self.speeds = speeds
+        self.store = store
         self.backbone = family.load(candidate).to(device)
         self.precision = Precision()
         self.seconds_a_row = 0.0
-        self._features: dict[int, np.ndarray] = {}
+        self.parts: dict[str, int] = {}  #: into how many pieces a batch is cut so that the largest fits, by speed key
+        self._made_by = made_by
+
+    @property
+    def last(self) -> int:
+        """The boundary after the last stage."""
+        return len(self.backbone.stages)
 
     def calibrate(self, indices: np.ndarray) -> None:
         """Settles the precision, and measures a row's seconds, on one batch of readable rows."""
+        key = self.speed_key("forward")
+        speed = self.speeds.known(key) or self._race(key, indices)
+        self.precision, self.seconds_a_row = speed.precision, speed.seconds_a_row
+        self.precision.arrange(self.backbone)
+
+    def _race(self, key: str, indices: np.ndarray) -> Speed:
         state = self.rows.encoder.batch(self.rows.gather(indices))
 
-        def step(precision: Precision) -> None:
+        def step(precision: Precision) -> float:
             precision.arrange(self.backbone)
+            began = time.perf_counter()
             with torch.no_grad(), precision.autocast(self.device):
                 self.backbone.pool(self.backbone(precision.place(state, self.device))).float().cpu()
+            return time.perf_counter() - began
 
-        key = f"forward {self.candidate.key} {self.rows.encoder.fingerprint}"
-        self.precision = self.precisions.choose(key, options_for(state), step)
-        step(self.precision)
+        return self.speeds.race(key, options_for(state), step, rows=len(indices))
+
+    def speed_key(self, what: str) -> str:
+        """Under which the speed book knows a pass of this backbone over such inputs."""
+        return f"{what} {self.candidate.key} {self.rows.encoder.fingerprint}"
+
+    def see(self, indices: np.ndarray) -> np.ndarray:
+        """The readable rows among `indices`; afterwards their features are known.
+
+        Images pass as they are decoded. Texts are all encoded first, which is quick, so that like lengths find each
+        other.
+        """
+        if self.rows.modality == "text":
+            chunks: Iterator[np.ndarray] = iter([self.rows.readable(indices)])
+        else:
+            chunks = self.rows.stream(indices, ahead=self.device.type != "cpu")
+        seen = [np.empty(0, np.int64)]
+        for chunk in chunks:
+            self._compute(chunk, self.last)
+            seen.append(chunk)
+        return np.concatenate(seen)
+
+    def features(self, indices: np.ndarray, boundary: int | None = None) -> np.ndarray:
+        """``[rows, channels] float32`` for readable rows, computing what is missing.
+
+        boundary: pooled after so many stages; None: after the last, where the channels are the backbone's width.
+        """
+        computed = self._compute(indices, self.last if boundary is None else boundary)
+        return np.stack(computed) if computed else np.empty((0, self.backbone.width), np.float32)
+
+    def _compute(self, indices: np.ndarray, boundary: int) -> list[np.ndarray]:
+        """The pooled features of each row, from the store or by a pass."""
+        kept = self.collection("features", boundary)
+        digests = self.rows.digests(indices)
+        found = [kept.get(digest) for digest in digests]
+        features = [None if row is None else row["x"] for row in found]
+        missing = np.array([place for place, row in enumerate(found) if row is None], dtype=np.int64)
+
+        def run(positions: np.ndarray) -> None:
+            places = missing[positions]
+            state = self.precision.place(self.rows.encoder.batch(self.rows.gather(indices[places])), self.device)
+            batch = self.backbone.pool(self.backbone(state, 0, boundary)).float().cpu().numpy()
+            for place, row in zip(places.tolist(), batch, strict=True):
+                features[place] = row
+            kept.add([digests[place] for place in places], [{"x": row} for row in batch])
+
         began = time.perf_counter()
-        step(self.precision)
-        self.seconds_a_row = (time.perf_counter() - began) / len(indices)
+        with torch.no_grad(), self.precision.autocast(self.device):
+            for positions in inference_batches(_token_counts(self.rows, indices[missing]), len(missing)):
+                halving_on_out_of_memory(run, positions)
+        if self.rows.modality == "text" and len(missing) > IMAGES_A_BATCH and boundary == self.last:
+            self.seconds_a_row = (time.perf_counter() - began) / len(missing)  # one batch says little of all lengths
+        return [row for row in features if row is not None]
 
-    def features(self, indices: np.ndarray) -> np.ndarray:
-        """``[rows, width] float32`` for readable rows, computing what is missing."""
-        missing = np.array([i for i in indices if int(i) not in self._features], dtype=np.int64)
-        if len(missing):
-            began = time.perf_counter()
-            computed = pooled(self.backbone, self.rows, missing, self.precision, self.device)
-            self.seconds_a_row = (time.perf_counter() - began) / len(missing)
-            self._features.update(zip(missing.tolist(), computed, strict=True))
-        return np.stack([self._features[int(index)] for index in indices])
+    def prefix(self, state: State, boundary: int) -> State:
+        """The state after the first `boundary` stages, without gradients; `state` is the input of stage 0."""
+        with torch.no_grad(), self.precision.autocast(self.device):
+            reached: State = self.backbone(self.precision.place(state, self.device), 0, boundary)
+        return reached
+
+    def collection(self, kind: str, boundary: int, view: str = "exact") -> Collection:
+        """Where the store keeps what this backbone gives at a boundary for one view of each row."""
+        return self.store.collection(
+            kind=kind,
+            backbone=self.candidate.key,
+            weights=self.weights,
+            preprocessing=self._preprocessing,
+            made_by=self._made_by,
+            precision=str(self.precision),
+            boundary=boundary,
+            view=view,
+        )
+
+    @cached_property
+    def weights(self) -> str:
+        """The digest of the published weights."""
+        return weights_digest(self.backbone)
+
+    @cached_property
+    def _preprocessing(self) -> str:
+        """Of all that the encoder knows: how cells become arrays, and how arrays become batches."""
+        return hashlib.sha256(pickle.dumps(self.rows.encoder, protocol=5)).hexdigest()

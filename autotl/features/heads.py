@@ -6,6 +6,7 @@ head gives calibrated logits; it starts fine-tuning (linear probing then fine-tu
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,8 +81,10 @@ def ridge_leave_one_out(features: np.ndarray, labels: np.ndarray, classes: int) 
     return best
 
 
-def fit_logistic(features: np.ndarray, labels: np.ndarray, classes: int, penalties: tuple[float, ...]) -> LinearHead:
-    """Multinomial logistic regression at the last of `penalties`, warmed up by those before it.
+def logistic_path(
+    features: np.ndarray, labels: np.ndarray, classes: int, penalties: Sequence[float]
+) -> Iterator[LinearHead]:
+    """Multinomial logistic regression at each of `penalties`, each warmed up by the one before it.
 
     features ``[rows, width] float32``, labels ``[rows] int64``. Standardizes inside and folds that into the head.
     """
@@ -101,9 +104,15 @@ def fit_logistic(features: np.ndarray, labels: np.ndarray, classes: int, penalti
             return value
 
         solver.step(loss)  # type: ignore[arg-type,no-untyped-call]
-    unscaled = weight.detach().numpy() / scale[:, None]
-    shift = bias.detach().numpy() - mean @ unscaled
-    return LinearHead(unscaled.astype(np.float32), shift.astype(np.float32))
+        unscaled = weight.detach().numpy() / scale[:, None]
+        shift = bias.detach().numpy() - mean @ unscaled
+        yield LinearHead(unscaled.astype(np.float32), shift.astype(np.float32))
+
+
+def fit_logistic(features: np.ndarray, labels: np.ndarray, classes: int, penalty: float) -> LinearHead:
+    """Multinomial logistic regression: features ``[rows, width] float32``, labels ``[rows] int64``."""
+    (head,) = logistic_path(features, labels, classes, [penalty])
+    return head
 
 
 def choose_logistic_penalty(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> float:
@@ -112,8 +121,7 @@ def choose_logistic_penalty(features: np.ndarray, labels: np.ndarray, classes: i
     cut = max(len(labels) // 5, 1)
     inner, outer = order[cut:], order[:cut]
     losses = []
-    for last in range(1, len(LOGISTIC_PENALTIES) + 1):
-        head = fit_logistic(features[inner], labels[inner], classes, LOGISTIC_PENALTIES[last - 1 : last])
+    for head in logistic_path(features[inner], labels[inner], classes, LOGISTIC_PENALTIES):
         logits = torch.from_numpy(head.logits(features[outer]))
         losses.append(float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[outer]))))
     return LOGISTIC_PENALTIES[int(np.argmin(losses))]

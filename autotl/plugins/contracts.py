@@ -20,7 +20,8 @@ Source: TypeAlias = Literal["folder", "cache", "hub"]
 
 #: What flows between stages: named tensors whose first dimension is the batch. The activation is under
 #: ``"x"``; whatever a later stage needs beside it (an attention mask, say) rides along under its own name,
-#: so that a stored state can be resumed anywhere.
+#: so that a stored state can be resumed anywhere. A ``"mask"`` ``[batch, length]`` is nonzero where a row has
+#: something, from its start on; the rest is padding, and stored states go without it.
 State: TypeAlias = "dict[str, torch.Tensor]"
 
 
@@ -186,6 +187,15 @@ class StrategyContext:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a trial will compute; the core, which knows how fast each pass is here, makes a forecast of it."""
+
+    passes: float  #: over the training rows, forward and back through the stages that are trained
+    frozen_fraction: float = 0.0  #: of the stages, from the input on: computed once a row and view where possible
+    augment: float = 0.0  #: strength; above 0 each row has several views
+
+
+@dataclass(frozen=True)
 class Progress:
     """A trial's word that it can be judged now."""
 
@@ -211,8 +221,8 @@ class Strategy(Protocol):
         The first is the published recipe, as far as `context.passes` affords it.
         """
 
-    def cost(self, context: StrategyContext, settings: Mapping[str, Value]) -> float:
-        """What `fit` costs with these settings, in full passes (forward and back) over the training rows."""
+    def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
+        """What `fit` will compute with these settings."""
 
     def fit(self, trial: Any) -> Iterator[Progress]:
         """Trains within ``trial.deadline``, yielding wherever the model can be judged and put aside.

@@ -109,6 +109,11 @@ class PluginManager:
             )
         return self._families[name]
 
+    def origin(self, family: str) -> str:
+        """Package and version that bring a family."""
+        adds = f"family {family} "
+        return next(f"{r.package} {r.version}" for r in self.records if any(what.startswith(adds) for what in r.adds))
+
     def strategy(self, name: str) -> Strategy:
         """Raises `PluginError` when no plugin that is on brings it."""
         if name not in self._strategies:

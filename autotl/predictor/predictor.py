@@ -108,10 +108,11 @@ class Predictor:
         return Predictions(probabilities, unreadable)
 
     def _predict(self, cells: list[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
-        from autotl.features.precision import Precision
         from autotl.features.rows import EncodedRows
+        from autotl.features.speed import Precision
+        from autotl.features.store import FeatureStore
 
-        rows = EncodedRows(self._encoder, cells)
+        rows = EncodedRows(self._encoder, cells, modality=self.task.modality, store=FeatureStore(None))
         readable = rows.readable(np.arange(len(cells)))
         yield from ((index, Unreadable(reason)) for index, reason in rows.unreadable.items())
         # fp32: one model on one pass has no time to find out what is fastest, and predictions stay comparable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,9 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
         elif event.kind == "incumbent":
             for row in rows.values():
                 row.best = False
-            row = rows.setdefault(data["trial"], Row(data["trial"], data["backbone"], data["strategy"], "complete"))
+            if data["trial"] < 0:  # a later head may be another backbone's
+                rows[data["trial"]] = Row(data["trial"], data["backbone"], data["strategy"], "complete")
+            row = rows[data["trial"]]
             row.best, row.score = True, data["score"]
     return sorted(rows.values(), key=lambda row: (row.score is None, -(row.score or 0.0), row.trial))
 
@@ -72,3 +75,15 @@ def write_leaderboard(folder: Path, events: Sequence[Event]) -> None:
         fixed = [row.name, "yes" if row.best else "", score, row.backbone, row.strategy, row.state]
         writer.writerow([*fixed, f"{row.seconds:.1f}", row.reason, *(row.settings.get(name, "") for name in names)])
     write_durably(folder / LEADERBOARD_FILE, text.getvalue())
+
+
+def forecast_error(events: Sequence[Event]) -> float | None:
+    """Median of ``|seconds / forecast - 1|`` over the trials that ran to their end; None when there is none."""
+    planned: dict[int, float] = {}
+    errors = []
+    for event in events:
+        if event.kind == "trial_started":
+            planned[event.data["trial"]] = event.data["planned_seconds"]
+        elif event.kind == "trial_ended" and event.data["state"] == "complete":
+            errors.append(abs(event.data["seconds"] / planned[event.data["trial"]] - 1.0))
+    return statistics.median(errors) if errors else None

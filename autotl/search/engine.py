@@ -31,10 +31,10 @@ from autotl.events import EventLog, Listener, read_events
 from autotl.plugins.contracts import Candidate, Value
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
-from autotl.report.leaderboard import write_leaderboard
+from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.incumbent import DEFAULT_TRIAL, Incumbent, Judged
 from autotl.search.line import EngineEnd, Message, WorkerGone
-from autotl.search.pace import Pace
+from autotl.search.pace import Length, Pace
 from autotl.search.preparation import prepare
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
 from autotl.search.space import Space, TrialConfig
@@ -207,9 +207,9 @@ class Search:
         chosen = {candidate.key: candidate for candidate in candidates if candidate.key in scores}
         self._survivors = [chosen[key] for key in survivors if key in chosen]
         self._update(survivors=survivors)
-        if not known and self._survivors[0].key != next(iter(scores)):
-            with suppress(TrialError):  # another head stands
-                self._offer_head(self._survivors[0])
+        if not known:
+            with suppress(TrialError):  # the first one stands
+                self._offer_head(self._survivors[0], quick=False)
 
     def _screen_one(self, candidate: Candidate, seconds: float | None) -> float:
         """Screening score: leave-one-out accuracy, with the static prior deciding between near equals."""
@@ -220,7 +220,7 @@ class Search:
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
         self._note_unreadable(answer["unreadable"])
         if self._incumbent.held_by is None:
-            self._offer_head(candidate)
+            self._offer_head(candidate, quick=True)
         self._events.emit(
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
@@ -228,9 +228,9 @@ class Search:
         noise = math.sqrt(accuracy * (1 - accuracy) / rows)
         return float(accuracy + noise * candidate.prior)
 
-    def _offer_head(self, candidate: Candidate) -> None:
+    def _offer_head(self, candidate: Candidate, *, quick: bool) -> None:
         """A head on what screening saw of a backbone, as a model of its own: the first bundle, or a better one."""
-        self._tell(do="head", candidate=dataclasses.asdict(candidate))
+        self._tell(do="head", candidate=dataclasses.asdict(candidate), quick=quick)
         self._converse(-1, candidate.key, TrialConfig(candidate.key, "probe", {}))
 
     def _note_unreadable(self, rows: list[str]) -> None:
@@ -288,22 +288,20 @@ class Search:
         config = self._space.suggest(trial)
         if trial.number == 0:
             self._default = config.flat
-        candidate = self._space.candidates[config.backbone]
-        passes = self._space.cost(config)
-        rows = passes * len(self._given.train)
-        length = self._pace.trial_length(config.backbone, rows, self._test_seconds())
-        self._events.emit("trial_started", trial=trial.number, **config.flat, planned_seconds=length.planned)
         began = self._pace.clock.elapsed
-        self._tell(
-            do="trial",
-            number=trial.number,
-            candidate=dataclasses.asdict(candidate),
-            strategy=config.strategy,
-            settings=dict(config.settings),
-            seconds=length.seconds,
-            fill_time=length.fill,
-        )
         try:
+            length = self._forecast(config)
+            self._events.emit("trial_started", trial=trial.number, **config.flat, planned_seconds=length.planned)
+            began = self._pace.clock.elapsed
+            self._tell(
+                do="trial",
+                number=trial.number,
+                candidate=dataclasses.asdict(self._space.candidates[config.backbone]),
+                strategy=config.strategy,
+                settings=dict(config.settings),
+                seconds=length.seconds,
+                fill_time=length.fill,
+            )
             answer = self._converse(trial.number, config.strategy, config, trial)
         except TrialError as error:
             self._study.tell(trial, state=TrialState.FAIL)
@@ -319,9 +317,18 @@ class Search:
         self._study.tell(
             trial, self._last_score if finished else None, TrialState.COMPLETE if finished else TrialState.PRUNED
         )
-        if finished and not length.fill:
-            self._pace.learn_trial(config.backbone, length, answer["seconds"])
+        if finished and not self._space.work(config).passes:
+            self._pace.learn_untrained(config.backbone, config.strategy, self._pace.clock.elapsed - began)
         self._end_trial(trial.number, "complete" if finished else "dropped", self._last_score, began)
+
+    def _forecast(self, config: TrialConfig) -> Length:
+        """How long the trial will be: the worker knows how fast each pass is, and what it need not compute again."""
+        work, seconds = self._space.work(config), 0.0
+        if work.passes:
+            candidate = dataclasses.asdict(self._space.candidates[config.backbone])
+            self._tell(do="forecast", candidate=candidate, work=dataclasses.asdict(work))
+            seconds = self._converse(None, f"forecast of {config.strategy}")["seconds"]
+        return self._pace.trial_length(config.backbone, config.strategy, seconds, self._test_seconds())
 
     def _end_trial(self, number: int, state: str, score: float | None, began: float, *, reason: str = "") -> None:
         seconds = self._pace.clock.elapsed - began
@@ -436,6 +443,7 @@ class Search:
         self._events.emit(
             "finished", score=card.score, interval=card.interval, trial=card.trial, backbone=card.backbone,
             strategy=card.strategy, metric=card.task.metric, seconds=self._pace.clock.elapsed,
+            forecast_error=forecast_error(read_events(self._folder / EVENTS_FILE)),
         )  # fmt: skip
         self._phase("")
         write_leaderboard(self._folder, read_events(self._folder / EVENTS_FILE))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 from autotl.budget import Clock
@@ -39,16 +38,19 @@ SHORTEST_SCREENING = 2.0
 #: A training step costs about four forward passes (measured 3.3 to 4.5 over six networks, fp32 and bf16).
 STEP_COST = 4.0
 
+#: How often a trial that trains is judged before its end (the rungs of the training loop but the last).
+JUDGED_ON_THE_WAY = 3
+
 #: A trial shorter than this learns nothing that the probe does not know.
 SHORTEST_TRIAL = 1.0
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a trial may be: `planned` is the forecast for its settings, `seconds` its limit (None: none)."""
+    """How long a trial will be, by forecast, and how long it may be (None: no limit)."""
 
-    planned: float
-    seconds: float | None
+    planned: float  #: with judging
+    seconds: float | None  #: of training and of judging on the way
     fill: bool  #: whether it should go on to its limit, however long its settings say
 
 
@@ -59,7 +61,7 @@ class Pace:
         self.clock = clock
         self._used = clock.elapsed  # by the run before it was resumed
         self._forward: dict[str, float] = {}
-        self._correction: dict[str, float] = defaultdict(lambda: 1.0)
+        self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
 
     @property
@@ -73,10 +75,9 @@ class Pace:
         """seconds: what scoring a model of this backbone took; `saved` says that saving and loading are in it."""
         self._judging[backbone] = seconds if saved else seconds + SAVING
 
-    def learn_trial(self, backbone: str, length: Length, seconds: float) -> None:
-        """Corrects later forecasts by how this trial compared with its own."""
-        if length.planned > SHORTEST_TRIAL:
-            self._correction[backbone] *= seconds / length.planned
+    def learn_untrained(self, backbone: str, strategy: str, seconds: float) -> None:
+        """seconds: what a trial took that passes no rows, such as a head on features that are there."""
+        self._untrained[backbone, strategy] = seconds
 
     def screening_seconds(self, candidates_left: int, *, needed: bool) -> float | None:
         """For the next candidate: an even share of what is left for screening; 0 for none, None for no limit.
@@ -126,18 +127,23 @@ class Pace:
         """Full passes over the training rows, forward and back, that the time left affords."""
         return self.seconds_of_training(backbone, test_seconds) / (rows * self._forward[backbone] * STEP_COST)
 
-    def trial_length(self, backbone: str, rows: float, test_seconds: float) -> Length:
-        """rows: how often a row passes forward and back in the trial.
+    def trial_length(self, backbone: str, strategy: str, training_seconds: float, test_seconds: float) -> Length:
+        """training_seconds: forecast for the trial's settings, 0 when no row passes through the network.
 
         As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
         and moves along its schedule by time.
         """
-        planned = rows * self._forward[backbone] * STEP_COST * self._correction[backbone]
+        last_act = self._forecast_judging(backbone)
+        if training_seconds:
+            planned = training_seconds + JUDGED_ON_THE_WAY * max(last_act - SAVING, 0.0) + last_act
+        else:
+            planned = self._untrained.get((backbone, strategy), last_act)
         if not self.limited:
             return Length(planned, None, False)
         left = self.seconds_of_training(backbone, test_seconds)
-        last = planned > SHORTEST_TRIAL and round(left / planned) <= 1
-        return Length(planned, left if last else min(left, 2.0 * planned + SHORTEST_TRIAL), last)
+        if training_seconds > SHORTEST_TRIAL and round(left / planned) <= 1:
+            return Length(left + last_act, left, True)
+        return Length(planned, min(left, 2.0 * planned + SHORTEST_TRIAL), False)
 
     def time_for_a_trial(self, test_seconds: float) -> bool:
         return self.seconds_to_the_end(test_seconds) > self.judging_seconds(None) + SHORTEST_TRIAL

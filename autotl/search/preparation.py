@@ -49,6 +49,7 @@ class Preparation:
             "valid": self.valid.tolist(),
             "seed": request.seed,
             "skip_limit": request.skip_limit,
+            "max_memory": request.max_memory,
             "folder": str(folder.resolve()),
         }
 

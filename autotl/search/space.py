@@ -10,7 +10,7 @@ from typing import cast
 import optuna
 
 from autotl.errors import PluginError
-from autotl.plugins.contracts import Candidate, Choice, Parameter, Real, Strategy, StrategyContext, Value
+from autotl.plugins.contracts import Candidate, Choice, Parameter, Real, Strategy, StrategyContext, Value, Work
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Space:
         parameters = self._strategies[strategy].parameters(self._contexts[backbone])
         return TrialConfig(backbone, strategy, {p.name: _suggest(trial, p) for p in parameters})
 
-    def cost(self, config: TrialConfig) -> float:
-        """In full passes over the training rows."""
-        return self._strategies[config.strategy].cost(self._contexts[config.backbone], config.settings)
+    def work(self, config: TrialConfig) -> Work:
+        """What the trial will compute."""
+        return self._strategies[config.strategy].work(self._contexts[config.backbone], config.settings)
 
     def portfolio(self) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.

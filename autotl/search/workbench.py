@@ -16,16 +16,19 @@ from autotl.budget import Clock
 from autotl.config import cache_folder
 from autotl.data.task import Task
 from autotl.errors import TrialError
-from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone
+from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone, weights_digest
 from autotl.features.heads import fit_logistic, ridge_leave_one_out
-from autotl.features.precision import PrecisionBook
+from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
-from autotl.plugins.contracts import Candidate, Recipe
+from autotl.features.speed import SpeedBook
+from autotl.features.store import FeatureStore
+from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.bundle import BundleCard, commit
 from autotl.predictor.predictor import Predictor, softmax
 from autotl.search.line import Message, WorkerEnd
+from autotl.training.forecast import training_seconds
 from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
@@ -33,8 +36,8 @@ from autotl.training.trial import ProbeHeads, Trial
 #: The bundle's own answers on the validation rows, so that a resumed search knows what there is to beat.
 VALIDATION_FILE = "validation.npz"
 
-#: Rows between two looks at the clock while screening: under a second for any backbone that a search can afford.
-ROWS_A_LOOK = 256
+#: Between two looks at the clock while screening; more rows at once let texts of like length find each other.
+ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
 
 #: The logistic penalty that inner holdouts choose most often; for a head on a part of the rows, in a hurry.
 USUAL_PENALTY = 1e-2
@@ -58,23 +61,29 @@ class Workbench:
         self._train = np.random.default_rng(self._seed).permutation(np.array(request["train"], np.int64))
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
-        self._precisions = PrecisionBook(cache_folder())
+        self._store = FeatureStore(cache_folder())
         self._probes = ProbeHeads(self._labels, self._train, len(self._task.classes), self._seed)
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
         self._seen: dict[str, np.ndarray] = {}
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(os.cpu_count() or 1)
+        limit_memory(request["max_memory"])
+        made_by = sorted({f"{record.package} {record.version}" for record in plugins().records})
+        self._speeds = SpeedBook(cache_folder(), versions=", ".join(made_by))
 
     def screen(self, request: Message) -> Message:
         """How well a ridge head does on the features of as many training rows as the seconds allow."""
         clock = Clock(request["seconds"] or math.inf)
         frozen = self._look_through(request["candidate"])
-        classes, wanted, seen = len(self._task.classes), 0, self._train[:0]
-        while wanted < len(self._train) and (clock.remaining > 0 or wanted < FEWEST_ROWS_A_CLASS * classes):
-            wanted += ROWS_A_LOOK
-            seen = self._readable(frozen, self._train[:wanted])
-            frozen.features(seen)
+        classes, seen = len(self._task.classes), self._train[:0]
+        at_once = max(ROWS_A_LOOK, round(SECONDS_A_LOOK / frozen.seconds_a_row))
+        for start in range(0, len(self._train), at_once):
+            if clock.remaining <= 0 and len(seen) >= FEWEST_ROWS_A_CLASS * classes:
+                break
+            seen = np.concatenate([seen, frozen.see(self._train[start : start + at_once])])
+            frozen.rows.refuse_too_many(self._skip_limit, lambda index: self._row_names[index])
+        self._store.flush()
         self._seen[frozen.candidate.key] = seen
         ridge = ridge_leave_one_out(frozen.features(seen), self._labels[seen], classes)
         return {
@@ -86,32 +95,31 @@ class Workbench:
         }
 
     def head(self, request: Message) -> Message:
-        """Offers the logistic head on the rows that screening saw as a model of its own."""
+        """Offers the logistic head on the rows that screening saw as a model of its own.
+
+        quick: with the usual penalty instead of the best.
+        """
         frozen = self._look_through(request["candidate"])
         seen = self._seen[frozen.candidate.key]
-        if len(seen) >= len(self._train):
+        if len(seen) >= len(self._train) and not request["quick"]:
             _, head = self._probes.penalty_and_head(frozen)
         else:
-            head = fit_logistic(frozen.features(seen), self._labels[seen], len(self._task.classes), (USUAL_PENALTY,))
+            head = fit_logistic(frozen.features(seen), self._labels[seen], len(self._task.classes), USUAL_PENALTY)
         self._judge(Classifier(frozen.backbone, head), frozen, permille=1000, name="screening", details={})
         return {}
+
+    def forecast(self, request: Message) -> Message:
+        """Seconds that a trial will train."""
+        trial = self._prepare(request["candidate"], Settings({}), number=0, clock=Clock())
+        return {"seconds": training_seconds(trial, Work(**request["work"]))}
 
     def trial(self, request: Message) -> Message:
         """Fits one trial, asking at each rung whether to go on. Raises `TrialError` for one that cannot be used."""
         clock = Clock(request["seconds"] or math.inf)
-        frozen = self._look_through(request["candidate"])
         settings = Settings(request["settings"])
-        trial = Trial(
-            settings=settings,
-            frozen=frozen,
-            probes=self._probes,
-            train=self._readable(frozen, self._train),
-            labels=self._labels,
-            classes=len(self._task.classes),
-            seed=self._seed * 100_003 + request["number"],
-            clock=clock,
-            fill_time=request["fill_time"],
-        )
+        trial = self._prepare(request["candidate"], settings, number=request["number"], clock=clock)
+        trial.fill_time = request["fill_time"]
+        frozen = trial.frozen
         permille, name = 0, f"{request['number']:04d}"
         for progress in plugins().strategy(request["strategy"]).fit(trial):
             settings.check_all_read()
@@ -124,6 +132,7 @@ class Workbench:
             if answer["seconds_left"] is not None:  # the engine knows better by now what judging takes
                 left = clock.elapsed + answer["seconds_left"]
                 clock.seconds = left if trial.fill_time else min(left, clock.seconds)
+        self._store.flush()
         if not permille:
             raise TrialError(f"strategy {request['strategy']!r} ended without a model")
         return {"permille": permille, "seconds": clock.elapsed}
@@ -138,18 +147,37 @@ class Workbench:
             "rows": evaluation.rows,
         }
 
+    def _prepare(self, candidate: Message, settings: Settings, *, number: int, clock: Clock) -> Trial:
+        frozen = self._look_through(candidate)
+        return Trial(
+            settings=settings,
+            frozen=frozen,
+            probes=self._probes,
+            train=self._readable(frozen, self._train),
+            labels=self._labels,
+            classes=len(self._task.classes),
+            seed=self._seed * 100_003 + number,
+            clock=clock,
+        )
+
     def _look_through(self, data: Message) -> FrozenBackbone:
         """The frozen backbone of a candidate; encoded rows are shared by all whose encoders agree."""
         candidate = Candidate(**{**data, "recipe": Recipe(**data["recipe"])})
         if candidate.key not in self._frozen:
             family = plugins().family(candidate.family)
             encoder = family.encoder(candidate, [self._cells[index] for index in self._train[:256]])
-            shared = self._rows.setdefault(encoder.fingerprint, EncodedRows(encoder, self._cells))
+            shared = self._rows.setdefault(encoder.fingerprint, self._encoded(encoder))
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
-            frozen = FrozenBackbone(candidate, family, rows, device=self.device, precisions=self._precisions)
+            frozen = FrozenBackbone(
+                candidate, family, rows, device=self.device, speeds=self._speeds, store=self._store,
+                made_by=plugins().origin(family.name),
+            )  # fmt: skip
             frozen.calibrate(self._readable(frozen, self._train[:IMAGES_A_BATCH]))
             self._frozen[candidate.key] = frozen
         return self._frozen[candidate.key]
+
+    def _encoded(self, encoder: InputEncoder) -> EncodedRows:
+        return EncodedRows(encoder, self._cells, modality=self._task.modality, store=self._store)
 
     def _readable(self, frozen: FrozenBackbone, indices: np.ndarray) -> np.ndarray:
         readable = frozen.rows.readable(indices)
@@ -198,6 +226,8 @@ class Workbench:
         save_model(model, frozen.family, frozen.rows.encoder, staged)
         loaded, _ = load_model(frozen.family, staged)
         loaded.to(self.device)
+        if weights_digest(loaded.backbone) == frozen.weights:  # what it sees is known
+            return loaded.linear_head().logits(frozen.features(valid))
         frozen.precision.arrange(loaded.backbone)
         return loaded.logits(frozen.rows, valid, frozen.precision, self.device)
 

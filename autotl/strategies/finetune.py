@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Choice, Parameter, Progress, Real, Recipe, StrategyContext, Value
+from autotl.plugins.contracts import Choice, Parameter, Progress, Real, Recipe, StrategyContext, Value, Work
 
 if TYPE_CHECKING:
     from autotl.training.trial import Trial
@@ -81,12 +81,15 @@ class Finetune:
             published | {"learning_rate_multiplier": 0.5, "epochs_multiplier": 1.5},
         ]
 
-    def cost(self, context: StrategyContext, settings: Mapping[str, Value]) -> float:
-        """Below the freeze depth only the forward third of a step is left."""
-        passes = _passes(context.candidate.recipe, context.rows) * float(settings["epochs_multiplier"])
-        return passes * (1.0 - float(settings["frozen_fraction"]) * 2.0 / 3.0)
+    def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
+        return Work(
+            passes=_passes(context.candidate.recipe, context.rows) * float(settings["epochs_multiplier"]),
+            frozen_fraction=float(settings["frozen_fraction"]),
+            augment=float(settings.get("augment", 0.0)),
+        )
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
+        from autotl.features.boundary import stage_at
         from autotl.training.loop import Plan, train
         from autotl.training.model import Classifier
 
@@ -101,7 +104,7 @@ class Finetune:
             layer_decay=settings.number("layer_decay"),
             weight_decay=settings.number("weight_decay"),
             schedule=settings.word("schedule"),
-            frozen_stages=round(settings.number("frozen_fraction") * len(backbone.stages)),
+            frozen_stages=stage_at(settings.number("frozen_fraction"), backbone),
             label_smoothing=settings.number("label_smoothing") if trial.classes > 2 else 0.0,
             augment=settings.number("augment") if trial.frozen.family.augments else 0.0,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Parameter, Progress, Real, StrategyContext, Value
+from autotl.plugins.contracts import Parameter, Progress, Real, StrategyContext, Value, Work
 
 if TYPE_CHECKING:
     from autotl.training.trial import Trial
@@ -25,8 +25,8 @@ class Probe:
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         return [{"penalty_multiplier": 1.0}]
 
-    def cost(self, context: StrategyContext, settings: Mapping[str, Value]) -> float:
-        return 0.0  # the features are there
+    def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
+        return Work(passes=0.0)  # the features are there
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
         from autotl.features.heads import fit_logistic
@@ -36,6 +36,6 @@ class Probe:
         penalty, head = trial.probes.penalty_and_head(trial.frozen)
         if multiplier != 1.0:
             features, labels = trial.frozen.features(trial.train), trial.labels[trial.train]
-            head = fit_logistic(features, labels, trial.classes, (penalty * multiplier,))
+            head = fit_logistic(features, labels, trial.classes, penalty * multiplier)
         trial.model = Classifier(trial.frozen.backbone, head).to(trial.device)
         yield Progress(1000)

@@ -14,8 +14,8 @@ from autotl.features.frozen import pooled
 from autotl.features.heads import LinearHead
 
 if TYPE_CHECKING:
-    from autotl.features.precision import Precision
     from autotl.features.rows import EncodedRows
+    from autotl.features.speed import Precision
     from autotl.plugins.contracts import Backbone, InputEncoder, ModelFamily, State
 
 HEAD_FILE = "head.safetensors"

@@ -31,7 +31,7 @@ class ProbeHeads:
             train = frozen.rows.readable(self._train)
             features, labels = frozen.features(train), self._labels[train]
             penalty = choose_logistic_penalty(features, labels, self._classes, self._seed)
-            self._heads[key] = penalty, fit_logistic(features, labels, self._classes, (penalty,))
+            self._heads[key] = penalty, fit_logistic(features, labels, self._classes, penalty)
         return self._heads[key]
 
 

@@ -80,11 +80,17 @@ class ImageEncoder:
 
         from autotl_timm.augmentation import augmented
 
-        pixels = torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float().div_(255.0)
+        stacked = torch.from_numpy(np.stack(rows))
+        batch, height, width, channels = stacked.shape
+        # a row of pixels is one dimension here: with three channels as the innermost, nothing would be vectorized
+        pixels = stacked.view(batch, height, width * channels).float()
         if augment > 0:
-            pixels = augmented(pixels, augment, generator)
-        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
-        return {"x": (pixels - mean) / std}
+            pixels = pixels.div_(255.0).view(batch, height, width, channels).permute(0, 3, 1, 2)
+            pixels = augmented(pixels, augment, generator).permute(0, 2, 3, 1).reshape(batch, height, -1)
+        std, mean = torch.tensor(self.std), torch.tensor(self.mean)
+        unit = 1.0 if augment > 0 else 255.0
+        pixels = pixels.mul_((1.0 / (unit * std)).repeat(width)).sub_((mean / std).repeat(width))
+        return {"x": pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)}
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

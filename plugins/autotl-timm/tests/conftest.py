@@ -131,9 +131,18 @@ def local(family: TimmFamily, zoo: Path) -> dict[str, Candidate]:
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two unlike pictures with some detail."""
-    folder, random = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    paths = []
-    for index in range(2):
+    return write_photos(tmp_path_factory.mktemp("photos"), 2)
+
+
+@pytest.fixture(scope="session")
+def many_photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Enough unlike pictures for two batches whose statistics mean something."""
+    return write_photos(tmp_path_factory.mktemp("many-photos"), 16)
+
+
+def write_photos(folder: Path, count: int) -> list[str]:
+    random, paths = np.random.default_rng(0), []
+    for index in range(count):
         coarse = Image.fromarray(random.integers(0, 256, (9, 12, 3), np.uint8))
         paths.append(str(folder / f"{index}.png"))
         coarse.resize((320, 240), Image.Resampling.BICUBIC).save(paths[-1])

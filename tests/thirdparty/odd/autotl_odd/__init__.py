@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import autotl
-from autotl.plugins.contracts import Progress, Real
+from autotl.plugins.contracts import Progress, Real, Work
 
 
 class Forgetful:
@@ -15,8 +15,8 @@ class Forgetful:
     def portfolio(self, context):
         return [{"depth": 0.5, "zeal": 0.5}]
 
-    def cost(self, context, settings):
-        return 0.0
+    def work(self, context, settings):
+        return Work(0.0)
 
     def fit(self, trial):
         from autotl.training.model import Classifier

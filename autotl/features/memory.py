@@ -1,0 +1,73 @@
+"""How much memory there is, a ceiling on what this process takes, and what to do when it is reached."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+#: Of what is free when the search starts: the rest is for the engine, the page cache and whoever else works here.
+SHARE_OF_FREE = 0.8
+
+
+def free_memory() -> int | None:
+    """Bytes that may still be taken, by the machine's and the container's account; None where nobody says."""
+    limits = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    for most, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+            limits.append(
+                max(int(Path(most).read_text(encoding="ascii")) - int(Path(used).read_text(encoding="ascii")), 0)
+            )
+    return min(limits, default=None)
+
+
+def limit_memory(ceiling: int | None) -> int | None:
+    """Lets this process allocate `ceiling` bytes (None: a share of what is free); returns what holds, if anything.
+
+    The kernel counts private memory, so that an allocation beyond it fails and can be mended, where otherwise the
+    process, or another, would be killed. Mapped files are not counted: they make way by themselves. Linux only.
+    """
+    if ceiling is None:
+        free = free_memory()
+        ceiling = None if free is None else int(SHARE_OF_FREE * free)
+    if ceiling is None or not sys.platform.startswith("linux"):
+        return None
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
+    return ceiling
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out: torch has a type for that on accelerators only."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and ("allocate memory" in words or "out of memory" in words)
+
+
+def halving_on_out_of_memory(run: Callable[[np.ndarray], None], rows: np.ndarray) -> None:
+    """Runs on all `rows` at once or, when memory runs out, on their halves. Raises when one row alone is too much."""
+    try:
+        run(rows)
+        return
+    except Exception as error:
+        if len(rows) == 1 or not is_out_of_memory(error):
+            raise
+    # outside of the handler, which would keep the failed pass alive
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(rows) // 2
+    halving_on_out_of_memory(run, rows[:half])
+    halving_on_out_of_memory(run, rows[half:])

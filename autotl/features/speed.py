@@ -1,0 +1,217 @@
+"""Which number format and memory layout are fastest here, and how fast: measured, never assumed.
+
+bfloat16 makes most networks two to three times faster on processors that have it, and some slower.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+from autotl.files import write_durably
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Backbone, State
+
+#: A lower precision must pay clearly before its rounding is accepted.
+WORTH_IT = 1.15
+
+#: Kernels that give the same numbers need to be faster by no more than the noise.
+SAME = 1.05
+
+#: Steps of so few seconds are timed three times: that costs little, and a moment's disturbance decides less.
+SHORT_STEP = 0.1
+
+#: A race in which this process got less of its cores was disturbed by others: its winner is for this process only.
+BUSY = 0.6
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a network runs: `bf16` autocast or fp32, channels last or first, attention fused or as plain products.
+
+    The fused kernel for processors goes backward slowly: for texts of a dozen tokens it takes 40 % of a training step.
+    """
+
+    bf16: bool = False
+    channels_last: bool = False
+    plain_attention: bool = False
+
+    def __str__(self) -> str:
+        words = ["bf16" if self.bf16 else "fp32"]
+        words += ["channels last"] * self.channels_last + ["plain attention"] * self.plain_attention
+        return ", ".join(words)
+
+    @contextlib.contextmanager
+    def autocast(self, device: torch.device) -> Iterator[None]:
+        """Around a forward pass; the backward pass follows it by itself."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=self.bf16))
+            if self.plain_attention:
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            yield
+
+    def arrange(self, backbone: Backbone) -> None:
+        """Lays out the weights of `backbone` in place."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        backbone.to(memory_format=layout)  # type: ignore[call-overload]
+
+    def place(self, state: State, device: torch.device) -> State:
+        """The state on `device`, maps in this layout, numbers as exact as this precision computes with."""
+        if device.type == "cuda":  # copies from pinned memory run beside what the device computes
+            state = {
+                name: tensor.pin_memory() if tensor.device.type == "cpu" else tensor for name, tensor in state.items()
+            }
+        placed = {name: tensor.to(device, non_blocking=True) for name, tensor in state.items()}
+        x = placed["x"]
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
+        placed["x"] = x.float() if x.is_floating_point() and not self.bf16 else x
+        return placed
+
+
+def options_for(state: State) -> list[Precision]:
+    """What is worth racing for this input: layouts matter for images only. fp32 first."""
+    layouts = [True, False] if state["x"].ndim == 4 else [False]
+    return [Precision(bf16, channels_last) for bf16 in (False, True) for channels_last in layouts]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How one pass of one network runs best, and a row's seconds then."""
+
+    precision: Precision
+    seconds_a_row: float
+
+
+class SpeedBook:
+    """What was measured on this machine with these versions, written down so that later runs agree with this one."""
+
+    def __init__(self, folder: Path, versions: str = "") -> None:
+        """versions: of the packages beside torch that decide how fast a network is."""
+        machine = f"{_processor()}|{os.cpu_count()}|{torch.get_num_threads()}|{torch.__version__}|{versions}"
+        self._path = folder / f"speed-{hashlib.sha256(machine.encode()).hexdigest()[:12]}.json"
+        try:
+            written = json.loads(self._path.read_text(encoding="utf-8"))
+            self._known = {
+                key: Speed(Precision(**entry["precision"]), float(entry["seconds_a_row"]))
+                for key, entry in written.items()
+            }
+        except (OSError, ValueError, TypeError, AttributeError, KeyError):
+            self._known = {}
+        self._unsure: set[str] = set()
+
+    def known(self, key: str) -> Speed | None:
+        return self._known.get(key)
+
+    def race(self, key: str, options: Sequence[Precision], step: Callable[[Precision], float], *, rows: int) -> Speed:
+        """The quickest of `options` at `step`, raced now unless `key` is in the book.
+
+        `step` passes `rows` rows and returns the seconds that count.
+        """
+        if key not in self._known:
+            began, used = time.perf_counter(), time.process_time()
+            precision, seconds = _race(options, step)
+            self._known[key] = Speed(precision, seconds / rows)
+            share = (time.process_time() - used) / (time.perf_counter() - began) / torch.get_num_threads()
+            if torch.cuda.is_available() or share > BUSY:
+                self._write()
+            else:
+                self._unsure.add(key)
+        return self._known[key]
+
+    def learn(self, key: str, seconds_a_row: float) -> None:
+        """Corrects a race by what the same pass took in earnest."""
+        if key in self._known:
+            self._known[key] = Speed(self._known[key].precision, seconds_a_row)
+            self._write()
+
+    def _write(self) -> None:
+        entries = {key: asdict(speed) for key, speed in self._known.items() if key not in self._unsure}
+        with contextlib.suppress(OSError):  # where nothing can be kept, the next process races again
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(self._path, json.dumps(entries, indent=1, sort_keys=True))
+
+
+class _AttentionWatch(TorchFunctionMode):
+    """Notices whether a network has attention that could run in another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen |= func is torch.nn.functional.scaled_dot_product_attention
+        return func(*args, **(kwargs or {}))
+
+
+def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> tuple[Precision, float]:
+    """The option whose `step` is quickest, and its seconds; a later one wins only when it pays clearly.
+
+    The first step of each warms up: kernels are chosen and weights are repacked in it. The quickest of each number
+    format is tried with plain attention too; with the fused one, attention may hide what a format is worth.
+    """
+    taken: dict[Precision, float] = {}
+
+    def run(option: Precision) -> None:
+        step(option)
+        seconds = step(option)
+        taken[option] = seconds if seconds > SHORT_STEP else min(seconds, step(option), step(option))
+
+    if len(options) == 1:
+        run(options[0])
+        return options[0], taken[options[0]]
+    with _AttentionWatch() as watch:
+        step(options[0])
+    for option in options:
+        run(option)
+    if watch.seen:
+        for bf16 in (False, True):
+            quickest = min((option for option in options if option.bf16 == bf16), key=lambda option: taken[option])
+            run(replace(quickest, plain_attention=True))
+    first = options[0]
+
+    def handicapped(option: Precision) -> float:
+        same = replace(option, plain_attention=False) == first
+        return taken[option] * (1.0 if option == first else SAME if same else WORTH_IT)
+
+    best = min(taken, key=handicapped)
+    return best, taken[best]
+
+
+def measure_matrix_product(device: torch.device) -> float:
+    """How many times faster bf16 multiplies matrices here than fp32: a hint, not a promise for any network."""
+    matrix = torch.randn(1024, 1024, device=device)
+    fastest_seconds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        operand, seconds = matrix.to(dtype), []
+        for _ in range(5):
+            began = time.perf_counter()
+            (operand @ operand).float().sum().item()
+            seconds.append(time.perf_counter() - began)
+        fastest_seconds.append(min(seconds))
+    return fastest_seconds[0] / fastest_seconds[1]
+
+
+def _processor() -> str:
+    """The processor's model, and the accelerator's where there is one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "flags")))
+        flags = next((line for line in lines if line.startswith("flags")), "")
+        model += hashlib.sha256(flags.encode()).hexdigest()[:8]
+    except (OSError, StopIteration):
+        model = platform.processor()
+    return model + (torch.cuda.get_device_name() if torch.cuda.is_available() else "")

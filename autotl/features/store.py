@@ -1,0 +1,338 @@
+"""The feature store: arrays computed once for a row's content, on disk, for every later use and every later search.
+
+A *collection* holds what one computation gave: decoded pixels, pooled features, or the state at a stage boundary.
+Its name is a hash of all that decides the values except the row, and a row is known by the digest of its content; so
+a changed row is new, and everything else is found again. Rows are written in segments, files in the safetensors
+format that appear in one rename and never change: several processes may write at once, and a kill leaves a temporary
+file that nobody reads. Every row carries a checksum, verified before its first use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from safetensors.numpy import save_file
+
+#: Named arrays of one row; those of one collection agree in dtype and in all dimensions but the first.
+Row: TypeAlias = Mapping[str, np.ndarray]
+
+#: Rows wait in memory until a segment is worth a file: fewer files to map, and little lost by a kill.
+SEGMENT_BYTES = 32 * 2**20
+
+#: The store takes at most this share of what the disk has left, and at most so many bytes: decoded images of a large
+#: table (100 000 at 224 pixels) are 15 GB.
+SHARE_OF_DISK, MOST_BYTES = 0.2, 20 * 10**9
+
+#: A temporary file older than this belongs to nobody any more.
+ABANDONED_SECONDS = 3600.0
+
+_SUFFIX = ".safetensors"
+_FOLDER = "store"
+
+
+@dataclass
+class _Segment:
+    """One file, mapped. `shapes`, `starts` and `data` by array name; `intact` marks rows whose checksum agreed."""
+
+    path: Path
+    digests: np.ndarray
+    checksums: np.ndarray
+    shapes: dict[str, np.ndarray]
+    starts: dict[str, np.ndarray]
+    data: dict[str, np.ndarray]
+    intact: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.intact = np.zeros(len(self.digests), bool)
+
+    def row(self, place: int) -> dict[str, np.ndarray]:
+        return {
+            name: data[self.starts[name][place] : self.starts[name][place + 1]].reshape(self.shapes[name][place])
+            for name, data in self.data.items()
+        }
+
+    def is_intact(self, place: int) -> bool:
+        if not self.intact[place]:
+            try:
+                self.intact[place] = _checksum(self.row(place)) == self.checksums[place]
+            except ValueError:  # what says where the row is was torn itself
+                return False
+        return bool(self.intact[place])
+
+
+class Collection:
+    """Rows of one kind, by the digest of their content. Safe for several threads."""
+
+    def __init__(self, store: FeatureStore, folder: Path | None, about: Mapping[str, Any]) -> None:
+        self._store = store
+        self._folder = folder
+        self._about = about
+        self._lock = threading.RLock()
+        self._places: dict[bytes, tuple[_Segment, int]] = {}
+        self._waiting: dict[bytes, Row] = {}
+        self._waiting_bytes = 0
+        self._held: dict[bytes, Row] = {}
+        if folder is not None:
+            for path in sorted(folder.glob(f"*{_SUFFIX}")):
+                self._open(path)
+
+    def _open(self, path: Path) -> None:
+        segment = _read_segment(path)
+        if segment is None:
+            with contextlib.suppress(OSError):  # torn by a failing disk: nothing in it can be used
+                path.unlink()
+            return
+        with contextlib.suppress(OSError):  # the time of last use, for eviction
+            os.utime(path)
+        for place, digest in enumerate(segment.digests):
+            self._places[digest.tobytes()] = segment, place
+
+    def __contains__(self, digest: bytes) -> bool:
+        return self.get(digest) is not None
+
+    def get(self, digest: bytes) -> Row | None:
+        """The row's arrays, read-only, or None when it has to be computed."""
+        with self._lock:
+            if (row := self._waiting.get(digest) or self._held.get(digest)) is not None:
+                return row
+            if (known := self._places.get(digest)) is None:
+                return None
+            segment, place = known
+            if not segment.is_intact(place):
+                del self._places[digest]
+                return None
+            return segment.row(place)
+
+    def add(self, digests: Sequence[bytes], rows: Sequence[Row]) -> None:
+        """Keeps rows; they can be read at once, and are on disk after the next `flush` at the latest."""
+        with self._lock:
+            for digest, row in zip(digests, rows, strict=True):
+                if digest not in self._waiting:
+                    self._waiting[digest] = row
+                    self._waiting_bytes += sum(array.nbytes for array in row.values())
+            if self._waiting_bytes >= SEGMENT_BYTES:
+                self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits. Where the disk takes nothing, rows stay in memory as far as the store may use it."""
+        with self._lock:
+            if not self._waiting:
+                return
+            rows, size = self._waiting, self._waiting_bytes
+            self._waiting, self._waiting_bytes = {}, 0
+            path = None
+            if self._folder is not None and self._store.make_room(size):
+                with contextlib.suppress(OSError):  # a full or read-only disk must not end a search
+                    path = _write_segment(self._folder, rows, self._about)
+            if path is not None:
+                self._open(path)
+                self._store.wrote(path)
+            elif self._store.hold(size):
+                self._held |= rows
+
+
+class FeatureStore:
+    """All collections under one folder, with a limit on their size; the least recently used segments go first."""
+
+    def __init__(self, cache: Path | None, *, limit: int | None = None, memory: int = 2**30) -> None:
+        """cache: where to keep things, or None for memory only. limit: bytes on disk; None: `default_limit`.
+
+        memory: bytes of rows to hold where they cannot be written; beyond that they are computed again.
+        """
+        self.folder = None if cache is None else cache / _FOLDER
+        self.limit = limit if limit is not None else default_limit(cache) if cache else 0
+        self._memory_left = memory
+        self._collections: dict[str, Collection] = {}
+        self._mine: set[Path] = set()
+
+    def collection(self, **about: Any) -> Collection:
+        """The collection of what `about` describes: all that decides the values, and nothing else."""
+        name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+        if name not in self._collections:
+            folder = None if self.folder is None else self.folder / name
+            self._collections[name] = Collection(self, folder, about)
+        return self._collections[name]
+
+    def flush(self) -> None:
+        for collection in self._collections.values():
+            collection.flush()
+
+    def room(self) -> int:
+        """Bytes that this process may still add, when all that it does not use itself makes way."""
+        if self.folder is None:
+            return 0
+        mine = sum(segment.size for segment in _segments(self.folder) if segment.path in self._mine)
+        existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
+        return max(min(self.limit - mine, shutil.disk_usage(existing).free), 0)
+
+    def wrote(self, path: Path) -> None:
+        self._mine.add(path)
+
+    def make_room(self, size: int) -> bool:
+        """Evicts until `size` more bytes fit; False when they cannot."""
+        if self.folder is None:
+            return False
+        segments = sorted(_segments(self.folder), key=lambda segment: segment.last_used)
+        excess = sum(segment.size for segment in segments) + size - self.limit
+        for segment in segments:
+            if excess <= 0:
+                break
+            if segment.path not in self._mine:
+                with contextlib.suppress(OSError):  # another process was faster, or has it open on Windows
+                    segment.path.unlink()
+                    excess -= segment.size
+        return excess <= 0
+
+    def hold(self, size: int) -> bool:
+        """Whether so many bytes more may stay in memory."""
+        self._memory_left -= size
+        return self._memory_left >= 0
+
+
+@dataclass(frozen=True)
+class StoredSegment:
+    """One file of the store. `last_used` in seconds since the epoch, `size` in bytes."""
+
+    path: Path
+    size: int
+    last_used: float
+
+
+def default_limit(cache: Path) -> int:
+    """Bytes that the store in a cache folder may take: a share of what is free or already its own."""
+    existing = next(place for place in (cache, *cache.parents) if place.exists())
+    own = sum(segment.size for segment in _segments(cache / _FOLDER))
+    return int(min(SHARE_OF_DISK * (shutil.disk_usage(existing).free + own), MOST_BYTES))
+
+
+@dataclass(frozen=True)
+class StoredCollection:
+    """What is known of a collection from its files. `last_used` in seconds since the epoch."""
+
+    about: Mapping[str, Any]
+    rows: int
+    size: int
+    last_used: float
+
+
+def stored_collections(cache: Path) -> list[StoredCollection]:
+    """All that the store of a cache folder holds, latest use first."""
+    found: dict[Path, list[StoredSegment]] = {}
+    for segment in _segments(cache / _FOLDER):
+        found.setdefault(segment.path.parent, []).append(segment)
+    collections = []
+    for segments in found.values():
+        headers = [header for segment in segments if (header := _read_header(segment.path))]
+        if headers:
+            about = json.loads(headers[0][0]["__metadata__"]["about"])
+            rows = sum(header["digests"]["shape"][0] for header, _ in headers)
+            size, last_used = sum(s.size for s in segments), max(s.last_used for s in segments)
+            collections.append(StoredCollection(about, rows, size, last_used))
+    return sorted(collections, key=lambda collection: -collection.last_used)
+
+
+def clear_store(cache: Path) -> int:
+    """Removes everything from the store of a cache folder; a search that runs computes again. Returns the bytes."""
+    size = sum(segment.size for segment in _segments(cache / _FOLDER))
+    shutil.rmtree(cache / _FOLDER, ignore_errors=True)
+    return size
+
+
+def _segments(folder: Path) -> Iterable[StoredSegment]:
+    now = time.time()
+    for path in folder.glob("*/*"):
+        try:
+            status = path.stat()
+        except OSError:  # evicted by another process in this moment
+            continue
+        if path.suffix == _SUFFIX:
+            yield StoredSegment(path, status.st_size, status.st_mtime)
+        elif now - status.st_mtime > ABANDONED_SECONDS:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _checksum(row: Row) -> int:
+    total = 0
+    for name in sorted(row):
+        total = zlib.crc32(f"{name}{row[name].shape}".encode(), total)
+        total = zlib.crc32(np.ascontiguousarray(row[name]).data, total)
+    return total
+
+
+def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, Any]) -> Path:
+    values = list(rows.values())
+    tensors: dict[str, np.ndarray] = {
+        "digests": np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1),
+        "checksums": np.array([_checksum(row) for row in values], np.uint32),
+    }
+    for name in values[0]:
+        arrays = [row[name] for row in values]
+        tensors[f"{name}.shapes"] = np.array([array.shape for array in arrays], np.int64).reshape(len(arrays), -1)
+        tensors[f"{name}.starts"] = np.cumsum([0, *(array.size for array in arrays)], dtype=np.int64)
+        tensors[f"{name}.data"] = np.concatenate([array.reshape(-1) for array in arrays])
+    folder.mkdir(parents=True, exist_ok=True)
+    name = uuid.uuid4().hex
+    temporary = folder / f"{name}.writing"
+    save_file(tensors, temporary, metadata={"about": json.dumps(about)})
+    with temporary.open("rb+") as file:  # the bytes reach the disk before the name does
+        os.fsync(file.fileno())
+    return temporary.replace(folder / f"{name}{_SUFFIX}")
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int] | None:
+    """The header of a whole file, and where its data begins; None for any other."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header: dict[str, Any] = json.loads(file.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+            file.seek(0, os.SEEK_END)
+            return (header, 8 + length) if file.tell() == 8 + length + max(ends) else None
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
+        return None
+
+
+_DTYPES = {
+    "U8": np.uint8, "BOOL": np.bool_, "I32": np.int32, "I64": np.int64, "U16": np.uint16, "U32": np.uint32,
+    "F16": np.float16, "F32": np.float32, "F64": np.float64,
+}  # fmt: skip
+
+
+def _read_segment(path: Path) -> _Segment | None:
+    """Maps a segment; None when it is not whole."""
+    found = _read_header(path)
+    if found is None:
+        return None
+    header, begin = found
+    try:
+        raw = np.memmap(path, np.uint8, "r", begin)
+        arrays = {
+            name: raw[slice(*entry["data_offsets"])].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+        names = [name.removesuffix(".data") for name in arrays if name.endswith(".data")]
+        return _Segment(
+            path,
+            np.array(arrays["digests"]),
+            np.array(arrays["checksums"]),
+            {name: np.array(arrays[f"{name}.shapes"]) for name in names},
+            {name: np.array(arrays[f"{name}.starts"]) for name in names},
+            {name: arrays[f"{name}.data"] for name in names},
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

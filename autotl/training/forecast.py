@@ -1,0 +1,38 @@
+"""How long a trial will train, before it starts: rows that pass each way, times what a row takes on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autotl.features.boundary import Boundary, stage_at
+from autotl.features.heads import LinearHead
+from autotl.training.model import Classifier
+from autotl.training.step import Stepper, adamw, parameter_groups, train_key
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Work
+    from autotl.training.trial import Trial
+
+
+def training_seconds(trial: Trial, work: Work) -> float:
+    """Seconds that `work` takes on the rows of `trial`, without judging.
+
+    What the speed book does not know yet is measured on two batches, as the trial would have to do anyway.
+    """
+    if not work.passes:
+        return 0.0
+    frozen, size = trial.frozen, trial.frozen.candidate.recipe.batch_size
+    stage = stage_at(work.frozen_fraction, frozen.backbone)
+    boundary = Boundary(frozen, stage, trial.train, augment=work.augment, passes=work.passes)
+    key = train_key(frozen, stage, size)
+    if frozen.speeds.known(key) is None:
+        backbone = frozen.family.load(frozen.candidate)
+        head = LinearHead(np.zeros((backbone.width, trial.classes), np.float32), np.zeros(trial.classes, np.float32))
+        model = Classifier(backbone, head).to(trial.device)
+        groups = parameter_groups(model, stage, learning_rate=0.0, layer_decay=1.0, weight_decay=0.0)
+        Stepper(model, trial, boundary, label_smoothing=0.0).settle(adamw(groups), size)
+    speed = frozen.speeds.known(key)
+    above = work.passes * len(trial.train) * (speed.seconds_a_row if speed else 0.0)
+    return above + boundary.rows_below(trial.train, work.passes) * boundary.seconds_a_row

@@ -1,0 +1,179 @@
+"""One step of training: which precision, how many rows at once, forward, back, clip, update."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from autotl.features.memory import is_out_of_memory
+from autotl.features.speed import Precision, options_for
+
+if TYPE_CHECKING:
+    from autotl.features.boundary import Boundary
+    from autotl.features.frozen import FrozenBackbone
+    from autotl.training.model import Classifier
+    from autotl.training.trial import Trial
+
+#: The norm to which gradients are clipped: the common value of BERT's and timm's fine-tuning recipes.
+LARGEST_GRADIENT = 1.0
+
+
+#: AdamW's epsilon, as BERT and RoBERTa were trained with: with less, parameters whose gradient is only rounding (the
+#: key biases of attention) wander as far as those that learn.
+EPSILON = 1e-6
+
+
+def train_key(frozen: FrozenBackbone, stage: int, batch_size: int) -> str:
+    """Under which the speed book knows a step from a stage on."""
+    return frozen.speed_key(f"train {batch_size} from stage {stage}:")
+
+
+class Stepper:
+    """Runs the steps of one trial. `parts` is how many pieces a batch is cut into so that it fits into memory."""
+
+    def __init__(self, model: Classifier, trial: Trial, boundary: Boundary, *, label_smoothing: float) -> None:
+        self.parts = 1
+        self.precision = Precision()
+        self._model = model
+        self._trial = trial
+        self._boundary = boundary
+        self._smoothing = label_smoothing
+        self._key = ""
+        self._seconds, self._rows = 0.0, 0
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def settle(self, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
+        """Finds the precision on a typical batch, and the pieces on the largest, and leaves no trace in the weights.
+
+        The optimizer's rates are still zero, so that its steps can be timed too.
+        """
+        model, frozen, train = self._model, self._trial.frozen, self._trial.train
+        by_length = train[np.argsort(frozen.rows.lengths(train), kind="stable")]
+        lengths = frozen.rows.lengths(by_length)
+        typical, largest = _around_the_mean(by_length, lengths, batch_size), by_length[-batch_size:]
+        train_mode(model, self._boundary.stage)
+        before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        generator = torch.Generator().manual_seed(0)
+        sample = self._boundary.batch(typical[:1], 0, generator)
+
+        def pass_(precision: Precision) -> float:
+            self._arrange(precision)
+            before = self._seconds
+            self.step(optimizer, typical, 0, generator)
+            return self._seconds - before
+
+        self._key = train_key(frozen, self._boundary.stage, batch_size)
+        speed = frozen.speeds.race(self._key, options_for(sample), pass_, rows=len(typical))
+        self._arrange(speed.precision)
+        if lengths[-1] > frozen.rows.lengths(typical).max():
+            if self._key not in frozen.parts:
+                self._forward_and_back(largest, 0, generator)
+                frozen.parts[self._key] = self.parts
+            self.parts = frozen.parts[self._key]
+        self._boundary.settle(typical)
+        self._seconds, self._rows = 0.0, 0
+        optimizer.state.clear()
+        optimizer.zero_grad(set_to_none=True)
+        for name, buffer in model.named_buffers():  # batch statistics moved
+            buffer.copy_(before[name])
+
+    def _arrange(self, precision: Precision) -> None:
+        self.precision = precision
+        precision.arrange(self._model.backbone)
+
+    def step(
+        self, optimizer: torch.optim.Optimizer, batch: np.ndarray, number: int, generator: torch.Generator
+    ) -> torch.Tensor:
+        """One update on the rows `batch` in their pass `number`; returns the loss, a scalar."""
+        began, below = time.perf_counter(), self._boundary.seconds
+        loss = self._forward_and_back(batch, number, generator)
+        self._clip(optimizer)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self._seconds += time.perf_counter() - began - (self._boundary.seconds - below)
+        self._rows += len(batch)
+        return loss
+
+    def _clip(self, optimizer: torch.optim.Optimizer) -> None:
+        """Has the fused update divide the gradients by what they exceed `LARGEST_GRADIENT`, in its own pass."""
+        norms = [torch.linalg.vector_norm(p.grad) for p in self._trained if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        optimizer.grad_scale = (norm / LARGEST_GRADIENT).clamp(min=1.0)  # type: ignore[attr-defined]
+        optimizer.found_inf = torch.zeros_like(norm)  # type: ignore[attr-defined]  # it is read with the scale
+
+    def write_down(self) -> None:
+        """Lets the speed book know what a row of this trial took so far, above the boundary and below it."""
+        if self._rows:
+            self._trial.frozen.speeds.learn(self._key, self._seconds / self._rows)
+            self._boundary.write_down()
+
+    def _forward_and_back(self, batch: np.ndarray, number: int, generator: torch.Generator) -> torch.Tensor:
+        """The mean loss of a batch, its gradients added up; in more and smaller pieces when memory runs out."""
+        while True:
+            try:
+                losses = [
+                    self._piece(piece, len(piece) / len(batch), number, generator)
+                    for piece in np.array_split(batch, self.parts)
+                ]
+                return torch.stack(losses).sum()
+            except Exception as error:
+                if self.parts >= len(batch) or not is_out_of_memory(error):
+                    raise
+            # outside of the handler, which would keep the failed pass alive
+            self._model.zero_grad(set_to_none=True)
+            self.parts = min(2 * self.parts, len(batch))
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _piece(self, rows: np.ndarray, share: float, number: int, generator: torch.Generator) -> torch.Tensor:
+        device, stage = self._trial.device, self._boundary.stage
+        state = self.precision.place(self._boundary.batch(rows, number, generator), device)
+        targets = torch.from_numpy(self._trial.labels[rows]).to(device)
+        with self.precision.autocast(device):
+            logits = self._model(state, stage)
+        loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._smoothing) * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+def adamw(groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+    """The optimizer of every trial; each group has its own rate and decay."""
+    return torch.optim.AdamW(groups, eps=EPSILON, fused=True)
+
+
+def parameter_groups(
+    model: Classifier, frozen_stages: int, *, learning_rate: float, layer_decay: float, weight_decay: float
+) -> list[dict[str, object]]:
+    """Layer-wise decay from the head down; no weight decay on biases and norms; frozen stages left out."""
+    stages = list(model.backbone.stages)
+    groups: list[dict[str, object]] = []
+    for depth, module in enumerate([*stages, model.head]):
+        module.requires_grad_(depth >= frozen_stages)
+        if depth < frozen_stages:
+            continue
+        rate = learning_rate * layer_decay ** (len(stages) - depth)
+        parameters = list(module.parameters())
+        for chosen, decay in (
+            ([parameter for parameter in parameters if parameter.ndim > 1], weight_decay),
+            ([parameter for parameter in parameters if parameter.ndim <= 1], 0.0),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": 0.0, "peak": rate, "weight_decay": decay})
+    return groups
+
+
+def train_mode(model: Classifier, frozen_stages: int) -> None:
+    """Training mode above the frozen stages; below, dropout and batch statistics stay as in prediction."""
+    model.train()
+    for stage in model.backbone.stages[:frozen_stages]:
+        stage.eval()
+
+
+def _around_the_mean(by_length: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray:
+    """The batch of like rows whose length is nearest to the mean: it costs what batches cost on average."""
+    middle = int(np.searchsorted(lengths, lengths.mean()))
+    start = min(max(middle - size // 2, 0), max(len(by_length) - size, 0))
+    return by_length[start : start + size]

@@ -1,0 +1,28 @@
+"""Stored states of every kind of network train as the network itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from autotl.plugins.contracts import ZooContext
+from autotl.testing import check_stored_states
+
+#: One of each way in which a state is laid out: maps, tokens, maps with the channels last, and nothing to cut. None
+#: with batch statistics: with random weights and batches of eight they soon blow up any rounding.
+LAYOUTS = ["convnext", "vit", "swin", "ghostnet"]
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_training_from_stored_states_equals_training_through_the_frozen_stages(family, local, kind, many_photos):
+    stages = max(len(family.load(local[kind]).stages) // 2, 1)
+    check_stored_states(family, local[kind], many_photos, stages=stages, steps=10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stages", [4, 6, 8])
+def test_twenty_steps_of_a_pretrained_network_are_the_same_from_the_store(family, shared, stages):
+    photographs = [str(path) for path in sorted((shared / "data" / "flowers" / "images").rglob("*.jpg"))[:64]]
+    found = family.candidates(ZooContext(folders=(shared / "zoo",)))
+    check_stored_states(
+        family, next(c for c in found if c.name.startswith("mobilenetv2_035")), photographs, stages=stages
+    )

@@ -1,0 +1,194 @@
+"""What is frozen is computed once, and nothing else changes by it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from autotl.features.boundary import VIEWS, Boundary
+from autotl.features.frozen import FrozenBackbone
+from autotl.features.rows import EncodedRows
+from autotl.features.speed import Precision, SpeedBook
+from autotl.features.states import pack, unpack
+from autotl.features.store import FeatureStore, stored_collections
+from autotl.plugins.contracts import ZooContext
+from autotl.testing import check_stored_states
+
+
+@pytest.fixture
+def candidate(tiny, zoo):
+    return tiny.candidates(ZooContext((zoo,)))[0]
+
+
+@pytest.fixture
+def look(tiny, candidate, frame, tmp_path):
+    """The tiny backbone before the table, with a new store in the same folder each time."""
+
+    def frozen(texts=None, *, store=None):
+        store = store or FeatureStore(tmp_path)
+        texts = frame["text"].tolist() if texts is None else texts
+        rows = EncodedRows(tiny.encoder(candidate, []), texts, modality="text", store=store)
+        return FrozenBackbone(
+            candidate, tiny, rows, device=torch.device("cpu"), speeds=SpeedBook(tmp_path), store=store
+        )
+
+    return frozen
+
+
+def passes(frozen, monkeypatch):
+    """Counts the rows that pass through the network from now on."""
+    counted = []
+    forward = frozen.backbone.forward
+
+    def watched(state, start=0, stop=None):
+        if start == 0:
+            counted.append(len(state["x"]))
+        return forward(state, start, stop)
+
+    monkeypatch.setattr(frozen.backbone, "forward", watched)
+    return counted
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_training_from_the_store_equals_training_through_the_frozen_stages(tiny, candidate, frame, stages):
+    check_stored_states(tiny, candidate, frame["text"].tolist()[:40], stages=stages)
+
+
+def test_second_search_computes_nothing_again(look, monkeypatch):
+    first = look()
+    seen = first.see(np.arange(60))
+    expected = first.features(seen)
+    first.store.flush()
+    second = look()
+    counted = passes(second, monkeypatch)
+    np.testing.assert_array_equal(second.features(second.see(np.arange(60))), expected)
+    assert not counted
+
+
+def test_a_changed_row_computes_that_row_only(look, frame, monkeypatch):
+    first = look()
+    first.see(np.arange(60))
+    first.store.flush()
+    texts = frame["text"].tolist()
+    texts[17] = "something else entirely"
+    second = look(texts)
+    counted = passes(second, monkeypatch)
+    second.see(np.arange(60))
+    assert counted == [1]
+
+
+def test_other_weights_or_another_maker_compute_anew(tiny, zoo, look, monkeypatch):
+    first = look()
+    first.see(np.arange(20))
+    first.store.flush()
+    changed = look()
+    with torch.no_grad():
+        changed.backbone.stages[1].up.weight[0, 0] += 1e-3
+    counted = passes(changed, monkeypatch)
+    changed.see(np.arange(20))
+    assert sum(counted) == 20
+
+
+def test_pooled_features_at_every_boundary_are_those_of_the_network(look):
+    frozen = look()
+    seen = frozen.see(np.arange(12))
+    state = frozen.rows.encoder.batch(frozen.rows.gather(seen))
+    for boundary in range(1, 4):
+        with torch.no_grad():
+            expected = frozen.backbone.pool(frozen.backbone(state, 0, boundary)).numpy()
+        np.testing.assert_allclose(frozen.features(seen, boundary), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_passes_through_the_views_in_turn_compute_each_once(look, monkeypatch):
+    frozen = look()
+    train = frozen.see(np.arange(32))
+    boundary = Boundary(frozen, 2, train, augment=0.5, passes=10.0)
+    assert boundary.kept
+    assert boundary.rows_below(train, 10.0) == VIEWS * len(train)
+    counted = passes(frozen, monkeypatch)
+    for number in range(2 * VIEWS):
+        for start in (0, 16):
+            boundary.batch(train[start : start + 16], number, torch.Generator())
+    assert sum(counted) == VIEWS * len(train)
+    assert boundary.rows_below(train, 10.0) == 0
+
+
+def test_stored_batches_do_not_depend_on_the_company(look):
+    frozen = look()
+    train = frozen.see(np.arange(32))
+    boundary = Boundary(frozen, 1, train, augment=0.0, passes=10.0)
+    together = boundary.batch(train, 0, torch.Generator())
+    for start in (0, 8, 16):
+        part = boundary.batch(train[start : start + 4], 1, torch.Generator())
+        longest = part["x"].shape[1]
+        torch.testing.assert_close(part["x"], together["x"][start : start + 4, :longest])
+        torch.testing.assert_close(part["mask"], together["mask"][start : start + 4, :longest])
+
+
+def test_without_room_the_frozen_stages_run_every_time(look, tmp_path, monkeypatch):
+    frozen = look(store=FeatureStore(tmp_path / "small", limit=1000))
+    train = frozen.see(np.arange(32))
+    boundary = Boundary(frozen, 2, train, augment=0.0, passes=10.0)
+    assert not boundary.kept
+    assert boundary.rows_below(train, 10.0) == 320
+    counted = passes(frozen, monkeypatch)
+    for number in range(3):
+        boundary.batch(train, number, torch.Generator())
+    assert counted == [32, 32, 32]
+
+
+def test_few_passes_are_not_worth_keeping_every_view_for(look):
+    frozen = look()
+    train = frozen.see(np.arange(32))
+    assert not Boundary(frozen, 2, train, augment=0.5, passes=VIEWS).kept
+
+
+def test_the_cache_can_tell_what_it_keeps(look, tmp_path):
+    frozen = look()
+    train = frozen.see(np.arange(32))
+    Boundary(frozen, 2, train, augment=0.0, passes=10.0).batch(train, 0, torch.Generator())
+    frozen.store.flush()
+    kinds = {kept.about["kind"]: kept for kept in stored_collections(tmp_path)}
+    assert set(kinds) == {"inputs", "features", "states"}
+    assert kinds["states"].about["boundary"] == 2
+    assert kinds["states"].rows == 32
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_maps_come_back_as_they_were(dtype, channels_last):
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    maps = torch.randn(5, 6, 4, 3).to(dtype).contiguous(memory_format=layout)
+    back = unpack(pack({"x": maps}, exact=True, channels_last=channels_last), channels_last=channels_last)["x"]
+    assert back.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(back, maps, rtol=0, atol=0)
+
+
+def test_half_precision_is_used_where_it_fits_only():
+    small, large = torch.randn(2, 4, 3, 3), torch.full((2, 4, 3, 3), 1e6)
+    assert pack({"x": small}, exact=False, channels_last=False)[0]["x"].dtype == np.float16
+    assert pack({"x": large}, exact=False, channels_last=False)[0]["x"].dtype == np.float32
+    assert pack({"x": small}, exact=True, channels_last=False)[0]["x"].dtype == np.float32
+    mixed = pack({"x": small}, exact=False, channels_last=False) + pack({"x": large}, exact=False, channels_last=False)
+    torch.testing.assert_close(unpack(mixed, channels_last=False)["x"], torch.cat([small, large]), rtol=1e-3, atol=1e-3)
+
+
+def test_padding_is_not_kept_and_comes_back_as_zeros():
+    x, mask = torch.randn(3, 5, 2), torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 0, 0, 0, 0]]).bool()
+    rows = pack({"x": x, "mask": mask}, exact=True, channels_last=False)
+    assert [row["x"].shape for row in rows] == [(2, 2), (4, 2), (1, 2)]
+    back = unpack(rows, channels_last=False)
+    torch.testing.assert_close(back["mask"], mask[:, :4])
+    torch.testing.assert_close(back["x"], (x * mask.unsqueeze(-1))[:, :4])
+
+
+def test_pooled_features_as_wide_as_a_text_is_long_keep_all_their_width():
+    x, mask = torch.randn(2, 5), torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 1, 0]]).bool()
+    assert [row["x"].shape for row in pack({"x": x, "mask": mask}, exact=True, channels_last=False)] == [(5,), (5,)]
+
+
+def test_precision_decides_what_a_stored_state_becomes():
+    state = {"x": torch.randn(2, 3).bfloat16()}
+    assert Precision(bf16=False).place(state, torch.device("cpu"))["x"].dtype == torch.float32
+    assert Precision(bf16=True).place(state, torch.device("cpu"))["x"].dtype == torch.bfloat16

@@ -1,0 +1,193 @@
+"""The feature store: what went in comes out, and nothing else ever does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotl.features.store import SEGMENT_BYTES, FeatureStore, clear_store, stored_collections
+
+
+def digest(number):
+    return int(number).to_bytes(32, "little")
+
+
+def row(number, size=64):
+    """An array that tells which row it belongs to."""
+    return {"x": np.random.default_rng(number).integers(0, 255, size, dtype=np.uint8)}
+
+
+def fill(store, numbers, *, size=64, **about):
+    collection = store.collection(**(about or {"kind": "numbers"}))
+    collection.add([digest(number) for number in numbers], [row(number, size) for number in numbers])
+    collection.flush()
+    return collection
+
+
+def segments(cache):
+    return sorted(cache.glob("store/*/*.safetensors"))
+
+
+def found(cache, numbers, *, size=64, **about):
+    """Which of `numbers` a new process would find; each must be right."""
+    collection = FeatureStore(cache).collection(**(about or {"kind": "numbers"}))
+    present = [number for number in numbers if digest(number) in collection]
+    for number in present:
+        np.testing.assert_array_equal(collection.get(digest(number))["x"], row(number, size)["x"])
+    return present
+
+
+ARRAYS = st.sampled_from([np.uint8, np.int32, np.float16, np.float32, np.int64, np.bool_, np.uint16])
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), dtype=ARRAYS, inner=st.lists(st.integers(1, 3), max_size=2))
+def test_any_arrays_come_back_in_another_process_as_they_went_in(data, dtype, inner):
+    lengths = data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=6))
+    rows = [
+        {
+            "x": np.arange(length * int(np.prod(inner))).reshape(length, *inner).astype(dtype),
+            "mask": np.ones(length, bool),
+        }
+        for length in lengths
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        first = FeatureStore(Path(folder)).collection(kind="any")
+        first.add([digest(number) for number in range(len(rows))], rows)
+        first.flush()
+        again = FeatureStore(Path(folder)).collection(kind="any")
+        for number, known in enumerate(rows):
+            for name, array in again.get(digest(number)).items():
+                assert array.dtype == known[name].dtype
+                np.testing.assert_array_equal(array, known[name])
+
+
+def test_rows_can_be_read_before_they_are_written(tmp_path):
+    collection = FeatureStore(tmp_path).collection(kind="numbers")
+    collection.add([digest(1)], [row(1)])
+    np.testing.assert_array_equal(collection.get(digest(1))["x"], row(1)["x"])
+    assert not segments(tmp_path)
+    assert digest(2) not in collection
+
+
+def test_what_decides_the_values_decides_the_collection(tmp_path):
+    fill(FeatureStore(tmp_path), [1], weights="a", boundary=2)
+    assert found(tmp_path, [1], weights="a", boundary=2) == [1]
+    assert found(tmp_path, [1], weights="a", boundary=3) == []
+    assert found(tmp_path, [1], weights="b", boundary=2) == []
+
+
+def test_large_additions_are_written_on_the_way(tmp_path):
+    collection = FeatureStore(tmp_path).collection(kind="numbers")
+    size = SEGMENT_BYTES // 4
+    for number in range(5):
+        collection.add([digest(number)], [row(number, size)])
+    assert len(segments(tmp_path)) == 1
+    assert found(tmp_path, range(5), size=size) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_torn_file_is_never_read(tmp_path, share):
+    fill(FeatureStore(tmp_path), range(20))
+    (path,) = segments(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert found(tmp_path, range(20)) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
+def test_a_flipped_byte_loses_rows_but_never_gives_a_wrong_one(place, bits):
+    with tempfile.TemporaryDirectory() as folder:
+        fill(FeatureStore(Path(folder)), range(20))
+        (path,) = segments(Path(folder))
+        content = bytearray(path.read_bytes())
+        content[int(place * len(content))] ^= bits
+        path.write_bytes(content)
+        assert len(found(Path(folder), range(20))) <= 20
+
+
+def test_least_recently_used_segments_make_way(tmp_path):
+    for number in range(4):
+        fill(FeatureStore(tmp_path), [number], size=1000, number=number)
+        os.utime(max(segments(tmp_path), key=lambda path: path.stat().st_mtime), (number + 1, number + 1))
+    before = sum(path.stat().st_size for path in segments(tmp_path))
+    assert found(tmp_path, [0], size=1000, number=0) == [0]  # and is the latest used now
+    fill(FeatureStore(tmp_path, limit=before), [9], size=1000, number=9)
+    assert found(tmp_path, [1], size=1000, number=1) == []
+    for number in (0, 2, 3, 9):
+        assert found(tmp_path, [number], size=1000, number=number) == [number]
+    assert sum(path.stat().st_size for path in segments(tmp_path)) <= before
+
+
+def test_beyond_the_limit_rows_stay_in_memory_as_far_as_they_may(tmp_path):
+    collection = fill(FeatureStore(tmp_path, limit=100, memory=1000), [1], size=500)
+    assert not segments(tmp_path)
+    assert digest(1) in collection
+    fill(collection._store, [2], size=600)
+    assert digest(2) not in collection
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_costs_only_the_disk(tmp_path):
+    tmp_path.chmod(0o500)
+    assert digest(1) in fill(FeatureStore(tmp_path), [1])
+
+
+def test_two_processes_may_write_the_same(tmp_path):
+    one, two = FeatureStore(tmp_path), FeatureStore(tmp_path)
+    fill(one, range(10))
+    fill(two, range(5, 15))
+    assert found(tmp_path, range(15)) == list(range(15))
+
+
+def test_the_store_says_what_is_in_it_and_can_be_cleared(tmp_path):
+    fill(FeatureStore(tmp_path), range(7), kind="features", backbone="timm/a")
+    (known,) = stored_collections(tmp_path)
+    assert known.rows == 7
+    assert known.about["backbone"] == "timm/a"
+    assert known.size == segments(tmp_path)[0].stat().st_size
+    assert clear_store(tmp_path) == known.size
+    assert stored_collections(tmp_path) == []
+    assert clear_store(tmp_path) == 0
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import test_store as t
+store = t.FeatureStore(Path(sys.argv[1]))
+print("on", flush=True)
+start = int(sys.argv[2])
+while True:
+    t.fill(store, range(start, start + 40), size=20_000)
+    start += 40
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_while_writing_leaves_nothing_wrong(tmp_path):
+    random = np.random.default_rng(0)
+    for round_ in range(50):
+        command = [sys.executable, "-c", WRITER.format(here=str(Path(__file__).parent)), str(tmp_path)]
+        writer = subprocess.Popen([*command, str(round_ * 100_000)], stdout=subprocess.PIPE)
+        assert writer.stdout.readline() == b"on\n"
+        time.sleep(random.uniform(0.0, 0.05))
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+    total = 0
+    for round_ in range(50):
+        numbers = range(round_ * 100_000, round_ * 100_000 + 4000)
+        total += len(found(tmp_path, numbers, size=20_000))
+    assert total > 0
