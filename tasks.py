@@ -4,6 +4,7 @@
     python3 tasks.py test     set up, then run every test
     python3 tasks.py lint     set up, then check style and types
     python3 tasks.py wheels   build the wheel of every package into dist/
+    python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
 
 Everything is installed into `.venv` beside this file; nothing else on the machine is touched.
 """
@@ -83,9 +84,16 @@ def wheels() -> None:
         call(BIN / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", ROOT / "dist", package)
 
 
+def benchmarks() -> None:
+    """All of `benchmarks/`; what only they need is installed on the way."""
+    accelerate = "accelerate>=1.1"  # the Trainer that AutoTL is compared with does not start without it
+    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", accelerate)
+    call(BIN / "python", ROOT / "benchmarks" / "run.py", *sys.argv[2:])
+
+
 def main() -> None:
     """Runs the chore that was named."""
-    chores = {chore.__name__: chore for chore in (demo, test, lint, wheels)}
+    chores = {chore.__name__: chore for chore in (demo, test, lint, wheels, benchmarks)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)
     set_up()

@@ -1,0 +1,72 @@
+"""Contenders side by side: round after round, each runs once, and medians are compared within the run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Rounds that count; one before them warms everything up.
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`run` is timed; what it gets from `prepare` is not. `rows`: where it passes fewer than the others."""
+
+    run: Callable[[Any], object]
+    prepare: Callable[[], Any] = lambda: None
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Median seconds of each contender for `rows` rows.
+
+    Ratios are `reference`'s seconds over theirs, so more is faster.
+    """
+
+    name: str
+    reference: str
+    seconds: Mapping[str, float]
+    rows: int
+    note: str = ""
+    spread: Mapping[str, float] = field(default_factory=dict)  #: largest over smallest, of the rounds
+
+    def ratio(self, contender: str) -> float:
+        return self.seconds[self.reference] / self.seconds[contender]
+
+
+def contest(
+    name: str, contenders: Mapping[str, Contender], *, reference: str, rows: int, note: str = "", rounds: int = ROUNDS
+) -> Result:
+    """Times `contenders` on the same `rows` rows; the first in the mapping runs first in each round."""
+    seconds: dict[str, list[float]] = {key: [] for key in contenders}
+    for round_ in range(rounds + 1):
+        for key, contender in contenders.items():
+            prepared = contender.prepare()
+            began = time.perf_counter()
+            contender.run(prepared)
+            if round_:
+                seconds[key].append(time.perf_counter() - began)
+    medians = {key: statistics.median(taken) * rows / (contenders[key].rows or rows) for key, taken in seconds.items()}
+    spread = {key: max(taken) / min(taken) for key, taken in seconds.items()}
+    return Result(name, reference, medians, rows, note, spread)
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    from importlib.metadata import version
+
+    import torch
+
+    facts = {name: version(name) for name in ("autotl", "torch", "timm", "transformers")}
+    facts["threads"] = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
+    facts["capability"] = torch.backends.cpu.get_cpu_capability()
+    facts["system"] = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    facts["load before"] = f"{os.getloadavg()[0]:.2f}"
+    return facts

