@@ -10,12 +10,13 @@ import torch
 from contest import Contender, Result, contest
 from material import Bench, Table, image_candidate, text_candidate
 
-from autotl.features.boundary import Boundary
+from autotl.features.boundary import Boundary, stage_at
 from autotl.features.heads import LinearHead
 from autotl.features.store import FeatureStore
 from autotl.training.loop import Plan, train
 from autotl.training.model import Classifier
-from autotl.training.step import Stepper, adamw, parameter_groups
+from autotl.training.optimizer import AdamW, parameter_groups
+from autotl.training.step import Stepper
 from autotl.training.trial import Trial
 
 BATCH = 32
@@ -31,8 +32,8 @@ def frozen_steps(bench: Bench, name: str) -> Result:
     last = frozen.last
     depths = {
         "all trained": 0,
-        "half frozen": round(last / 2),
-        "3/4 frozen": round(last * 3 / 4),
+        "half frozen": stage_at(0.5, frozen.backbone),
+        "3/4 frozen": stage_at(0.75, frozen.backbone),
         "last trained": last - 1,
     }
     contenders = {label: Contender(_steps(bench, trial, depth)) for label, depth in depths.items()}
@@ -46,7 +47,7 @@ def _steps(bench: Bench, trial: Trial, depth: int):  # type: ignore[no-untyped-d
     boundary = Boundary(trial.frozen, depth, trial.train, augment=0.0, passes=1000.0)
     assert boundary.kept or not depth, "the store has no room for this benchmark"
     groups = parameter_groups(model, depth, learning_rate=1e-4, layer_decay=1.0, weight_decay=0.01)
-    optimizer = adamw(groups)
+    optimizer = AdamW(groups)
     stepper = Stepper(model, trial, boundary, label_smoothing=0.0)
     stepper.settle(optimizer, BATCH)
     generator = torch.Generator().manual_seed(0)

@@ -9,7 +9,8 @@ import numpy as np
 from autotl.features.boundary import Boundary, stage_at
 from autotl.features.heads import LinearHead
 from autotl.training.model import Classifier
-from autotl.training.step import Stepper, adamw, parameter_groups, train_key
+from autotl.training.optimizer import AdamW, parameter_groups
+from autotl.training.step import Stepper, train_key
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Work
@@ -32,7 +33,7 @@ def training_seconds(trial: Trial, work: Work) -> float:
         head = LinearHead(np.zeros((backbone.width, trial.classes), np.float32), np.zeros(trial.classes, np.float32))
         model = Classifier(backbone, head).to(trial.device)
         groups = parameter_groups(model, stage, learning_rate=0.0, layer_decay=1.0, weight_decay=0.0)
-        Stepper(model, trial, boundary, label_smoothing=0.0).settle(adamw(groups), size)
+        Stepper(model, trial, boundary, label_smoothing=0.0).settle(AdamW(groups), size)
     speed = frozen.speeds.known(key)
     above = work.passes * len(trial.train) * (speed.seconds_a_row if speed else 0.0)
     return above + boundary.rows_below(trial.train, work.passes) * boundary.seconds_a_row

@@ -17,8 +17,9 @@ import torch
 from autotl.errors import TrialError
 from autotl.features.boundary import Boundary
 from autotl.plugins.contracts import Progress
+from autotl.training.optimizer import AdamW, parameter_groups
 from autotl.training.schedules import SCHEDULES
-from autotl.training.step import Stepper, adamw, parameter_groups, train_mode
+from autotl.training.step import Stepper, train_mode
 
 if TYPE_CHECKING:
     from autotl.training.model import Classifier
@@ -61,7 +62,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         layer_decay=plan.layer_decay,
         weight_decay=plan.weight_decay,
     )
-    optimizer = adamw(groups)
+    optimizer = AdamW(groups)
     stepper = Stepper(model, trial, boundary, label_smoothing=plan.label_smoothing)
     stepper.settle(optimizer, plan.batch_size)
     torch.manual_seed(trial.seed)  # after the race, which draws from it too, and only where it is run

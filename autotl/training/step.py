@@ -10,6 +10,7 @@ import torch
 
 from autotl.features.memory import is_out_of_memory
 from autotl.features.speed import Precision, options_for
+from autotl.training.optimizer import AdamW, clip
 
 if TYPE_CHECKING:
     from autotl.features.boundary import Boundary
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 
 #: The norm to which gradients are clipped: the common value of BERT's and timm's fine-tuning recipes.
 LARGEST_GRADIENT = 1.0
-
-
-#: AdamW's epsilon, as BERT and RoBERTa were trained with: with less, parameters whose gradient is only rounding (the
-#: key biases of attention) wander as far as those that learn.
-EPSILON = 1e-6
 
 
 def train_key(frozen: FrozenBackbone, stage: int, batch_size: int) -> str:
@@ -43,9 +39,8 @@ class Stepper:
         self._smoothing = label_smoothing
         self._key = ""
         self._seconds, self._rows = 0.0, 0
-        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    def settle(self, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
+    def settle(self, optimizer: AdamW, batch_size: int) -> None:
         """Finds the precision on a typical batch, and the pieces on the largest, and leaves no trace in the weights.
 
         The optimizer's rates are still zero, so that its steps can be timed too.
@@ -84,25 +79,16 @@ class Stepper:
         self.precision = precision
         precision.arrange(self._model.backbone)
 
-    def step(
-        self, optimizer: torch.optim.Optimizer, batch: np.ndarray, number: int, generator: torch.Generator
-    ) -> torch.Tensor:
+    def step(self, optimizer: AdamW, batch: np.ndarray, number: int, generator: torch.Generator) -> torch.Tensor:
         """One update on the rows `batch` in their pass `number`; returns the loss, a scalar."""
         began, below = time.perf_counter(), self._boundary.seconds
         loss = self._forward_and_back(batch, number, generator)
-        self._clip(optimizer)
+        clip(optimizer, LARGEST_GRADIENT)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self._seconds += time.perf_counter() - began - (self._boundary.seconds - below)
         self._rows += len(batch)
         return loss
-
-    def _clip(self, optimizer: torch.optim.Optimizer) -> None:
-        """Has the fused update divide the gradients by what they exceed `LARGEST_GRADIENT`, in its own pass."""
-        norms = [torch.linalg.vector_norm(p.grad) for p in self._trained if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(norms))
-        optimizer.grad_scale = (norm / LARGEST_GRADIENT).clamp(min=1.0)  # type: ignore[attr-defined]
-        optimizer.found_inf = torch.zeros_like(norm)  # type: ignore[attr-defined]  # it is read with the scale
 
     def write_down(self) -> None:
         """Lets the speed book know what a row of this trial took so far, above the boundary and below it."""
@@ -137,32 +123,6 @@ class Stepper:
         loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._smoothing) * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
-
-
-def adamw(groups: list[dict[str, object]]) -> torch.optim.Optimizer:
-    """The optimizer of every trial; each group has its own rate and decay."""
-    return torch.optim.AdamW(groups, eps=EPSILON, fused=True)
-
-
-def parameter_groups(
-    model: Classifier, frozen_stages: int, *, learning_rate: float, layer_decay: float, weight_decay: float
-) -> list[dict[str, object]]:
-    """Layer-wise decay from the head down; no weight decay on biases and norms; frozen stages left out."""
-    stages = list(model.backbone.stages)
-    groups: list[dict[str, object]] = []
-    for depth, module in enumerate([*stages, model.head]):
-        module.requires_grad_(depth >= frozen_stages)
-        if depth < frozen_stages:
-            continue
-        rate = learning_rate * layer_decay ** (len(stages) - depth)
-        parameters = list(module.parameters())
-        for chosen, decay in (
-            ([parameter for parameter in parameters if parameter.ndim > 1], weight_decay),
-            ([parameter for parameter in parameters if parameter.ndim <= 1], 0.0),
-        ):
-            if chosen:
-                groups.append({"params": chosen, "lr": 0.0, "peak": rate, "weight_decay": decay})
-    return groups
 
 
 def train_mode(model: Classifier, frozen_stages: int) -> None:

@@ -18,7 +18,8 @@ from timm.models.regnet import RegNet
 from timm.models.resnet import ResNet
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Attention, Block, VisionTransformer
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import State
@@ -168,11 +169,49 @@ def _vit(network: Any) -> list[tuple[Run, Owned]]:
     exits = ("norm", "attn_pool", "fc_norm", "head_drop", "head", "head_dist")
     tail = [getattr(network, name, None) for name in exits]
     last = network.blocks[-1]
+    run = _for_the_class_token(last) if _only_the_class_token_counts(network) else last
     return [
         (embed, entrance),
         *((block, [block]) for block in network.blocks[:-1]),
-        (_features(network, lambda x: network.norm(last(x))), [last, *tail]),
+        (_features(network, lambda x: network.norm(run(x))), [last, *tail]),
     ]
+
+
+def _only_the_class_token_counts(network: Any) -> bool:
+    """Whether pooling takes the class token of a plain block and leaves the other tokens."""
+    kind, last = type(network), network.blocks[-1]
+    plain = type(last) is Block and type(last.attn) is Attention and getattr(last.attn, "gate", None) is None
+    pools = kind.pool is VisionTransformer.pool and kind.forward_head is VisionTransformer.forward_head
+    return plain and pools and network.attn_pool is None and network.global_pool == "token"
+
+
+def _for_the_class_token(block: Any) -> Run:
+    """What `block` makes of the first token: every token is looked at, one looks, a sixth of the block's work.
+
+    A step that trains the last stage of a ViT-S from stored states is about five times as fast for it.
+    """
+    attention = block.attn
+    heads, width = attention.num_heads, attention.head_dim
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        seen, token = block.norm1(x), x[:, :1]
+        query_rows = heads * width  # the first third of the joint projection
+        weight, bias = attention.qkv.weight, attention.qkv.bias
+        query = linear(seen[:, :1], weight[:query_rows], None if bias is None else bias[:query_rows])
+        both = linear(seen, weight[query_rows:], None if bias is None else bias[query_rows:])
+        query = query.reshape(len(x), 1, heads, width).transpose(1, 2)
+        key, value = both.reshape(len(x), -1, 2, heads, width).permute(2, 0, 3, 1, 4).unbind(0)
+        drop = attention.attn_drop.p if attention.training else 0.0
+        mixed = scaled_dot_product_attention(
+            attention.q_norm(query), attention.k_norm(key), value, dropout_p=drop, scale=attention.scale
+        )
+        mixed = mixed.transpose(1, 2).reshape(len(x), 1, query_rows)
+        mixed = attention.proj_drop(attention.proj(attention.norm(mixed)))
+        token = token + block.drop_path1(block.ls1(mixed))
+        changed: torch.Tensor = token + block.drop_path2(block.ls2(block.mlp(block.norm2(token))))
+        return changed
+
+    return run
 
 
 def _swin(network: Any) -> list[tuple[Run, Owned]]:

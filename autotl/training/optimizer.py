@@ -1,0 +1,102 @@
+"""AdamW with a rate and a decay for each stage, and word embeddings updated where a batch has words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from autotl.training.model import Classifier
+
+#: AdamW's epsilon, as BERT and RoBERTa were trained with: with less, parameters whose gradient is only rounding (the
+#: key biases of attention) wander as far as those that learn.
+EPSILON = 1e-6
+
+#: From so many rows on, an embedding is a vocabulary, of which a batch holds a hundredth: MiniLM's is half of its
+#: parameters, and a quarter of a training step went into gradients that are zero.
+VOCABULARY = 4096
+
+
+class AdamW(torch.optim.AdamW):
+    """Fused AdamW, but rows of a vocabulary that are not in a batch stay as they are.
+
+    Each row has moments and a step count of its own and sees Adam on the steps in which it occurs, as in torch's
+    SparseAdam but for the count; words that the training rows never hold keep their published vectors.
+    `grad_scale`, when set, divides the gradients.
+    """
+
+    grad_scale: torch.Tensor | None = None
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        super().__init__(groups, eps=EPSILON, fused=True)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update; gradients of vocabularies are used up by it."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    self._update_rows(parameter, group)
+                    parameter.grad = None
+        return super().step(closure)
+
+    def _update_rows(self, table: torch.Tensor, group: dict[str, Any]) -> None:
+        first, second = group["betas"]
+        state = self.state[table]
+        if not state:
+            state["mean"], state["square"] = torch.zeros_like(table), torch.zeros_like(table)
+            state["steps"] = torch.zeros(len(table), 1, device=table.device)
+        sparse = table.grad.coalesce()  # type: ignore[union-attr]
+        rows, gradient = sparse.indices()[0], sparse.values()
+        if self.grad_scale is not None:
+            gradient = gradient / self.grad_scale
+        steps = state["steps"][rows] + 1
+        mean = state["mean"][rows].lerp_(gradient, 1 - first)
+        square = state["square"][rows].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        state["steps"][rows], state["mean"][rows], state["square"][rows] = steps, mean, square
+        scale = (square / (1 - second**steps)).sqrt_().add_(group["eps"])
+        kept = table[rows] * (1 - group["lr"] * group["weight_decay"])
+        table[rows] = kept.sub_(mean.div_(1 - first**steps).div_(scale), alpha=group["lr"])
+
+
+def clip(optimizer: AdamW, largest: float) -> None:
+    """Has the update divide the gradients by what their norm exceeds `largest`, in its own pass over them."""
+    norms = []
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.coalesce()
+                norms.append(torch.linalg.vector_norm(parameter.grad.values()))
+            elif parameter.grad is not None:
+                norms.append(torch.linalg.vector_norm(parameter.grad))
+    norm = torch.linalg.vector_norm(torch.stack(norms))
+    optimizer.grad_scale = (norm / largest).clamp(min=1.0)
+    optimizer.found_inf = torch.zeros_like(norm)  # type: ignore[attr-defined]  # the fused kernel reads both
+
+
+def parameter_groups(
+    model: Classifier, frozen_stages: int, *, learning_rate: float, layer_decay: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Layer-wise decay from the head down; no weight decay on biases and norms; frozen stages left out.
+
+    Vocabularies in trained stages are made to have sparse gradients.
+    """
+    stages = list(model.backbone.stages)
+    groups: list[dict[str, Any]] = []
+    for depth, stage in enumerate([*stages, model.head]):
+        stage.requires_grad_(depth >= frozen_stages)
+        if depth < frozen_stages:
+            continue
+        for module in stage.modules():
+            if isinstance(module, torch.nn.Embedding):
+                module.sparse = module.num_embeddings >= VOCABULARY
+        rate = learning_rate * layer_decay ** (len(stages) - depth)
+        parameters = list(stage.parameters())
+        for chosen, decay in (
+            ([parameter for parameter in parameters if parameter.ndim > 1], weight_decay),
+            ([parameter for parameter in parameters if parameter.ndim <= 1], 0.0),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": 0.0, "peak": rate, "weight_decay": decay})
+    return groups
