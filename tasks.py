@@ -5,6 +5,7 @@
     python3 tasks.py lint     set up, then check style and types
     python3 tasks.py wheels   build the wheel of every package into dist/
     python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
+    python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
 
 Everything is installed into `.venv` beside this file; nothing else on the machine is touched.
 """
@@ -85,15 +86,25 @@ def wheels() -> None:
 
 
 def benchmarks() -> None:
-    """All of `benchmarks/`; what only they need is installed on the way."""
+    """The parts of AutoTL beside others."""
+    run_benchmark("run.py")
+
+
+def searches() -> None:
+    """Whole searches beside others."""
+    run_benchmark("search.py")
+
+
+def run_benchmark(script: str) -> None:
+    """A script of `benchmarks/`; what only they need is installed on the way."""
     accelerate = "accelerate>=1.1"  # the Trainer that AutoTL is compared with does not start without it
     call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", accelerate)
-    call(BIN / "python", ROOT / "benchmarks" / "run.py", *sys.argv[2:])
+    call(BIN / "python", ROOT / "benchmarks" / script, *sys.argv[2:])
 
 
 def main() -> None:
     """Runs the chore that was named."""
-    chores = {chore.__name__: chore for chore in (demo, test, lint, wheels, benchmarks)}
+    chores = {chore.__name__: chore for chore in (demo, test, lint, wheels, benchmarks, searches)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)
     set_up()

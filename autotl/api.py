@@ -26,13 +26,13 @@ class Run(Predictor):
         self.run_folder = Path(folder)
 
     def leaderboard(self) -> pd.DataFrame:
-        """One row a model, best first: trial, score, backbone, strategy, state, seconds, and its settings."""
+        """One row a model, best first: trial, share of the answer, score, what it is, seconds, and its settings."""
         import pandas as pd
 
         from autotl.report.leaderboard import leaderboard
 
         rows = leaderboard(read_events(self.run_folder / "events.jsonl"))
-        fixed = ("name", "best", "score", "backbone", "strategy", "state", "seconds")
+        fixed = ("name", "best", "share", "score", "backbone", "strategy", "state", "seconds")
         records = [{**{name: getattr(row, name) for name in fixed}, **row.settings} for row in rows]
         return pd.DataFrame.from_records(records).rename(columns={"name": "trial"})
 

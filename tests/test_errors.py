@@ -179,15 +179,19 @@ def test_bundle_that_is_torn_or_of_another_version(refused, tmp_path, new_table,
 
 
 def test_a_plugin_that_a_bundle_needs_is_named(refused, tmp_path, new_table):
+    member = {
+        "folder": "0001", "family": "lost", "backbone": "lost/one", "licence": "", "strategy": "probe",
+        "settings": {}, "trial": "1",
+    }  # fmt: skip
     card = {
-        "weights": "0001", "family": "lost", "backbone": "lost/one", "licence": "", "strategy": "probe",
-        "settings": {}, "trial": "1", "score": 0.5, "standard_error": 0.1, "interval": [0.4, 0.6],
-        "validation_rows": 5, "training_rows": 9, "versions": {}, "created": "", "task": {
+        "format": 2, "weights": "0001", "members": [member], "score": 0.5, "optimism": 0.0, "standard_error": 0.1,
+        "interval": [0.4, 0.6], "chosen_among": 1, "validation_rows": 5, "training_rows": 9, "versions": {},
+        "created": "", "task": {
             "target": "label", "kind": "binary", "classes": ["a", "b"], "metric": "accuracy",
             "inputs": [{"name": "text", "modality": "text"}],
         },
     }  # fmt: skip
-    (tmp_path / "bundle.json").write_text(json.dumps({"format": 1, **card}))
+    (tmp_path / "bundle.json").write_text(json.dumps(card))
     assert "'lost'" in refused("predict", tmp_path, "--data", new_table)
 
 

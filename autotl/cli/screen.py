@@ -42,10 +42,12 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console.print(leaderboard_table(rows[:10]))
     low, high = card.interval
     console.print(
-        f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
-        f"on {card.validation_rows} validation rows, chosen among {tried}"
+        f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) expected on new rows"
     )
-    console.print(f"      {card.strategy} of {card.backbone}, trial {card.trial}")
+    console.print(f"      {card.describe()}", markup=False)
+    console.print(
+        f"      from {card.validation_rows} validation rows, less {card.optimism:.4f} for choosing among {tried}"
+    )
     if outcome.test:
         low, high = outcome.test["interval"]
         console.print(

@@ -3,12 +3,12 @@
 ::
 
     best/
-      bundle.json      what it is: task, model, score; names the folder of weights that is valid
-      0007-1000/       backbone/ (the family's own layout), head.safetensors, validation.safetensors
+      bundle.json      what it is: task, members, score; names the folder of weights that is valid
+      0007-1000/       a folder a member: backbone/ (the family's own layout), head.safetensors
       README.md        the model card
 
 A bundle is replaced by writing a new folder of weights beside the old one and then `bundle.json` in one rename:
-whoever reads at any moment finds a whole bundle.
+whoever reads at any moment finds a whole bundle. Weights are links to those of the run where the disk knows links.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,45 +30,81 @@ BUNDLE_FILE = "bundle.json"
 CARD_FILE = "README.md"
 
 
-class BundleCard(BaseModel):
-    """The contents of ``bundle.json``."""
+class Member(BaseModel):
+    """One model of a bundle, and how it was made."""
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1] = 1
-    weights: str  #: folder of weights inside the bundle
-    task: Task
+    folder: str  #: its name in the folder of weights
     family: str
     backbone: str
     licence: str  #: of the pretrained weights
     strategy: str
     settings: dict[str, float | str]
-    trial: str  #: "screening" or the trial's number
-    score: float  #: on the validation rows, by the task's metric; larger is better
+    trial: str  #: "head" or the trial's number
+    share: float = 1.0  #: of the answer
+    temperature: float = 1.0  #: by which its logits are divided
+
+
+class BundleCard(BaseModel):
+    """The contents of ``bundle.json``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[2] = 2
+    weights: str  #: folder of weights inside the bundle
+    task: Task
+    members: tuple[Member, ...]  #: the largest share first
+    temperature: float = 1.0  #: by which the logarithms of the members' mean are divided
+    score: float  #: what new rows should show, by the task's metric; larger is better
+    optimism: float  #: already taken off `score`: what choosing among models added on the validation rows
     standard_error: float
     interval: tuple[float, float]  #: 95 %
+    chosen_among: int  #: models
     validation_rows: int
     training_rows: int
     versions: dict[str, str]
     created: str  #: UTC, ISO 8601
 
+    def describe(self) -> str:
+        """The answer in one line."""
+        if len(self.members) == 1:
+            (only,) = self.members
+            return (
+                f"{only.strategy} of {only.backbone}, {only.trial if only.trial == 'head' else f'trial {only.trial}'}"
+            )
+        parts = (f"{member.share:.0%} {member.strategy} of {member.backbone}" for member in self.members)
+        return f"mean of {len(self.members)} models: {', '.join(parts)}"
 
-def commit(folder: Path, staged: Path, card: BundleCard) -> None:
-    """Moves a finished folder of weights into the bundle and makes it the valid one."""
+
+def commit(folder: Path, sources: Mapping[str, Path], card: BundleCard) -> None:
+    """Makes a bundle of the finished model folders `sources` (by member) and `card`, or replaces the one there."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / card.weights
-    if target.exists():
-        shutil.rmtree(target)
-    for file in staged.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-    staged.rename(target)
+    if not target.exists():
+        fresh = folder / f".{card.weights}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        for name, source in sources.items():
+            for file in source.rglob("*"):
+                if file.is_file():
+                    _link(file, fresh / name / file.relative_to(source))
+        fresh.rename(target)
     write_durably(folder / BUNDLE_FILE, card.model_dump_json(indent=1))
     write_durably(folder / CARD_FILE, _model_card(card))
     for other in folder.iterdir():
         if other.is_dir() and other.name != card.weights:
             shutil.rmtree(other, ignore_errors=True)
+
+
+def _link(file: Path, copy: Path) -> None:
+    """Another name for a file that nobody changes, or a copy where the disk has no links; on the disk afterwards."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(file, copy)
+    except OSError:
+        shutil.copyfile(file, copy)
+    with copy.open("rb") as handle:
+        os.fsync(handle.fileno())
 
 
 def find_bundle(folder: str | Path) -> Path:
@@ -85,36 +122,41 @@ def read_card(bundle: Path) -> BundleCard:
     """Raises `BundleError` when ``bundle.json`` is torn or from another version."""
     try:
         data: dict[str, Any] = json.loads((bundle / BUNDLE_FILE).read_text(encoding="utf-8"))
-        if data.get("format") != 1:
-            raise BundleError(f"{bundle}: bundle format {data.get('format')!r}; this AutoTL reads format 1: update it")
+        if data.get("format") != 2:
+            raise BundleError(
+                f"{bundle}: bundle format {data.get('format')!r}, and this AutoTL reads format 2: use the version of "
+                "AutoTL that wrote it, or search again"
+            )
         card = BundleCard.model_validate(data)
     except (OSError, ValueError, AttributeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise BundleError(f"{bundle / BUNDLE_FILE} is no whole bundle and cannot be read ({reason})") from error
-    if Path(card.weights).name != card.weights:
+    if any(Path(name).name != name for name in (card.weights, *(member.folder for member in card.members))):
         raise BundleError(f"{bundle / BUNDLE_FILE}: its weights lie outside the bundle")
     return card
 
 
 def _model_card(card: BundleCard) -> str:
-    settings = "\n".join(f"| {name} | {value} |" for name, value in card.settings.items())
     classes = ", ".join(card.task.classes[:20]) + (" …" if len(card.task.classes) > 20 else "")
     score = f"{card.score:.4f} (95 %: {card.interval[0]:.4f} to {card.interval[1]:.4f})"
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    members = "\n".join(
+        f"| {member.share:.0%} | {member.backbone} | {member.licence} | {member.strategy} | "
+        + ", ".join(f"{name} {value}" for name, value in member.settings.items())
+        + " |"
+        for member in card.members
+    )
     return f"""# {card.task.target} from {card.task.input.name}
 
 {card.task.kind} classification of {card.task.modality}s: {classes}.
 
 | | |
 |---|---|
-| backbone | {card.backbone} (licence of its weights: {card.licence}) |
-| strategy | {card.strategy} |
-| {card.task.metric} on {card.validation_rows} validation rows | {score} |
+| {card.task.metric} | {score} |
+| estimated on | {card.validation_rows} validation rows |
+| taken off, for choosing among {card.chosen_among} models | {card.optimism:.4f} |
 | trained on | {card.training_rows} rows |
 | made with | {versions} |
-
-The validation rows chose among the trials, so the score is a little optimistic; `autotl evaluate` on rows that
-were never used gives the honest one.
 
 ## Use
 
@@ -124,9 +166,9 @@ model = autotl.load("path/to/this/folder")
 model.predict(frame)
 ```
 
-## Settings
+## Members
 
-| setting | value |
-|---|---|
-{settings}
+| share | backbone | licence of its weights | strategy | settings |
+|---|---|---|---|---|
+{members}
 """

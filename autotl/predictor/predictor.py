@@ -16,9 +16,13 @@ from autotl.errors import DataError
 from autotl.plugins.contracts import Unreadable
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
+from autotl.predictor.combination import Combination, mixed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from autotl.plugins.contracts import InputEncoder
+    from autotl.training.model import Classifier
 
 #: Rows encoded and predicted at a time: enough to fill batches of like length, little enough to hold in memory.
 ROWS_AT_A_TIME = 1024
@@ -64,8 +68,11 @@ class Predictor:
         self.folder = find_bundle(bundle)
         self.card = read_card(self.folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model, self._encoder = load_model(plugins().family(self.card.family), self.folder / self.card.weights)
-        self._model = model.to(self._device)
+        self._models: list[tuple[Classifier, InputEncoder]] = []
+        for member in self.card.members:
+            folder = self.folder / self.card.weights / member.folder
+            model, encoder = load_model(plugins().family(member.family), folder)
+            self._models.append((model.to(self._device), encoder))
 
     @property
     def task(self) -> Task:
@@ -112,12 +119,27 @@ class Predictor:
         from autotl.features.speed import Precision
         from autotl.features.store import FeatureStore
 
-        rows = EncodedRows(self._encoder, cells, modality=self.task.modality, store=FeatureStore(None))
-        readable = rows.readable(np.arange(len(cells)))
-        yield from ((index, Unreadable(reason)) for index, reason in rows.unreadable.items())
-        # fp32: one model on one pass has no time to find out what is fastest, and predictions stay comparable
-        logits = self._model.logits(rows, readable, Precision(), self._device)
-        yield from zip(readable.tolist(), softmax(logits), strict=True)
+        store = FeatureStore(None)
+        shared: dict[str, EncodedRows] = {}
+        each, readable = [], np.arange(len(cells))
+        for model, encoder in self._models:
+            rows = shared.setdefault(
+                encoder.fingerprint, EncodedRows(encoder, cells, modality=self.task.modality, store=store)
+            )
+            rows = rows if rows.encoder == encoder else rows.seen_by(encoder)
+            readable = rows.readable(readable)
+            # fp32: one model on one pass has no time to find out what is fastest, and predictions stay comparable
+            answers = np.full((len(cells), len(self.task.classes)), np.nan, np.float32)
+            answers[readable] = softmax(model.logits(rows, readable, Precision(), self._device))
+            each.append(answers)
+            yield from ((index, Unreadable(reason)) for index, reason in rows.unreadable.items())
+        members = self.card.members
+        combination = Combination(
+            np.array([member.share for member in members]),
+            np.array([member.temperature for member in members]),
+            self.card.temperature,
+        )
+        yield from zip(readable.tolist(), mixed(np.stack(each)[:, readable], combination), strict=True)
 
     def evaluate(self, data: str | Path | pd.DataFrame) -> Evaluation:
         """Scores the model on labelled rows. Raises `DataError` when no row has both a label and an input."""

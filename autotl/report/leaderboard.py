@@ -19,9 +19,9 @@ _NOT_SETTINGS = {"trial", "backbone", "strategy", "planned_seconds"}
 
 @dataclass
 class Row:
-    """One model: a trial, or the head that screening left (trial -1)."""
+    """One model: a trial, a head that screening left, or the mean of some of them."""
 
-    trial: int
+    name: str  #: the trial's number, "head", or "mean"
     backbone: str = ""
     strategy: str = ""
     state: str = "running"  #: running, complete, dropped, failed, cut
@@ -31,36 +31,43 @@ class Row:
     curve: list[tuple[int, float]] = field(default_factory=list)  #: (permille, score)
     reason: str = ""
     best: bool = False  #: whether its weights are in the bundle
-
-    @property
-    def name(self) -> str:
-        return "screening" if self.trial < 0 else str(self.trial)
+    share: float = 0.0  #: of the bundle's answer
 
 
 def leaderboard(events: Sequence[Event]) -> list[Row]:
     """The rows of a run, best first; trials without a score last."""
-    rows: dict[int, Row] = {}
+    rows: dict[str, Row] = {}
     for event in events:
         data = event.data
         if event.kind == "trial_started":
             settings = {name: value for name, value in data.items() if name not in _NOT_SETTINGS}
-            rows[data["trial"]] = Row(data["trial"], data["backbone"], data["strategy"], settings=settings)
+            rows[_key(data["trial"])] = Row(str(data["trial"]), data["backbone"], data["strategy"], settings=settings)
+        elif event.kind == "head":
+            rows[_key(data["trial"])] = Row("head", data["backbone"], "probe", "complete", data["score"])
         elif event.kind == "progress":
-            row = rows[data["trial"]]
+            row = rows[_key(data["trial"])]
             row.curve.append((data["permille"], data["score"]))
             if not row.best or row.score is None or data["score"] > row.score:  # else the saved weights are older
                 row.score = data["score"]
         elif event.kind == "trial_ended":
-            row = rows[data["trial"]]
+            row = rows[_key(data["trial"])]
             row.state, row.seconds, row.reason = data["state"], data["seconds"], data["reason"]
         elif event.kind == "incumbent":
-            for row in rows.values():
-                row.best = False
-            if data["trial"] < 0:  # a later head may be another backbone's
-                rows[data["trial"]] = Row(data["trial"], data["backbone"], data["strategy"], "complete")
-            row = rows[data["trial"]]
-            row.best, row.score = True, data["score"]
-    return sorted(rows.values(), key=lambda row: (row.score is None, -(row.score or 0.0), row.trial))
+            rows[_key(data["trial"])].score = data["score"]
+        elif event.kind == "answer":
+            rows.pop("mean", None)
+            if len(data["members"]) > 1:
+                rows["mean"] = Row("mean", f"{len(data['members'])} models", "mean", "complete", data["score"])
+            shares = {member["trial"]: member["share"] for member in data["members"]} | {"mean": 1.0}
+            for key, row in rows.items():
+                row.share = shares.get(key, 0.0)
+                row.best = row.share > 0
+    return sorted(rows.values(), key=lambda row: (row.score is None, -(row.score or 0.0)))
+
+
+def _key(trial: int) -> str:
+    """The name of a trial's folder, or of a head's."""
+    return f"{trial:04d}" if trial >= 0 else f"head{trial}"
 
 
 def write_leaderboard(folder: Path, events: Sequence[Event]) -> None:
@@ -69,10 +76,11 @@ def write_leaderboard(folder: Path, events: Sequence[Event]) -> None:
     names = sorted({name for row in rows for name in row.settings})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "best", "score", "backbone", "strategy", "state", "seconds", "reason", *names])
+    writer.writerow(["trial", "best", "share", "score", "backbone", "strategy", "state", "seconds", "reason", *names])
     for row in rows:
         score = "" if row.score is None else f"{row.score:.6f}"
-        fixed = [row.name, "yes" if row.best else "", score, row.backbone, row.strategy, row.state]
+        share = f"{row.share:.4f}" if row.best else ""
+        fixed = [row.name, "yes" if row.best else "", share, score, row.backbone, row.strategy, row.state]
         writer.writerow([*fixed, f"{row.seconds:.1f}", row.reason, *(row.settings.get(name, "") for name in names)])
     write_durably(folder / LEADERBOARD_FILE, text.getvalue())
 

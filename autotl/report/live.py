@@ -69,7 +69,7 @@ class LiveView:
         self._events: list[Event] = []
         self._rows: list[Row] = []
         self._phase = "starting"
-        self._task = ""
+        self._task = self._answer = ""
         self._news: list[str] = []
         self._live = Live(
             get_renderable=self._screen, console=Console(stderr=True), refresh_per_second=4, transient=True
@@ -86,7 +86,9 @@ class LiveView:
         self._events.append(event)
         if event.kind == "phase":
             self._phase = event.data["name"]
-        if event.kind in {"incumbent", "progress", "trial_started", "trial_ended"}:
+        if event.kind == "answer":
+            self._answer = f"{event.data['models']} ({event.data['score']:.4f} expected on new rows)"
+        if event.kind in {"answer", "head", "incumbent", "progress", "trial_started", "trial_ended"}:
             self._rows = leaderboard(self._events)
         if event.kind == "task":
             self._task = describe(event)
@@ -104,7 +106,14 @@ class LiveView:
             head.append(f"   {describe_seconds(self._clock.elapsed)}", style="bold cyan")
         parts: list[RenderableType] = [head, Text(self._task, style="dim", overflow="ellipsis", no_wrap=True)]
         if best := next((row for row in self._rows if row.best), None):
-            parts.append(Text(f"best {best.score:.4f}  trial {best.name}  {best.backbone}  {best.strategy}", "green"))
+            parts.append(
+                Text(
+                    f"best {best.score:.4f}  {self._answer or best.backbone}",
+                    "green",
+                    overflow="ellipsis",
+                    no_wrap=True,
+                )
+            )
         if self._rows:
             parts.append(leaderboard_table(self._rows[:_MODELS]))
         parts += [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in self._news[-_NEWS:]]
@@ -125,8 +134,7 @@ def leaderboard_table(rows: list[Row]) -> Table:
         score = "" if row.score is None else f"{row.score:.4f}"
         curve = sparkline([score for _, score in row.curve])
         style = "bold green" if row.best else ("red" if row.state == "failed" else "")
-        trial = row.name if row.trial >= 0 else "head"  # the linear head that screening left
-        cells = [trial, score, row.backbone, row.strategy, row.state, describe_seconds(row.seconds), curve]
+        cells = [row.name, score, row.backbone, row.strategy, row.state, describe_seconds(row.seconds), curve]
         table.add_row(*cells, style=style)
     return table
 
@@ -153,7 +161,7 @@ def _settings(data: dict[str, Any]) -> str:
 
 
 def _trial(data: dict[str, Any]) -> str:
-    return "the screening head" if data["trial"] in (-1, "screening") else f"trial {data['trial']}"
+    return "a head on frozen features" if data["trial"] < 0 else f"trial {data['trial']}"
 
 
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -175,5 +183,8 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         + f" after {describe_seconds(d['seconds'])}"
     ),
     "incumbent": lambda d: f"best so far: {d['score']:.4f} by {_trial(d)}, saved",
+    "answer": lambda d: (
+        f"the answer is a {d['models']}: {d['score']:.4f} expected on new rows" if len(d["members"]) > 1 else ""
+    ),
     "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {d['rows']} rows never used before",
 }

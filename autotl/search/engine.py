@@ -7,7 +7,6 @@ is killed when it does not answer in time, and the end comes with the best model
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import math
 import os
 import platform
@@ -26,17 +25,19 @@ from optuna.trial import TrialState
 
 from autotl.budget import Clock
 from autotl.config import SearchRequest, create_run_folder
-from autotl.errors import AutoTLError, DataError, RunError, TrialError, ZooError
+from autotl.errors import DataError, RunError, TrialError, ZooError
 from autotl.events import EventLog, Listener, read_events
 from autotl.plugins.contracts import Candidate, Value
 from autotl.plugins.manager import plugins
-from autotl.predictor.bundle import find_bundle, read_card
+from autotl.predictor.bundle import BundleCard, Member, find_bundle, read_card
+from autotl.predictor.combination import Decision
 from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.incumbent import DEFAULT_TRIAL, Incumbent, Judged
 from autotl.search.line import EngineEnd, Message, WorkerGone
 from autotl.search.pace import Length, Pace
 from autotl.search.preparation import prepare
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
+from autotl.search.shelf import Model, Shelf
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import book_interrupted, open_study
 
@@ -99,6 +100,7 @@ class Search:
         self._failures: list[str] = []
         self._unreadable: set[str] = set()
         self._last_score = 0.0
+        self._passes_of_answer = 1
         self._default: dict[str, Value] = {}
         self._phase_name, self._phase_began = "", 0.0
 
@@ -154,6 +156,7 @@ class Search:
         self._run_file.write(self._folder)
         self._study = open_study(self._folder, seed=request.seed)
         self._incumbent = Incumbent(inspection.task.metric, inspection.labels, training_rows=len(given.train))
+        self._shelf = Shelf(self._folder, inspection.task, inspection.labels, self._run_file.versions)
         self._announce()
         self._worker.tell(do="set_up", **given.for_worker(request, self._folder))
 
@@ -188,7 +191,8 @@ class Search:
         self._converse(None, SET_UP)
         known = self._run_file.survivors
         candidates = [c for c in self._given.candidates if c.key in known or not known]
-        self._restore_incumbent()
+        if self._resumed:
+            self._restore_models()
         scores: dict[str, float] = {}
         refused: list[str] = []
         for position, candidate in enumerate(candidates):
@@ -208,8 +212,10 @@ class Search:
         self._survivors = [chosen[key] for key in survivors if key in chosen]
         self._update(survivors=survivors)
         if not known:
-            with suppress(TrialError):  # the first one stands
-                self._offer_head(self._survivors[0], quick=False)
+            for candidate in self._survivors:
+                if candidate is self._survivors[0] or self._pace.time_for_a_head(candidate.key, self._test_seconds()):
+                    with suppress(TrialError):  # the first one stands
+                        self._offer_head(candidate, quick=False)
 
     def _screen_one(self, candidate: Candidate, seconds: float | None) -> float:
         """Screening score: leave-one-out accuracy, with the static prior deciding between near equals."""
@@ -230,8 +236,9 @@ class Search:
 
     def _offer_head(self, candidate: Candidate, *, quick: bool) -> None:
         """A head on what screening saw of a backbone, as a model of its own: the first bundle, or a better one."""
-        self._tell(do="head", candidate=dataclasses.asdict(candidate), quick=quick)
-        self._converse(-1, candidate.key, TrialConfig(candidate.key, "probe", {}))
+        number = -1 - self._given.candidates.index(candidate)
+        self._tell(do="head", candidate=dataclasses.asdict(candidate), name=f"head{number}", quick=quick)
+        self._converse(number, candidate.key, TrialConfig(candidate.key, "probe", {}))
 
     def _note_unreadable(self, rows: list[str]) -> None:
         """Names rows that are left out because they cannot be read, once."""
@@ -242,15 +249,11 @@ class Search:
             self._events.emit("note", text=f"left out: {len(fresh) - NAMED} more rows that cannot be read")
         self._unreadable |= set(rows)
 
-    def _restore_incumbent(self) -> None:
-        if not self._resumed:
-            return
-        with suppress(AutoTLError, OSError, KeyError, ValueError):
-            bundle = find_bundle(self._folder)
-            card = read_card(bundle)
-            with np.load(bundle / card.weights / "validation.npz", allow_pickle=False) as stored:
-                trial = int(card.trial) if card.trial.isdigit() else -1
-                self._incumbent.replace(Judged(trial, 1000, card.score, stored["valid"], stored["probabilities"]))
+    def _restore_models(self) -> None:
+        """What an earlier process left; the same rule on the same models makes the same one the incumbent."""
+        for judged in self._shelf.restore():
+            if self._incumbent.yields_to(judged):
+                self._incumbent.replace(judged)
 
     # ---------------------------------------------------------------- trials
 
@@ -296,6 +299,7 @@ class Search:
             self._tell(
                 do="trial",
                 number=trial.number,
+                name=f"{trial.number:04d}",
                 candidate=dataclasses.asdict(self._space.candidates[config.backbone]),
                 strategy=config.strategy,
                 settings=dict(config.settings),
@@ -369,41 +373,68 @@ class Search:
                     raise TrialError(f"{what}: {message['error']}: {message['message']}")
                 case "judged" if config is not None and number is not None:
                     self._worker.tell(**self._answer(message, number, config, trial))
+                case "saved" if config is not None and number is not None:
+                    self._shelve(self._judged(message, number, config), message, number, config)
 
-    def _answer(self, message: Message, number: int, config: TrialConfig, trial: optuna.Trial | None) -> Message:
+    def _judged(self, message: Message, number: int, config: TrialConfig) -> Judged:
         default = number >= 0 and config.flat == self._default  # also when it runs again after a kill
-        judged = Judged(
+        return Judged(
             trial=DEFAULT_TRIAL if default else number,
             permille=message["permille"],
             score=message["score"],
             valid=np.array(message["valid"], np.int64),
             probabilities=np.array(message["probabilities"], np.float32),
         )
+
+    def _answer(self, message: Message, number: int, config: TrialConfig, trial: optuna.Trial | None) -> Message:
+        judged = self._judged(message, number, config)
+        finished = judged.permille >= 1000
         self._last_score = judged.score
-        self._pace.learn_judging(config.backbone, message["seconds"], saved=judged.permille >= 1000)
+        self._pace.learn_judging(config.backbone, message["seconds"], saved=finished)
         go_on = True
         if trial is not None:
             self._events.emit(
                 "progress", trial=number, permille=judged.permille, score=judged.score, **message["details"]
             )
             trial.report(judged.score, judged.permille)
-            go_on = default or judged.permille >= 1000 or not trial.should_prune()
+            go_on = judged.trial == DEFAULT_TRIAL or finished or not trial.should_prune()
+        else:
+            self._events.emit("head", trial=number, score=judged.score, backbone=config.backbone)
         keep = self._incumbent.yields_to(judged)
-        if keep:
-            self._incumbent.replace(judged)
-            self._events.emit(
-                "incumbent", trial=number, permille=judged.permille, score=judged.score,
-                backbone=config.backbone, strategy=config.strategy,
-            )  # fmt: skip
-        card = {
-            "trial": str(number) if number >= 0 else "screening",
-            "strategy": config.strategy,
-            "settings": dict(config.settings),
-            "versions": self._run_file.versions,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
+        if finished:
+            self._shelve(judged, message, number, config)
         left = self._pace.seconds_of_training(config.backbone, self._test_seconds()) if self._pace.limited else None
-        return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left, "card": card}
+        return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left}
+
+    def _shelve(self, judged: Judged, message: Message, number: int, config: TrialConfig) -> None:
+        """Takes a saved model into account: it may be the incumbent, and it may change the answer."""
+        candidate = next(c for c in self._given.candidates if c.key == config.backbone)
+        name = f"{number:04d}" if number >= 0 else f"head{number}"
+        member = Member(
+            folder=name,
+            family=candidate.family,
+            backbone=candidate.key,
+            licence=candidate.licence,
+            strategy=config.strategy,
+            settings=dict(config.settings),
+            trial=str(number) if number >= 0 else "head",
+        )
+        weights = self._folder / "trials" / name / message["weights"]
+        self._shelf.put(Model(name, judged, member, weights, message["training_rows"]))
+        if self._incumbent.yields_to(judged):
+            self._incumbent.replace(judged)
+            self._events.emit("incumbent", trial=number, permille=judged.permille, score=judged.score)
+        if self._incumbent.held_by is not None:
+            self._announce_answer(*self._shelf.answer(self._incumbent.held_by))
+
+    def _announce_answer(self, card: BundleCard, decision: Decision) -> None:
+        self._passes_of_answer = len(card.members)
+        self._events.emit(
+            "answer", members=[{"trial": member.folder, "share": member.share} for member in card.members],
+            score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,
+            models=card.describe(),
+            seconds_a_row=sum(self._pace.forward_seconds(member.backbone) for member in card.members),
+        )  # fmt: skip
 
     def _tell(self, **request: Any) -> None:
         """Asks the worker, or a new one when it died since its last answer, which costs nothing."""
@@ -423,7 +454,7 @@ class Search:
     # ---------------------------------------------------------------- finish
 
     def _test_seconds(self) -> float:
-        return self._pace.test_seconds(self._given.test_rows)
+        return self._pace.test_seconds(self._given.test_rows * self._passes_of_answer)
 
     def _finish(self, interrupted: bool) -> None:
         self._phase("finishing")
@@ -441,8 +472,8 @@ class Search:
                 self._events.emit("note", text=f"the test rows were not scored ({reason}): use 'autotl evaluate'")
         card = read_card(find_bundle(self._folder))
         self._events.emit(
-            "finished", score=card.score, interval=card.interval, trial=card.trial, backbone=card.backbone,
-            strategy=card.strategy, metric=card.task.metric, seconds=self._pace.clock.elapsed,
+            "finished", score=card.score, interval=card.interval, optimism=card.optimism, models=card.describe(),
+            metric=card.task.metric, seconds=self._pace.clock.elapsed,
             forecast_error=forecast_error(read_events(self._folder / EVENTS_FILE)),
         )  # fmt: skip
         self._phase("")

@@ -41,6 +41,9 @@ STEP_COST = 4.0
 #: How often a trial that trains is judged before its end (the rungs of the training loop but the last).
 JUDGED_ON_THE_WAY = 3
 
+#: A head on a backbone beside the best one may take this share of what is left: it adds a point to a mixture at most.
+HEAD_SHARE = 0.04
+
 #: A trial shorter than this learns nothing that the probe does not know.
 SHORTEST_TRIAL = 1.0
 
@@ -70,6 +73,10 @@ class Pace:
 
     def learn_forward(self, backbone: str, seconds_a_row: float) -> None:
         self._forward[backbone] = seconds_a_row
+
+    def forward_seconds(self, backbone: str) -> float:
+        """What a row takes through the frozen backbone, as screening measured it; 0 where it did not."""
+        return self._forward.get(backbone, 0.0)
 
     def learn_judging(self, backbone: str, seconds: float, *, saved: bool) -> None:
         """seconds: what scoring a model of this backbone took; `saved` says that saving and loading are in it."""
@@ -122,6 +129,10 @@ class Pace:
         others = ((seconds, self._forward.get(other)) for other, seconds in self._judging.items())
         scaled = (seconds * max(self._forward[backbone] / speed, 1.0) for seconds, speed in others if speed)
         return max(scaled, default=1.5)
+
+    def time_for_a_head(self, backbone: str, test_seconds: float) -> bool:
+        """Whether a head on another backbone is a small part of what is left."""
+        return HEAD_SHARE * self.seconds_to_the_end(test_seconds) > self.judging_seconds(backbone)
 
     def passes(self, backbone: str, rows: int, test_seconds: float) -> float:
         """Full passes over the training rows, forward and back, that the time left affords."""

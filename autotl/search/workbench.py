@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,12 @@ from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
-from autotl.predictor.bundle import BundleCard, commit
 from autotl.predictor.predictor import Predictor, softmax
 from autotl.search.line import Message, WorkerEnd
 from autotl.training.forecast import training_seconds
 from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
-
-#: The bundle's own answers on the validation rows, so that a resumed search knows what there is to beat.
-VALIDATION_FILE = "validation.npz"
 
 #: Between two looks at the clock while screening; more rows at once let texts of like length find each other.
 ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
@@ -105,7 +102,14 @@ class Workbench:
             _, head = self._probes.penalty_and_head(frozen)
         else:
             head = fit_logistic(frozen.features(seen), self._labels[seen], len(self._task.classes), USUAL_PENALTY)
-        self._judge(Classifier(frozen.backbone, head), frozen, permille=1000, name="screening", details={})
+        self._judge(
+            Classifier(frozen.backbone, head),
+            frozen,
+            permille=1000,
+            name=request["name"],
+            training_rows=len(seen),
+            details={},
+        )
         return {}
 
     def forecast(self, request: Message) -> Message:
@@ -120,13 +124,20 @@ class Workbench:
         trial = self._prepare(request["candidate"], settings, number=request["number"], clock=clock)
         trial.fill_time = request["fill_time"]
         frozen = trial.frozen
-        permille, name = 0, f"{request['number']:04d}"
+        permille = 0
         for progress in plugins().strategy(request["strategy"]).fit(trial):
             settings.check_all_read()
-            permille, details = progress.permille, dict(progress.details)
+            permille = progress.permille
             if trial.model is None:
                 raise TrialError(f"strategy {request['strategy']!r} made no model")
-            answer = self._judge(trial.model, frozen, permille=permille, name=name, details=details)
+            answer = self._judge(
+                trial.model,
+                frozen,
+                permille=permille,
+                name=request["name"],
+                training_rows=len(trial.train),
+                details=progress.details,
+            )
             if not answer["go_on"]:
                 break
             if answer["seconds_left"] is not None:  # the engine knows better by now what judging takes
@@ -185,68 +196,52 @@ class Workbench:
         return readable
 
     def _judge(
-        self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, details: dict[str, float]
-    ) -> Message:
-        """Scores the model on the validation rows, does what the engine answers, and returns that.
+        self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, training_rows: int,
+        details: Mapping[str, float],
+    ) -> Message:  # fmt: skip
+        """Scores the model on the validation rows, saves it when it is finished or wanted, and returns the answer.
 
-        The score of a finished trial is that of its saved weights, read from the disk again.
+        The score of what is saved is that of the saved weights, read from the disk again.
         """
-        began = time.monotonic()
-        staged = self._folder / "trials" / name / f"{name}-{permille:04d}"
         valid = self._readable(frozen, self._valid)
-        if permille == 1000:
-            logits = self._logits_from_disk(model, frozen, valid, staged)
-        else:
-            logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
-        if not np.isfinite(logits).all():
-            raise TrialError("the model's outputs are not finite")
-        probabilities = softmax(logits)
-        score = metrics.score(self._task.metric, self._labels[valid], probabilities)
-        self._line.say(
-            "judged",
-            permille=permille,
-            score=score,
-            details=details,
-            valid=valid.tolist(),
-            probabilities=probabilities.round(6).tolist(),
-            seconds=time.monotonic() - began,
-        )
+        place = self._folder / "trials" / name / f"{name}-{permille:04d}"
+
+        def say(what: str, *, save: bool) -> None:
+            began = time.monotonic()
+            if save:
+                logits = self._logits_from_disk(model, frozen, valid, place)
+            else:
+                logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
+            if not np.isfinite(logits).all():
+                raise TrialError("the model's outputs are not finite")
+            probabilities = softmax(logits)
+            self._line.say(
+                what,
+                permille=permille,
+                score=metrics.score(self._task.metric, self._labels[valid], probabilities),
+                details=dict(details),
+                valid=valid.tolist(),
+                probabilities=probabilities.round(6).tolist(),
+                training_rows=training_rows,
+                weights=place.name,
+                seconds=time.monotonic() - began,
+            )
+
+        finished = permille == 1000
+        say("judged", save=finished)
         answer = self._line.receive()
-        if answer["keep"] and permille < 1000:
-            probabilities = softmax(self._logits_from_disk(model, frozen, valid, staged))
-        if answer["keep"]:
-            self._commit(staged, frozen, probabilities, valid, answer["card"])
-        shutil.rmtree(staged.parent, ignore_errors=True)
+        if answer["keep"] and not finished:
+            say("saved", save=True)
         return answer
 
     def _logits_from_disk(
-        self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, staged: Path
+        self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path
     ) -> np.ndarray:
-        shutil.rmtree(staged, ignore_errors=True)
-        save_model(model, frozen.family, frozen.rows.encoder, staged)
-        loaded, _ = load_model(frozen.family, staged)
+        shutil.rmtree(place, ignore_errors=True)
+        save_model(model, frozen.family, frozen.rows.encoder, place)
+        loaded, _ = load_model(frozen.family, place)
         loaded.to(self.device)
         if weights_digest(loaded.backbone) == frozen.weights:  # what it sees is known
             return loaded.linear_head().logits(frozen.features(valid))
         frozen.precision.arrange(loaded.backbone)
         return loaded.logits(frozen.rows, valid, frozen.precision, self.device)
-
-    def _commit(
-        self, staged: Path, frozen: FrozenBackbone, probabilities: np.ndarray, valid: np.ndarray, known: Message
-    ) -> None:
-        labels, metric = self._labels[valid], self._task.metric
-        card = BundleCard(
-            weights=staged.name,
-            task=self._task,
-            family=frozen.family.name,
-            backbone=frozen.candidate.key,
-            licence=frozen.candidate.licence,
-            score=metrics.score(metric, labels, probabilities),
-            standard_error=metrics.standard_error(metric, labels, probabilities),
-            interval=metrics.interval(metric, labels, probabilities),
-            validation_rows=len(valid),
-            training_rows=len(frozen.rows.readable(self._train)),
-            **known,
-        )
-        np.savez(staged / VALIDATION_FILE, valid=valid, probabilities=probabilities)
-        commit(self._folder / "best", staged, card)

@@ -17,6 +17,7 @@ import torch
 from autotl.errors import TrialError
 from autotl.features.boundary import Boundary
 from autotl.plugins.contracts import Progress
+from autotl.training.average import Average
 from autotl.training.optimizer import AdamW, parameter_groups
 from autotl.training.schedules import SCHEDULES
 from autotl.training.step import Stepper, train_mode
@@ -49,9 +50,10 @@ class Plan:
 
 
 def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
-    """Trains `model` in place, yielding at each of `RUNGS`. Raises `TrialError` when the loss is not finite.
+    """Trains `model` in place, yielding at each of `RUNGS`, where it has the running mean of its weights.
 
-    Dropout and stochastic depth draw from torch's global generator, which is seeded here.
+    Raises `TrialError` when the loss is not finite. Dropout and stochastic depth draw from torch's global generator,
+    which is seeded here.
     """
     generator = torch.Generator().manual_seed(trial.seed)
     boundary = Boundary(trial.frozen, plan.frozen_stages, trial.train, augment=plan.augment, passes=plan.epochs)
@@ -68,6 +70,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     torch.manual_seed(trial.seed)  # after the race, which draws from it too, and only where it is run
     steps = max(round(plan.epochs * len(trial.train) / plan.batch_size), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]
+    average = Average(model)
     batches = _batches(trial, plan.batch_size, generator)
     rungs = iter(RUNGS)
     rung, step = next(rungs), 0
@@ -81,9 +84,11 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             if losses and not np.isfinite(mean):
                 raise TrialError(f"the loss is not finite after {step} steps")
             stepper.write_down()
+            average.swap()
             yield Progress(rung, {"loss": mean, "steps": step})
             if rung == RUNGS[-1]:
                 return
+            average.swap()
             train_mode(model, plan.frozen_stages)
             losses.clear()
             rung = next(rungs)
@@ -92,6 +97,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             group["lr"] = group["peak"] * schedule(min(progress, 1.0))
         number, batch = next(batches)
         losses.append(stepper.step(optimizer, batch, number, generator))
+        average.update()
         step += 1
 
 

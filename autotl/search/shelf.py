@@ -1,0 +1,155 @@
+"""The finished models of a run: their answers, their weights while they may be needed, and the bundle made of them."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from autotl.data.task import Task
+from autotl.files import write_durably
+from autotl.predictor import metrics
+from autotl.predictor.bundle import BundleCard, Member, commit
+from autotl.predictor.combination import Decision, decide
+from autotl.search.incumbent import Judged
+
+#: Models whose weights stay on disk: greedy selection rarely gives more than these a share.
+KEPT = 6
+
+MODEL_FILE, ANSWERS_FILE = "model.json", "answers.npz"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was judged; `weights` is its folder, None once it was taken away."""
+
+    name: str
+    judged: Judged
+    member: Member
+    weights: Path | None
+    training_rows: int
+
+
+class Shelf:
+    """Everything is on disk too, in a folder a model: a resumed run finds what it had."""
+
+    def __init__(self, folder: Path, task: Task, labels: np.ndarray, versions: Mapping[str, str]) -> None:
+        """folder: of the run. labels ``[table rows] int64``, indexed by `Judged.valid`."""
+        self._trials, self._bundle = folder / "trials", folder / "best"
+        self._task, self._labels, self._versions = task, labels, versions
+        self._models: dict[str, Model] = {}
+
+    def restore(self) -> list[Judged]:
+        """The models of an earlier process, in the order of their trials; returns those that have weights."""
+        for file in sorted(self._trials.glob(f"*/{MODEL_FILE}")):
+            try:
+                known = json.loads(file.read_text(encoding="utf-8"))
+                with np.load(file.with_name(ANSWERS_FILE), allow_pickle=False) as stored:
+                    judged = Judged(
+                        known["trial"], known["permille"], known["score"], stored["valid"], stored["probabilities"]
+                    )
+                weights = file.parent / known["weights"]
+                model = Model(
+                    file.parent.name, judged, Member.model_validate(known["member"]),
+                    weights if weights.is_dir() else None, known["training_rows"],
+                )  # fmt: skip
+            except (OSError, ValueError, KeyError):  # a kill came between two files; the trial is run again
+                continue
+            self._models[model.name] = model
+        return [model.judged for model in self._models.values() if model.weights]
+
+    def put(self, model: Model) -> None:
+        """Takes a model whose weights are on disk, in the place of an earlier state of the same trial.
+
+        Unless that was better.
+        """
+        earlier = self._models.get(model.name)
+        if earlier and earlier.weights and earlier.weights != model.weights:
+            worse = earlier if model.judged.score >= earlier.judged.score else model
+            shutil.rmtree(worse.weights or "", ignore_errors=True)
+            if worse is model:
+                return
+        self._models[model.name] = model
+        place = self._trials / model.name
+        judged = model.judged
+        with (place / f".{ANSWERS_FILE}").open("wb") as file:
+            np.savez(file, valid=judged.valid, probabilities=judged.probabilities)
+        (place / f".{ANSWERS_FILE}").replace(place / ANSWERS_FILE)
+        known = {
+            "trial": judged.trial,
+            "permille": judged.permille,
+            "score": judged.score,
+            "weights": model.weights.name if model.weights else "",
+            "training_rows": model.training_rows,
+            "member": model.member.model_dump(),
+        }
+        write_durably(place / MODEL_FILE, json.dumps(known, indent=1))
+
+    def answer(self, best: Judged) -> tuple[BundleCard, Decision]:
+        """Makes the bundle of the model `best`, or of a mixture that is better, and lets go of what nobody needs."""
+        models = list(self._models.values())
+        chosen = next(i for i, model in enumerate(models) if model.judged is best)
+        valid = best.valid
+        for model in models:
+            valid = np.intersect1d(valid, model.judged.valid)
+        each = np.stack([model.judged.probabilities[np.searchsorted(model.judged.valid, valid)] for model in models])
+        usable = np.array([model.weights is not None for model in models])
+        labels, metric = self._labels[valid], self._task.metric
+        decision = decide(metric, labels, each, chosen, usable)
+        order = [
+            int(i) for i in np.argsort(-decision.combination.shares, kind="stable") if decision.combination.shares[i]
+        ]
+        members = tuple(
+            models[i].member.model_copy(
+                update={
+                    "share": round(float(decision.combination.shares[i]), 6),
+                    "temperature": float(decision.combination.temperatures[i]),
+                }
+            )
+            for i in order
+        )
+        low, high = metrics.interval(metric, labels, decision.probabilities)
+        card = BundleCard(
+            weights=self._weights_name([models[i] for i in order]),
+            task=self._task,
+            members=members,
+            temperature=decision.combination.temperature,
+            score=decision.score,
+            optimism=decision.optimism,
+            standard_error=metrics.standard_error(metric, labels, decision.probabilities),
+            interval=(low - decision.optimism, high - decision.optimism),
+            chosen_among=len(models),
+            validation_rows=len(valid),
+            training_rows=min(models[i].training_rows for i in order),
+            versions=dict(self._versions),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        sources = {models[i].name: weights for i in order if (weights := models[i].weights)}
+        commit(self._bundle, sources, card)
+        self._make_room(keep={models[i].name for i in order} | {models[chosen].name})
+        return card, decision
+
+    @staticmethod
+    def _weights_name(models: list[Model]) -> str:
+        names = [model.weights.name for model in models if model.weights]
+        if len(names) == 1:
+            return names[0]
+        return f"mean-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
+
+    def _make_room(self, keep: set[str]) -> None:
+        """Takes away the weights of all but the best models and those that are named, and what failed trials left."""
+        by_score = sorted(self._models.values(), key=lambda model: -model.judged.score)
+        keep = keep | {model.name for model in by_score[: max(KEPT - len(keep), 0)]}
+        for model in by_score:
+            if model.weights and model.name not in keep:
+                shutil.rmtree(model.weights, ignore_errors=True)
+                self._models[model.name] = replace(model, weights=None)
+        for folder in self._trials.iterdir():
+            if folder.name not in self._models:
+                shutil.rmtree(folder, ignore_errors=True)

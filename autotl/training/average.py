@@ -1,0 +1,44 @@
+"""The running mean of a model's weights, which is what is judged and kept."""
+
+from __future__ import annotations
+
+import torch
+
+#: Steps between two updates: neighbours are alike, and a pass over all weights is not free.
+EVERY = 4
+
+#: The mean reaches back over this part of the steps so far, so that it means the same for short and long trials.
+REACH = 1 / 9
+
+
+class Average:
+    """An exponential mean of the trained weights and of batch statistics (Polyak and Juditsky 1992).
+
+    Even after the rate has cooled down it is worth half a point to a point: MobileNetV2-1.0 on 1900 photographs,
+    200 s, half frozen, 1300 test rows: 0.766 against 0.762 and 0.775 against 0.765 at twice and once the rate.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        """Follows what is trained when this is made."""
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        moving = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self._followed = [tensor.detach() for tensor in (*trained, *moving)]
+        self._mean = [tensor.clone() for tensor in self._followed]
+        self._steps = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Called after every step."""
+        self._steps += 1
+        if self._steps % EVERY == 0:
+            updates = self._steps / EVERY
+            share = 1 / (REACH * updates + 1)  # of the newest: all of it at first
+            torch._foreach_lerp_(self._mean, self._followed, share)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Gives the model the mean of its weights, or takes it back again."""
+        for tensor, mean in zip(self._followed, self._mean, strict=True):
+            own = tensor.clone()
+            tensor.copy_(mean)
+            mean.copy_(own)

