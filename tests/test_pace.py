@@ -13,7 +13,7 @@ from autotl.search.pace import Pace
 def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_own():
     pace = Pace(Clock(100.0))
     pace.learn_forward("a", 0.001)
-    pace.learn_judging("a", 1.0, saved=True)
+    pace.learn_judging("a", 1.0, views=0)
     long, short = pace.trial_length("a", "tune", 80.0, 0.0), pace.trial_length("a", "tune", 8.0, 0.0)
     assert long.fill
     assert 90 < long.seconds < 100
@@ -28,3 +28,13 @@ def test_without_a_time_limit_nothing_depends_on_time():
     assert pace.screening_seconds(3, needed=True) is None
     assert pace.trial_length("a", "tune", 1e9, 0.0).seconds is None
     assert pace.passes("a", 1000, 0.0) == math.inf
+
+
+def test_the_last_act_leaves_time_for_other_views_of_the_rows():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001)
+    pace.learn_judging("a", 1.0, views=None)
+    alone = pace.judging_seconds("a")
+    pace.learn_judging("a", 2.0, views=1)
+    pace.learn_judging("a", 1.0, views=None)
+    assert pace.judging_seconds("a") > 1.8 * alone

@@ -100,7 +100,7 @@ def test_another_process_finds_the_models_again(shelf, tmp_path, task):
         shelf.put(model)
     card, _ = shelf.answer(models[1].judged)
     (tmp_path / "trials" / "0009").mkdir()
-    (tmp_path / "trials" / "0009" / "model.json").write_text('{"trial": 9')  # a kill in the middle
+    (tmp_path / "trials" / "0009" / "0009.json").write_text('{"trial": 9')  # a kill in the middle
 
     again = Shelf(tmp_path, task, LABELS, {"autotl": "0"})
     found = again.restore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import pickle
 import time
@@ -16,7 +17,7 @@ from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, Speed, SpeedBook, options_for
 from autotl.features.store import Collection, FeatureStore
-from autotl.plugins.contracts import Candidate, ModelFamily, State
+from autotl.plugins.contracts import Candidate, InputEncoder, ModelFamily, State
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
@@ -137,6 +138,13 @@ class FrozenBackbone:
             self._compute(chunk, self.last)
             seen.append(chunk)
         return np.concatenate(seen)
+
+    def seen_by(self, encoder: InputEncoder) -> FrozenBackbone:
+        """The same backbone before the same arrays, batched by another encoder with the same fingerprint."""
+        other = copy.copy(self)
+        other.rows = self.rows.seen_by(encoder)
+        other.__dict__.pop("_preprocessing", None)
+        return other
 
     def features(self, indices: np.ndarray, boundary: int | None = None) -> np.ndarray:
         """``[rows, channels] float32`` for readable rows, computing what is missing.

@@ -37,6 +37,9 @@ SHORT_STEP = 0.1
 #: A race in which this process got less of its cores was disturbed by others: its winner is for this process only.
 BUSY = 0.6
 
+#: Steps of so few seconds are mostly one thread's work, which says nothing about the other cores.
+ONE_THREAD = 0.02
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -126,7 +129,7 @@ class SpeedBook:
             precision, seconds = _race(options, step)
             self._known[key] = Speed(precision, seconds / rows)
             share = (time.process_time() - used) / (time.perf_counter() - began) / torch.get_num_threads()
-            if torch.cuda.is_available() or share > BUSY:
+            if torch.cuda.is_available() or share > BUSY or seconds < ONE_THREAD:
                 self._write()
             else:
                 self._unsure.add(key)

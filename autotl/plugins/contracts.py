@@ -100,6 +100,12 @@ class InputEncoder(Protocol):
         All randomness comes from `generator`.
         """
 
+    def views(self) -> Sequence[InputEncoder]:
+        """Encoders that batch the same arrays in another way which means the same, such as mirrored; often none.
+
+        They share this one's fingerprint. An answer may be the mean over views where that proves to be better.
+        """
+
 
 if TYPE_CHECKING:
 

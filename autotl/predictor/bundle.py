@@ -73,8 +73,12 @@ class BundleCard(BaseModel):
             return (
                 f"{only.strategy} of {only.backbone}, {only.trial if only.trial == 'head' else f'trial {only.trial}'}"
             )
-        parts = (f"{member.share:.0%} {member.strategy} of {member.backbone}" for member in self.members)
-        return f"mean of {len(self.members)} models: {', '.join(parts)}"
+        shares: dict[str, float] = {}
+        for member in self.members:
+            what = f"{member.strategy} of {member.backbone}"
+            shares[what] = shares.get(what, 0.0) + member.share
+        parts = ", ".join(f"{share:.0%} {what}" for what, share in shares.items())
+        return f"mean of {len(self.members)} answers: {parts}"
 
 
 def commit(folder: Path, sources: Mapping[str, Path], card: BundleCard) -> None:

@@ -237,7 +237,8 @@ class Search:
     def _offer_head(self, candidate: Candidate, *, quick: bool) -> None:
         """A head on what screening saw of a backbone, as a model of its own: the first bundle, or a better one."""
         number = -1 - self._given.candidates.index(candidate)
-        self._tell(do="head", candidate=dataclasses.asdict(candidate), name=f"head{number}", quick=quick)
+        name = f"head{number}-quick" if quick else f"head{number}"  # the better one may be the quick one, by luck
+        self._tell(do="head", candidate=dataclasses.asdict(candidate), name=name, quick=quick)
         self._converse(number, candidate.key, TrialConfig(candidate.key, "probe", {}))
 
     def _note_unreadable(self, rows: list[str]) -> None:
@@ -390,7 +391,7 @@ class Search:
         judged = self._judged(message, number, config)
         finished = judged.permille >= 1000
         self._last_score = judged.score
-        self._pace.learn_judging(config.backbone, message["seconds"], saved=finished)
+        self._pace.learn_judging(config.backbone, message["seconds"], views=len(message["views"]) if finished else None)
         go_on = True
         if trial is not None:
             self._events.emit(
@@ -409,7 +410,7 @@ class Search:
     def _shelve(self, judged: Judged, message: Message, number: int, config: TrialConfig) -> None:
         """Takes a saved model into account: it may be the incumbent, and it may change the answer."""
         candidate = next(c for c in self._given.candidates if c.key == config.backbone)
-        name = f"{number:04d}" if number >= 0 else f"head{number}"
+        name = message["name"]
         member = Member(
             folder=name,
             family=candidate.family,
@@ -419,8 +420,13 @@ class Search:
             settings=dict(config.settings),
             trial=str(number) if number >= 0 else "head",
         )
-        weights = self._folder / "trials" / name / message["weights"]
-        self._shelf.put(Model(name, judged, member, weights, message["training_rows"]))
+        place, rows = self._folder / "trials" / name, message["training_rows"]
+        self._shelf.put(Model(name, judged, member, place / message["weights"], rows))
+        for view_number, view in enumerate(message["views"], start=1):
+            entry = f"{name}-view{view_number}"
+            seen = dataclasses.replace(judged, probabilities=np.array(view["probabilities"], np.float32))
+            as_seen = member.model_copy(update={"folder": entry})
+            self._shelf.put(Model(entry, seen, as_seen, place / view["weights"], rows))
         if self._incumbent.yields_to(judged):
             self._incumbent.replace(judged)
             self._events.emit("incumbent", trial=number, permille=judged.permille, score=judged.score)
@@ -429,8 +435,12 @@ class Search:
 
     def _announce_answer(self, card: BundleCard, decision: Decision) -> None:
         self._passes_of_answer = len(card.members)
+        shares: dict[str, float] = {}
+        for member in card.members:
+            name = member.folder.partition("-view")[0].removesuffix("-quick")
+            shares[name] = shares.get(name, 0.0) + member.share
         self._events.emit(
-            "answer", members=[{"trial": member.folder, "share": member.share} for member in card.members],
+            "answer", members=[{"trial": name, "share": share} for name, share in shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,
             models=card.describe(),
             seconds_a_row=sum(self._pace.forward_seconds(member.backbone) for member in card.members),

@@ -66,6 +66,7 @@ class Pace:
         self._forward: dict[str, float] = {}
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
+        self._views = 0
 
     @property
     def limited(self) -> bool:
@@ -78,9 +79,16 @@ class Pace:
         """What a row takes through the frozen backbone, as screening measured it; 0 where it did not."""
         return self._forward.get(backbone, 0.0)
 
-    def learn_judging(self, backbone: str, seconds: float, *, saved: bool) -> None:
-        """seconds: what scoring a model of this backbone took; `saved` says that saving and loading are in it."""
-        self._judging[backbone] = seconds if saved else seconds + SAVING
+    def learn_judging(self, backbone: str, seconds: float, *, views: int | None) -> None:
+        """seconds: what scoring a model of this backbone took.
+
+        views: how many other views of the rows a finished model answered to besides, all of them saved and loaded; None
+        for a model on its way, which was not saved and will answer to as many views as the last that was.
+        """
+        if views is None:
+            self._judging[backbone] = (seconds + SAVING) * (1 + self._views)
+        else:
+            self._judging[backbone], self._views = seconds, views
 
     def learn_untrained(self, backbone: str, strategy: str, seconds: float) -> None:
         """seconds: what a trial took that passes no rows, such as a head on features that are there."""
@@ -146,7 +154,8 @@ class Pace:
         """
         last_act = self._forecast_judging(backbone)
         if training_seconds:
-            planned = training_seconds + JUDGED_ON_THE_WAY * max(last_act - SAVING, 0.0) + last_act
+            on_the_way = max(last_act / (1 + self._views) - SAVING, 0.0)
+            planned = training_seconds + JUDGED_ON_THE_WAY * on_the_way + last_act
         else:
             planned = self._untrained.get((backbone, strategy), last_act)
         if not self.limited:

@@ -19,17 +19,15 @@ from autotl.predictor.bundle import BundleCard, Member, commit
 from autotl.predictor.combination import Decision, decide
 from autotl.search.incumbent import Judged
 
-#: Models whose weights stay on disk: greedy selection rarely gives more than these a share.
-KEPT = 6
-
-MODEL_FILE, ANSWERS_FILE = "model.json", "answers.npz"
+#: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
+KEPT = 8
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that was judged; `weights` is its folder, None once it was taken away."""
+    """A model that was judged; `weights` is its folder in that of its trial, None once it was taken away."""
 
-    name: str
+    name: str  #: of the trial, or of a view of its model
     judged: Judged
     member: Member
     weights: Path | None
@@ -46,23 +44,22 @@ class Shelf:
         self._models: dict[str, Model] = {}
 
     def restore(self) -> list[Judged]:
-        """The models of an earlier process, in the order of their trials; returns those that have weights."""
-        for file in sorted(self._trials.glob(f"*/{MODEL_FILE}")):
+        """Finds the models of an earlier process; returns those that have weights, heads first, then by trial."""
+        for file in sorted(self._trials.glob("*/*.json")):
             try:
                 known = json.loads(file.read_text(encoding="utf-8"))
-                with np.load(file.with_name(ANSWERS_FILE), allow_pickle=False) as stored:
+                with np.load(file.with_suffix(".npz"), allow_pickle=False) as stored:
                     judged = Judged(
                         known["trial"], known["permille"], known["score"], stored["valid"], stored["probabilities"]
                     )
-                weights = file.parent / known["weights"]
-                model = Model(
-                    file.parent.name, judged, Member.model_validate(known["member"]),
-                    weights if weights.is_dir() else None, known["training_rows"],
-                )  # fmt: skip
+                weights, member = file.parent / known["weights"], Member.model_validate(known["member"])
+                there = weights if weights.is_dir() else None
+                model = Model(file.stem, judged, member, there, known["training_rows"])
             except (OSError, ValueError, KeyError):  # a kill came between two files; the trial is run again
                 continue
             self._models[model.name] = model
-        return [model.judged for model in self._models.values() if model.weights]
+        found = [model.judged for model in self._models.values() if model.weights and "-view" not in model.name]
+        return sorted(found, key=lambda judged: (judged.trial >= 0, abs(judged.trial)))
 
     def put(self, model: Model) -> None:
         """Takes a model whose weights are on disk, in the place of an earlier state of the same trial.
@@ -76,11 +73,10 @@ class Shelf:
             if worse is model:
                 return
         self._models[model.name] = model
-        place = self._trials / model.name
-        judged = model.judged
-        with (place / f".{ANSWERS_FILE}").open("wb") as file:
+        judged, place = model.judged, self._place(model)
+        with (place / f".{model.name}.npz").open("wb") as file:
             np.savez(file, valid=judged.valid, probabilities=judged.probabilities)
-        (place / f".{ANSWERS_FILE}").replace(place / ANSWERS_FILE)
+        (place / f".{model.name}.npz").replace(place / f"{model.name}.npz")
         known = {
             "trial": judged.trial,
             "permille": judged.permille,
@@ -89,7 +85,10 @@ class Shelf:
             "training_rows": model.training_rows,
             "member": model.member.model_dump(),
         }
-        write_durably(place / MODEL_FILE, json.dumps(known, indent=1))
+        write_durably(place / f"{model.name}.json", json.dumps(known, indent=1))
+
+    def _place(self, model: Model) -> Path:
+        return self._trials / model.name.partition("-view")[0]
 
     def answer(self, best: Judged) -> tuple[BundleCard, Decision]:
         """Makes the bundle of the model `best`, or of a mixture that is better, and lets go of what nobody needs."""
@@ -124,7 +123,7 @@ class Shelf:
             optimism=decision.optimism,
             standard_error=metrics.standard_error(metric, labels, decision.probabilities),
             interval=(low - decision.optimism, high - decision.optimism),
-            chosen_among=len(models),
+            chosen_among=len({model.judged.trial for model in models}),
             validation_rows=len(valid),
             training_rows=min(models[i].training_rows for i in order),
             versions=dict(self._versions),
@@ -150,6 +149,7 @@ class Shelf:
             if model.weights and model.name not in keep:
                 shutil.rmtree(model.weights, ignore_errors=True)
                 self._models[model.name] = replace(model, weights=None)
+        places = {self._place(model) for model in self._models.values()}
         for folder in self._trials.iterdir():
-            if folder.name not in self._models:
+            if folder not in places:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -197,24 +197,24 @@ class Workbench:
 
     def _judge(
         self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, training_rows: int,
-        details: Mapping[str, float],
+        details: Mapping[str, float], quick: bool = False,
     ) -> Message:  # fmt: skip
         """Scores the model on the validation rows, saves it when it is finished or wanted, and returns the answer.
 
-        The score of what is saved is that of the saved weights, read from the disk again.
+        The score of what is saved is that of the saved weights, read from the disk again. Finished models also say
+        what they answer to other views of the rows, unless it has to be `quick`.
         """
         valid = self._readable(frozen, self._valid)
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"
 
-        def say(what: str, *, save: bool) -> None:
+        def say(what: str, *, save: bool, views: bool) -> None:
             began = time.monotonic()
             if save:
                 logits = self._logits_from_disk(model, frozen, valid, place)
             else:
                 logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
-            if not np.isfinite(logits).all():
-                raise TrialError("the model's outputs are not finite")
-            probabilities = softmax(logits)
+            probabilities = self._probabilities(logits)
+            others = [frozen.seen_by(encoder) for encoder in (frozen.rows.encoder.views() if views else ())]
             self._line.say(
                 what,
                 permille=permille,
@@ -222,17 +222,31 @@ class Workbench:
                 details=dict(details),
                 valid=valid.tolist(),
                 probabilities=probabilities.round(6).tolist(),
+                views=[self._view(model, other, valid, place, number) for number, other in enumerate(others, start=1)],
                 training_rows=training_rows,
+                name=name,
                 weights=place.name,
                 seconds=time.monotonic() - began,
             )
 
         finished = permille == 1000
-        say("judged", save=finished)
+        say("judged", save=finished, views=finished and not quick)
         answer = self._line.receive()
         if answer["keep"] and not finished:
-            say("saved", save=True)
+            say("saved", save=True, views=False)
         return answer
+
+    def _view(self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path, number: int) -> Message:
+        """The same model before rows batched in another way, as a model of its own."""
+        weights = place.with_name(f"{place.name}-view{number}")
+        probabilities = self._probabilities(self._logits_from_disk(model, frozen, valid, weights))
+        return {"weights": weights.name, "probabilities": probabilities.round(6).tolist()}
+
+    @staticmethod
+    def _probabilities(logits: np.ndarray) -> np.ndarray:
+        if not np.isfinite(logits).all():
+            raise TrialError("the model's outputs are not finite")
+        return softmax(logits)
 
     def _logits_from_disk(
         self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path

@@ -6,7 +6,7 @@ import hashlib
 import statistics
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,7 @@ class ImageEncoder:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    mirrored: bool = False  #: whether batches that are not augmented are
 
     @property
     def fingerprint(self) -> str:
@@ -81,6 +82,8 @@ class ImageEncoder:
         from autotl_timm.augmentation import augmented
 
         stacked = torch.from_numpy(np.stack(rows))
+        if self.mirrored and not augment:
+            stacked = stacked.flip(2)
         batch, height, width, channels = stacked.shape
         # a row of pixels is one dimension here: with three channels as the innermost, nothing would be vectorized
         pixels = stacked.view(batch, height, width * channels).float()
@@ -91,6 +94,10 @@ class ImageEncoder:
         unit = 1.0 if augment > 0 else 255.0
         pixels = pixels.mul_((1.0 / (unit * std)).repeat(width)).sub_((mean / std).repeat(width))
         return {"x": pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)}
+
+    def views(self) -> Sequence[ImageEncoder]:
+        """The mirrored one: training mirrors too."""
+        return [] if self.mirrored else [replace(self, mirrored=True)]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

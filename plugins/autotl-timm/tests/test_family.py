@@ -73,6 +73,14 @@ def test_a_saved_model_gives_equal_features_after_restore(family, local, photos,
     assert {path.suffix for path in (tmp_path / "saved").iterdir()} == {".json", ".safetensors"}
 
 
+def test_a_view_is_saved_and_restored_as_a_view(family, local, photos, tmp_path):
+    encoder = family.encoder(local["resnet"], photos)
+    (mirrored,) = encoder.views()
+    (tmp_path / "saved").mkdir()
+    family.save(family.load(local["resnet"]), mirrored, tmp_path / "saved")
+    assert family.restore(tmp_path / "saved")[1] == mirrored
+
+
 def test_a_restored_model_can_be_saved_again(family, local, photos, tmp_path):
     backbone, encoder = family.load(local["mobilenetv2"]), family.encoder(local["mobilenetv2"], photos)
     expected = features(backbone, encoder, photos)

@@ -355,3 +355,17 @@ def test_contrast_and_saturation_change_apart(encoder):
     for found, plain in ((range_of_grey / pixels.mean((1, 2, 3)), 70 / 112.5), (colour / range_of_grey, 50 / 70)):
         assert found.std() / plain > 0.04
         assert (found / plain - 1).abs().max() < 0.3
+
+
+def test_the_only_view_is_the_mirrored_one(encoder, photos):
+    (mirrored,) = encoder.views()
+    rows = encoder.encode(photos)
+    assert mirrored.fingerprint == encoder.fingerprint
+    assert torch.equal(mirrored.batch(rows)["x"], encoder.batch(rows)["x"].flip(3))
+    assert list(mirrored.views()) == []
+    generator = torch.Generator().manual_seed(0)
+    same = torch.Generator().manual_seed(0)
+    assert torch.equal(
+        mirrored.batch(rows, augment=0.5, generator=generator)["x"],
+        encoder.batch(rows, augment=0.5, generator=same)["x"],
+    )

@@ -86,6 +86,10 @@ class TextEncoder:
         tokens[mask] = np.concatenate(rows)
         return {"x": torch.from_numpy(tokens), "mask": torch.from_numpy(mask)}
 
+    def views(self) -> Sequence[TextEncoder]:
+        """None: a text reads one way."""
+        return []
+
 
 def settle_encoder(tokenizer_json: str, sample: Sequence[Any], *, limit: int) -> TextEncoder:
     """The encoder whose longest text fits nearly all of `sample`, in multiples of 8 up to `limit` and `MOST_TOKENS`.
