@@ -12,6 +12,7 @@ from contest import Contender, Result, contest
 from material import Bench, Table, image_candidate, text_candidate
 
 from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone, inference_batches
+from autotl.features.rows import EncodedRows
 from autotl.features.store import FeatureStore
 
 #: Rows for what pads them all: at a tenth of the speed, fewer tell as much.
@@ -21,14 +22,19 @@ PADDED_ROWS = 256
 SIDE = 160
 
 
-def image_pass(shared: Path | None, table: Table, architecture: str, name: str, folder: Path) -> Result:
-    """Warm: decoded images are in the store. Cold: nothing is. The loop is timm's usual DataLoader, fp32."""
-    bench = Bench(image_candidate(shared, architecture, name, folder), table, side=SIDE)
+def _warmed(bench: Bench) -> tuple[FeatureStore, EncodedRows, FrozenBackbone]:
+    """The store with all inputs in it, the rows, and the backbone, its precision settled."""
     warm = FeatureStore(bench.cache)
     rows = bench.rows(warm)
     rows.readable(bench.all)
     warm.flush()
-    frozen = bench.look(warm, rows)
+    return warm, rows, bench.look(warm, rows)
+
+
+def image_pass(shared: Path | None, table: Table, architecture: str, name: str, folder: Path) -> Result:
+    """Warm: decoded images are in the store. Cold: nothing is. The loop is timm's usual DataLoader, fp32."""
+    bench = Bench(image_candidate(shared, architecture, name, folder), table, side=SIDE)
+    warm, rows, frozen = _warmed(bench)
     batches = [
         frozen.precision.place(bench.encoder.batch(rows.gather(bench.all[part])), frozen.device)
         for part in inference_batches(None, len(bench.all))
@@ -46,11 +52,7 @@ def image_pass(shared: Path | None, table: Table, architecture: str, name: str, 
 def text_pass(table: Table) -> Result:
     """The bare network gets batches of like length; the tutorial pads all to 128 tokens, in fp32, in batches of 32."""
     bench = Bench(text_candidate(), table)
-    warm = FeatureStore(bench.cache)
-    rows = bench.rows(warm)
-    rows.readable(bench.all)
-    warm.flush()
-    frozen = bench.look(warm, rows)
+    warm, rows, frozen = _warmed(bench)
     batches = [
         bench.encoder.batch(rows.gather(bench.all[part]))
         for part in inference_batches(rows.lengths(bench.all), len(bench.all))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -90,7 +92,7 @@ def test_a_later_state_of_a_trial_replaces_the_earlier_unless_that_was_better(sh
     assert [path.name for path in (tmp_path / "trials" / "0005").iterdir() if path.is_dir()] == ["0005-1000"]
     worse = a_model(tmp_path, 5, noise=5.0, permille=667)
     shelf.put(worse)
-    assert shelf.answer(late.judged)[0].weights == "0005-1000"
+    assert shelf.answer(late.judged)[0].weights.startswith("0005-1000-")
     assert [path.name for path in (tmp_path / "trials" / "0005").iterdir() if path.is_dir()] == ["0005-1000"]
 
 
@@ -118,3 +120,18 @@ def test_models_that_could_not_read_the_same_rows_are_compared_on_those_they_sha
     shelf.put(whole)
     shelf.put(Model(part.name, fewer, part.member, part.weights, 100))
     assert shelf.answer(whole.judged)[0].validation_rows == 150
+
+
+def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):
+    first = a_model(tmp_path, 0)
+    shelf.put(first)
+    shelf.answer(first.judged)
+    shutil.rmtree(first.weights)  # as a resumed search does that screens again
+    (first.weights / "backbone").mkdir(parents=True)
+    (first.weights / "backbone" / "model.safetensors").write_text("other weights")
+    again = Model(
+        first.name, Judged(0, 1000, 1.0, first.judged.valid, first.judged.probabilities), first.member, first.weights, 9
+    )
+    shelf.put(again)
+    card, _ = shelf.answer(again.judged)
+    assert (tmp_path / "best" / card.weights / "0000" / "backbone" / "model.safetensors").read_text() == "other weights"

@@ -4,7 +4,7 @@
 
     best/
       bundle.json      what it is: task, members, score; names the folder of weights that is valid
-      0007-1000/       a folder a member: backbone/ (the family's own layout), head.safetensors
+      0007-1000-…/     a folder a member: backbone/ (the family's own layout), head.safetensors
       README.md        the model card
 
 A bundle is replaced by writing a new folder of weights beside the old one and then `bundle.json` in one rename:

@@ -125,7 +125,7 @@ class Search:
                     interrupted = True
                     self._worker.close()
             self._finish(interrupted)
-        except BaseException:
+        except BaseException:  # Ctrl-C before there is a model too: nothing must lie in the next run's way
             self._leave_nothing(new_folders)
             raise
         finally:

@@ -136,10 +136,11 @@ class Shelf:
 
     @staticmethod
     def _weights_name(models: list[Model]) -> str:
-        names = [model.weights.name for model in models if model.weights]
-        if len(names) == 1:
-            return names[0]
-        return f"mean-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
+        """Another one for other weights: a search that is resumed may write a head again."""
+        folders = [model.weights for model in models if model.weights]
+        written = [f"{folder.name} {folder.stat().st_mtime_ns}" for folder in folders]
+        digest = hashlib.sha256(" ".join(written).encode()).hexdigest()[:8]
+        return f"{folders[0].name if len(folders) == 1 else 'mean'}-{digest}"
 
     def _make_room(self, keep: set[str]) -> None:
         """Takes away the weights of all but the best models and those that are named, and what failed trials left."""

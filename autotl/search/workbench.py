@@ -94,7 +94,7 @@ class Workbench:
     def head(self, request: Message) -> Message:
         """Offers the logistic head on the rows that screening saw as a model of its own.
 
-        quick: with the usual penalty instead of the best.
+        quick: with the usual penalty instead of the best, and without other views of the rows.
         """
         frozen = self._look_through(request["candidate"])
         seen = self._seen[frozen.candidate.key]
@@ -109,6 +109,7 @@ class Workbench:
             name=request["name"],
             training_rows=len(seen),
             details={},
+            quick=request["quick"],
         )
         return {}
 

@@ -131,7 +131,7 @@ def native_side(cells: Sequence[Any], largest: int) -> int:
         try:
             with Image.open(str(cell)) as image:
                 sides.append(min(image.size))
-        except Exception:
+        except Exception:  # decoders fail in every way; `encode` names the file that cannot be read
             continue
     median = statistics.median(sides) if sides else largest
     return int(min(max(round(median / 32) * 32, SMALLEST_SIDE), largest))

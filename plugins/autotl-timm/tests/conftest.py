@@ -154,5 +154,6 @@ def shared() -> Path:
     """Pretrained networks and data sets, where this machine has them."""
     folder = Path(os.environ.get("AUTOTL_SHARED") or Path(__file__).parents[3].parent / "shared")
     if not folder.is_dir():
+        # published weights are not ours to copy into the project; CI has them
         pytest.skip("no folder with pretrained networks here; AUTOTL_SHARED names one")
     return folder

@@ -84,6 +84,7 @@ def test_a_batch_is_padded_to_its_longest_row(family, local):
 def test_pickling_keeps_fingerprint_and_tokens(family, local):
     encoder = family.encoder(local["bert"], ["good film"])
     before = encoder.encode(["a great film"])
+    # bytes made on this very line; the contract asks that encoders can travel to other processes
     other = pickle.loads(pickle.dumps(encoder))
     assert other == encoder
     assert other.fingerprint == encoder.fingerprint

@@ -1,0 +1,35 @@
+"""A search over pictures: finished models answer to the mirrored rows too."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import autotl
+
+
+@pytest.mark.slow
+def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait_for_them(zoo, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(zoo / "resnet", tmp_path / "zoo" / "resnet")
+    random, rows = np.random.default_rng(0), []
+    for index in range(60):
+        red = index % 2
+        pixels = random.integers(0, 90, (64, 64, 3), np.uint8)
+        pixels[:, :, 0 if red else 2] += 120
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        rows.append({"image": f"{index}.png", "label": "red" if red else "blue"})
+    table = tmp_path / "table.csv"
+    pd.DataFrame(rows).to_csv(table, index=False)
+
+    found = autotl.fit(table, models=tmp_path / "zoo", trials=1, out=tmp_path / "run", quiet=True)
+
+    answers = {path.stem for path in (tmp_path / "run" / "trials").rglob("*.json") if path.stem == path.parent.name}
+    views = {path.stem for path in (tmp_path / "run" / "trials").rglob("*-view1.json")}
+    assert answers == {"0000", "head-1", "head-1-quick"}
+    assert views == {"0000-view1", "head-1-view1"}
+    assert (found.predict(table) == [row["label"] for row in rows]).mean() > 0.9
