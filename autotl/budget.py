@@ -60,3 +60,8 @@ class Clock:
     @property
     def remaining(self) -> float:
         return self.seconds - self.elapsed
+
+    def set_back(self, seconds: float) -> None:
+        """Counts `seconds` that passed before it started, beside those that it has; the end stays where it is."""
+        self.start -= seconds
+        self.seconds += seconds

@@ -17,9 +17,10 @@ from typing import Any
 class Event:
     """Something that happened `at` seconds into the run.
 
-    Kinds: ``phase`` (name), ``note`` (text), ``screened`` (backbone, score, seconds), ``trial_started`` (trial,
-    config, seconds), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, reason),
-    ``incumbent`` (trial, score, standard_error), ``tested`` (score), ``finished`` (score, seconds).
+    Kinds: ``phase`` (name), ``note`` (text), ``screened`` (backbone, score, seconds), ``shape`` (full_trials, rungs),
+    ``trial_started`` (trial, config, planned_seconds), ``trial_continued`` (trial, permille), ``progress`` (trial,
+    permille, score), ``trial_ended`` (trial, state, score, seconds, reason), ``incumbent`` (trial, score), ``answer``
+    (members, score, optimism), ``tested`` (score), ``finished`` (score, seconds).
     """
 
     at: float

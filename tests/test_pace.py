@@ -14,7 +14,7 @@ def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_ow
     pace = Pace(Clock(100.0))
     pace.learn_forward("a", 0.001)
     pace.learn_judging("a", 1.0, views=0)
-    long, short = pace.trial_length("a", "tune", 80.0, 0.0), pace.trial_length("a", "tune", 8.0, 0.0)
+    long, short = pace.trial_length("a", "tune", 80.0), pace.trial_length("a", "tune", 8.0)
     assert long.fill
     assert 90 < long.seconds < 100
     assert not short.fill
@@ -26,8 +26,8 @@ def test_without_a_time_limit_nothing_depends_on_time():
     pace = Pace(Clock())
     pace.learn_forward("a", 0.001)
     assert pace.screening_seconds(3, needed=True) is None
-    assert pace.trial_length("a", "tune", 1e9, 0.0).seconds is None
-    assert pace.passes("a", 1000, 0.0) == math.inf
+    assert pace.trial_length("a", "tune", 1e9).seconds is None
+    assert pace.passes("a", 1000) == math.inf
 
 
 def test_the_last_act_leaves_time_for_other_views_of_the_rows():

@@ -474,12 +474,42 @@ def test_engine_that_is_killed_leaves_no_worker_and_can_be_resumed(started, comm
     answer = command_line("resume", tmp_path / "run", "--trials", "+1", "--quiet")
     assert answer.returncode == 0, answer.stderr
     assert run_file(tmp_path / "run")["state"] == "finished"
-    assert states(tmp_path / "run")[0] == TrialState.FAIL
-    cut, *others = (
-        {name: value for name, value in event.items() if name not in {"trial", "planned_seconds"}}
-        for event in events(tmp_path / "run", "trial_started")
-    )
-    assert cut in others, "the interrupted trial has its turn again, before what was never begun"
+    assert set(states(tmp_path / "run").values()) == {TrialState.COMPLETE}
+    assert [event["trial"] for event in events(tmp_path / "run", "trial_started")] == [0, 1, 2]
+    assert [event["trial"] for event in events(tmp_path / "run", "trial_continued")] == [0]
+    assert [event["trial"] for event in events(tmp_path / "run", "trial_ended")] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_many_trials_are_compared_at_a_rung_and_the_best_go_on(command_line, table, zoo, tmp_path):
+    options = ["--data", table, "--models", zoo / "one", "--trials", 8, "--quiet", "--out", "run"]
+    assert command_line("search", *options, cwd=tmp_path).returncode == 0
+    run = tmp_path / "run"
+    (shape,) = events(run, "shape")
+    assert shape["rungs"] == [111]
+    ended = events(run, "trial_ended")
+    paused = [event["trial"] for event in ended if event["state"] == "paused"]
+    complete = [event["trial"] for event in ended if event["state"] == "complete"]
+    assert 0 in complete
+    assert 0 not in paused
+    assert paused
+    for event in events(run, "trial_continued"):
+        assert event["trial"] in paused
+        assert event["permille"] == 111
+    rungs = {trial: [e["permille"] for e in events(run, "progress") if e["trial"] == trial] for trial in range(8)}
+    for trial in range(8):
+        assert rungs[trial] in ([1000], [111], [111, 333, 667, 1000])
+    first_ranked = max((trial for trial in range(1, 8) if 111 in rungs[trial]), key=lambda t: score_at(run, t, 111))
+    assert first_ranked in complete
+    left = {f"{trial:04d}.safetensors" for trial, state in states(run).items() if state == TrialState.RUNNING}
+    assert {path.name for path in (run / "paused").iterdir()} == left
+
+    assert command_line("resume", run, "--trials", "+1", "--quiet").returncode == 0
+    assert len(states(run)) == 9
+
+
+def score_at(run, trial, permille):
+    return next(e["score"] for e in events(run, "progress") if (e["trial"], e["permille"]) == (trial, permille))
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def a_model(folder, number, *, noise=1.0, permille=1000, alike=False):
     member = Member(
         folder=name, family="f", backbone="f/b", licence="", strategy="probe", settings={}, trial=str(number)
     )
-    return Model(name, Judged(number, permille, score, np.arange(300), probabilities), member, weights, 100)
+    return Model(name, name, Judged(number, permille, score, np.arange(300), probabilities), member, weights, 100)
 
 
 def weights_on_disk(folder):
@@ -49,7 +49,8 @@ def weights_on_disk(folder):
 def test_one_model_becomes_the_bundle(shelf, tmp_path):
     model = a_model(tmp_path, 0)
     shelf.put(model)
-    card, decision = shelf.answer(model.judged)
+    answer = shelf.answer(model.judged)
+    card, decision = answer.card, answer.decision
     assert read_card(tmp_path / "best") == card
     assert [member.share for member in card.members] == [1.0]
     assert decision.optimism == 0
@@ -62,7 +63,7 @@ def test_a_better_mixture_becomes_the_bundle_with_all_its_members(shelf, tmp_pat
     models = [a_model(tmp_path, number) for number in range(3)]
     for model in models:
         shelf.put(model)
-    card, _ = shelf.answer(models[0].judged)
+    card = shelf.answer(models[0].judged).card
     assert len(card.members) == 3
     assert card.chosen_among == 3
     shares = [member.share for member in card.members]
@@ -77,7 +78,7 @@ def test_weights_of_the_best_stay_and_of_what_the_answer_is_made_of(shelf, tmp_p
     for model in models:
         shelf.put(model)
     worst = models[-1]
-    card, _ = shelf.answer(worst.judged)
+    card = shelf.answer(worst.judged).card
     kept = weights_on_disk(tmp_path)
     assert worst.name in kept
     assert {member.folder for member in card.members} <= kept
@@ -92,7 +93,7 @@ def test_a_later_state_of_a_trial_replaces_the_earlier_unless_that_was_better(sh
     assert [path.name for path in (tmp_path / "trials" / "0005").iterdir() if path.is_dir()] == ["0005-1000"]
     worse = a_model(tmp_path, 5, noise=5.0, permille=667)
     shelf.put(worse)
-    assert shelf.answer(late.judged)[0].weights.startswith("0005-1000-")
+    assert shelf.answer(late.judged).card.weights.startswith("0005-1000-")
     assert [path.name for path in (tmp_path / "trials" / "0005").iterdir() if path.is_dir()] == ["0005-1000"]
 
 
@@ -100,7 +101,7 @@ def test_another_process_finds_the_models_again(shelf, tmp_path, task):
     models = [a_model(tmp_path, number) for number in range(3)]
     for model in models:
         shelf.put(model)
-    card, _ = shelf.answer(models[1].judged)
+    card = shelf.answer(models[1].judged).card
     (tmp_path / "trials" / "0009").mkdir()
     (tmp_path / "trials" / "0009" / "0009.json").write_text('{"trial": 9')  # a kill in the middle
 
@@ -109,7 +110,7 @@ def test_another_process_finds_the_models_again(shelf, tmp_path, task):
 
     assert [judged.trial for judged in found] == [0, 1, 2]
     np.testing.assert_array_equal(found[1].probabilities, models[1].judged.probabilities)
-    assert again.answer(found[1])[0].members == card.members
+    assert again.answer(found[1]).card.members == card.members
     assert not (tmp_path / "trials" / "0009").exists()
 
 
@@ -118,8 +119,8 @@ def test_models_that_could_not_read_the_same_rows_are_compared_on_those_they_sha
     rows = np.arange(0, 300, 2)
     fewer = Judged(1, 1000, part.judged.score, rows, part.judged.probabilities[rows])
     shelf.put(whole)
-    shelf.put(Model(part.name, fewer, part.member, part.weights, 100))
-    assert shelf.answer(whole.judged)[0].validation_rows == 150
+    shelf.put(Model(part.name, part.name, fewer, part.member, part.weights, 100))
+    assert shelf.answer(whole.judged).card.validation_rows == 150
 
 
 def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):
@@ -130,8 +131,13 @@ def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):
     (first.weights / "backbone").mkdir(parents=True)
     (first.weights / "backbone" / "model.safetensors").write_text("other weights")
     again = Model(
-        first.name, Judged(0, 1000, 1.0, first.judged.valid, first.judged.probabilities), first.member, first.weights, 9
+        first.name,
+        first.name,
+        Judged(0, 1000, 1.0, first.judged.valid, first.judged.probabilities),
+        first.member,
+        first.weights,
+        9,
     )
     shelf.put(again)
-    card, _ = shelf.answer(again.judged)
+    card = shelf.answer(again.judged).card
     assert (tmp_path / "best" / card.weights / "0000" / "backbone" / "model.safetensors").read_text() == "other weights"

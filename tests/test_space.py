@@ -60,7 +60,7 @@ def test_portfolio_lies_in_the_space(classes, passes, augments):
     tried = space(classes=classes, passes=passes, augments=augments)
     for config in tried.portfolio():
         trials = study()
-        trials.enqueue_trial(config.flat)
+        trials.enqueue_trial(tried.units(config))
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             assert tried.suggest(trials.ask()) == config
@@ -71,7 +71,6 @@ def test_first_is_the_published_recipe_of_the_best_backbone():
     assert (first.backbone, first.strategy) == (BEST.key, "finetune")
     published = {"learning_rate_multiplier": 1.0, "epochs_multiplier": 1.0, "frozen_fraction": 0.0}
     assert first.settings.items() >= published.items()
-    assert first.settings["weight_decay"] == BEST.recipe.weight_decay
     assert abs(first.settings["layer_decay"] - BEST.recipe.layer_decay) <= 0.05 + 1e-9
 
 
@@ -83,13 +82,6 @@ def test_every_backbone_and_strategy_gets_its_turn_once_each():
     assert len({tuple(sorted(config.flat.items())) for config in configs}) == len(configs)
     first = [config.backbone for config in configs[:4]]
     assert first == [BEST.key, BEST.key, SECOND.key, THIRD.key]
-
-
-@pytest.mark.parametrize("weight_decay", [0.0, 1e-5, 0.3])
-def test_any_published_weight_decay_gives_a_portfolio_near_it(weight_decay):
-    """A family's recipe may lie outside what the search moves in; that is no fault of any strategy."""
-    configs = list(space([candidate("plain", weight_decay=weight_decay)]).portfolio())
-    assert configs[0].strategy == "finetune"
 
 
 def test_sampled_configurations_are_complete_and_flat_ones_lead_back():
@@ -105,6 +97,15 @@ def test_sampled_configurations_are_complete_and_flat_ones_lead_back():
         assert tried.work(config).passes >= 0
         seen.add((config.backbone, config.strategy))
     assert len(seen) == 6
+
+
+@pytest.mark.parametrize("augments", [True, False])
+def test_no_more_than_eight_dimensions_are_chosen_at_once(augments):
+    tried, trials = space(augments=augments), study()
+    for _ in range(20):
+        trial = trials.ask()
+        tried.suggest(trial)
+        assert len(trial.params) <= 8
 
 
 def test_what_a_trial_will_compute_follows_from_its_settings():
@@ -189,7 +190,7 @@ class OnlyBest(Odd):
 def test_strategy_that_applies_to_some_backbones_is_tried_with_those_alone(order):
     tried, trials = space(order, [Probe(), OnlyBest({"rate": 0.5, "kind": "a"})]), study()
     for config in tried.portfolio():
-        trials.enqueue_trial(config.flat)
+        trials.enqueue_trial(tried.units(config))
     configs = [tried.suggest(trials.ask()) for _ in range(40)]
     of = {config.backbone for config in configs if config.strategy == "only-best"}
     assert of == {BEST.key}

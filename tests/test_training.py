@@ -45,8 +45,9 @@ class Bench:
         self.train = rows.readable(np.arange(150))
         self.labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
 
-    def trial(self, *, seed=0, clock=None, fill_time=False, settings=None):
+    def trial(self, *, seed=0, clock=None, fill_time=False, settings=None, checkpoint=None):
         return Trial(
+            checkpoint=checkpoint,
             settings=Settings(settings or {}),
             frozen=self.frozen,
             probes=ProbeHeads(self.labels, self.train, 3, seed),
@@ -262,3 +263,44 @@ def test_what_a_trial_takes_is_forecast_before_it_starts(bench):
     began = time.perf_counter()
     list(train(bench.model(trial), trial, plan(epochs=40)))
     assert forecast == pytest.approx(time.perf_counter() - began, rel=0.7)
+
+
+def test_training_that_was_put_down_ends_as_if_it_had_not_been(bench, tmp_path):
+    """Dropout and shuffling too: all that is random follows from the seed and the step."""
+    whole = bench.model(bench.trial(), drop=0.3)
+    list(train(whole, bench.trial(), plan(epochs=3.0)))
+
+    file = tmp_path / "there" / "0007.safetensors"
+    first = bench.trial(checkpoint=file)
+    begun = bench.model(first, drop=0.3)
+    for progress in train(begun, first, plan(epochs=3.0)):
+        if progress.permille == 333:
+            break
+    second = bench.trial(checkpoint=file)
+    ended = bench.model(second, drop=0.3)
+    rungs = [progress.permille for progress in train(ended, second, plan(epochs=3.0))]
+
+    assert rungs == [permille for permille in RUNGS if permille > 333]
+    assert same(weights(ended), weights(whole))
+    assert not same(weights(ended), weights(begun))
+
+
+def test_training_goes_on_by_the_clock_where_it_was(bench, tmp_path):
+    file = tmp_path / "0000.safetensors"
+    first = bench.trial(checkpoint=file, clock=Clock(60.0))
+    next(train(bench.model(first), first, plan(epochs=3.0)))
+    before = first.clock.elapsed
+    second = bench.trial(checkpoint=file, clock=Clock(30.0))
+    next(train(bench.model(second), second, plan(epochs=3.0)))
+    assert second.clock.elapsed > before
+    assert second.clock.seconds > 30.0
+
+
+@pytest.mark.parametrize("torn", [b"", b"torn", "short"])
+def test_torn_checkpoint_means_a_new_beginning(bench, tmp_path, torn):
+    file = tmp_path / "0000.safetensors"
+    first = bench.trial(checkpoint=file)
+    next(train(bench.model(first), first, plan()))
+    file.write_bytes(file.read_bytes()[:-100] if torn == "short" else torn)
+    second = bench.trial(checkpoint=file)
+    assert [progress.permille for progress in train(bench.model(second), second, plan())] == list(RUNGS)

@@ -161,20 +161,30 @@ class ModelFamily(Protocol):
 
 @dataclass(frozen=True)
 class Real:
-    """A number that the search may choose."""
+    """A number that the search may choose.
+
+    Where `usual` is known, most trials are near it: the search draws from a normal around it, cut at the ends, whose
+    deviation is a sixth of the range, both in logarithms where `log` is set.
+    """
 
     name: str
     low: float
     high: float
     log: bool = False
+    usual: float | None = None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few values that the search may choose."""
+    """One of a few values that the search may choose.
+
+    Numbers stand in ascending order, and their neighbours are taken to be alike; `weights` says how likely each is
+    before anything is known, all alike by default. Words have no order and no weights.
+    """
 
     name: str
-    options: tuple[float | str, ...]
+    options: tuple[float, ...] | tuple[str, ...]
+    weights: tuple[float, ...] = ()
 
 
 Parameter: TypeAlias = Real | Choice

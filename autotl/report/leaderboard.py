@@ -24,7 +24,7 @@ class Row:
     name: str  #: the trial's number, "head", or "mean"
     backbone: str = ""
     strategy: str = ""
-    state: str = "running"  #: running, complete, dropped, failed, cut
+    state: str = "running"  #: running, complete, paused, dropped, failed, cut
     score: float | None = None  #: of the weights that it left: the saved ones, or else its last
     seconds: float = 0.0
     settings: dict[str, float | str] = field(default_factory=dict)
@@ -36,24 +36,26 @@ class Row:
 
 def leaderboard(events: Sequence[Event]) -> list[Row]:
     """The rows of a run, best first; trials without a score last."""
-    rows: dict[str, Row] = {}
+    rows: dict[int | str, Row] = {}
     for event in events:
         data = event.data
         if event.kind == "trial_started":
             settings = {name: value for name, value in data.items() if name not in _NOT_SETTINGS}
-            rows[_key(data["trial"])] = Row(str(data["trial"]), data["backbone"], data["strategy"], settings=settings)
+            rows[data["trial"]] = Row(str(data["trial"]), data["backbone"], data["strategy"], settings=settings)
         elif event.kind == "head":
-            rows[_key(data["trial"])] = Row("head", data["backbone"], "probe", "complete", data["score"])
+            rows[data["trial"]] = Row("head", data["backbone"], "probe", "complete", data["score"])
         elif event.kind == "progress":
-            row = rows[_key(data["trial"])]
+            row = rows[data["trial"]]
             row.curve.append((data["permille"], data["score"]))
             if not row.best or row.score is None or data["score"] > row.score:  # else the saved weights are older
                 row.score = data["score"]
         elif event.kind == "trial_ended":
-            row = rows[_key(data["trial"])]
+            row = rows[data["trial"]]
             row.state, row.seconds, row.reason = data["state"], data["seconds"], data["reason"]
+        elif event.kind == "trial_continued":
+            rows[data["trial"]].state = "running"
         elif event.kind == "incumbent":
-            rows[_key(data["trial"])].score = data["score"]
+            rows[data["trial"]].score = data["score"]
         elif event.kind == "answer":
             rows.pop("mean", None)
             if len(data["members"]) > 1:
@@ -63,11 +65,6 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
                 row.share = shares.get(key, 0.0)
                 row.best = row.share > 0
     return sorted(rows.values(), key=lambda row: (row.score is None, -(row.score or 0.0)))
-
-
-def _key(trial: int) -> str:
-    """The name of a trial's folder, or of a head's."""
-    return f"{trial:04d}" if trial >= 0 else f"head{trial}"
 
 
 def write_leaderboard(folder: Path, events: Sequence[Event]) -> None:

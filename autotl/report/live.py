@@ -88,7 +88,7 @@ class LiveView:
             self._phase = event.data["name"]
         if event.kind == "answer":
             self._answer = f"{event.data['models']} ({event.data['score']:.4f} expected on new rows)"
-        if event.kind in {"answer", "head", "incumbent", "progress", "trial_started", "trial_ended"}:
+        if event.kind in {"answer", "head", "incumbent", "progress", "trial_started", "trial_continued", "trial_ended"}:
             self._rows = leaderboard(self._events)
         if event.kind == "task":
             self._task = describe(event)
@@ -160,6 +160,10 @@ def _settings(data: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
 
 
+def _rungs(permille: list[int]) -> str:
+    return " and ".join(f"{rung / 10:.0f} %" for rung in permille)
+
+
 def _trial(data: dict[str, Any]) -> str:
     return "a head on frozen features" if data["trial"] < 0 else f"trial {data['trial']}"
 
@@ -176,6 +180,11 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"({d['rows']} rows, {d['precision']}, {d['seconds']:.1f} s)"
     ),
     "trial_started": lambda d: f"trial {d['trial']}: {d['strategy']} of {d['backbone']} ({_settings(d)})",
+    "trial_continued": lambda d: f"trial {d['trial']} goes on from {d['permille'] / 10:.0f} %",
+    "shape": lambda d: (
+        f"time for about {d['full_trials']:.1f} full trials: "
+        + ("each runs to its end" if not d["rungs"] else f"compared at {_rungs(d['rungs'])}, the best third goes on")
+    ),
     "progress": lambda d: f"trial {d['trial']} at {d['permille'] / 10:.0f} %: {d['score']:.4f}",
     "trial_ended": lambda d: (
         f"trial {d['trial']} {d['state']}"

@@ -67,6 +67,8 @@ class Pace:
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
         self._views = 0
+        self.test_rows = 0  #: that the answer will be tested on at the end
+        self.members = 1  #: of the answer so far: passes that a row takes
 
     @property
     def limited(self) -> bool:
@@ -106,21 +108,23 @@ class Pace:
             return max(left / candidates_left, SHORTEST_SCREENING)
         return left / candidates_left if left >= SHORTEST_SCREENING else 0.0
 
-    def test_seconds(self, rows: int) -> float:
-        """What testing the bundle will take: loading it, and a pass over the rows."""
+    def _test_seconds(self) -> float:
+        """What testing the bundle will take: loading it, and a pass over the rows for each member."""
+        rows = self.test_rows * self.members
         return LOADING + TEST_COST * rows * max(self._forward.values(), default=0.0) if rows else 0.0
 
-    def seconds_to_the_end(self, test_seconds: float) -> float:
-        """Until the worker should have answered."""
-        return self.clock.remaining - CLOSING - test_seconds
+    def seconds_to_the_end(self) -> float:
+        """Until the worker should have answered, for the bundle to be tested and the process to end in time."""
+        return self.clock.remaining - CLOSING - self._test_seconds()
 
-    def patience(self, test_seconds: float) -> float:
+    def patience(self, *, testing: bool = False) -> float:
         """Seconds after which a worker that has not answered is given up."""
-        return self.seconds_to_the_end(test_seconds) + max(GRACE * self.clock.seconds, LEAST_GRACE)
+        reserved = 0.0 if testing else self._test_seconds()
+        return self.clock.remaining - CLOSING - reserved + max(GRACE * self.clock.seconds, LEAST_GRACE)
 
-    def seconds_of_training(self, backbone: str, test_seconds: float) -> float:
+    def seconds_of_training(self, backbone: str) -> float:
         """Until a trial must stop to be judged in time."""
-        return max(self.seconds_to_the_end(test_seconds) - self.judging_seconds(backbone), 0.5)
+        return max(self.seconds_to_the_end() - self.judging_seconds(backbone), 0.5)
 
     def judging_seconds(self, backbone: str | None) -> float:
         """The last act of a trial, by what it took for this backbone, or else by its speed beside another's.
@@ -138,15 +142,15 @@ class Pace:
         scaled = (seconds * max(self._forward[backbone] / speed, 1.0) for seconds, speed in others if speed)
         return max(scaled, default=1.5)
 
-    def time_for_a_head(self, backbone: str, test_seconds: float) -> bool:
+    def time_for_a_head(self, backbone: str) -> bool:
         """Whether a head on another backbone is a small part of what is left."""
-        return HEAD_SHARE * self.seconds_to_the_end(test_seconds) > self.judging_seconds(backbone)
+        return HEAD_SHARE * self.seconds_to_the_end() > self.judging_seconds(backbone)
 
-    def passes(self, backbone: str, rows: int, test_seconds: float) -> float:
+    def passes(self, backbone: str, rows: int) -> float:
         """Full passes over the training rows, forward and back, that the time left affords."""
-        return self.seconds_of_training(backbone, test_seconds) / (rows * self._forward[backbone] * STEP_COST)
+        return self.seconds_of_training(backbone) / (rows * self._forward[backbone] * STEP_COST)
 
-    def trial_length(self, backbone: str, strategy: str, training_seconds: float, test_seconds: float) -> Length:
+    def trial_length(self, backbone: str, strategy: str, training_seconds: float) -> Length:
         """training_seconds: forecast for the trial's settings, 0 when no row passes through the network.
 
         As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
@@ -160,10 +164,17 @@ class Pace:
             planned = self._untrained.get((backbone, strategy), last_act)
         if not self.limited:
             return Length(planned, None, False)
-        left = self.seconds_of_training(backbone, test_seconds)
+        left = self.seconds_of_training(backbone)
         if training_seconds > SHORTEST_TRIAL and round(left / planned) <= 1:
             return Length(left + last_act, left, True)
         return Length(planned, min(left, 2.0 * planned + SHORTEST_TRIAL), False)
 
-    def time_for_a_trial(self, test_seconds: float) -> bool:
-        return self.seconds_to_the_end(test_seconds) > self.judging_seconds(None) + SHORTEST_TRIAL
+    def rest_of_trial(self, backbone: str, seconds: float) -> Length:
+        """For a trial that goes on, with so many seconds left by its forecast; by time when there are not so many."""
+        if not self.limited:
+            return Length(seconds, None, False)
+        left = self.seconds_of_training(backbone)
+        return Length(seconds, min(left, 2.0 * seconds + SHORTEST_TRIAL), left < seconds)
+
+    def time_for_a_trial(self) -> bool:
+        return self.seconds_to_the_end() > self.judging_seconds(None) + SHORTEST_TRIAL

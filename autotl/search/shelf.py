@@ -24,10 +24,20 @@ KEPT = 8
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What the bundle is made of now."""
+
+    card: BundleCard
+    decision: Decision
+    shares: Mapping[int, float]  #: of each trial, views together
+
+
+@dataclass(frozen=True)
 class Model:
     """A model that was judged; `weights` is its folder in that of its trial, None once it was taken away."""
 
-    name: str  #: of the trial, or of a view of its model
+    name: str  #: of its trial's folder, with an ending for a view of the model
+    trial_folder: str
     judged: Judged
     member: Member
     weights: Path | None
@@ -54,11 +64,11 @@ class Shelf:
                     )
                 weights, member = file.parent / known["weights"], Member.model_validate(known["member"])
                 there = weights if weights.is_dir() else None
-                model = Model(file.stem, judged, member, there, known["training_rows"])
+                model = Model(file.stem, file.parent.name, judged, member, there, known["training_rows"])
             except (OSError, ValueError, KeyError):  # a kill came between two files; the trial is run again
                 continue
             self._models[model.name] = model
-        found = [model.judged for model in self._models.values() if model.weights and "-view" not in model.name]
+        found = [model.judged for model in self._models.values() if model.weights and model.name == model.trial_folder]
         return sorted(found, key=lambda judged: (judged.trial >= 0, abs(judged.trial)))
 
     def put(self, model: Model) -> None:
@@ -73,7 +83,7 @@ class Shelf:
             if worse is model:
                 return
         self._models[model.name] = model
-        judged, place = model.judged, self._place(model)
+        judged, place = model.judged, self.place(model.trial_folder)
         with (place / f".{model.name}.npz").open("wb") as file:
             np.savez(file, valid=judged.valid, probabilities=judged.probabilities)
         (place / f".{model.name}.npz").replace(place / f"{model.name}.npz")
@@ -87,10 +97,11 @@ class Shelf:
         }
         write_durably(place / f"{model.name}.json", json.dumps(known, indent=1))
 
-    def _place(self, model: Model) -> Path:
-        return self._trials / model.name.partition("-view")[0]
+    def place(self, trial_folder: str) -> Path:
+        """Where the weights of a trial's models are."""
+        return self._trials / trial_folder
 
-    def answer(self, best: Judged) -> tuple[BundleCard, Decision]:
+    def answer(self, best: Judged) -> Answer:
         """Makes the bundle of the model `best`, or of a mixture that is better, and lets go of what nobody needs."""
         models = list(self._models.values())
         chosen = next(i for i, model in enumerate(models) if model.judged is best)
@@ -132,7 +143,11 @@ class Shelf:
         sources = {models[i].name: weights for i in order if (weights := models[i].weights)}
         commit(self._bundle, sources, card)
         self._make_room(keep={models[i].name for i in order} | {models[chosen].name})
-        return card, decision
+        shares: dict[int, float] = {}
+        for i, member in zip(order, members, strict=True):
+            number = models[i].judged.trial
+            shares[number] = shares.get(number, 0.0) + member.share
+        return Answer(card, decision, shares)
 
     @staticmethod
     def _weights_name(models: list[Model]) -> str:
@@ -150,7 +165,7 @@ class Shelf:
             if model.weights and model.name not in keep:
                 shutil.rmtree(model.weights, ignore_errors=True)
                 self._models[model.name] = replace(model, weights=None)
-        places = {self._place(model) for model in self._models.values()}
+        known = {model.trial_folder for model in self._models.values()}
         for folder in self._trials.iterdir():
-            if folder not in places:
+            if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)

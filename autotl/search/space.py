@@ -10,7 +10,8 @@ from typing import cast
 import optuna
 
 from autotl.errors import PluginError
-from autotl.plugins.contracts import Candidate, Choice, Parameter, Real, Strategy, StrategyContext, Value, Work
+from autotl.plugins.contracts import Candidate, Choice, Parameter, Strategy, StrategyContext, Value, Work
+from autotl.search.priors import unit_of, value_at
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class TrialConfig:
 
     @property
     def flat(self) -> dict[str, Value]:
-        """As Optuna stores it."""
+        """As the log and the leaderboard have it."""
         return {"backbone": self.backbone, "strategy": self.strategy, **self.settings}
 
 
@@ -31,7 +32,7 @@ class Space:
     """Backbone, then strategy, then what that strategy lets the search choose.
 
     Parameters keep the name that their strategy gives them, so that strategies which share a name share what the
-    sampler learns about it.
+    sampler learns about it. Optuna is asked for numbers from 0 to 1, which `priors` turns into values.
     """
 
     def __init__(
@@ -62,6 +63,15 @@ class Space:
         trial.set_user_attr("strategy", strategy)
         parameters = self._strategies[strategy].parameters(self._contexts[backbone])
         return TrialConfig(backbone, strategy, {p.name: _suggest(trial, p) for p in parameters})
+
+    def units(self, config: TrialConfig) -> dict[str, Value]:
+        """A configuration as Optuna knows it, to be enqueued."""
+        parameters = {p.name: p for p in self._strategies[config.strategy].parameters(self._contexts[config.backbone])}
+        settings = {
+            name: value if _is_named(parameters[name]) else unit_of(parameters[name], value)
+            for name, value in config.settings.items()
+        }
+        return {"backbone": config.backbone, "strategy": config.strategy, **settings}
 
     def work(self, config: TrialConfig) -> Work:
         """What the trial will compute."""
@@ -114,7 +124,12 @@ def _holds(parameter: Parameter, value: Value) -> bool:
     return not isinstance(value, str) and parameter.low <= value <= parameter.high
 
 
+def _is_named(parameter: Parameter) -> bool:
+    """Whether its options are words, which stand in no order."""
+    return isinstance(parameter, Choice) and isinstance(parameter.options[0], str)
+
+
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
-    if isinstance(parameter, Real):
-        return trial.suggest_float(parameter.name, parameter.low, parameter.high, log=parameter.log)
-    return cast("Value", trial.suggest_categorical(parameter.name, list(parameter.options)))
+    if isinstance(parameter, Choice) and _is_named(parameter):
+        return cast("Value", trial.suggest_categorical(parameter.name, list(parameter.options)))
+    return value_at(parameter, trial.suggest_float(parameter.name, 0.0, 1.0))

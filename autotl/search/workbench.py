@@ -124,6 +124,7 @@ class Workbench:
         settings = Settings(request["settings"])
         trial = self._prepare(request["candidate"], settings, number=request["number"], clock=clock)
         trial.fill_time = request["fill_time"]
+        trial.checkpoint = Path(request["checkpoint"])
         frozen = trial.frozen
         permille = 0
         for progress in plugins().strategy(request["strategy"]).fit(trial):

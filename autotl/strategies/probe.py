@@ -20,7 +20,7 @@ class Probe:
     name = "probe"
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
-        return [Real("penalty_multiplier", 0.1, 10.0, log=True)]
+        return [Real("penalty_multiplier", 0.1, 10.0, log=True, usual=1.0)]
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         return [{"penalty_multiplier": 1.0}]

@@ -22,23 +22,23 @@ class Average:
         """Follows what is trained when this is made."""
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         moving = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
-        self._followed = [tensor.detach() for tensor in (*trained, *moving)]
-        self._mean = [tensor.clone() for tensor in self._followed]
-        self._steps = 0
+        self.followed = [tensor.detach() for tensor in (*trained, *moving)]
+        self.mean = [tensor.clone() for tensor in self.followed]
+        self.steps = 0
 
     @torch.no_grad()
     def update(self) -> None:
         """Called after every step."""
-        self._steps += 1
-        if self._steps % EVERY == 0:
-            updates = self._steps / EVERY
+        self.steps += 1
+        if self.steps % EVERY == 0:
+            updates = self.steps / EVERY
             share = 1 / (REACH * updates + 1)  # of the newest: all of it at first
-            torch._foreach_lerp_(self._mean, self._followed, share)
+            torch._foreach_lerp_(self.mean, self.followed, share)
 
     @torch.no_grad()
     def swap(self) -> None:
         """Gives the model the mean of its weights, or takes it back again."""
-        for tensor, mean in zip(self._followed, self._mean, strict=True):
+        for tensor, mean in zip(self.followed, self.mean, strict=True):
             own = tensor.clone()
             tensor.copy_(mean)
             mean.copy_(own)

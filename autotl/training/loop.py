@@ -1,6 +1,8 @@
 """The training loop: one optimizer, one schedule, a frozen prefix, a deadline looked at before every step.
 
 It never stops early by itself: judging is the search's business, and `train` yields wherever that is possible.
+What a step draws at random follows from the seed and its number, so a training goes on from its checkpoint as if it had
+never stopped.
 A trial that runs slower than planned moves along its schedule by time instead of steps, so that the rate has
 cooled down when the time is over; without a time limit only steps count and a seed gives the same weights.
 """
@@ -18,6 +20,8 @@ from autotl.errors import TrialError
 from autotl.features.boundary import Boundary
 from autotl.plugins.contracts import Progress
 from autotl.training.average import Average
+from autotl.training.batches import Batches, seed_of
+from autotl.training.checkpoint import Checkpoint
 from autotl.training.optimizer import AdamW, parameter_groups
 from autotl.training.schedules import SCHEDULES
 from autotl.training.step import Stepper, train_mode
@@ -29,9 +33,6 @@ if TYPE_CHECKING:
 #: Where a trial can be judged, in permille of its own length: thirds of thirds, as successive halving with a
 #: factor of three wants them, and one more so that a long trial leaves its model on disk on the way.
 RUNGS = (111, 333, 667, 1000)
-
-#: Rows are shuffled, then sorted by length within this many batches: little padding, and still random batches.
-BATCHES_SORTED_TOGETHER = 32
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,9 @@ class Plan:
 def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     """Trains `model` in place, yielding at each of `RUNGS`, where it has the running mean of its weights.
 
-    Raises `TrialError` when the loss is not finite. Dropout and stochastic depth draw from torch's global generator,
-    which is seeded here.
+    Goes on from the trial's checkpoint where there is one. Raises `TrialError` when the loss is not finite. Dropout and
+    stochastic depth draw from torch's global generator, which is seeded here.
     """
-    generator = torch.Generator().manual_seed(trial.seed)
     boundary = Boundary(trial.frozen, plan.frozen_stages, trial.train, augment=plan.augment, passes=plan.epochs)
     groups = parameter_groups(
         model,
@@ -67,13 +67,18 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     optimizer = AdamW(groups)
     stepper = Stepper(model, trial, boundary, label_smoothing=plan.label_smoothing)
     stepper.settle(optimizer, plan.batch_size)
-    torch.manual_seed(trial.seed)  # after the race, which draws from it too, and only where it is run
     steps = max(round(plan.epochs * len(trial.train) / plan.batch_size), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)
-    batches = _batches(trial, plan.batch_size, generator)
-    rungs = iter(RUNGS)
-    rung, step = next(rungs), 0
+    batches = Batches(trial, plan.batch_size)
+    checkpoint = Checkpoint(trial.checkpoint, model, optimizer, average)
+    step, judged = 0, 0
+    if before := checkpoint.restore():
+        step, judged = int(before["step"]), int(before["permille"])
+        trial.clock.set_back(before["seconds"])
+    rungs = iter(rung for rung in RUNGS if rung > judged)
+    rung = next(rungs)
+    generator = torch.Generator()
     losses: list[torch.Tensor] = []
     while True:
         progress = trial.clock.elapsed / trial.clock.seconds
@@ -84,6 +89,9 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             if losses and not np.isfinite(mean):
                 raise TrialError(f"the loss is not finite after {step} steps")
             stepper.write_down()
+            judged = rung
+            if rung < RUNGS[-1]:
+                checkpoint.write(step=step, seconds=trial.clock.elapsed, permille=judged)
             average.swap()
             yield Progress(rung, {"loss": mean, "steps": step})
             if rung == RUNGS[-1]:
@@ -95,27 +103,11 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             continue
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(min(progress, 1.0))
-        number, batch = next(batches)
+        number, batch = batches.at(step)
+        torch.manual_seed(seed_of(trial.seed, step))
+        generator.manual_seed(seed_of(trial.seed, step))
         losses.append(stepper.step(optimizer, batch, number, generator))
         average.update()
         step += 1
-
-
-def _batches(trial: Trial, size: int, generator: torch.Generator) -> Iterator[tuple[int, np.ndarray]]:
-    """The number of the pass, and row indices, without end; what fills no batch waits for the next shuffle."""
-    lengths = trial.frozen.rows.lengths(trial.train)
-    uneven = bool((lengths != lengths[0]).any())
-    size = min(size, len(trial.train))
-    number = 0
-    while True:
-        order = torch.randperm(len(trial.train), generator=generator).numpy()
-        if uneven:
-            pools = [
-                order[start : start + size * BATCHES_SORTED_TOGETHER]
-                for start in range(0, len(order), size * BATCHES_SORTED_TOGETHER)
-            ]
-            order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
-        starts = torch.arange(0, len(order) - size + 1, size)
-        for start in starts[torch.randperm(len(starts), generator=generator)].tolist():
-            yield number, trial.train[order[start : start + size]]
-        number += 1
+        if checkpoint.due:
+            checkpoint.write(step=step, seconds=trial.clock.elapsed, permille=judged)

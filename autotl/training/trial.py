@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,7 @@ class Trial:
     `train` are the indices ``[rows] int64`` of readable training rows; `labels` ``[table rows] int64`` covers the
     whole table. `clock` ends when the trial must; its seconds are infinite when only trials are counted, and
     `fill_time` says that the trial may be longer than its settings say, to the end of its clock.
+    `checkpoint` is the file from which the training can be continued, which it writes itself.
     The strategy sets `model` before it first yields.
     """
 
@@ -54,6 +56,7 @@ class Trial:
     seed: int
     clock: Clock
     fill_time: bool = False
+    checkpoint: Path | None = None
     model: Classifier | None = field(default=None)
 
     @property

@@ -1,0 +1,94 @@
+"""The engine's talk with the worker: one request at a time, with a limit, and a new worker for one that died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from autotl.errors import DataError, RunError, TrialError
+from autotl.search.ledger import Ledger
+from autotl.search.line import EngineEnd, Message, WorkerGone
+from autotl.search.pace import Pace
+
+LOG_FILE = "worker.log"
+
+#: Hears what the worker offers in the middle of a request; what it returns is the answer, None for none.
+Hearer = Callable[[Message], Message | None]
+
+
+class OutOfTime(Exception):
+    """The worker did not answer before the time was up."""
+
+
+class Dialogue:
+    """Requests to the worker. A request that a worker dies of fails; the next one finds a new worker."""
+
+    def __init__(self, folder: Path, pace: Pace, ledger: Ledger) -> None:
+        """folder: of the run, where what the worker's libraries print is kept. The worker starts now."""
+        self._log = folder / LOG_FILE
+        self._pace, self._ledger = pace, ledger
+        self._set_up: Message = {}
+        self._worker = EngineEnd(self._log)
+
+    def begin(self, set_up: Message) -> None:
+        """Tells the worker, and each one after it, what it must know; `ready` waits for it."""
+        self._set_up = set_up
+        self._worker.tell(do="set_up", **set_up)
+
+    def ready(self) -> None:
+        """Raises `RunError` when the worker cannot start, `OutOfTime` when it does not in time."""
+        try:
+            self._converse("set up", "loading", None)
+        except WorkerGone as error:  # a new one would end as this did
+            raise RunError(f"nothing can be trained: {error}") from error
+
+    def ask(self, what: str, account: str, *, hearer: Hearer | None = None, **request: Any) -> Message:
+        """The answer to a request; `what` names it in messages, and its seconds are booked under `account`.
+
+        Raises `TrialError` when the request failed, `DataError` when the data is at fault, and `OutOfTime`.
+        """
+        try:
+            self._worker.tell(**request)
+        except WorkerGone:  # since its last answer, which costs nothing
+            self._start_again()
+            self._worker.tell(**request)
+        try:
+            return self._converse(what, account, hearer)
+        except WorkerGone:
+            self._start_again()
+            raise
+
+    def _converse(self, what: str, account: str, hearer: Hearer | None) -> Message:
+        while True:
+            try:
+                with self._ledger.book(account):
+                    message = self._worker.hear(self._pace.patience(testing=account == "testing"))
+            except TimeoutError:
+                self.close()
+                raise OutOfTime from None
+            match message["say"]:
+                case "done":
+                    return message
+                case "failed" if message["fatal"]:
+                    raise DataError(message["message"])
+                case "failed":
+                    raise TrialError(f"{what}: {message['error']}: {message['message']}")
+            if hearer and (answer := hearer(message)) is not None:
+                self._worker.tell(**answer)
+
+    def _start_again(self) -> None:
+        """A new worker; it looks through backbones when they are needed."""
+        self.close()
+        self._worker = EngineEnd(self._log)
+        self.begin(self._set_up)
+        self.ready()
+
+    def last_words(self) -> str:
+        """The last line that the worker's libraries printed; empty when there is none."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def close(self) -> None:
+        """Ends the worker at once; what it has on disk is whole at any moment."""
+        self._worker.close()

@@ -1,0 +1,120 @@
+"""What comes of a model that was judged: a place on the shelf, the incumbent, another answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotl.events import EventLog
+from autotl.plugins.contracts import Candidate
+from autotl.predictor.bundle import Member
+from autotl.search.incumbent import Incumbent, Judged
+from autotl.search.ledger import Ledger
+from autotl.search.line import Message
+from autotl.search.pace import Pace
+from autotl.search.shelf import Model, Shelf
+from autotl.search.space import TrialConfig
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose model it is: a trial's, or a head's, whose number is negative."""
+
+    number: int
+    candidate: Candidate
+    config: TrialConfig
+
+
+class Judge:
+    """Hears what the worker offers. A model is finished at 1000 permille, and saved then in any case."""
+
+    def __init__(self, incumbent: Incumbent, shelf: Shelf, pace: Pace, events: EventLog, ledger: Ledger) -> None:
+        self._incumbent, self._shelf = incumbent, shelf
+        self._pace, self._events, self._ledger = pace, events, ledger
+
+    @property
+    def best(self) -> Judged | None:
+        """The incumbent's answers; None before there is a model."""
+        return self._incumbent.held_by
+
+    def restore(self) -> None:
+        """Finds what an earlier process left; the same rule on the same models makes the same one the incumbent."""
+        for judged in self._shelf.restore():
+            if self._incumbent.yields_to(judged):
+                self._incumbent.replace(judged)
+
+    def hear(self, offer: Message, subject: Subject, goes_on: Callable[[Judged], bool]) -> Message | None:
+        """The answer to an offer; `goes_on` hears the score of one that is not finished, and says what follows."""
+        judged = Judged(
+            trial=subject.number,
+            permille=offer["permille"],
+            score=offer["score"],
+            valid=np.array(offer["valid"], np.int64),
+            probabilities=np.array(offer["probabilities"], np.float32),
+        )
+        if offer["say"] == "saved":
+            self._take(judged, offer, subject)
+            return None
+        finished = judged.permille >= 1000
+        backbone = subject.candidate.key
+        self._pace.learn_judging(backbone, offer["seconds"], views=len(offer["views"]) if finished else None)
+        go_on = goes_on(judged)
+        keep = self._incumbent.yields_to(judged)
+        if finished:
+            self._take(judged, offer, subject)
+        left = self._pace.seconds_of_training(backbone) if self._pace.limited else None
+        return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left}
+
+    def _take(self, judged: Judged, offer: Message, subject: Subject) -> None:
+        """Takes a saved model into account: it may be the incumbent, and it may change the answer."""
+        with self._ledger.book("selecting"):
+            for model in self._models(judged, offer, subject):
+                self._shelf.put(model)
+            if self._incumbent.yields_to(judged):
+                self._incumbent.replace(judged)
+                score, permille = judged.score, judged.permille
+                self._events.emit("incumbent", trial=subject.number, permille=permille, score=score)
+            if self._incumbent.held_by is not None:
+                self._renew_answer(self._incumbent.held_by)
+
+    def _renew_answer(self, best: Judged) -> None:
+        answer = self._shelf.answer(best)
+        card, decision = answer.card, answer.decision
+        self._pace.members = len(card.members)
+        self._events.emit(
+            "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
+            score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,
+            models=card.describe(),
+            seconds_a_row=sum(self._pace.forward_seconds(member.backbone) for member in card.members),
+        )  # fmt: skip
+
+    def _models(self, judged: Judged, offer: Message, subject: Subject) -> list[Model]:
+        """A model, and itself before each other view of the rows."""
+        candidate, name = subject.candidate, offer["name"]
+        member = Member(
+            folder=name,
+            family=candidate.family,
+            backbone=candidate.key,
+            licence=candidate.licence,
+            strategy=subject.config.strategy,
+            settings=dict(subject.config.settings),
+            trial=str(subject.number) if subject.number >= 0 else "head",
+        )
+        entries = [(name, judged, offer["weights"])]
+        for number, view in enumerate(offer["views"], start=1):
+            seen = dataclasses.replace(judged, probabilities=np.array(view["probabilities"], np.float32))
+            entries.append((f"{name}-view{number}", seen, view["weights"]))
+        return [
+            Model(
+                name=entry,
+                trial_folder=name,
+                judged=answers,
+                member=member.model_copy(update={"folder": entry}),
+                weights=self._shelf.place(name) / weights,
+                training_rows=offer["training_rows"],
+            )
+            for entry, answers, weights in entries
+        ]

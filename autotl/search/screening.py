@@ -1,0 +1,113 @@
+"""Screening: every backbone looks through the data once, the best go on, and the first answers come of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+
+from autotl.errors import TrialError, ZooError
+from autotl.events import EventLog
+from autotl.plugins.contracts import Candidate
+from autotl.search.dialogue import Dialogue
+from autotl.search.incumbent import Judged
+from autotl.search.judging import Judge, Subject
+from autotl.search.pace import Pace
+from autotl.search.space import TrialConfig
+
+#: Backbones that go on from screening: never one, because proxies rank near equals by luck (Renggli et al. 2022).
+SURVIVORS = 3
+
+#: Unreadable rows that are named one by one; beyond that a count is easier to read.
+NAMED = 5
+
+
+class Screening:
+    """One pass over the candidates, cheapest first."""
+
+    def __init__(
+        self, candidates: Sequence[Candidate], dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog
+    ) -> None:
+        self._candidates = list(candidates)
+        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._unreadable: set[str] = set()
+
+    def run(self, known: Sequence[str]) -> list[Candidate]:
+        """The backbones that the search chooses from, best first.
+
+        known: keys of those that an earlier process chose; only they are looked through then. Raises `ZooError` when
+        none can be used.
+        """
+        candidates = [c for c in self._candidates if c.key in known or not known]
+        scores: dict[str, float] = {}
+        refused: list[str] = []
+        for position, candidate in enumerate(candidates):
+            seconds = self._pace.screening_seconds(len(candidates) - position, needed=not scores or bool(known))
+            if seconds is not None and seconds <= 0:
+                self._note(f"{candidate.key} was not screened: no time for it in this budget")
+                continue
+            try:
+                scores[candidate.key] = self._screen(candidate, seconds)
+            except TrialError as error:
+                refused.append(str(error))
+                self._note(f"{candidate.key} cannot be used: {error}")
+        if not scores:
+            raise ZooError("no backbone could be used: " + "; ".join(refused))
+        ranked = known or sorted(scores, key=lambda key: -scores[key])[:SURVIVORS]
+        survivors = [candidate for key in ranked for candidate in candidates if candidate.key == key and key in scores]
+        if not known:
+            self._offer_heads(survivors)
+        return survivors
+
+    def _screen(self, candidate: Candidate, seconds: float | None) -> float:
+        """Screening score: leave-one-out accuracy, with the static prior deciding between near equals."""
+        began = self._pace.clock.elapsed
+        answer = self._dialogue.ask(
+            candidate.key, "screening", do="screen", candidate=dataclasses.asdict(candidate), seconds=seconds
+        )
+        accuracy, rows = answer["ridge_accuracy"], answer["rows"]
+        self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
+        self._note_unreadable(answer["unreadable"])
+        if self._judge.best is None:
+            self._offer_head(candidate, quick=True)
+        self._events.emit(
+            "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
+            parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
+        )  # fmt: skip
+        noise = math.sqrt(accuracy * (1 - accuracy) / rows)
+        return float(accuracy + noise * candidate.prior)
+
+    def _offer_heads(self, survivors: Sequence[Candidate]) -> None:
+        """The best one's head is always among the contenders, the others' where they take little time."""
+        for candidate in survivors:
+            if candidate is survivors[0] or self._pace.time_for_a_head(candidate.key):
+                with suppress(TrialError):  # the first one stands
+                    self._offer_head(candidate, quick=False)
+
+    def _offer_head(self, candidate: Candidate, *, quick: bool) -> None:
+        """A head on what screening saw of a backbone, as a model of its own: the first bundle, or a better one."""
+        number = -1 - self._candidates.index(candidate)
+        name = f"head{number}-quick" if quick else f"head{number}"  # the better one may be the quick one, by luck
+        subject = Subject(number, candidate, TrialConfig(candidate.key, "probe", {}))
+
+        def tell(judged: Judged) -> bool:
+            self._events.emit("head", trial=number, score=judged.score, backbone=candidate.key)
+            return True
+
+        self._dialogue.ask(
+            candidate.key, "heads", do="head", candidate=dataclasses.asdict(candidate), name=name, quick=quick,
+            hearer=lambda offer: self._judge.hear(offer, subject, tell),
+        )  # fmt: skip
+
+    def _note(self, text: str) -> None:
+        self._events.emit("note", text=text)
+
+    def _note_unreadable(self, rows: list[str]) -> None:
+        """Names rows that are left out because they cannot be read, once."""
+        fresh = [row for row in rows if row not in self._unreadable]
+        for row in fresh[:NAMED]:
+            self._note(f"left out: {row}")
+        if len(fresh) > NAMED:
+            self._note(f"left out: {len(fresh) - NAMED} more rows that cannot be read")
+        self._unreadable |= set(rows)

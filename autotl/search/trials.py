@@ -1,0 +1,251 @@
+"""The trials: asks Optuna for configurations, has them fitted, and puts down and takes up again what is paused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from autotl.errors import TrialError
+from autotl.events import EventLog
+from autotl.plugins.contracts import Value
+from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.incumbent import DEFAULT_TRIAL, Judged
+from autotl.search.judging import Judge, Subject
+from autotl.search.line import Message
+from autotl.search.pace import Length, Pace
+from autotl.search.scheduler import FIRST_RUNG, KEPT_PAUSED, REDUCTION, Scheduler, most_promising, rungs_for
+from autotl.search.space import Space, TrialConfig
+from autotl.search.study import unfinished
+
+#: The same failure this often in a row is not the trials' fault.
+SAME_FAILURES = 5
+
+#: What a new trial costs in the mean as a share of a full one: all run to the first rung, a third beyond.
+TO_A_VERDICT = (FIRST_RUNG / 1000 * (REDUCTION - 1) + 1) / REDUCTION
+
+CHECKPOINTS = "paused"
+
+
+@dataclass
+class Running:
+    """A trial that has begun and not ended."""
+
+    optuna_trial: optuna.Trial
+    config: TrialConfig
+    planned: float = 0.0  #: seconds from its start to its end
+    used: float = 0.0  #: seconds so far
+    permille: int = 0
+    score: float | None = None
+
+    @property
+    def number(self) -> int:
+        return self.optuna_trial.number
+
+    @property
+    def left(self) -> float:
+        """Seconds to its end, by forecast."""
+        return self.planned * (1 - self.permille / 1000)
+
+
+class Trials:
+    """Runs trials until the time is up or their number is reached."""
+
+    def __init__(
+        self, folder: Path, space: Space, study: optuna.Study, scheduler: Scheduler,
+        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
+    ) -> None:  # fmt: skip
+        self._checkpoints = folder / CHECKPOINTS
+        self._space, self._study, self._scheduler = space, study, scheduler
+        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._paused: dict[int, Running] = {}
+        self._rungs: tuple[int, ...] | None = None  #: not known before the first forecast
+        self._usual = 0.0  #: seconds that a full trial takes, by the last forecast
+        self._count = math.inf
+        self._failures: list[str] = []
+
+    def run(self, portfolio: Iterable[TrialConfig], count: float) -> None:
+        """portfolio: configurations that go first, but for those that the study has had. count: of trials.
+
+        Raises `OutOfTime` when the worker has to be cut.
+        """
+        self._count = count
+        past = self._study.get_trials(deepcopy=False)
+        queue = deque(units for units in map(self._space.units, portfolio) if units not in [t.params for t in past])
+        for running in self._take_over(past):
+            self._run(running, "trial_continued")
+        while self._pace.time_for_a_trial():
+            if (next_one := self._next()) is not None:
+                self._run(self._paused.pop(next_one), "trial_continued")
+            elif self._started < count:
+                self._start(queue)
+            else:
+                break
+            if len(self._failures) >= SAME_FAILURES and len(set(self._failures[-SAME_FAILURES:])) == 1:
+                self._events.emit("note", text=f"the last {SAME_FAILURES} trials failed alike: {self._failures[-1]}")
+                break
+
+    def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
+        """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
+        for frozen in past:
+            for permille, score in frozen.intermediate_values.items():
+                self._scheduler.record(frozen.number, permille, score)
+        cut = []
+        for frozen, trial in unfinished(self._study):
+            running = Running(trial, self._space.suggest(trial))
+            running.permille, running.score = max(frozen.intermediate_values.items(), default=(0, None))
+            running.planned = frozen.user_attrs.get("planned_seconds", 0.0)
+            running.used = frozen.user_attrs.get("seconds", 0.0)
+            if running.permille >= 1000:  # the end came between its last word and ours
+                self._end(running, TrialState.COMPLETE, "complete")
+            elif frozen.user_attrs.get("paused"):
+                self._paused[trial.number] = running
+            else:
+                cut.append(running)
+        return cut
+
+    @property
+    def _started(self) -> int:
+        return len(self._study.get_trials(deepcopy=False))
+
+    def _next(self) -> int | None:
+        """The number of the paused trial whose turn it is, None for a new one."""
+        more = self._started < self._count
+        if not self._pace.limited:  # nothing may depend on time
+            seconds, usual = {number: 1 - running.permille / 1000 for number, running in self._paused.items()}, 1.0
+        else:
+            seconds, usual = {number: running.left for number, running in self._paused.items()}, self._usual
+            # a new one that does not fit whole is worth less than one that has come some way
+            more = more and usual <= max(self._pace.seconds_of_training(key) for key in self._space.candidates)
+        if not more and not self._pace.limited:
+            seconds = {number: left for number, left in seconds.items() if self._scheduler.may_go_on(number)}
+        return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None)
+
+    def _start(self, queue: deque[dict[str, Any]]) -> None:
+        if queue:
+            self._study.enqueue_trial(queue.popleft())
+        trial = self._study.ask()
+        self._run(Running(trial, self._space.suggest(trial)), "trial_started")
+
+    def _run(self, running: Running, event: str) -> None:
+        """Has a trial fitted to its next rung or its end."""
+        number, config, trial = running.number, running.config, running.optuna_trial
+        began, before = self._pace.clock.elapsed, running.used
+        trial.set_user_attr("paused", False)
+        try:
+            length = self._forecast(running)
+            self._settle_rungs()
+            known: dict[str, Value] = config.flat if event == "trial_started" else {"permille": running.permille}
+            self._events.emit(event, trial=number, **known, planned_seconds=length.planned)
+            began = self._pace.clock.elapsed
+            answer = self._dialogue.ask(
+                config.strategy,
+                "training",
+                hearer=lambda offer: self._hear(offer, running),
+                do="trial",
+                number=number,
+                name=f"{number:04d}",
+                candidate=dataclasses.asdict(self._space.candidates[config.backbone]),
+                strategy=config.strategy,
+                settings=dict(config.settings),
+                seconds=length.seconds,
+                fill_time=length.fill,
+                checkpoint=str(self._checkpoint(number)),
+            )
+        except TrialError as error:
+            self._failures.append(str(error))
+            self._end(running, TrialState.FAIL, "failed", reason=str(error))
+            return
+        except (OutOfTime, KeyboardInterrupt):  # its checkpoint stays, for a search that is resumed
+            running.used = before + self._pace.clock.elapsed - began
+            trial.set_user_attr("seconds", running.used)
+            self._tell_end(running, "cut", "the time was up")
+            raise
+        self._failures.clear()
+        running.used = before + self._pace.clock.elapsed - began
+        running.permille = answer["permille"]
+        if running.permille >= 1000:
+            if not self._space.work(config).passes:
+                self._pace.learn_untrained(config.backbone, config.strategy, running.used)
+            self._end(running, TrialState.COMPLETE, "complete")
+            return
+        trial.set_user_attr("seconds", running.used)
+        trial.set_user_attr("paused", True)
+        self._tell_end(running, "paused")
+        self._paused[number] = running
+        by_forecast = sorted(self._paused, key=self._scheduler.forecast, reverse=True)
+        self._drop(by_forecast[KEPT_PAUSED:])
+
+    def _hear(self, offer: Message, running: Running) -> Message | None:
+        subject = Subject(running.number, self._space.candidates[running.config.backbone], running.config)
+
+        def goes_on(judged: Judged) -> bool:
+            running.permille, running.score = judged.permille, judged.score
+            self._events.emit(
+                "progress", trial=running.number, permille=judged.permille, score=judged.score, **offer["details"]
+            )
+            running.optuna_trial.report(judged.score, judged.permille)
+            self._scheduler.record(running.number, judged.permille, judged.score)
+            if judged.permille not in (self._rungs or ()) or running.number == DEFAULT_TRIAL:
+                return True
+            self._paused[running.number] = running
+            next_one = self._next()  # when its turn would be next, it need not be put down
+            del self._paused[running.number]
+            return next_one == running.number
+
+        return self._judge.hear(offer, subject, goes_on)
+
+    def _forecast(self, running: Running) -> Length:
+        """How long a trial will be: the worker knows how fast each pass is, and what it need not compute again."""
+        config = running.config
+        if running.permille and running.planned:
+            return self._pace.rest_of_trial(config.backbone, running.left)
+        work, seconds = self._space.work(config), 0.0
+        if work.passes:
+            candidate = dataclasses.asdict(self._space.candidates[config.backbone])
+            answer = self._dialogue.ask(
+                f"forecast of {config.strategy}", "training", do="forecast", candidate=candidate,
+                work=dataclasses.asdict(work),
+            )  # fmt: skip
+            seconds = answer["seconds"]
+        length = self._pace.trial_length(config.backbone, config.strategy, seconds)
+        running.planned = length.planned
+        running.optuna_trial.set_user_attr("planned_seconds", length.planned)
+        if work.passes:
+            self._usual = length.planned
+        return length
+
+    def _settle_rungs(self) -> None:
+        """How many full trials there will be decides where they are compared; once, by the first forecast."""
+        if self._rungs is None and self._usual:
+            full_trials = self._count
+            if self._pace.limited:
+                full_trials = min(full_trials, self._pace.seconds_to_the_end() / self._usual)
+            self._rungs = rungs_for(full_trials)
+            self._events.emit("shape", full_trials=full_trials, rungs=self._rungs)
+
+    def _end(self, running: Running, state: TrialState, word: str, *, reason: str = "") -> None:
+        score = running.score if state == TrialState.COMPLETE else None
+        self._study.tell(running.optuna_trial, score, state)
+        self._checkpoint(running.number).unlink(missing_ok=True)
+        self._tell_end(running, word, reason)
+
+    def _tell_end(self, running: Running, word: str, reason: str = "") -> None:
+        self._events.emit(
+            "trial_ended", trial=running.number, state=word, score=running.score, seconds=running.used, reason=reason
+        )
+
+    def _drop(self, numbers: Iterable[int]) -> None:
+        """Ends paused trials for good; the sampler learns how far they came."""
+        for number in numbers:
+            self._end(self._paused.pop(number), TrialState.PRUNED, "dropped")
+
+    def _checkpoint(self, number: int) -> Path:
+        return self._checkpoints / f"{number:04d}.safetensors"

@@ -1,0 +1,92 @@
+"""A training put down, so that it can be taken up where it was: after a pause, a kill, or a new budget."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+if TYPE_CHECKING:
+    from autotl.training.average import Average
+    from autotl.training.optimizer import AdamW
+
+#: Seconds between two checkpoints, as a multiple of what one takes: they cost a hundredth of the time.
+SPACING = 100.0
+
+#: Nor more often than this: a kill loses some seconds at most.
+LEAST_SPACING = 5.0
+
+
+class Checkpoint:
+    """One file for one training: weights, their mean, the optimizer's moments, and how far it was.
+
+    Batches and all that is drawn at random follow from the seed and the step, so nothing else is needed.
+    """
+
+    def __init__(self, file: Path | None, model: torch.nn.Module, optimizer: AdamW, average: Average) -> None:
+        """file: None where nothing is to be kept."""
+        self._file, self._optimizer, self._average = file, optimizer, average
+        self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
+        self._spacing, self._last = LEAST_SPACING, time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        return self._file is not None and time.monotonic() - self._last > self._spacing
+
+    def write(self, *, step: int, seconds: float, permille: int) -> None:
+        """step: that comes next; seconds: of the trial's clock; permille: the last rung that was judged."""
+        if self._file is None:
+            return
+        began = time.monotonic()
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._file.with_name(f".{self._file.name}")
+        about = {"step": step, "seconds": seconds, "permille": permille, "average": self._average.steps}
+        save_file(self._tensors(), fresh, metadata={"progress": json.dumps(about)})
+        fresh.replace(self._file)
+        self._last = time.monotonic()
+        self._spacing = max(SPACING * (self._last - began), LEAST_SPACING)
+
+    def restore(self) -> dict[str, float] | None:
+        """Puts everything back; returns what `write` was told, or None when there is nothing whole to go on from."""
+        if self._file is None or not self._file.is_file():
+            return None
+        try:
+            with safe_open(self._file, "pt") as stored:
+                about: dict[str, float] = json.loads(stored.metadata()["progress"])
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not a dict
+            self._take(tensors)
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError):
+            return None  # torn, or of another network: the training begins anew, which costs time and nothing else
+        self._average.steps = int(about["average"])
+        return about
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        found = {f"weights {i}": tensor for i, tensor in enumerate(self._average.followed)}
+        found |= {f"counter {i}": tensor for i, tensor in enumerate(self._counters)}
+        found |= {f"mean {i}": tensor for i, tensor in enumerate(self._average.mean)}
+        for i, parameter in enumerate(self._trained()):
+            found |= {f"moment {i} {name}": value for name, value in self._optimizer.state.get(parameter, {}).items()}
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}
+
+    @torch.no_grad()
+    def _take(self, tensors: dict[str, torch.Tensor]) -> None:
+        trained = self._trained()
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors.items():
+            kind, number, *rest = name.split(" ")
+            if kind == "moment":
+                moments.setdefault(int(number), {})[rest[0]] = tensor.to(trained[int(number)].device)
+        kept = {"weights": self._average.followed, "mean": self._average.mean, "counter": self._counters}
+        for what, places in kept.items():
+            for i, place in enumerate(places):
+                place.copy_(tensors[f"{what} {i}"])
+        for i, state in moments.items():
+            self._optimizer.state[trained[i]] = state
+
+    def _trained(self) -> list[torch.Tensor]:
+        return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]

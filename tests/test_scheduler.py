@@ -1,0 +1,76 @@
+"""What goes on and what waits: by rank at the rung, by what is still to be gained, and by what it costs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotl.search.scheduler import Scheduler, most_promising, rungs_for
+
+NOISE = 0.01
+
+
+def scheduler(*curves, floor=0.5):
+    """A scheduler that heard these curves, each ``{permille: score}``."""
+    made = Scheduler(NOISE, floor)
+    for number, curve in enumerate(curves):
+        for permille, score in curve.items():
+            made.record(number, permille, score)
+    return made
+
+
+def test_few_trials_run_to_their_end_and_many_are_compared():
+    assert rungs_for(2.0) == ()
+    assert rungs_for(10.0) == (111,)
+    assert rungs_for(50.0) == (111, 333)
+
+
+def test_what_finished_trials_gained_is_expected_of_others():
+    heard = scheduler({111: 0.6, 1000: 0.7}, {111: 0.62})
+    assert heard.forecast(1) == pytest.approx(0.72)
+    assert heard.forecast(0) == pytest.approx(0.7)
+
+
+def test_only_the_best_third_at_a_rung_may_go_on():
+    heard = scheduler({111: 0.60}, {111: 0.61}, {111: 0.62}, {111: 0.63}, {111: 0.64}, {111: 0.65})
+    assert [heard.may_go_on(trial) for trial in range(6)] == [False] * 4 + [True] * 2
+
+
+def test_the_better_paused_trial_goes_on_before_the_worse():
+    heard = scheduler({111: 0.60, 1000: 0.70}, {111: 0.66}, {111: 0.67})
+    assert most_promising(heard, {1: 10.0, 2: 10.0}, None) == 2
+
+
+def test_the_cheaper_of_equals_goes_on():
+    heard = scheduler({111: 0.60, 1000: 0.70}, {111: 0.66}, {111: 0.66})
+    assert most_promising(heard, {1: 10.0, 2: 5.0}, None) == 2
+
+
+def test_a_new_trial_comes_before_a_paused_one_that_is_hopeless():
+    heard = scheduler({111: 0.70, 1000: 0.80}, {111: 0.50}, {111: 0.40})
+    assert most_promising(heard, {1: 10.0}, 4.0) is None
+
+
+def test_a_paused_one_that_leads_comes_before_a_new_trial():
+    heard = scheduler({111: 0.60, 1000: 0.70}, {111: 0.61, 1000: 0.70}, {111: 0.55}, {111: 0.70})
+    assert most_promising(heard, {3: 10.0}, 10.0) == 3
+
+
+def test_when_nothing_new_fits_the_best_paused_one_has_its_turn_whatever_its_rank():
+    heard = scheduler({111: 0.70, 1000: 0.80}, {111: 0.50}, {111: 0.40})
+    assert most_promising(heard, {1: 10.0, 2: 10.0}, None) == 1
+    assert most_promising(heard, {}, None) is None
+
+
+scores = st.floats(0.0, 1.0)
+
+
+@given(st.lists(st.tuples(scores, scores), min_size=1, max_size=8), st.lists(scores, min_size=1, max_size=8))
+def test_promises_are_never_negative_and_grow_with_the_score(finished, paused):
+    heard = scheduler(*[{111: early, 1000: late} for early, late in finished], *[{111: score} for score in paused])
+    promises = [heard.promise(len(finished) + place) for place in range(len(paused))]
+    assert all(promise >= 0 for promise in promises)
+    assert heard.promise_of_new() >= 0
+    ordered = [promise for _, promise in sorted(zip(paused, promises, strict=True))]
+    assert ordered == pytest.approx(sorted(ordered))
