@@ -29,7 +29,12 @@ from autotl.budget import parse_budget
 
 HERE = Path(__file__).resolve().parent
 
-FORMS = ("autotl", "loop", "loop, well set")
+OPPONENTS = ("loop", "loop, well set")
+
+#: AutoTL with a part of it taken out, by what `without.py` calls it.
+LESS = tuple(f"without {part}" for part in ("screening", "portfolio", "rungs", "combination"))
+
+FORMS = ("autotl", *OPPONENTS, *LESS)
 
 
 @dataclass(frozen=True)
@@ -63,20 +68,12 @@ class Course:
         return next((seconds for seconds, found in self.answers if found >= accuracy), None)
 
 
-def run_autotl(data: Data, budget: float, seed: int) -> Course:
+def run_autotl(data: Data, budget: float, seed: int, form: str) -> Course:
     """The command as the README has it; every bundle is put aside the moment it stands and scored afterwards."""
     with tempfile.TemporaryDirectory() as name:
         folder, snapshots = Path(name), []
-        command = [
-            sys.executable,
-            "-m",
-            "autotl.cli.main",
-            "search",
-            "--data",
-            data.folder / "train.csv",
-            "--seed",
-            seed,
-        ]
+        program = [HERE / "without.py", form.removeprefix("without ")] if form in LESS else ["-m", "autotl.cli.main"]
+        command = [sys.executable, *program, "search", "--data", data.folder / "train.csv", "--seed", seed]
         command += ["--models", data.models, "--budget", f"{budget:.0f}s", "--quiet", "--out", folder / "run"]
         environment = os.environ | {"AUTOTL_CACHE": str(folder / "cache")}
         began = time.monotonic()
@@ -97,7 +94,7 @@ def run_autotl(data: Data, budget: float, seed: int) -> Course:
             (at, autotl.load(copy).evaluate(data.folder / "test.csv").scores["accuracy"]) for at, copy in snapshots
         ]
         final = autotl.load(folder / "run").card
-        return Course("autotl", data.name, budget, seed, answers, seconds, (final.score, *final.interval))
+        return Course(form, data.name, budget, seed, answers, seconds, (final.score, *final.interval))
 
 
 def run_loop(data: Data, budget: float, seed: int, *, tuned: bool) -> Course:
@@ -119,7 +116,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=["flowers", "hymenoptera", "trec6", "sst2", "sms-spam"])
     parser.add_argument("--budgets", nargs="*", default=["5m"], help="such as 60s 5m 20m")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--forms", nargs="*", default=FORMS, choices=FORMS)
+    parser.add_argument("--forms", nargs="*", default=["autotl", *OPPONENTS], choices=FORMS)
     parser.add_argument("--out", type=Path, default=HERE / "search.json", help="where to write the courses")
     options = parser.parse_args()
     courses: list[Course] = []
@@ -132,9 +129,9 @@ def main() -> None:
             for seed in range(options.seeds):
                 for form in options.forms:
                     course = (
-                        run_autotl(data, budget, seed)
-                        if form == "autotl"
-                        else run_loop(data, budget, seed, tuned=form != "loop")
+                        run_loop(data, budget, seed, tuned=form != "loop")
+                        if form in OPPONENTS
+                        else run_autotl(data, budget, seed, form)
                     )
                     courses.append(course)
                     print(_line(course), flush=True)
@@ -156,7 +153,7 @@ def _write(courses: Sequence[Course], path: Path) -> None:
 def _compare(courses: Sequence[Course]) -> None:
     """How much sooner AutoTL has what an opponent has at the end, and how much more it has then."""
     ours = {(c.data, c.budget, c.seed): c for c in courses if c.form == "autotl"}
-    for form in FORMS[1:]:
+    for form in (*OPPONENTS, *LESS):
         ratios, leads = [], []
         for theirs in (c for c in courses if c.form == form and c.answers):
             if mine := ours.get((theirs.data, theirs.budget, theirs.seed)):
