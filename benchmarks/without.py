@@ -1,0 +1,63 @@
+"""AutoTL with one of its parts switched off: ``python without.py PART search --data ...``.
+
+The product has no such switches; here the part is taken out of the running program, so that `search.py` can show what
+each is worth.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from autotl.cli.main import main
+from autotl.predictor.combination import Decision, decide
+from autotl.search import screening, shelf, trials
+from autotl.search.space import Space, TrialConfig
+
+
+def _screening() -> None:
+    """Every backbone goes on; Optuna has to find out which is good."""
+    screening.SURVIVORS = 1_000_000
+
+
+def _portfolio() -> None:
+    """The sampler is free after trial 0, the published recipe."""
+    whole = Space.portfolio
+
+    def only_the_first(self: Space) -> Iterator[TrialConfig]:
+        yield next(whole(self))
+
+    Space.portfolio = only_the_first  # type: ignore[method-assign]
+
+
+def _rungs() -> None:
+    """Every trial runs to its end."""
+    trials.rungs_for = lambda full_trials: ()
+
+
+def _combination() -> None:
+    """The best single model is the answer."""
+
+    def alone(metric: str, labels: np.ndarray, each: np.ndarray, best: int, usable: np.ndarray) -> Decision:
+        decision = decide(metric, labels, each[best : best + 1], 0, usable[best : best + 1])
+        shares, temperatures = np.zeros(len(each)), np.ones(len(each))
+        shares[best], temperatures[best] = 1.0, decision.combination.temperatures[0]
+        return replace(decision, combination=replace(decision.combination, shares=shares, temperatures=temperatures))
+
+    shelf.decide = alone
+
+
+PARTS: dict[str, Callable[[], Any]] = {
+    "screening": _screening,
+    "portfolio": _portfolio,
+    "rungs": _rungs,
+    "combination": _combination,
+}
+
+if __name__ == "__main__":
+    PARTS[sys.argv.pop(1)]()
+    sys.exit(main())
