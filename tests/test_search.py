@@ -160,12 +160,18 @@ def test_events_for_machines_are_those_of_the_run(finished):
     assert len(events(folder, "trial_ended")) == 3
 
 
-def test_score_of_the_best_trial_is_that_of_the_saved_bundle(finished, frame, here):
-    folder, _ = finished
+def test_score_is_that_of_the_saved_bundle_before_validation_rows_were_trained_on(table, frame, zoo, here, tmp_path):
+    folder, judged = tmp_path / "run", tmp_path / "judged"
+
+    def keep_what_was_judged(event):
+        if event.kind == "phase" and event.data["name"] == "refitting":
+            shutil.copytree(folder / "best", judged)
+
+    request = SearchRequest(data=str(table), models=(str(zoo),), trials=2)
+    Search(request, folder, listeners=[keep_what_was_judged]).run()
     labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
     _, valid = holdout(labels, seed=0)
-    probabilities = autotl.load(folder).predict_proba(frame.iloc[valid])
-    score = metrics.score("accuracy", labels[valid], probabilities)
+    score = metrics.score("accuracy", labels[valid], autotl.load(judged).predict_proba(frame.iloc[valid]))
     finish = events(folder, "finished")[0]
     assert finish["optimism"] >= 0
     assert finish["score"] + finish["optimism"] == pytest.approx(score, abs=1e-9)
@@ -173,6 +179,20 @@ def test_score_of_the_best_trial_is_that_of_the_saved_bundle(finished, frame, he
     assert sum(float(row["share"]) for row in best if row["trial"] != "mean") == pytest.approx(1.0)
     if len(best) == 1:
         assert float(best[0]["score"]) == pytest.approx(score, abs=1e-6)
+
+
+def test_the_answer_is_refitted_on_all_rows_and_its_score_stays(finished, here):
+    folder, _ = finished
+    before, after = autotl.load(folder).card.score, events(folder, "answer")[-1]["score"]
+    assert before == after == events(folder, "finished")[0]["score"]
+    assert all(event["taken"] and event["rows"] == 200 for event in events(folder, "refit"))
+    card = autotl.load(folder).card
+    assert card.refit
+    assert card.training_rows == 200
+    assert {event["trial"] for event in events(folder, "refit")} == {
+        m["trial"] for m in events(folder, "answer")[-1]["members"]
+    }
+    assert not list((folder / "paused").glob("*"))
 
 
 def test_model_is_far_better_than_chance_and_the_test_score_is_that_of_evaluate(finished, new_table, here, capsys):

@@ -63,6 +63,7 @@ class BundleCard(BaseModel):
     chosen_among: int  #: models
     validation_rows: int
     training_rows: int
+    refit: bool = False  #: whether models were trained on the validation rows too, after these had judged them
     versions: dict[str, str]
     created: str  #: UTC, ISO 8601
 
@@ -140,6 +141,9 @@ def read_card(bundle: Path) -> BundleCard:
     return card
 
 
+_REFIT = ", the validation rows among them: the end of the training was repeated with these after they had judged it"
+
+
 def _model_card(card: BundleCard) -> str:
     classes = ", ".join(card.task.classes[:20]) + (" …" if len(card.task.classes) > 20 else "")
     score = f"{card.score:.4f} (95 %: {card.interval[0]:.4f} to {card.interval[1]:.4f})"
@@ -159,7 +163,7 @@ def _model_card(card: BundleCard) -> str:
 | {card.task.metric} | {score} |
 | estimated on | {card.validation_rows} validation rows |
 | taken off, for choosing among {card.chosen_among} models | {card.optimism:.4f} |
-| trained on | {card.training_rows} rows |
+| trained on | {card.training_rows} rows{_REFIT if card.refit else ""} |
 | made with | {versions} |
 
 ## Use

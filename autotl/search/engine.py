@@ -26,6 +26,7 @@ from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.report.leaderboard import forecast_error, write_leaderboard
+from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
@@ -33,6 +34,7 @@ from autotl.search.ledger import Ledger
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.preparation import prepare
+from autotl.search.refit import Refit
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
@@ -188,10 +190,14 @@ class Search:
             augments={candidate.key: given.augments[candidate.family] for candidate in survivors},
             passes={candidate.key: self._pace.passes(candidate.key, len(given.train)) for candidate in survivors},
         )
-        trials = Trials(
-            self._folder, space, self._study, self._scheduler(), self._dialogue, self._judge, self._pace, self._events
-        )
+        checkpoints, scheduler = Checkpoints(self._folder), self._scheduler()
+        dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
+        trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events)
+        pace.begin_trials()
         trials.run(space.portfolio(), self._request.trials or math.inf)
+        pace.end_trials()
+        self._phase("refitting")
+        Refit(space, checkpoints, dialogue, judge, pace, events).run()
 
     def _scheduler(self) -> Scheduler:
         best = self._judge.best

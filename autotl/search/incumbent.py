@@ -56,5 +56,13 @@ class Incumbent:
         )
         return lead > error
 
+    @property
+    def noise(self) -> float:
+        """The standard error of the score of the model that holds the place."""
+        holder = self.held_by
+        if holder is None:
+            return 0.0
+        return metrics.standard_error(self._metric, self._labels[holder.valid], holder.probabilities)
+
     def replace(self, challenger: Judged) -> None:
         self.held_by = challenger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,8 @@ class Judge:
     def __init__(self, incumbent: Incumbent, shelf: Shelf, pace: Pace, events: EventLog, ledger: Ledger) -> None:
         self._incumbent, self._shelf = incumbent, shelf
         self._pace, self._events, self._ledger = pace, events, ledger
+        self._folders: Sequence[str] = ()  #: of the trials that have a share in the answer so far
+        self.numbers: Set[int] = frozenset()  #: of the same
 
     @property
     def best(self) -> Judged | None:
@@ -45,6 +47,8 @@ class Judge:
         for judged in self._shelf.restore():
             if self._incumbent.yields_to(judged):
                 self._incumbent.replace(judged)
+        if self._incumbent.held_by is not None:
+            self._renew_answer(self._incumbent.held_by)
 
     def hear(self, offer: Message, subject: Subject, goes_on: Callable[[Judged], bool]) -> Message | None:
         """The answer to an offer; `goes_on` hears the score of one that is not finished, and says what follows."""
@@ -68,6 +72,27 @@ class Judge:
         left = self._pace.seconds_of_training(backbone) if self._pace.limited else None
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left}
 
+    def members(self) -> list[Model]:
+        """The models of the answer, the largest share first, each without its other views."""
+        return [self._shelf.entries(folder)[0] for folder in self._folders]
+
+    def take_refit(self, model: Model, answer: Message) -> bool:
+        """Puts what the worker refitted in the place of a model and its views, and renews the bundle.
+
+        Unless it does clearly worse on the validation rows than before it was trained on them, which only a training
+        that went wrong does; returns whether it did not. The rows that chose the answer say nothing new of it.
+        """
+        before = model.judged.score
+        if answer["score"] < before - self._incumbent.noise:
+            return False
+        with self._ledger.book("selecting"):
+            entries, names = self._shelf.entries(model.trial_folder), [answer["weights"], *answer["views"]]
+            for entry, name in zip(entries, names, strict=False):  # a head that had to be quick has no views
+                self._shelf.refit(entry, self._shelf.place(entry.trial_folder) / name, answer["training_rows"])
+            assert self._incumbent.held_by is not None
+            self._renew_answer(self._incumbent.held_by)
+        return True
+
     def _take(self, judged: Judged, offer: Message, subject: Subject) -> None:
         """Takes a saved model into account: it may be the incumbent, and it may change the answer."""
         with self._ledger.book("selecting"):
@@ -83,7 +108,7 @@ class Judge:
     def _renew_answer(self, best: Judged) -> None:
         answer = self._shelf.answer(best)
         card, decision = answer.card, answer.decision
-        self._pace.members = len(card.members)
+        self._pace.members, self._folders, self.numbers = len(card.members), answer.folders, answer.shares.keys()
         self._events.emit(
             "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,

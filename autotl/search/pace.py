@@ -44,6 +44,13 @@ JUDGED_ON_THE_WAY = 3
 #: A head on a backbone beside the best one may take this share of what is left: it adds a point to a mixture at most.
 HEAD_SHARE = 0.04
 
+#: An answer rarely has more than three trials of which a third is repeated at the end with all rows: together a trial's
+#: length, which is kept free for that, but no more than this share of the time for trials.
+REFIT_SHARE = 0.25
+
+#: A full trial that takes so many times the time for all trials is short of steps, not of rows: no refit then.
+TOO_LONG_TO_REFIT = 2.0
+
 #: A trial shorter than this learns nothing that the probe does not know.
 SHORTEST_TRIAL = 1.0
 
@@ -67,6 +74,8 @@ class Pace:
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
         self._views = 0
+        self._for_trials = 0.0  #: seconds from their beginning to the end; 0 before and after them
+        self._full_trial = math.inf  #: seconds, by the last forecast
         self.test_rows = 0  #: that the answer will be tested on at the end
         self.members = 1  #: of the answer so far: passes that a row takes
 
@@ -113,9 +122,22 @@ class Pace:
         rows = self.test_rows * self.members
         return LOADING + TEST_COST * rows * max(self._forward.values(), default=0.0) if rows else 0.0
 
+    def begin_trials(self) -> None:
+        """From now on a part of the time is kept free for the refit."""
+        self._for_trials = self.seconds_to_the_end()
+
+    def end_trials(self) -> None:
+        """What was kept free is there to be used."""
+        self._for_trials = 0.0
+
+    def _refit_seconds(self) -> float:
+        if TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
+            return 0.0
+        return min(REFIT_SHARE * self._for_trials, self._full_trial)
+
     def seconds_to_the_end(self) -> float:
-        """Until the worker should have answered, for the bundle to be tested and the process to end in time."""
-        return self.clock.remaining - CLOSING - self._test_seconds()
+        """Until the worker should have answered, for what follows to be done and the process to end in time."""
+        return self.clock.remaining - CLOSING - self._test_seconds() - (self._refit_seconds() if self.limited else 0.0)
 
     def patience(self, *, testing: bool = False) -> float:
         """Seconds after which a worker that has not answered is given up."""
@@ -164,6 +186,8 @@ class Pace:
             planned = self._untrained.get((backbone, strategy), last_act)
         if not self.limited:
             return Length(planned, None, False)
+        if training_seconds:
+            self._full_trial = planned
         left = self.seconds_of_training(backbone)
         if training_seconds > SHORTEST_TRIAL and round(left / planned) <= 1:
             return Length(left + last_act, left, True)

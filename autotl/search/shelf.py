@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Answer:
     card: BundleCard
     decision: Decision
     shares: Mapping[int, float]  #: of each trial, views together
+    folders: Sequence[str]  #: of the trials that have a share, the largest first
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Model:
     member: Member
     weights: Path | None
     training_rows: int
+    refit: bool = False  #: whether `weights` were trained on the validation rows too, after these had judged it
+
+    @property
+    def finished(self) -> bool:
+        return self.judged.permille >= 1000
 
 
 class Shelf:
@@ -64,7 +70,8 @@ class Shelf:
                     )
                 weights, member = file.parent / known["weights"], Member.model_validate(known["member"])
                 there = weights if weights.is_dir() else None
-                model = Model(file.stem, file.parent.name, judged, member, there, known["training_rows"])
+                rows, refit = known["training_rows"], known["refit"]
+                model = Model(file.stem, file.parent.name, judged, member, there, rows, refit)
             except (OSError, ValueError, KeyError):  # a kill came between two files; the trial is run again
                 continue
             self._models[model.name] = model
@@ -82,6 +89,14 @@ class Shelf:
             shutil.rmtree(worse.weights or "", ignore_errors=True)
             if worse is model:
                 return
+        self._keep(model)
+
+    def refit(self, model: Model, weights: Path, training_rows: int) -> None:
+        """Other weights for a model of the answer, trained on all rows; what it was judged by stays."""
+        self._keep(replace(model, weights=weights, training_rows=training_rows, refit=True))
+        shutil.rmtree(model.weights or "", ignore_errors=True)
+
+    def _keep(self, model: Model) -> None:
         self._models[model.name] = model
         judged, place = model.judged, self.place(model.trial_folder)
         with (place / f".{model.name}.npz").open("wb") as file:
@@ -93,9 +108,15 @@ class Shelf:
             "score": judged.score,
             "weights": model.weights.name if model.weights else "",
             "training_rows": model.training_rows,
+            "refit": model.refit,
             "member": model.member.model_dump(),
         }
         write_durably(place / f"{model.name}.json", json.dumps(known, indent=1))
+
+    def entries(self, trial_folder: str) -> list[Model]:
+        """A trial's model, and itself before each other view of the rows."""
+        found = [model for model in self._models.values() if model.trial_folder == trial_folder]
+        return sorted(found, key=lambda model: model.name)
 
     def place(self, trial_folder: str) -> Path:
         """Where the weights of a trial's models are."""
@@ -137,6 +158,7 @@ class Shelf:
             chosen_among=len({model.judged.trial for model in models}),
             validation_rows=len(valid),
             training_rows=min(models[i].training_rows for i in order),
+            refit=any(models[i].refit for i in order),
             versions=dict(self._versions),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
@@ -147,7 +169,8 @@ class Shelf:
         for i, member in zip(order, members, strict=True):
             number = models[i].judged.trial
             shares[number] = shares.get(number, 0.0) + member.share
-        return Answer(card, decision, shares)
+        folders = list(dict.fromkeys(models[i].trial_folder for i in order))
+        return Answer(card, decision, shares, folders)
 
     @staticmethod
     def _weights_name(models: list[Model]) -> str:

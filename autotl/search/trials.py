@@ -7,7 +7,6 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autotl.errors import TrialError
 from autotl.events import EventLog
 from autotl.plugins.contracts import Value
+from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.incumbent import DEFAULT_TRIAL, Judged
 from autotl.search.judging import Judge, Subject
@@ -30,8 +30,6 @@ SAME_FAILURES = 5
 
 #: What a new trial costs in the mean as a share of a full one: all run to the first rung, a third beyond.
 TO_A_VERDICT = (FIRST_RUNG / 1000 * (REDUCTION - 1) + 1) / REDUCTION
-
-CHECKPOINTS = "paused"
 
 
 @dataclass
@@ -59,10 +57,10 @@ class Trials:
     """Runs trials until the time is up or their number is reached."""
 
     def __init__(
-        self, folder: Path, space: Space, study: optuna.Study, scheduler: Scheduler,
+        self, checkpoints: Checkpoints, space: Space, study: optuna.Study, scheduler: Scheduler,
         dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
     ) -> None:  # fmt: skip
-        self._checkpoints = folder / CHECKPOINTS
+        self._checkpoints = checkpoints
         self._space, self._study, self._scheduler = space, study, scheduler
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self._paused: dict[int, Running] = {}
@@ -157,7 +155,8 @@ class Trials:
                 settings=dict(config.settings),
                 seconds=length.seconds,
                 fill_time=length.fill,
-                checkpoint=str(self._checkpoint(number)),
+                checkpoint=str(self._checkpoints.of(number)),
+                late_checkpoint=str(self._checkpoints.late(number)),
             )
         except TrialError as error:
             self._failures.append(str(error))
@@ -234,7 +233,8 @@ class Trials:
     def _end(self, running: Running, state: TrialState, word: str, *, reason: str = "") -> None:
         score = running.score if state == TrialState.COMPLETE else None
         self._study.tell(running.optuna_trial, score, state)
-        self._checkpoint(running.number).unlink(missing_ok=True)
+        self._checkpoints.of(running.number).unlink(missing_ok=True)
+        self._checkpoints.keep_late(self._judge.numbers | self._paused.keys())
         self._tell_end(running, word, reason)
 
     def _tell_end(self, running: Running, word: str, reason: str = "") -> None:
@@ -246,6 +246,3 @@ class Trials:
         """Ends paused trials for good; the sampler learns how far they came."""
         for number in numbers:
             self._end(self._paused.pop(number), TrialState.PRUNED, "dropped")
-
-    def _checkpoint(self, number: int) -> Path:
-        return self._checkpoints / f"{number:04d}.safetensors"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
@@ -28,7 +29,9 @@ from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor, softmax
 from autotl.search.line import Message, WorkerEnd
+from autotl.training.checkpoint import progress_in
 from autotl.training.forecast import training_seconds
+from autotl.training.loop import LATE
 from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
@@ -59,7 +62,10 @@ class Workbench:
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
         self._store = FeatureStore(cache_folder())
-        self._probes = ProbeHeads(self._labels, self._train, len(self._task.classes), self._seed)
+        self._everything = np.random.default_rng(self._seed).permutation(np.concatenate([self._train, self._valid]))
+        classes = len(self._task.classes)
+        self._probes = ProbeHeads(self._labels, self._train, classes, self._seed)
+        self._refit_probes = ProbeHeads(self._labels, self._everything, classes, self._seed)
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
         self._seen: dict[str, np.ndarray] = {}
@@ -124,7 +130,7 @@ class Workbench:
         settings = Settings(request["settings"])
         trial = self._prepare(request["candidate"], settings, number=request["number"], clock=clock)
         trial.fill_time = request["fill_time"]
-        trial.checkpoint = Path(request["checkpoint"])
+        trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
         frozen = trial.frozen
         permille = 0
         for progress in plugins().strategy(request["strategy"]).fit(trial):
@@ -150,6 +156,50 @@ class Workbench:
             raise TrialError(f"strategy {request['strategy']!r} ended without a model")
         return {"permille": permille, "seconds": clock.elapsed}
 
+    def refit(self, request: Message) -> Message:
+        """Fits a finished model once more, with the validation rows too, and saves it and its views.
+
+        A training repeats its last third, from its late checkpoint; what passes no rows is fitted anew. Raises
+        `TrialError` where there is nothing to start from. The score returned is that of rows that it was trained on.
+        """
+        clock = Clock(request["seconds"] or math.inf)
+        trial = self._prepare(
+            request["candidate"], Settings(request["settings"]), number=request["number"], clock=clock, refit=True
+        )
+        frozen = trial.frozen
+        if request["head"]:
+            trial.model = Classifier(frozen.backbone, trial.probes.penalty_and_head(frozen)[1])
+        else:
+            if request["passes"]:
+                self._repeat_the_end(trial, Path(request["late_checkpoint"]))
+            for _ in plugins().strategy(request["strategy"]).fit(trial):
+                pass  # nothing is judged on the way: these rows are no judges any more
+        if trial.model is None:
+            raise TrialError(f"strategy {request['strategy']!r} made no model")
+        valid = self._readable(frozen, self._valid)
+        place = self._folder / "trials" / request["name"] / f"{request['name']}-refit"
+        probabilities = self._probabilities(self._logits_from_disk(trial.model, frozen, valid, place))
+        for number, encoder in enumerate(frozen.rows.encoder.views(), start=1):
+            self._save(trial.model, frozen.seen_by(encoder), _view_place(place, number))
+        return {
+            "score": metrics.score(self._task.metric, self._labels[valid], probabilities),
+            "weights": place.name,
+            "views": [_view_place(place, number).name for number, _ in enumerate(frozen.rows.encoder.views(), start=1)],
+            "training_rows": len(trial.train),
+        }
+
+    @staticmethod
+    def _repeat_the_end(trial: Trial, late: Path) -> None:
+        """Has a training begin at its late checkpoint and take half as long again as it had until there."""
+        try:
+            until_there = progress_in(late)["seconds"]
+        except (OSError, SafetensorError, ValueError) as error:
+            raise TrialError(f"there is no late checkpoint to refit from: {error}") from error
+        trial.checkpoint = late  # overwritten on the way: a refit that is cut goes on from where it was
+        if math.isfinite(trial.clock.seconds):
+            trial.clock.seconds = min(trial.clock.seconds, trial.clock.elapsed + until_there * (1000 / LATE - 1))
+            trial.fill_time = True  # steps take as long as before; the clock ends it in any case
+
     def test(self, request: Message) -> Message:
         """Scores the bundle on a labelled table that nothing else has used."""
         evaluation = Predictor(self._folder).evaluate(request["data"])
@@ -160,13 +210,16 @@ class Workbench:
             "rows": evaluation.rows,
         }
 
-    def _prepare(self, candidate: Message, settings: Settings, *, number: int, clock: Clock) -> Trial:
+    def _prepare(
+        self, candidate: Message, settings: Settings, *, number: int, clock: Clock, refit: bool = False
+    ) -> Trial:
+        """refit: with the validation rows among the training rows."""
         frozen = self._look_through(candidate)
         return Trial(
             settings=settings,
             frozen=frozen,
-            probes=self._probes,
-            train=self._readable(frozen, self._train),
+            probes=self._refit_probes if refit else self._probes,
+            train=self._readable(frozen, self._everything if refit else self._train),
             labels=self._labels,
             classes=len(self._task.classes),
             seed=self._seed * 100_003 + number,
@@ -240,9 +293,14 @@ class Workbench:
 
     def _view(self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path, number: int) -> Message:
         """The same model before rows batched in another way, as a model of its own."""
-        weights = place.with_name(f"{place.name}-view{number}")
+        weights = _view_place(place, number)
         probabilities = self._probabilities(self._logits_from_disk(model, frozen, valid, weights))
         return {"weights": weights.name, "probabilities": probabilities.round(6).tolist()}
+
+    @staticmethod
+    def _save(model: Classifier, frozen: FrozenBackbone, place: Path) -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        save_model(model, frozen.family, frozen.rows.encoder, place)
 
     @staticmethod
     def _probabilities(logits: np.ndarray) -> np.ndarray:
@@ -253,11 +311,15 @@ class Workbench:
     def _logits_from_disk(
         self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path
     ) -> np.ndarray:
-        shutil.rmtree(place, ignore_errors=True)
-        save_model(model, frozen.family, frozen.rows.encoder, place)
+        self._save(model, frozen, place)
         loaded, _ = load_model(frozen.family, place)
         loaded.to(self.device)
         if weights_digest(loaded.backbone) == frozen.weights:  # what it sees is known
             return loaded.linear_head().logits(frozen.features(valid))
         frozen.precision.arrange(loaded.backbone)
         return loaded.logits(frozen.rows, valid, frozen.precision, self.device)
+
+
+def _view_place(place: Path, number: int) -> Path:
+    """Where a model's weights lie for one of the other views of the rows."""
+    return place.with_name(f"{place.name}-view{number}")

@@ -35,6 +35,8 @@ def main() -> None:
                     line.say("done", **bench.forecast(request))
                 case "trial" if bench:
                     line.say("done", **bench.trial(request))
+                case "refit" if bench:
+                    line.say("done", **bench.refit(request))
                 case "test" if bench:
                     line.say("done", **bench.test(request))
         except Exception as error:  # the engine books it on the trial; the worker lives on

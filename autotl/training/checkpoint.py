@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,15 +24,24 @@ SPACING = 100.0
 LEAST_SPACING = 5.0
 
 
+def progress_in(file: Path) -> dict[str, float]:
+    """What `Checkpoint.write` was told. Raises `OSError`, `SafetensorError` or `ValueError` for a file that is torn."""
+    with safe_open(file, "pt") as stored:
+        about: dict[str, float] = json.loads(stored.metadata()["progress"])
+    return about
+
+
 class Checkpoint:
     """One file for one training: weights, their mean, the optimizer's moments, and how far it was.
 
     Batches and all that is drawn at random follow from the seed and the step, so nothing else is needed.
     """
 
-    def __init__(self, file: Path | None, model: torch.nn.Module, optimizer: AdamW, average: Average) -> None:
-        """file: None where nothing is to be kept."""
-        self._file, self._optimizer, self._average = file, optimizer, average
+    def __init__(
+        self, file: Path | None, late: Path | None, model: torch.nn.Module, optimizer: AdamW, average: Average
+    ) -> None:
+        """file: None where nothing is to be kept. late: the same for the state that a refit starts from."""
+        self._file, self._late, self._optimizer, self._average = file, late, optimizer, average
         self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
         self._spacing, self._last = LEAST_SPACING, time.monotonic()
 
@@ -38,26 +49,35 @@ class Checkpoint:
     def due(self) -> bool:
         return self._file is not None and time.monotonic() - self._last > self._spacing
 
-    def write(self, *, step: int, seconds: float, permille: int) -> None:
-        """step: that comes next; seconds: of the trial's clock; permille: the last rung that was judged."""
+    def write(self, *, step: int, steps: int, seconds: float, permille: int) -> None:
+        """step: that comes next, of `steps`; seconds: of the trial's clock; permille: the last rung that was judged."""
         if self._file is None:
             return
         began = time.monotonic()
         self._file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._file.with_name(f".{self._file.name}")
-        about = {"step": step, "seconds": seconds, "permille": permille, "average": self._average.steps}
+        about = {"step": step, "steps": steps, "seconds": seconds, "permille": permille, "average": self._average.steps}
         save_file(self._tensors(), fresh, metadata={"progress": json.dumps(about)})
         fresh.replace(self._file)
         self._last = time.monotonic()
         self._spacing = max(SPACING * (self._last - began), LEAST_SPACING)
+
+    def keep_late(self) -> None:
+        """Keeps what was written last as the late checkpoint: another name for a file that is never changed."""
+        if self._file is not None and self._late is not None:
+            self._late.unlink(missing_ok=True)
+            try:
+                os.link(self._file, self._late)
+            except OSError:  # a disk without links
+                shutil.copyfile(self._file, self._late)
 
     def restore(self) -> dict[str, float] | None:
         """Puts everything back; returns what `write` was told, or None when there is nothing whole to go on from."""
         if self._file is None or not self._file.is_file():
             return None
         try:
+            about = progress_in(self._file)
             with safe_open(self._file, "pt") as stored:
-                about: dict[str, float] = json.loads(stored.metadata()["progress"])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not a dict
             self._take(tensors)
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError):

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: factor of three wants them, and one more so that a long trial leaves its model on disk on the way.
 RUNGS = (111, 333, 667, 1000)
 
+#: From here on a training can be repeated with more rows: before any schedule has cooled down.
+LATE = 667
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -71,10 +74,10 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)
     batches = Batches(trial, plan.batch_size)
-    checkpoint = Checkpoint(trial.checkpoint, model, optimizer, average)
+    checkpoint = Checkpoint(trial.checkpoint, trial.late_checkpoint, model, optimizer, average)
     step, judged = 0, 0
     if before := checkpoint.restore():
-        step, judged = int(before["step"]), int(before["permille"])
+        step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
         trial.clock.set_back(before["seconds"])
     rungs = iter(rung for rung in RUNGS if rung > judged)
     rung = next(rungs)
@@ -91,7 +94,9 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             stepper.write_down()
             judged = rung
             if rung < RUNGS[-1]:
-                checkpoint.write(step=step, seconds=trial.clock.elapsed, permille=judged)
+                checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)
+            if rung == LATE:
+                checkpoint.keep_late()
             average.swap()
             yield Progress(rung, {"loss": mean, "steps": step})
             if rung == RUNGS[-1]:
@@ -110,4 +115,4 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         average.update()
         step += 1
         if checkpoint.due:
-            checkpoint.write(step=step, seconds=trial.clock.elapsed, permille=judged)
+            checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)

@@ -43,7 +43,8 @@ class Trial:
     `train` are the indices ``[rows] int64`` of readable training rows; `labels` ``[table rows] int64`` covers the
     whole table. `clock` ends when the trial must; its seconds are infinite when only trials are counted, and
     `fill_time` says that the trial may be longer than its settings say, to the end of its clock.
-    `checkpoint` is the file from which the training can be continued, which it writes itself.
+    `checkpoint` is the file from which the training can be continued, which it writes itself, and `late_checkpoint` the
+    one from which its last third can be repeated.
     The strategy sets `model` before it first yields.
     """
 
@@ -57,6 +58,7 @@ class Trial:
     clock: Clock
     fill_time: bool = False
     checkpoint: Path | None = None
+    late_checkpoint: Path | None = None
     model: Classifier | None = field(default=None)
 
     @property

@@ -1,0 +1,28 @@
+"""Where the trainings of a run keep the states that they can be continued from."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+
+
+class Checkpoints:
+    """A file a trial that is not at its end, and a late one a trial that may be refitted."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: of the run."""
+        self._folder = folder / "paused"
+
+    def of(self, trial: int) -> Path:
+        """From which a trial goes on."""
+        return self._folder / f"{trial:04d}.safetensors"
+
+    def late(self, trial: int) -> Path:
+        """From which its last third can be repeated."""
+        return self._folder / f"{trial:04d}-late.safetensors"
+
+    def keep_late(self, trials: Container[int]) -> None:
+        """Removes the late ones of all others."""
+        for file in self._folder.glob("*-late.safetensors"):
+            if int(file.name.split("-")[0]) not in trials:
+                file.unlink()

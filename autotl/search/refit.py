@@ -1,0 +1,77 @@
+"""The refit: once the answer is chosen, the rows that chose it are trained on too.
+
+A fifth of a table of some thousand rows validates, and what is learned from it is worth more than what else the time
+could buy: MobileNetV2-1.0 on 2400 photographs, half frozen, 900 steps: right of 800 test rows 0.774 without them, 0.784
+when the last third of the steps was repeated with them, 0.789 when they were there from the start (one seed; with
+mirrored views 0.785, 0.800, 0.798). So a third of a training is repeated, from before its rate cooled down. The score
+that is reported stays the one from before: these rows are no judges any more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from autotl.errors import TrialError
+from autotl.events import EventLog
+from autotl.search.checkpoints import Checkpoints
+from autotl.search.dialogue import Dialogue
+from autotl.search.judging import Judge
+from autotl.search.line import Message
+from autotl.search.pace import Pace
+from autotl.search.shelf import Model
+from autotl.search.space import Space, TrialConfig
+
+#: Seconds below which a refit is not begun: settling precision and memory alone takes about one.
+SHORTEST_REFIT = 2.0
+
+
+class Refit:
+    """Goes through the models of the answer, the largest share first, as far as the time reaches."""
+
+    def __init__(
+        self, space: Space, checkpoints: Checkpoints, dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog
+    ) -> None:
+        self._space, self._checkpoints = space, checkpoints
+        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+
+    def run(self) -> None:
+        """Raises `OutOfTime` when the worker has to be cut; the answer is whole at any moment."""
+        for model in self._judge.members():
+            late = self._checkpoints.late(model.judged.trial)
+            if model.refit or not model.finished:  # unfinished: it was better before its end, so it has none to repeat
+                late.unlink(missing_ok=True)
+                continue
+            backbone = model.member.backbone
+            if self._pace.limited and self._pace.seconds_of_training(backbone) <= SHORTEST_REFIT:
+                break
+            try:
+                answer = self._ask(model)
+            except TrialError as error:
+                self._events.emit("note", text=f"{_named(model)} keeps the weights that it was judged with ({error})")
+                continue
+            taken = self._judge.take_refit(model, answer)
+            late.unlink(missing_ok=True)
+            self._events.emit("refit", trial=model.judged.trial, rows=answer["training_rows"], taken=taken)
+
+    def _ask(self, model: Model) -> Message:
+        member, number = model.member, model.judged.trial
+        head = number < 0
+        config = TrialConfig(member.backbone, member.strategy, member.settings)
+        return self._dialogue.ask(
+            f"refit of {_named(model)}",
+            "training",
+            do="refit",
+            number=number,
+            name=model.trial_folder,
+            candidate=dataclasses.asdict(self._space.candidates[member.backbone]),
+            strategy=member.strategy,
+            settings=dict(member.settings),
+            head=head,
+            passes=0.0 if head else self._space.work(config).passes,
+            seconds=self._pace.seconds_of_training(member.backbone) if self._pace.limited else None,
+            late_checkpoint=str(self._checkpoints.late(number)),
+        )
+
+
+def _named(model: Model) -> str:
+    return f"trial {model.judged.trial}" if model.judged.trial >= 0 else f"the head on {model.member.backbone}"
