@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotl.budget import Clock, parse_budget
-from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_seed, parse_size, parse_trials, run_folder
+from autotl.config import (
+    DEFAULT_BUDGET,
+    SearchRequest,
+    parse_limits,
+    parse_memory,
+    parse_seed,
+    parse_trials,
+    run_folder,
+)
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.events import read_events
 from autotl.predictor.predictor import Predictor
@@ -52,6 +60,9 @@ def fit(
     offline: bool = False,
     skip_unreadable: float = SKIP_LIMIT,
     max_memory: str | None = None,
+    max_latency: str | None = None,
+    max_params: str | None = None,
+    max_size: str | None = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> Run:
@@ -60,7 +71,8 @@ def fit(
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
-    max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free.
+    max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_latency, max_params and
+    max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``.
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
@@ -85,7 +97,8 @@ def fit(
         trials=parse_trials(trials),
         offline=offline,
         skip_limit=skip_unreadable,
-        max_memory=None if max_memory is None else parse_size(max_memory),
+        max_memory=None if max_memory is None else parse_memory(max_memory),
+        limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
         seed=parse_seed(seed),
     )
     clock = Clock(seconds or float("inf"))

@@ -16,11 +16,38 @@ from autotl.errors import BudgetError, RunError
 #: Five minutes on two cores buy one good fine-tuning of a small backbone on some thousand rows.
 DEFAULT_BUDGET = "5m"
 
+#: Weights are kept in fp32.
+BYTES_A_PARAMETER = 4
+
 #: What Python with torch takes before it has done anything.
 LEAST_SIZE = 200 * 10**6
 
 #: File names that say nothing about what is in them; the folder's name does then.
 _COLOURLESS = {"train", "training", "data", "dataset", "table", "labels", "all", "index", "metadata"}
+
+
+class Limits(BaseModel):
+    """What a model may cost; None: whatever it likes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    latency: float | None = None  #: seconds from one cell to its answer, on this machine
+    parameters: int | None = None
+    size: int | None = None  #: bytes of weights in the bundle
+
+    def too_large(self, parameters: int) -> str:
+        """What is wrong with so many parameters, or nothing."""
+        if self.parameters is not None and parameters > self.parameters:
+            return f"{parameters / 1e6:.3g} M parameters, more than --max-params allows"
+        if self.size is not None and BYTES_A_PARAMETER * parameters > self.size:
+            return f"{BYTES_A_PARAMETER * parameters / 1e6:.3g} MB of weights, more than --max-size allows"
+        return ""
+
+    def too_slow(self, seconds: float) -> str:
+        """What is wrong with so long a time for a row, or nothing."""
+        if self.latency is not None and seconds > self.latency:
+            return f"{1000 * seconds:.3g} ms a row, more than --max-latency allows"
+        return ""
 
 
 class SearchRequest(BaseModel):
@@ -40,6 +67,7 @@ class SearchRequest(BaseModel):
     offline: bool = False
     skip_limit: float = SKIP_LIMIT
     max_memory: int | None = None  #: bytes that training may take; None: a share of what is free
+    limits: Limits = Limits()
     seed: int = 0
 
     @property
@@ -61,16 +89,46 @@ def parse_seed(seed: int) -> int:
     return seed
 
 
-def parse_size(text: str) -> int:
-    """Bytes from ``6GB``, ``512MB`` or ``1.5GiB``. Raises `BudgetError` for anything else, and for next to nothing."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
-    size = 0
-    if match:
-        base = 1024 if match[3] else 1000
-        size = int(float(match[1]) * base ** (1 + "KMGT".index(match[2].upper())))
+def parse_memory(text: str) -> int:
+    """Bytes as `parse_size` has them. Raises `BudgetError` for what nothing could be trained in, too."""
+    size = parse_size(text)
     if size < LEAST_SIZE:
-        raise BudgetError(f"{text!r} is no size to work with: write 6GB, 512MB or 1.5GiB, at least 200MB")
+        raise BudgetError(f"{text!r} is too little memory to work with: at least 200MB")
     return size
+
+
+def parse_size(text: str) -> int:
+    """Bytes from ``6GB``, ``512MB`` or ``1.5GiB``. Raises `BudgetError` for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
+    if not match:
+        raise BudgetError(f"{text!r} is no size: write 6GB, 512MB or 1.5GiB")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** (1 + "KMGT".index(match[2].upper())))
+
+
+def parse_count(text: str) -> int:
+    """A number from ``5M``, ``300k`` or ``1200000``. Raises `BudgetError` for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)\s*", text)
+    if not match:
+        raise BudgetError(f"{text!r} is no number of parameters: write 5M, 300k or 1200000")
+    return int(float(match[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match[2]])
+
+
+def parse_latency(text: str) -> float:
+    """Seconds from ``5ms`` or ``0.2s``. Raises `BudgetError` for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*", text)
+    if not match or float(match[1]) == 0:
+        raise BudgetError(f"{text!r} is no time for a row: write 5ms or 0.2s")
+    return float(match[1]) * {"ms": 1e-3, "s": 1.0}[match[2]]
+
+
+def parse_limits(*, latency: str | None, parameters: str | None, size: str | None) -> Limits:
+    """From what people write; None where there is no limit. Raises `BudgetError`."""
+    return Limits(
+        latency=None if latency is None else parse_latency(latency),
+        parameters=None if parameters is None else parse_count(parameters),
+        size=None if size is None else parse_size(size),
+    )
 
 
 def run_folder(data: str, out: str | Path | None) -> Path:

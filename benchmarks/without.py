@@ -15,13 +15,13 @@ import numpy as np
 
 from autotl.cli.main import main
 from autotl.predictor.combination import Decision, decide
-from autotl.search import screening, shelf, trials
+from autotl.search import ranking, screening, shelf, trials
 from autotl.search.space import Space, TrialConfig
 
 
 def _screening() -> None:
     """Every backbone goes on; Optuna has to find out which is good."""
-    screening.SURVIVORS = 1_000_000
+    ranking.SURVIVORS = screening.SURVIVORS = 1_000_000
 
 
 def _portfolio() -> None:

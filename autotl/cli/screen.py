@@ -7,7 +7,11 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from autotl.budget import Clock
+    from autotl.events import Event
+    from autotl.predictor.bundle import BundleCard
     from autotl.report.live import View
     from autotl.search.engine import Outcome
 
@@ -48,6 +52,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console.print(
         f"      from {card.validation_rows} validation rows, less {card.optimism:.4f} for choosing among {tried}"
     )
+    console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
     if outcome.test:
         low, high = outcome.test["interval"]
         console.print(
@@ -61,3 +66,11 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console.print(f"  autotl evaluate {outcome.folder} --data test.csv", markup=False)
     console.print(f"  autotl resume {outcome.folder} --budget +10m", markup=False)
     return 130 if outcome.interrupted else 0
+
+
+def _alone(events: Sequence[Event], card: BundleCard) -> str:
+    """What the best single model would give and cost, where the answer is a mixture."""
+    last = next(event.data for event in reversed(events) if event.kind == "answer")
+    if len(card.members) == 1:
+        return ""
+    return f"; the best model alone: {last['single_score']:.4f}, {1000 * last['single_latency']:.3g} ms"

@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
     )
+    parser.add_argument("--max-latency", metavar="TIME", help="from one row to its answer on this machine, such as 5ms")
+    parser.add_argument("--max-params", metavar="COUNT", help="of the model, such as 5M")
+    parser.add_argument("--max-size", metavar="SIZE", help="of the model's weights on disk, such as 20MB")
     parser.add_argument("--out", metavar="FOLDER", help="the run's folder, new (default: runs/NAME)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of splits, trials and training (default: 0)")
     add_output(parser)
@@ -29,7 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
-    from autotl.config import DEFAULT_BUDGET, SearchRequest, parse_seed, parse_size, parse_trials, run_folder
+    from autotl.config import (
+        DEFAULT_BUDGET,
+        SearchRequest,
+        parse_limits,
+        parse_memory,
+        parse_seed,
+        parse_trials,
+        run_folder,
+    )
     from autotl.data.inspection import SKIP_LIMIT
     from autotl.search.engine import Search
 
@@ -49,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
         trials=parse_trials(options.trials),
         offline=options.offline,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
-        max_memory=None if options.max_memory is None else parse_size(options.max_memory),
+        max_memory=None if options.max_memory is None else parse_memory(options.max_memory),
+        limits=parse_limits(latency=options.max_latency, parameters=options.max_params, size=options.max_size),
         seed=parse_seed(options.seed),
     )
     folder = run_folder(options.data, options.out)

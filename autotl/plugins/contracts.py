@@ -145,10 +145,11 @@ class ModelFamily(Protocol):
     def encoder(self, candidate: Candidate, sample: Sequence[Any]) -> InputEncoder:
         """The encoder for a backbone, settled (input side, longest text) by a sample of up to 256 cells."""
 
-    def load(self, candidate: Candidate, *, drop: float = 0.0) -> Backbone:
+    def load(self, candidate: Candidate, *, drop: float = 0.0, pretrained: bool = True) -> Backbone:
         """The backbone with its pretrained weights, in eval mode, fp32, on the CPU.
 
-        `drop` is the stochastic depth, or the dropout where a network has none of the former.
+        `drop` is the stochastic depth, or the dropout where a network has none of the former. Not `pretrained`: the
+        same network with new weights, as its library draws them from torch's global generator.
         Raises `ZooError` when the weights cannot be had.
         """
 
@@ -200,6 +201,7 @@ class StrategyContext:
     classes: int
     augments: bool
     passes: float  #: full passes (forward and back) over the training rows that the budget affords; may be infinite
+    doubtful: bool = False  #: whether it has to be measured here that pretrained weights help at all
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,7 @@ class Work:
     passes: float  #: over the training rows, forward and back through the stages that are trained
     frozen_fraction: float = 0.0  #: of the stages, from the input on: computed once a row and view where possible
     augment: float = 0.0  #: strength; above 0 each row has several views
+    pretrained: bool = True  #: whether it starts from published weights; the others are the control of these
 
 
 @dataclass(frozen=True)
@@ -245,4 +248,18 @@ class Strategy(Protocol):
 
         `trial` is an `autotl.training.trial.Trial`: settings, examples, cached features, and the model to train.
         Every setting must be read. Raises `TrialError` when the trial cannot go on.
+        """
+
+
+@runtime_checkable
+class Screener(Protocol):
+    """A second opinion on how well a backbone suits the task, from its frozen features alone."""
+
+    name: str
+
+    def score(self, features: np.ndarray, labels: np.ndarray, classes: int) -> float:
+        """Larger is better; only the order that it gives to backbones counts.
+
+        features ``[rows, width] float32``, labels ``[rows] int64`` below `classes`; some thousand rows, which should
+        take about a second. Raises whatever it likes when it has no opinion, and is left out then.
         """

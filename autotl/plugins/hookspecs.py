@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pluggy
 
-from autotl.plugins.contracts import ModelFamily, Strategy
+from autotl.plugins.contracts import ModelFamily, Screener, Strategy
 
 hookspec = pluggy.HookspecMarker("autotl")
 hookimpl = pluggy.HookimplMarker("autotl")
@@ -28,3 +28,8 @@ def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:  # t
 @hookspec
 def autotl_strategies(context: PluginContext) -> Sequence[Strategy]:  # type: ignore[empty-body]
     """Ways to fine-tune. Called once a process; must not import torch."""
+
+
+@hookspec
+def autotl_screeners(context: PluginContext) -> Sequence[Screener]:  # type: ignore[empty-body]
+    """Second opinions on frozen features. Called once a process; must not import torch."""

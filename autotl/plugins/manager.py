@@ -17,12 +17,12 @@ import pluggy
 import autotl
 from autotl.errors import PluginError
 from autotl.plugins import hookspecs
-from autotl.plugins.contracts import Modality, ModelFamily, Strategy
+from autotl.plugins.contracts import Modality, ModelFamily, Screener, Strategy
 
 GROUP_PREFIX = "autotl.plugins."
 GROUP = GROUP_PREFIX + "v1"
 
-_Named = TypeVar("_Named", ModelFamily, Strategy)
+_Named = TypeVar("_Named", ModelFamily, Strategy, Screener)
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class PluginManager:
         self.records: list[PluginRecord] = []
         self._families: dict[str, ModelFamily] = {}
         self._strategies: dict[str, Strategy] = {}
+        self._screeners: dict[str, Screener] = {}
         # our own first: trial 0 is the first strategy's recipe, and no plugin should change what that is by its name
         for point in sorted(found, key=lambda point: (point.dist is None or point.dist.name != "autotl", point.name)):
             self._discover(point)
@@ -74,10 +75,13 @@ class PluginManager:
         caller = functools.partial(self._pluggy.subset_hook_caller, remove_plugins=others)
         families = self._check(caller("autotl_model_families")(context=context), ModelFamily, self._families)  # type: ignore[type-abstract]
         strategies = self._check(caller("autotl_strategies")(context=context), Strategy, self._strategies)  # type: ignore[type-abstract]
+        screeners = self._check(caller("autotl_screeners")(context=context), Screener, self._screeners)  # type: ignore[type-abstract]
         self._families |= families
         self._strategies |= strategies
+        self._screeners |= screeners
         adds = [f"family {family.name} ({family.modality})" for family in families.values()]
         adds += [f"strategy {name}" for name in strategies]
+        adds += [f"screener {name}" for name in screeners]
         self.records.append(PluginRecord(name, package, version, "on", tuple(adds)))
 
     @staticmethod
@@ -98,6 +102,10 @@ class PluginManager:
     @property
     def strategies(self) -> list[Strategy]:
         return list(self._strategies.values())
+
+    @property
+    def screeners(self) -> list[Screener]:
+        return list(self._screeners.values())
 
     def family(self, name: str) -> ModelFamily:
         """Raises `PluginError` when no plugin that is on brings it."""

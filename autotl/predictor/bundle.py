@@ -64,6 +64,7 @@ class BundleCard(BaseModel):
     validation_rows: int
     training_rows: int
     refit: bool = False  #: whether models were trained on the validation rows too, after these had judged them
+    latency: float = 0.0  #: seconds from one row to its answer, where it was made; 0 where that is not known
     versions: dict[str, str]
     created: str  #: UTC, ISO 8601
 
@@ -164,6 +165,7 @@ def _model_card(card: BundleCard) -> str:
 | estimated on | {card.validation_rows} validation rows |
 | taken off, for choosing among {card.chosen_among} models | {card.optimism:.4f} |
 | trained on | {card.training_rows} rows{_REFIT if card.refit else ""} |
+| seconds a row, alone, where it was made | {card.latency:.4f} |
 | made with | {versions} |
 
 ## Use

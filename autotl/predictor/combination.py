@@ -52,6 +52,7 @@ class Decision:
     probabilities: np.ndarray
     score: float
     optimism: float
+    single_score: float  #: of the best model alone, less the same
     lead: float  #: in log loss, of the best mixture over the best model, on rows that had no part in mixing
     error: float  #: standard error of the lead
 
@@ -122,7 +123,7 @@ def decide(metric: str, labels: np.ndarray, each: np.ndarray, best: int, usable:
     probabilities = mixed(each, combination)
     optimism = _optimism(metric, labels, calibrated, choose)
     score = metrics.score(metric, labels, probabilities) - optimism
-    return Decision(combination, probabilities, score, optimism, lead, error)
+    return Decision(combination, probabilities, score, optimism, single_score - optimism, lead, error)
 
 
 def greedy_shares(labels: np.ndarray, each: np.ndarray) -> np.ndarray:

@@ -193,7 +193,10 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "incumbent": lambda d: f"best so far: {d['score']:.4f} by {_trial(d)}, saved",
     "answer": lambda d: (
-        f"the answer is a {d['models']}: {d['score']:.4f} expected on new rows" if len(d["members"]) > 1 else ""
+        f"the answer is a {d['models']}: {d['score']:.4f} expected on new rows, {1000 * d['latency']:.3g} ms each "
+        f"(the best alone: {d['single_score']:.4f}, {1000 * d['single_latency']:.3g} ms)"
+        if len(d["members"]) > 1
+        else ""
     ),
     "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {d['rows']} rows never used before",
 }

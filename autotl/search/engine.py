@@ -6,6 +6,7 @@ is killed when it does not answer in time, and the end comes with the best model
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import platform
@@ -27,6 +28,8 @@ from autotl.predictor import metrics
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.checkpoints import Checkpoints
+from autotl.search.control import is_doubtful, verdict
+from autotl.search.costs import Costs
 from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
@@ -138,7 +141,8 @@ class Search:
         self._run_file.write(self._folder)
         self._study = open_study(self._folder, seed=request.seed)
         incumbent = Incumbent(inspection.task.metric, inspection.labels, training_rows=len(given.train))
-        shelf = Shelf(self._folder, inspection.task, inspection.labels, self._run_file.versions)
+        self._costs = Costs(request.limits, given.candidates)
+        shelf = Shelf(self._folder, inspection.task, inspection.labels, self._costs, self._run_file.versions)
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
         self._dialogue.begin(given.for_worker(request, self._folder))
@@ -174,21 +178,27 @@ class Search:
         self._dialogue.ready()
         if self._resumed:
             self._judge.restore()
-        screening = Screening(self._given.candidates, self._dialogue, self._judge, self._pace, self._events)
+        screening = Screening(
+            self._given.candidates, self._costs, self._dialogue, self._judge, self._pace, self._events
+        )
         survivors = screening.run(self._run_file.survivors)
+        self._probe_accuracy = screening.accuracy
         self._update(survivors=tuple(candidate.key for candidate in survivors))
         return survivors
 
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")
-        given = self._given
+        given, rows = self._given, len(self._given.train)
+        passes = {candidate.key: self._pace.passes(candidate.key, rows) for candidate in survivors}
+        full_trials = passes[survivors[0].key] / survivors[0].recipe.epochs if self._pace.limited else 0.0
         space = Space(
             survivors,
             plugins().strategies,
-            rows=len(given.train),
+            rows=rows,
             classes=len(given.inspection.task.classes),
             augments={candidate.key: given.augments[candidate.family] for candidate in survivors},
-            passes={candidate.key: self._pace.passes(candidate.key, len(given.train)) for candidate in survivors},
+            passes=passes,
+            doubtful=is_doubtful(self._probe_accuracy, given.inspection.labels, full_trials),
         )
         checkpoints, scheduler = Checkpoints(self._folder), self._scheduler()
         dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
@@ -196,6 +206,8 @@ class Search:
         pace.begin_trials()
         trials.run(space.portfolio(), self._request.trials or math.inf)
         pace.end_trials()
+        if found := verdict(judge.models, space, given.inspection.task.metric, given.inspection.labels):
+            events.emit("transfer", **dataclasses.asdict(found))
         self._phase("refitting")
         Refit(space, checkpoints, dialogue, judge, pace, events).run()
 

@@ -72,6 +72,11 @@ class Judge:
         left = self._pace.seconds_of_training(backbone) if self._pace.limited else None
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left}
 
+    @property
+    def models(self) -> list[Model]:
+        """All that were judged, with other views of the rows."""
+        return self._shelf.models
+
     def members(self) -> list[Model]:
         """The models of the answer, the largest share first, each without its other views."""
         return [self._shelf.entries(folder)[0] for folder in self._folders]
@@ -112,8 +117,8 @@ class Judge:
         self._events.emit(
             "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,
-            models=card.describe(),
-            seconds_a_row=sum(self._pace.forward_seconds(member.backbone) for member in card.members),
+            models=card.describe(), latency=card.latency, single_score=decision.single_score,
+            single_latency=answer.single_latency,
         )  # fmt: skip
 
     def _models(self, judged: Judged, offer: Message, subject: Subject) -> list[Model]:

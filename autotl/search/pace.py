@@ -86,10 +86,6 @@ class Pace:
     def learn_forward(self, backbone: str, seconds_a_row: float) -> None:
         self._forward[backbone] = seconds_a_row
 
-    def forward_seconds(self, backbone: str) -> float:
-        """What a row takes through the frozen backbone, as screening measured it; 0 where it did not."""
-        return self._forward.get(backbone, 0.0)
-
     def learn_judging(self, backbone: str, seconds: float, *, views: int | None) -> None:
         """seconds: what scoring a model of this backbone took.
 

@@ -67,7 +67,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None) -> Preparation:
     folders = zoo_folders(request.models)
     ask_hub = not request.offline and not folders
     online = ask_hub and hub.reachable()
-    candidates = usable_candidates(inspection.task.modality, families, ZooContext(folders, online))
+    candidates = usable_candidates(inspection.task.modality, families, ZooContext(folders, online), request.limits)
     return Preparation(
         inspection=inspection,
         train=train,

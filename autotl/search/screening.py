@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 
 from autotl.errors import TrialError, ZooError
 from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
+from autotl.search.costs import Costs
 from autotl.search.dialogue import Dialogue
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Judge, Subject
 from autotl.search.pace import Pace
+from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
 from autotl.search.space import TrialConfig
 
-#: Backbones that go on from screening: never one, because proxies rank near equals by luck (Renggli et al. 2022).
-SURVIVORS = 3
+#: Rows that each backbone sees first where there are more of them than can go on: an accuracy on so many is known to a
+#: point, and what goes on sees the rest.
+FIRST_LOOK = 1000
 
 #: Unreadable rows that are named one by one; beyond that a count is easier to read.
 NAMED = 5
@@ -27,11 +29,13 @@ class Screening:
     """One pass over the candidates, cheapest first."""
 
     def __init__(
-        self, candidates: Sequence[Candidate], dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog
-    ) -> None:
-        self._candidates = list(candidates)
+        self, candidates: Sequence[Candidate], costs: Costs,
+        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
+    ) -> None:  # fmt: skip
+        self._candidates, self._costs = list(candidates), costs
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self._unreadable: set[str] = set()
+        self.accuracy = 0.0  #: of the best head, leave-one-out
 
     def run(self, known: Sequence[str]) -> list[Candidate]:
         """The backbones that the search chooses from, best first.
@@ -40,52 +44,64 @@ class Screening:
         none can be used.
         """
         candidates = [c for c in self._candidates if c.key in known or not known]
-        scores: dict[str, float] = {}
+        seen: dict[str, Screened] = {}
         refused: list[str] = []
         for position, candidate in enumerate(candidates):
-            seconds = self._pace.screening_seconds(len(candidates) - position, needed=not scores or bool(known))
+            if not known and hopeless(candidate.prior, list(seen.values())):
+                self._note(f"{candidate.key} was not screened: by its prior it cannot win here")
+                continue
+            seconds = self._pace.screening_seconds(len(candidates) - position, needed=not seen or bool(known))
             if seconds is not None and seconds <= 0:
                 self._note(f"{candidate.key} was not screened: no time for it in this budget")
                 continue
             try:
-                scores[candidate.key] = self._screen(candidate, seconds)
+                seen[candidate.key] = self._screen(candidate, seconds, choosing=len(candidates) > SURVIVORS)
             except TrialError as error:
                 refused.append(str(error))
                 self._note(f"{candidate.key} cannot be used: {error}")
-        if not scores:
+        if not seen:
             raise ZooError("no backbone could be used: " + "; ".join(refused))
-        ranked = known or sorted(scores, key=lambda key: -scores[key])[:SURVIVORS]
-        survivors = [candidate for key in ranked for candidate in candidates if candidate.key == key and key in scores]
+        self.accuracy = max(screened.accuracy for screened in seen.values())
+        going_on = [candidate for key in known or survivors(seen) for candidate in candidates if candidate.key == key]
+        going_on = [candidate for candidate in going_on if candidate.key in seen]
         if not known:
-            self._offer_heads(survivors)
-        return survivors
+            self._offer_heads(going_on)
+        return going_on
 
-    def _screen(self, candidate: Candidate, seconds: float | None) -> float:
-        """Screening score: leave-one-out accuracy, with the static prior deciding between near equals."""
+    def _screen(self, candidate: Candidate, seconds: float | None, *, choosing: bool) -> Screened:
+        """choosing: whether there are more candidates than can go on, so that second opinions matter."""
         began = self._pace.clock.elapsed
         answer = self._dialogue.ask(
-            candidate.key, "screening", do="screen", candidate=dataclasses.asdict(candidate), seconds=seconds
+            candidate.key,
+            "screening",
+            do="screen",
+            candidate=dataclasses.asdict(candidate),
+            seconds=seconds,
+            most_rows=FIRST_LOOK if choosing else None,
+            opinions=choosing,
         )
         accuracy, rows = answer["ridge_accuracy"], answer["rows"]
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
+        if reason := self._costs.learn_latency(candidate.key, answer["latency"]):
+            raise TrialError(f"{candidate.key}: {reason}")
         self._note_unreadable(answer["unreadable"])
         if self._judge.best is None:
             self._offer_head(candidate, quick=True)
         self._events.emit(
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
-            parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
+            parameters=candidate.parameters, opinions=answer["opinions"], seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
-        noise = math.sqrt(accuracy * (1 - accuracy) / rows)
-        return float(accuracy + noise * candidate.prior)
+        return Screened(accuracy, rows, candidate.prior, answer["opinions"])
 
     def _offer_heads(self, survivors: Sequence[Candidate]) -> None:
         """The best one's head is always among the contenders, the others' where they take little time."""
-        for candidate in survivors:
-            if candidate is survivors[0] or self._pace.time_for_a_head(candidate.key):
+        for position, candidate in enumerate(survivors):
+            if position == 0 or self._pace.time_for_a_head(candidate.key):
+                seconds = self._pace.screening_seconds(len(survivors) - position, needed=True)
                 with suppress(TrialError):  # the first one stands
-                    self._offer_head(candidate, quick=False)
+                    self._offer_head(candidate, quick=False, seconds=seconds)
 
-    def _offer_head(self, candidate: Candidate, *, quick: bool) -> None:
+    def _offer_head(self, candidate: Candidate, *, quick: bool, seconds: float | None = None) -> None:
         """A head on what screening saw of a backbone, as a model of its own: the first bundle, or a better one."""
         number = -1 - self._candidates.index(candidate)
         name = f"head{number}-quick" if quick else f"head{number}"  # the better one may be the quick one, by luck
@@ -97,7 +113,7 @@ class Screening:
 
         self._dialogue.ask(
             candidate.key, "heads", do="head", candidate=dataclasses.asdict(candidate), name=name, quick=quick,
-            hearer=lambda offer: self._judge.hear(offer, subject, tell),
+            seconds=seconds, hearer=lambda offer: self._judge.hear(offer, subject, tell),
         )  # fmt: skip
 
     def _note(self, text: str) -> None:

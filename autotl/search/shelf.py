@@ -17,6 +17,7 @@ from autotl.files import write_durably
 from autotl.predictor import metrics
 from autotl.predictor.bundle import BundleCard, Member, commit
 from autotl.predictor.combination import Decision, decide
+from autotl.search.costs import Costs
 from autotl.search.incumbent import Judged
 
 #: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
@@ -30,6 +31,7 @@ class Answer:
     card: BundleCard
     decision: Decision
     shares: Mapping[int, float]  #: of each trial, views together
+    single_latency: float  #: seconds a row of the best model alone
     folders: Sequence[str]  #: of the trials that have a share, the largest first
 
 
@@ -53,10 +55,10 @@ class Model:
 class Shelf:
     """Everything is on disk too, in a folder a model: a resumed run finds what it had."""
 
-    def __init__(self, folder: Path, task: Task, labels: np.ndarray, versions: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, task: Task, labels: np.ndarray, costs: Costs, versions: Mapping[str, str]) -> None:
         """folder: of the run. labels ``[table rows] int64``, indexed by `Judged.valid`."""
         self._trials, self._bundle = folder / "trials", folder / "best"
-        self._task, self._labels, self._versions = task, labels, versions
+        self._task, self._labels, self._costs, self._versions = task, labels, costs, versions
         self._models: dict[str, Model] = {}
 
     def restore(self) -> list[Judged]:
@@ -113,6 +115,11 @@ class Shelf:
         }
         write_durably(place / f"{model.name}.json", json.dumps(known, indent=1))
 
+    @property
+    def models(self) -> list[Model]:
+        """All that were judged."""
+        return list(self._models.values())
+
     def entries(self, trial_folder: str) -> list[Model]:
         """A trial's model, and itself before each other view of the rows."""
         found = [model for model in self._models.values() if model.trial_folder == trial_folder]
@@ -133,9 +140,10 @@ class Shelf:
         usable = np.array([model.weights is not None for model in models])
         labels, metric = self._labels[valid], self._task.metric
         decision = decide(metric, labels, each, chosen, usable)
-        order = [
-            int(i) for i in np.argsort(-decision.combination.shares, kind="stable") if decision.combination.shares[i]
-        ]
+        order = _by_share(decision)
+        if not self._costs.allow([models[i].member.backbone for i in order]):
+            decision = decide(metric, labels, each, chosen, np.arange(len(models)) == chosen)
+            order = _by_share(decision)
         members = tuple(
             models[i].member.model_copy(
                 update={
@@ -159,6 +167,7 @@ class Shelf:
             validation_rows=len(valid),
             training_rows=min(models[i].training_rows for i in order),
             refit=any(models[i].refit for i in order),
+            latency=self._costs.latency([member.backbone for member in members]),
             versions=dict(self._versions),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
@@ -170,7 +179,7 @@ class Shelf:
             number = models[i].judged.trial
             shares[number] = shares.get(number, 0.0) + member.share
         folders = list(dict.fromkeys(models[i].trial_folder for i in order))
-        return Answer(card, decision, shares, folders)
+        return Answer(card, decision, shares, self._costs.latency([models[chosen].member.backbone]), folders)
 
     @staticmethod
     def _weights_name(models: list[Model]) -> str:
@@ -192,3 +201,9 @@ class Shelf:
         for folder in self._trials.iterdir():
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _by_share(decision: Decision) -> list[int]:
+    """The models that have a share, the largest first."""
+    shares = decision.combination.shares
+    return [int(i) for i in np.argsort(-shares, kind="stable") if shares[i]]

@@ -44,12 +44,16 @@ class Space:
         classes: int,
         augments: Mapping[str, bool],
         passes: Mapping[str, float],
+        doubtful: bool,
     ) -> None:
-        """candidates: best first. augments and passes: by candidate key. rows and classes: of the training part."""
+        """candidates: best first. augments and passes: by candidate key. rows and classes: of the training part.
+
+        doubtful: whether it has to be measured that pretrained weights help.
+        """
         self.candidates = {candidate.key: candidate for candidate in candidates}
         self._strategies = {strategy.name: strategy for strategy in strategies}
         self._contexts = {
-            key: StrategyContext(candidate, rows, classes, augments[key], passes[key])
+            key: StrategyContext(candidate, rows, classes, augments[key], passes[key], doubtful)
             for key, candidate in self.candidates.items()
         }
 
@@ -80,13 +84,14 @@ class Space:
     def portfolio(self) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.
 
-        Then each strategy's settings in turn; after two of them for the best backbone, one for the next.
+        Then each strategy's settings in turn; after one of each for the best backbone, one for the next.
         """
         queues = [list(self._recipes(key)) for key in self.candidates]
         best, others = queues[0], zip_longest(*queues[1:])
-        yield from best[:2]
+        first_round = len(self._applying(next(iter(self.candidates))))
+        yield from best[:first_round]
         yield from (config for config in next(others, ()) if config)
-        yield from best[2:]
+        yield from best[first_round:]
         yield from (config for rest in others for config in rest if config)
 
     def _recipes(self, backbone: str) -> Iterator[TrialConfig]:

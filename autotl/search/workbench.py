@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,9 @@ from autotl.training.trial import ProbeHeads, Trial
 #: Between two looks at the clock while screening; more rows at once let texts of like length find each other.
 ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
 
+#: Rows that second opinions are formed on: they are asked about in the contract as taking about a second.
+ROWS_OF_AN_OPINION = 2000
+
 #: The logistic penalty that inner holdouts choose most often; for a head on a part of the rows, in a hurry.
 USUAL_PENALTY = 1e-2
 
@@ -68,7 +72,7 @@ class Workbench:
         self._refit_probes = ProbeHeads(self._labels, self._everything, classes, self._seed)
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
-        self._seen: dict[str, np.ndarray] = {}
+        self._seen: dict[str, tuple[int, np.ndarray]] = {}  #: of the training rows: how many first ones, the readable
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(os.cpu_count() or 1)
         limit_memory(request["max_memory"])
@@ -76,35 +80,71 @@ class Workbench:
         self._speeds = SpeedBook(cache_folder(), versions=", ".join(made_by))
 
     def screen(self, request: Message) -> Message:
-        """How well a ridge head does on the features of as many training rows as the seconds allow."""
-        clock = Clock(request["seconds"] or math.inf)
+        """How well a ridge head does on the features of as many training rows as the seconds allow.
+
+        most_rows: a limit to them, where there is one. opinions: whether screeners are asked too.
+        """
         frozen = self._look_through(request["candidate"])
-        classes, seen = len(self._task.classes), self._train[:0]
-        at_once = max(ROWS_A_LOOK, round(SECONDS_A_LOOK / frozen.seconds_a_row))
-        for start in range(0, len(self._train), at_once):
-            if clock.remaining <= 0 and len(seen) >= FEWEST_ROWS_A_CLASS * classes:
-                break
-            seen = np.concatenate([seen, frozen.see(self._train[start : start + at_once])])
-            frozen.rows.refuse_too_many(self._skip_limit, lambda index: self._row_names[index])
-        self._store.flush()
-        self._seen[frozen.candidate.key] = seen
-        ridge = ridge_leave_one_out(frozen.features(seen), self._labels[seen], classes)
+        most = len(self._train) if request["most_rows"] is None else max(request["most_rows"], self._fewest_rows)
+        seen = self._see(frozen, request["seconds"], most)
+        classes = len(self._task.classes)
+        features = frozen.features(seen)
+        ridge = ridge_leave_one_out(features, self._labels[seen], classes)
         return {
             "ridge_accuracy": ridge.accuracy,
+            "opinions": self._opinions(features, self._labels[seen]) if request["opinions"] else {},
             "rows": len(seen),
             "seconds_a_row": frozen.seconds_a_row,
+            "latency": frozen.latency(self._cells[int(seen[0])]),
             "precision": str(frozen.precision),
             "unreadable": [f"{self._row_names[i]}: {why}" for i, why in sorted(frozen.rows.unreadable.items())],
         }
 
-    def head(self, request: Message) -> Message:
-        """Offers the logistic head on the rows that screening saw as a model of its own.
+    @property
+    def _fewest_rows(self) -> int:
+        return FEWEST_ROWS_A_CLASS * len(self._task.classes)
 
-        quick: with the usual penalty instead of the best, and without other views of the rows.
+    def _see(self, frozen: FrozenBackbone, seconds: float | None, most: int) -> np.ndarray:
+        """The readable ones among the first `most` training rows, as far as the seconds reach and no less than before.
+
+        Their features are known afterwards.
+        """
+        clock, key = Clock(seconds or math.inf), frozen.candidate.key
+        looked, seen = self._seen.get(key, (0, self._train[:0]))
+        most = min(most, len(self._train))
+        at_once = max(ROWS_A_LOOK, round(SECONDS_A_LOOK / frozen.seconds_a_row))
+        while looked < most and (clock.remaining > 0 or len(seen) < self._fewest_rows):
+            end = min(looked + at_once, most)
+            seen = np.concatenate([seen, frozen.see(self._train[looked:end])])
+            frozen.rows.refuse_too_many(self._skip_limit, lambda index: self._row_names[index])
+            looked = end
+            self._seen[key] = looked, seen
+        self._store.flush()
+        return seen
+
+    def _opinions(self, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """What each screener says; one that fails, or says nothing finite, is left out."""
+        found = {}
+        for screener in plugins().screeners:
+            try:
+                opinion = float(
+                    screener.score(features[:ROWS_OF_AN_OPINION], labels[:ROWS_OF_AN_OPINION], len(self._task.classes))
+                )
+            except Exception as error:  # a foreign plugin may fail in any way, and must cost its word only
+                print(f"screener {screener.name}: {type(error).__name__}: {error}", file=sys.stderr)
+                continue
+            if math.isfinite(opinion):
+                found[screener.name] = opinion
+        return found
+
+    def head(self, request: Message) -> Message:
+        """Offers the logistic head on the training rows, as far as the seconds reach, as a model of its own.
+
+        quick: on those that screening saw, with the usual penalty instead of the best, without other views of the rows.
         """
         frozen = self._look_through(request["candidate"])
-        seen = self._seen[frozen.candidate.key]
-        if len(seen) >= len(self._train) and not request["quick"]:
+        seen = self._see(frozen, request["seconds"], 0 if request["quick"] else len(self._train))
+        if self._seen[frozen.candidate.key][0] >= len(self._train) and not request["quick"]:
             _, head = self._probes.penalty_and_head(frozen)
         else:
             head = fit_logistic(frozen.features(seen), self._labels[seen], len(self._task.classes), USUAL_PENALTY)

@@ -8,8 +8,9 @@ from autotl.plugins.contracts import Strategy
 from autotl.plugins.hookspecs import PluginContext, hookimpl
 from autotl.strategies.finetune import Finetune
 from autotl.strategies.probe import Probe
+from autotl.strategies.scratch import Scratch
 
 
 @hookimpl
 def autotl_strategies(context: PluginContext) -> Sequence[Strategy]:
-    return [Finetune(), Probe()]
+    return [Finetune(), Probe(), Scratch()]

@@ -25,7 +25,7 @@ LABEL_SMOOTHING = 0.05
 FEWEST_STEPS = 300
 
 
-def _passes(recipe: Recipe, rows: int) -> float:
+def recipe_passes(recipe: Recipe, rows: int) -> float:
     """Passes over the training rows that the recipe asks for."""
     return max(recipe.epochs, FEWEST_STEPS * recipe.batch_size / rows)
 
@@ -65,7 +65,7 @@ class Finetune:
         busy cores: 0.76 against 0.66 on validation rows). Short trainings also want weaker augmentation.
         """
         recipe = context.candidate.recipe
-        short = context.passes < _passes(recipe, context.rows)
+        short = context.passes < recipe_passes(recipe, context.rows)
         published: dict[str, Value] = {
             "frozen_fraction": 0.5 if short else 0.0,
             "learning_rate_multiplier": 1.0,
@@ -83,7 +83,7 @@ class Finetune:
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
         return Work(
-            passes=_passes(context.candidate.recipe, context.rows) * float(settings["epochs_multiplier"]),
+            passes=recipe_passes(context.candidate.recipe, context.rows) * float(settings["epochs_multiplier"]),
             frozen_fraction=float(settings["frozen_fraction"]),
             augment=float(settings.get("augment", 0.0)),
         )
@@ -100,7 +100,7 @@ class Finetune:
         _, head = trial.probes.penalty_and_head(trial.frozen)
         trial.model = Classifier(backbone, head).to(trial.device)
         plan = Plan(
-            epochs=_passes(recipe, len(trial.train)) * settings.number("epochs_multiplier"),
+            epochs=recipe_passes(recipe, len(trial.train)) * settings.number("epochs_multiplier"),
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate * settings.number("learning_rate_multiplier"),
             layer_decay=settings.number("layer_decay"),

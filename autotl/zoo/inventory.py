@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autotl.config import Limits
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
 
 #: A hub model must be downloaded inside the budget; on a common 20 Mbit/s line 90 M parameters take 2.5 minutes.
 LARGEST_DOWNLOAD = 100_000_000
+
+
+_NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,15 @@ def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
     return folders
 
 
-def inventory(families: Sequence[ModelFamily], context: ZooContext) -> list[Listing]:
+def inventory(families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS) -> list[Listing]:
     """Every candidate, usable ones first, then by strength."""
-    listings = [_judge(candidate, context) for family in families for candidate in family.candidates(context)]
+    listings = [_judge(candidate, context, limits) for family in families for candidate in family.candidates(context)]
     return sorted(listings, key=lambda listing: (not listing.usable, -listing.candidate.prior, listing.candidate.key))
 
 
-def _judge(candidate: Candidate, context: ZooContext) -> Listing:
+def _judge(candidate: Candidate, context: ZooContext, limits: Limits) -> Listing:
+    if reason := limits.too_large(candidate.parameters):
+        return Listing(candidate, False, reason)
     if candidate.source == "folder":
         return Listing(candidate, True, "in a folder given")
     if context.folders:
@@ -53,12 +59,21 @@ def _judge(candidate: Candidate, context: ZooContext) -> Listing:
     return Listing(candidate, True, "from the hub")
 
 
-def usable_candidates(modality: Modality, families: Sequence[ModelFamily], context: ZooContext) -> list[Candidate]:
+def usable_candidates(
+    modality: Modality, families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS
+) -> list[Candidate]:
     """The candidates that a search may use. Raises `ZooError` when there is none, saying what was looked at."""
     extra = {"image": "vision", "text": "text"}[modality]
     if not families:
         raise ZooError(f"no plugin here brings {modality} backbones: pip install 'autotl[{extra}]'")
-    usable = [listing.candidate for listing in inventory(families, context) if listing.usable]
+    listings = inventory(families, context, limits)
+    usable = [listing.candidate for listing in listings if listing.usable]
+    if not usable and any(limits.too_large(listing.candidate.parameters) for listing in listings):
+        smallest = min(listings, key=lambda listing: listing.candidate.parameters)
+        raise ZooError(
+            f"no {modality} backbone keeps the limits: the smallest, {smallest.candidate.key}, has {smallest.reason}. "
+            "Raise it"
+        )
     if not usable:
         looked = ", ".join(str(folder) for folder in context.folders) or "the hub's cache on this machine"
         hub = "" if context.hub or context.folders else " and the hub is not reachable"

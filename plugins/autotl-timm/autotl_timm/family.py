@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, Source, ZooContext
@@ -53,7 +53,7 @@ class TimmFamily:
 
         from autotl_timm.images import ImageEncoder, native_side
 
-        network, _ = _create(candidate, pretrained=False)
+        network, _ = _create(candidate, "none")
         settings = resolve_data_config({}, model=network)
         fixed = network.pretrained_cfg.get("fixed_input_size") or hasattr(network, "patch_embed")
         built = getattr(getattr(network, "patch_embed", None), "img_size", None) or (candidate.input_size,)
@@ -64,15 +64,15 @@ class TimmFamily:
             std=tuple(settings["std"]),
         )
 
-    def load(self, candidate: Candidate, *, drop: float = 0.0) -> Backbone:
-        """The network with published weights, in eval mode, fp32, on the CPU.
+    def load(self, candidate: Candidate, *, drop: float = 0.0, pretrained: bool = True) -> Backbone:
+        """The network with published weights, or with new ones, in eval mode, fp32, on the CPU.
 
         `drop` is the stochastic depth, or the dropout where a network has none of the former. Raises `ZooError`
         when the weights cannot be had.
         """
         from autotl_timm.stages import StagedNetwork
 
-        network, arguments = _create(candidate, pretrained=True, drop=drop)
+        network, arguments = _create(candidate, "published" if pretrained else "new", drop=drop)
         return cast("Backbone", StagedNetwork(network, model_args=arguments).eval())
 
     def save(self, backbone: Backbone, encoder: InputEncoder, folder: Path) -> None:
@@ -114,12 +114,14 @@ class TimmFamily:
         return cast("Backbone", StagedNetwork(network, model_args=arguments).eval()), encoder
 
 
-def _create(candidate: Candidate, *, pretrained: bool, drop: float = 0.0) -> tuple[Any, dict[str, Any]]:
+def _create(
+    candidate: Candidate, weights: Literal["published", "new", "none"], *, drop: float = 0.0
+) -> tuple[Any, dict[str, Any]]:
     """A timm network without head, and the arguments that make another. Raises `ZooError`, whatever timm raises."""
     try:
         arguments = _model_args(candidate)
-        if pretrained:
-            return _build(candidate, arguments, "cpu", pretrained=True, drop=drop), arguments
+        if weights != "none":
+            return _build(candidate, arguments, "cpu", pretrained=weights == "published", drop=drop), arguments
         try:  # the architecture alone is built on no device: only its settings are wanted
             return _build(candidate, arguments, "meta"), arguments
         except RuntimeError:  # not every network can be, in every release

@@ -39,16 +39,17 @@ class TransformersFamily:
         except Exception as error:  # whatever a library says of a file, it means that the model cannot be used
             raise _unusable(candidate, "tokenizer", error) from error
 
-    def load(self, candidate: Candidate, *, drop: float = 0.0) -> Backbone:
-        """The backbone with published weights, in eval mode, fp32, on the CPU.
+    def load(self, candidate: Candidate, *, drop: float = 0.0, pretrained: bool = True) -> Backbone:
+        """The backbone with published weights, or with new ones, in eval mode, fp32, on the CPU.
 
         `drop` becomes the hidden dropout. Raises `ZooError` when the weights are missing, incomplete or unreadable.
         """
-        from autotl_transformers.loading import published_pooling, published_weights
+        from autotl_transformers.loading import published_network, published_pooling
         from autotl_transformers.stages import Backbone
 
         try:
-            model = published_weights(candidate.location, local=candidate.source != "hub", drop=drop)
+            local = candidate.source != "hub"
+            model = published_network(candidate.location, local=local, drop=drop, pretrained=pretrained)
             return Backbone(model, pooling=published_pooling(candidate)).eval()  # type: ignore[return-value]
         except Exception as error:  # as above
             raise _unusable(candidate, "weights", error) from error

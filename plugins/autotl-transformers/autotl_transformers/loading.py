@@ -36,19 +36,22 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def published_weights(location: str, *, local: bool, drop: float) -> Any:
+def published_network(location: str, *, local: bool, drop: float, pretrained: bool) -> Any:
     """The `PreTrainedModel` at a folder or a name on the hub, fp32, with hidden dropout `drop` and no other.
 
-    Raises `ValueError` when the file lacks some of the network's weights, and what transformers raises.
+    pretrained: with its published weights, else with new ones. Raises `ValueError` when the file lacks some of the
+    network's weights, and what transformers raises.
     """
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(location, local_files_only=local, trust_remote_code=False)
     for names, value in ((HIDDEN_DROPOUT, drop), (ATTENTION_DROPOUT, 0.0)):
         for name in names:
             if hasattr(config, name):
                 setattr(config, name, value)
-    return _network(location, config, local=local)
+    if pretrained:
+        return _network(location, config, local=local)
+    return _without_pooler(AutoModel.from_config(config, trust_remote_code=False))
 
 
 def saved_weights(folder: Path) -> Any:
@@ -73,6 +76,10 @@ def _network(location: str, config: Any, *, local: bool) -> Any:
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:  # transformers would go on with random ones
         raise ValueError(f"{len(missing)} weights are missing, {missing[0]} for one")
+    return _without_pooler(model)
+
+
+def _without_pooler(model: Any) -> Any:
     if hasattr(model, "pooler"):
         model.pooler = None  # trained for next-sentence prediction, and no part of the features
     return model.float()

@@ -66,13 +66,16 @@ class TinyFamily:
     def encoder(self, candidate, sample):
         return TinyEncoder()
 
-    def load(self, candidate, *, drop=0.0):
+    def load(self, candidate, *, drop=0.0, pretrained=True):
         from pathlib import Path
+
+        import torch
 
         from autotl_tiny.network import TinyBackbone
 
         facts = json.loads((Path(candidate.location) / "tiny.json").read_text(encoding="utf-8"))
-        return TinyBackbone(BUCKETS, WIDTH, seed=facts["seed"], drop=drop).eval()
+        seed = facts["seed"] if pretrained else int(torch.randint(2**31, ()))
+        return TinyBackbone(BUCKETS, WIDTH, seed=seed, drop=drop).eval()
 
     def save(self, backbone, encoder, folder):
         from safetensors.torch import save_file

@@ -1,0 +1,60 @@
+"""Was transfer worth it: whether that has to be measured, and what the measurement says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotl.predictor import metrics
+from autotl.search.scheduler import ALL_RUNGS
+from autotl.search.shelf import Model
+from autotl.search.space import Space, TrialConfig
+
+#: A head on pretrained features that wins less than this share of what the largest class leaves open says so little
+#: that the features may be the wrong ones. Pretrained networks on the tasks that they suit win more than half.
+WEAK = 0.2
+
+
+def is_doubtful(accuracy: float, labels: np.ndarray, full_trials: float) -> bool:
+    """Whether a control without pretrained weights is run.
+
+    accuracy: of a head on the best backbone's features; labels ``[rows] int64``. Where there is time for so many full
+    trials that one more costs a twentieth, it is run in any case.
+    """
+    majority = np.bincount(labels).max() / len(labels)
+    return bool(accuracy - majority < WEAK * (1 - majority) or full_trials >= ALL_RUNGS)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """By how much the best model with pretrained weights beats the best without them, with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+    pretrained: int  #: trial; negative for a head
+    control: int
+
+
+def verdict(models: list[Model], space: Space, metric: str, labels: np.ndarray) -> Verdict | None:
+    """Compares finished models on the validation rows that both answered; None where there was no control.
+
+    labels ``[table rows] int64``, indexed by `Judged.valid`.
+    """
+    best: dict[bool, Model] = {}
+    for model in models:
+        member, finished = model.member, model.finished and model.name == model.trial_folder
+        config = TrialConfig(member.backbone, member.strategy, member.settings)
+        starts_pretrained = model.judged.trial < 0 or space.work(config).pretrained
+        holder = best.get(starts_pretrained)
+        if finished and (holder is None or model.judged.score > holder.judged.score):
+            best[starts_pretrained] = model
+    if len(best) < 2:
+        return None
+    ours, theirs = best[True].judged, best[False].judged
+    both, in_ours, in_theirs = np.intersect1d(ours.valid, theirs.valid, return_indices=True)
+    difference, error = metrics.advantage(
+        metric, labels[both], ours.probabilities[in_ours], theirs.probabilities[in_theirs]
+    )
+    return Verdict(difference, difference - 1.96 * error, difference + 1.96 * error, ours.trial, theirs.trial)

@@ -1,0 +1,35 @@
+"""What a prediction costs by the backbones that make it, and what it may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from autotl.config import Limits
+from autotl.plugins.contracts import Candidate
+
+
+class Costs:
+    """Parameters are known beforehand, latency once a backbone was screened.
+
+    Nothing that a trial chooses changes either, so what breaks a limit is left out of the search, instead of being
+    proposed and marked as infeasible.
+    """
+
+    def __init__(self, limits: Limits, candidates: Iterable[Candidate]) -> None:
+        self._limits = limits
+        self._parameters = {candidate.key: candidate.parameters for candidate in candidates}
+        self._latency: dict[str, float] = {}
+
+    def learn_latency(self, backbone: str, seconds: float) -> str:
+        """seconds: from one cell to its features, in fp32. Returns what is wrong with that, or nothing."""
+        self._latency[backbone] = seconds
+        return self._limits.too_slow(seconds)
+
+    def latency(self, backbones: Sequence[str]) -> float:
+        """Seconds a row when one answer is made by these in turn; 0 for those that were not screened."""
+        return sum(self._latency.get(backbone, 0.0) for backbone in backbones)
+
+    def allow(self, backbones: Sequence[str]) -> bool:
+        """Whether an answer that is made by these in turn keeps the limits."""
+        parameters = sum(self._parameters[backbone] for backbone in backbones)
+        return not (self._limits.too_slow(self.latency(backbones)) or self._limits.too_large(parameters))
