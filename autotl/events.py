@@ -17,10 +17,11 @@ from typing import Any
 class Event:
     """Something that happened `at` seconds into the run.
 
-    Kinds: ``phase`` (name), ``note`` (text), ``screened`` (backbone, score, seconds), ``shape`` (full_trials, rungs),
-    ``trial_started`` (trial, config, planned_seconds), ``trial_continued`` (trial, permille), ``progress`` (trial,
-    permille, score), ``trial_ended`` (trial, state, score, seconds, reason), ``incumbent`` (trial, score), ``answer``
-    (members, score, optimism), ``tested`` (score), ``finished`` (score, seconds).
+    Kinds: ``phase`` (name), ``note`` (text), ``screened`` (backbone, score, opinions, seconds), ``floor`` (majority,
+    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, planned_seconds), ``trial_continued``
+    (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, seconds, reason),
+    ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency), ``transfer`` (difference, low, high),
+    ``refit`` (trial, rows, taken), ``tested`` (score), ``finished`` (score, seconds).
     """
 
     at: float

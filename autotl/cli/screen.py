@@ -36,7 +36,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from autotl.events import read_events
     from autotl.predictor.bundle import find_bundle, read_card
     from autotl.report.leaderboard import forecast_error, leaderboard
-    from autotl.report.live import leaderboard_table
+    from autotl.report.live import leaderboard_table, transfer_sentence
 
     card = read_card(find_bundle(outcome.folder))
     events = read_events(outcome.folder / "events.jsonl")
@@ -53,6 +53,9 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         f"      from {card.validation_rows} validation rows, less {card.optimism:.4f} for choosing among {tried}"
     )
     console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
+    for event in events:
+        if event.kind == "transfer":
+            console.print(f"      {transfer_sentence(event.data)}")
     if outcome.test:
         low, high = outcome.test["interval"]
         console.print(

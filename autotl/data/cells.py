@@ -35,9 +35,13 @@ def is_whole(cell: Any) -> bool:
     return is_number(cell) and (isinstance(cell, int) or float(cell).is_integer())
 
 
+def words(text: str) -> list[str]:
+    """What stands between spaces; each character where a script writes none."""
+    return _WORD.findall(text)
+
+
 def count_words(text: str) -> int:
-    """Words between spaces, every character counting as one where a script writes none."""
-    return len(_WORD.findall(text))
+    return len(words(text))
 
 
 def distinct(cells: Iterable[Any]) -> int:

@@ -154,6 +154,18 @@ def describe(event: Event) -> str:
     return write(event.data) if write else ""
 
 
+def transfer_sentence(data: dict[str, Any]) -> str:
+    """Whether pretrained weights were worth having, from a ``transfer`` event."""
+    interval = f"{data['difference']:+.4f} (95 %: {data['low']:+.4f} to {data['high']:+.4f})"
+    if data["low"] > 0:
+        verdict = "transfer was worth it"
+    elif data["high"] < 0:
+        verdict = "transfer was not worth it: new weights do better"
+    else:
+        verdict = "it cannot be told whether transfer was worth it"
+    return f"{verdict}; the best model with pretrained weights against the same network with new ones: {interval}"
+
+
 def _settings(data: dict[str, Any]) -> str:
     skip = {"trial", "backbone", "strategy", "planned_seconds"}
     values = [(name, value) for name, value in data.items() if name not in skip]
@@ -197,6 +209,11 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"(the best alone: {d['single_score']:.4f}, {1000 * d['single_latency']:.3g} ms)"
         if len(d["members"]) > 1
         else ""
+    ),
+    "transfer": lambda d: transfer_sentence(d),
+    "refit": lambda d: (
+        f"{_trial(d)} was refitted on all {d['rows']} rows"
+        + ("" if d["taken"] else ", did worse on rows that it had seen, and keeps its old weights")
     ),
     "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {d['rows']} rows never used before",
 }
