@@ -52,6 +52,7 @@ def fit(
     offline: bool = False,
     skip_unreadable: float = SKIP_LIMIT,
     max_memory: str | None = None,
+    portfolio: str | Path | None = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> Run:
@@ -60,7 +61,8 @@ def fit(
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
-    max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free.
+    max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. portfolio: a file of what
+    past runs say to try first (`autotl.portfolio`).
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
@@ -86,6 +88,7 @@ def fit(
         offline=offline,
         skip_limit=skip_unreadable,
         max_memory=None if max_memory is None else parse_size(max_memory),
+        portfolio=None if portfolio is None else str(Path(portfolio).expanduser().resolve()),
         seed=parse_seed(seed),
     )
     clock = Clock(seconds or float("inf"))

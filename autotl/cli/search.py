@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
     )
+    parser.add_argument(
+        "--portfolio", metavar="FILE", help="what past runs say to try first, as 'autotl portfolio' writes it"
+    )
     parser.add_argument("--out", metavar="FOLDER", help="the run's folder, new (default: runs/NAME)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of splits, trials and training (default: 0)")
     add_output(parser)
@@ -50,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
         offline=options.offline,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
         max_memory=None if options.max_memory is None else parse_size(options.max_memory),
+        portfolio=str(Path(options.portfolio).expanduser().resolve()) if options.portfolio else None,
         seed=parse_seed(options.seed),
     )
     folder = run_folder(options.data, options.out)

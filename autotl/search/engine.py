@@ -11,6 +11,8 @@ import os
 import platform
 import shutil
 import time
+import uuid
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,12 +34,14 @@ from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
 from autotl.search.line import Message
 from autotl.search.pace import Pace
+from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import prepare
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
+from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
 from autotl.search.shelf import Shelf
-from autotl.search.space import Space
+from autotl.search.space import Space, TrialConfig
 from autotl.search.study import open_study
 from autotl.search.trials import Trials
 
@@ -116,11 +120,13 @@ class Search:
     def _prepare(self) -> None:
         self._phase("reading")
         request = self._request
+        self._portfolio = self._read_portfolio()
         with self._ledger.book("reading"):
             self._given = given = prepare(request, self._frame)
         inspection = given.inspection
         self._pace.test_rows = given.test_rows
         self._run_file = RunFile(
+            id=self._resumed.id if self._resumed else uuid.uuid4().hex,
             state="running",
             request=request,
             task=inspection.task,
@@ -140,6 +146,17 @@ class Search:
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
         self._dialogue.begin(given.for_worker(request, self._folder))
+
+    def _read_portfolio(self) -> Portfolio | None:
+        """What past runs say to try first; a copy stays in the folder, so that a resumed search needs nothing else."""
+        if self._request.portfolio is None:
+            return None
+        copy = self._folder / PORTFOLIO_FILE
+        if self._resumed:
+            return Portfolio.load(copy)
+        portfolio = Portfolio.load(self._request.portfolio)
+        portfolio.save(copy)
+        return portfolio
 
     def _announce(self) -> None:
         inspection, rows = self._given.inspection, self._run_file.rows
@@ -169,7 +186,7 @@ class Search:
 
     def _screen(self) -> list[Candidate]:
         self._phase("screening")
-        self._dialogue.ready()
+        self._device = self._dialogue.ready()
         if self._resumed:
             self._judge.restore()
         screening = Screening(self._given.candidates, self._dialogue, self._judge, self._pace, self._events)
@@ -188,18 +205,31 @@ class Search:
             augments={candidate.key: given.augments[candidate.family] for candidate in survivors},
             passes={candidate.key: self._pace.passes(candidate.key, len(given.train)) for candidate in survivors},
         )
-        trials = Trials(
-            self._folder, space, self._study, self._scheduler(), self._dialogue, self._judge, self._pace, self._events
-        )
-        trials.run(space.portfolio(), self._request.trials or math.inf)
-
-    def _scheduler(self) -> Scheduler:
         best = self._judge.best
         if best is None:
             raise RunError("no model came of screening, although a backbone could be used")
-        labels = self._given.inspection.labels[best.valid]
-        noise = metrics.standard_error(self._given.inspection.task.metric, labels, best.probabilities)
-        return Scheduler(max(noise, 1e-6), best.score)
+        labels = given.inspection.labels
+        noise = metrics.standard_error(given.inspection.task.metric, labels[best.valid], best.probabilities)
+        scheduler = Scheduler(max(noise, 1e-6), best.score)
+        self._events.listen(RunLog(self._folder, self._run_file, labels[given.train], device=self._device, noise=noise))
+        trials = Trials(
+            self._folder, space, self._study, scheduler, self._dialogue, self._judge, self._pace, self._events
+        )
+        trials.run(space.portfolio(self._learned(space)), self._request.trials or math.inf)
+
+    def _learned(self, space: Space) -> list[TrialConfig]:
+        """What past runs say to try first, for the best backbone; notes what cannot be tried here."""
+        best, *_ = space.candidates
+        learned, foreign = [], Counter[str]()
+        for entry in self._portfolio.entries if self._portfolio else ():
+            if config := space.fitted(best, entry.strategy, entry.settings):
+                learned.append(config)
+            else:
+                foreign[entry.strategy] += 1
+        for strategy, count in foreign.items():
+            text = f"{count} of the portfolio's entries left out: strategy {strategy!r} is not here or does not apply"
+            self._events.emit("note", text=text)
+        return learned
 
     # ---------------------------------------------------------------- finish
 

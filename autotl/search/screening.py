@@ -73,7 +73,7 @@ class Screening:
             self._offer_head(candidate, quick=True)
         self._events.emit(
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
-            parameters=candidate.parameters, seconds=self._pace.clock.elapsed - began,
+            parameters=candidate.parameters, licence=candidate.licence, seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
         noise = math.sqrt(accuracy * (1 - accuracy) / rows)
         return float(accuracy + noise * candidate.prior)
