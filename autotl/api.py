@@ -63,6 +63,7 @@ def fit(
     max_latency: str | None = None,
     max_params: str | None = None,
     max_size: str | None = None,
+    portfolio: str | Path | None = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> Run:
@@ -72,7 +73,8 @@ def fit(
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
     max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_latency, max_params and
-    max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``.
+    max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``. portfolio: a file of what
+    past runs say to try first (`autotl.portfolio`).
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
@@ -99,6 +101,7 @@ def fit(
         skip_limit=skip_unreadable,
         max_memory=None if max_memory is None else parse_memory(max_memory),
         limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
+        portfolio=None if portfolio is None else str(Path(portfolio).expanduser().resolve()),
         seed=parse_seed(seed),
     )
     clock = Clock(seconds or float("inf"))

@@ -68,6 +68,7 @@ class SearchRequest(BaseModel):
     skip_limit: float = SKIP_LIMIT
     max_memory: int | None = None  #: bytes that training may take; None: a share of what is free
     limits: Limits = Limits()
+    portfolio: str | None = None  #: path of what past runs say to try first; the run's folder keeps a copy
     seed: int = 0
 
     @property

@@ -39,3 +39,8 @@ class BundleError(AutoTLError):
 
 class TrialError(Exception):
     """A trial failed; it costs itself only and is recorded with this message."""
+
+    def __init__(self, message: str, *, kind: str | None = None) -> None:
+        """kind: the class of what went wrong, for logs that must not hold messages; by default this one's."""
+        super().__init__(message)
+        self.kind = kind or type(self).__name__

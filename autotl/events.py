@@ -18,10 +18,11 @@ class Event:
     """Something that happened `at` seconds into the run.
 
     Kinds: ``phase`` (name), ``note`` (text), ``screened`` (backbone, score, opinions, seconds), ``floor`` (majority,
-    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, planned_seconds), ``trial_continued``
-    (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, seconds, reason),
-    ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency), ``transfer`` (difference, low, high),
-    ``refit`` (trial, rows, taken), ``tested`` (score), ``finished`` (score, seconds).
+    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds),
+    ``trial_continued`` (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score,
+    seconds, reason, reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency),
+    ``transfer`` (difference, low, high), ``refit`` (trial, rows, taken), ``tested`` (score), ``finished`` (score,
+    seconds).
     """
 
     at: float
@@ -49,6 +50,10 @@ class EventLog:
         self._file.flush()
         for listener in self._listeners:
             listener(event)
+
+    def listen(self, listener: Listener) -> None:
+        """Hands `listener` every event from now on."""
+        self._listeners.append(listener)
 
     def close(self) -> None:
         self._file.close()

@@ -14,3 +14,13 @@ def write_durably(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def append_line(path: Path, text: str) -> None:
+    """Adds a line of its own to a file, also after a last line that a kill left torn."""
+    with path.open("ab+") as file:
+        torn = False
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            torn = file.read() != b"\n"
+        file.write(("\n" * torn + text + "\n").encode("utf-8"))

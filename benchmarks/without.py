@@ -7,7 +7,7 @@ each is worth.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,8 +28,8 @@ def _portfolio() -> None:
     """The sampler is free after trial 0, the published recipe."""
     whole = Space.portfolio
 
-    def only_the_first(self: Space) -> Iterator[TrialConfig]:
-        yield next(whole(self))
+    def only_the_first(self: Space, learned: Sequence[TrialConfig] = ()) -> Iterator[TrialConfig]:
+        yield next(whole(self, learned))
 
     Space.portfolio = only_the_first  # type: ignore[method-assign]
 

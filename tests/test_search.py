@@ -26,6 +26,7 @@ from autotl.errors import AutoTLError
 from autotl.events import read_events
 from autotl.predictor import metrics
 from autotl.search.engine import Search, resume
+from autotl.search.run_log import read_run_logs
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 
@@ -124,7 +125,7 @@ def predicted(folder, data, out):
 def test_search_leaves_a_run_folder_with_everything(finished):
     folder, _ = finished
     assert {path.name for path in folder.iterdir()} >= {
-        "best", "events.jsonl", "leaderboard.csv", "run.json", "study.journal",
+        "best", "events.jsonl", "leaderboard.csv", "run.json", "study.journal", "trials.jsonl",
     }  # fmt: skip
     assert (folder / "best" / "bundle.json").is_file()
     assert (folder / "best" / "README.md").is_file()
@@ -158,6 +159,24 @@ def test_events_for_machines_are_those_of_the_run(finished):
         event["kind"] for event in printed
     }
     assert len(events(folder, "trial_ended")) == 3
+
+
+def test_log_of_trials_says_what_the_events_say_and_nothing_of_the_data(finished, frame):
+    folder, _ = finished
+    lines = read_run_logs(folder).trials
+    heads = [event["score"] for event in events(folder, "head")]
+    assert len(lines) == 3
+    for line, started, ended in zip(lines, events(folder, "trial_started"), events(folder, "trial_ended"), strict=True):
+        assert (line.trial, line.state, line.score) == (ended["trial"], "complete", ended["score"])
+        assert (line.backbone.key, line.strategy) == (started["backbone"], started["strategy"])
+        assert line.settings == {name: started[name] for name in line.units}
+        assert all(0 <= unit <= 1 for unit in line.units.values() if not isinstance(unit, str))
+        assert line.curve[-1][0] == 1000
+        assert 0 < line.curve[-1][1] <= line.seconds
+        assert line.floor == max(heads)
+    text = (folder / "trials.jsonl").read_text(encoding="utf-8")
+    words = {"label", "kinds", "animal", str(folder), *" ".join(frame["text"][:20]).split()}
+    assert not [word for word in words if word in text]
 
 
 def test_score_is_that_of_the_saved_bundle_before_validation_rows_were_trained_on(table, frame, zoo, here, tmp_path):
@@ -498,6 +517,8 @@ def test_engine_that_is_killed_leaves_no_worker_and_can_be_resumed(started, comm
     assert [event["trial"] for event in events(tmp_path / "run", "trial_started")] == [0, 1, 2]
     assert [event["trial"] for event in events(tmp_path / "run", "trial_continued")] == [0]
     assert [event["trial"] for event in events(tmp_path / "run", "trial_ended")] == [0, 1, 2]
+    assert [line.trial for line in read_run_logs(tmp_path / "run").trials] == [0, 1, 2]
+    assert len((tmp_path / "run" / "trials.jsonl").read_text(encoding="utf-8").splitlines()) == 3
 
 
 @pytest.mark.slow
@@ -546,6 +567,9 @@ def test_strategies_with_faults_are_failed_trials_with_their_reason(command_line
     assert reasons["forgetful"]["state"] == reasons["clumsy"]["state"] == "failed"
     assert "never read: zeal" in reasons["forgetful"]["reason"]
     assert "ZeroDivisionError: dropped the vase" in reasons["clumsy"]["reason"]
+    logged = {line.strategy: (line.state, line.reason_kind) for line in read_run_logs(run).trials}
+    assert logged["clumsy"] == ("failed", "ZeroDivisionError")
+    assert logged["forgetful"] == ("failed", "TrialError")
     booked = {strategies[number]: state for number, state in states(run).items() if number in strategies}
     assert booked["forgetful"] == booked["clumsy"] == TrialState.FAIL
     assert booked["finetune"] == booked["probe"] == TrialState.COMPLETE

@@ -118,6 +118,40 @@ def test_what_a_trial_will_compute_follows_from_its_settings():
     assert tried.work(first).augment == first.settings["augment"]
 
 
+PUBLISHED = next(space().portfolio()).settings
+
+
+def test_what_past_runs_say_comes_after_the_published_recipe_and_before_other_backbones():
+    tried = space()
+    own = list(tried.portfolio())
+    fast = tried.fitted(BEST.key, "finetune", {**PUBLISHED, "learning_rate_multiplier": 3.0})
+    probe = tried.fitted(BEST.key, "probe", {"penalty_multiplier": 3.0})
+    learned = [fast, own[0], probe, fast]
+    configs = list(tried.portfolio(learned))
+    assert configs[:3] == [own[0], fast, probe]
+    assert configs[3:] == [config for config in own if config.backbone != BEST.key]
+    assert list(tried.portfolio([])) == own
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        ({}, {}),
+        ({"epochs_multiplier": 1.5, "zeal": 3.0}, {"epochs_multiplier": 1.5}),
+        ({"layer_decay": 0.7, "learning_rate_multiplier": 99.0}, {}),
+        ({"schedule": "cosine", "frozen_fraction": "half"}, {"schedule": "cosine"}),
+    ],
+)
+def test_settings_from_elsewhere_are_made_to_fit_by_the_published_recipe(settings, changed):
+    assert space().fitted(BEST.key, "finetune", settings).settings == {**PUBLISHED, **changed}
+
+
+def test_strategy_that_is_not_here_or_does_not_apply_fits_nothing():
+    tried = space([BEST], [Nowhere({}), Probe()])
+    assert tried.fitted(BEST.key, "elsewhere", {"rate": 0.5}) is None
+    assert tried.fitted(BEST.key, "nowhere", {"rate": 0.5, "kind": "a"}) is None
+
+
 def test_short_budget_freezes_the_lower_half_first():
     assert next(space(passes=1.0).portfolio()).settings["frozen_fraction"] == 0.5
 

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-latency", metavar="TIME", help="from one row to its answer on this machine, such as 5ms")
     parser.add_argument("--max-params", metavar="COUNT", help="of the model, such as 5M")
     parser.add_argument("--max-size", metavar="SIZE", help="of the model's weights on disk, such as 20MB")
+    parser.add_argument(
+        "--portfolio", metavar="FILE", help="what past runs say to try first, as 'autotl portfolio' writes it"
+    )
     parser.add_argument("--out", metavar="FOLDER", help="the run's folder, new (default: runs/NAME)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of splits, trials and training (default: 0)")
     add_output(parser)
@@ -62,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
         max_memory=None if options.max_memory is None else parse_memory(options.max_memory),
         limits=parse_limits(latency=options.max_latency, parameters=options.max_params, size=options.max_size),
+        portfolio=str(Path(options.portfolio).expanduser().resolve()) if options.portfolio else None,
         seed=parse_seed(options.seed),
     )
     folder = run_folder(options.data, options.out)

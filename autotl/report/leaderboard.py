@@ -14,7 +14,8 @@ from autotl.files import write_durably
 
 LEADERBOARD_FILE = "leaderboard.csv"
 
-_NOT_SETTINGS = {"trial", "backbone", "strategy", "planned_seconds"}
+#: What ``trial_started`` says beside the settings.
+NOT_SETTINGS = {"trial", "backbone", "strategy", "units", "planned_seconds"}
 
 
 @dataclass
@@ -40,7 +41,7 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
     for event in events:
         data = event.data
         if event.kind == "trial_started":
-            settings = {name: value for name, value in data.items() if name not in _NOT_SETTINGS}
+            settings = {name: value for name, value in data.items() if name not in NOT_SETTINGS}
             rows[data["trial"]] = Row(str(data["trial"]), data["backbone"], data["strategy"], settings=settings)
         elif event.kind == "head":
             rows[data["trial"]] = Row("head", data["backbone"], "probe", "complete", data["score"])

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from autotl.budget import Clock, describe_seconds
 from autotl.events import Event
-from autotl.report.leaderboard import Row, leaderboard
+from autotl.report.leaderboard import NOT_SETTINGS, Row, leaderboard
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -167,8 +167,7 @@ def transfer_sentence(data: dict[str, Any]) -> str:
 
 
 def _settings(data: dict[str, Any]) -> str:
-    skip = {"trial", "backbone", "strategy", "planned_seconds"}
-    values = [(name, value) for name, value in data.items() if name not in skip]
+    values = [(name, value) for name, value in data.items() if name not in NOT_SETTINGS]
     return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
 
 

@@ -36,10 +36,13 @@ class Dialogue:
         self._set_up = set_up
         self._worker.tell(do="set_up", **set_up)
 
-    def ready(self) -> None:
-        """Raises `RunError` when the worker cannot start, `OutOfTime` when it does not in time."""
+    def ready(self) -> str:
+        """The device that the worker computes on.
+
+        Raises `RunError` when the worker cannot start, `OutOfTime` when it does not in time.
+        """
         try:
-            self._converse("set up", "loading", None)
+            return str(self._converse("set up", "loading", None)["device"])
         except WorkerGone as error:  # a new one would end as this did
             raise RunError(f"nothing can be trained: {error}") from error
 
@@ -73,7 +76,7 @@ class Dialogue:
                 case "failed" if message["fatal"]:
                     raise DataError(message["message"])
                 case "failed":
-                    raise TrialError(f"{what}: {message['error']}: {message['message']}")
+                    raise TrialError(f"{what}: {message['error']}: {message['message']}", kind=message["error"])
             if hearer and (answer := hearer(message)) is not None:
                 self._worker.tell(**answer)
 

@@ -12,6 +12,8 @@ import os
 import platform
 import shutil
 import time
+import uuid
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,13 +38,15 @@ from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
 from autotl.search.line import Message
 from autotl.search.pace import Pace
+from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import prepare
 from autotl.search.refit import Refit
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
+from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
 from autotl.search.shelf import Shelf
-from autotl.search.space import Space
+from autotl.search.space import Space, TrialConfig
 from autotl.search.study import open_study
 from autotl.search.trials import Trials
 
@@ -103,7 +107,7 @@ class Search:
             self._prepare()
             with suppress(OutOfTime):
                 try:
-                    self._run_trials(self._screen())
+                    self._run_trials(self._space(self._screen()))
                 except KeyboardInterrupt:
                     interrupted = True
                     self._dialogue.close()
@@ -121,11 +125,13 @@ class Search:
     def _prepare(self) -> None:
         self._phase("reading")
         request = self._request
+        self._portfolio = self._read_portfolio()
         with self._ledger.book("reading"):
             self._given = given = prepare(request, self._frame)
         inspection = given.inspection
         self._pace.test_rows = given.test_rows
         self._run_file = RunFile(
+            id=self._resumed.id if self._resumed else uuid.uuid4().hex,
             state="running",
             request=request,
             task=inspection.task,
@@ -146,6 +152,17 @@ class Search:
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
         self._dialogue.begin(given.for_worker(request, self._folder))
+
+    def _read_portfolio(self) -> Portfolio | None:
+        """What past runs say to try first; a copy stays in the folder, so that a resumed search needs nothing else."""
+        if self._request.portfolio is None:
+            return None
+        copy = self._folder / PORTFOLIO_FILE
+        if self._resumed:
+            return Portfolio.load(copy)
+        portfolio = Portfolio.load(self._request.portfolio)
+        portfolio.save(copy)
+        return portfolio
 
     def _announce(self) -> None:
         inspection, rows = self._given.inspection, self._run_file.rows
@@ -175,7 +192,7 @@ class Search:
 
     def _screen(self) -> list[Candidate]:
         self._phase("screening")
-        self._dialogue.ready()
+        self._device = self._dialogue.ready()
         if self._resumed:
             self._judge.restore()
         screening = Screening(
@@ -186,38 +203,52 @@ class Search:
         self._update(survivors=tuple(candidate.key for candidate in survivors))
         return survivors
 
-    def _run_trials(self, survivors: Sequence[Candidate]) -> None:
-        self._phase("searching")
-        given, rows = self._given, len(self._given.train)
+    def _space(self, survivors: Sequence[Candidate]) -> Space:
+        given, rows, labels = self._given, len(self._given.train), self._given.inspection.labels
         passes = {candidate.key: self._pace.passes(candidate.key, rows) for candidate in survivors}
         full_trials = passes[survivors[0].key] / survivors[0].recipe.epochs if self._pace.limited else 0.0
-        space = Space(
+        return Space(
             survivors,
             plugins().strategies,
             rows=rows,
             classes=len(given.inspection.task.classes),
             augments={candidate.key: given.augments[candidate.family] for candidate in survivors},
             passes=passes,
-            doubtful=is_doubtful(self._probe_accuracy, given.inspection.labels, full_trials),
+            doubtful=is_doubtful(self._probe_accuracy, labels, full_trials),
         )
-        checkpoints, scheduler = Checkpoints(self._folder), self._scheduler()
+
+    def _run_trials(self, space: Space) -> None:
+        self._phase("searching")
+        best, task, labels = self._judge.best, self._given.inspection.task, self._given.inspection.labels
+        if best is None:
+            raise RunError("no model came of screening, although a backbone could be used")
+        noise = metrics.standard_error(task.metric, labels[best.valid], best.probabilities)
+        train_labels = labels[self._given.train]
+        self._events.listen(RunLog(self._folder, self._run_file, train_labels, device=self._device, noise=noise))
+        scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
         dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
         trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events)
         pace.begin_trials()
-        trials.run(space.portfolio(), self._request.trials or math.inf)
+        trials.run(space.portfolio(self._learned(space)), self._request.trials or math.inf)
         pace.end_trials()
-        if found := verdict(judge.models, space, given.inspection.task.metric, given.inspection.labels):
+        if found := verdict(judge.models, space, task.metric, labels):
             events.emit("transfer", **dataclasses.asdict(found))
         self._phase("refitting")
         Refit(space, checkpoints, dialogue, judge, pace, events).run()
 
-    def _scheduler(self) -> Scheduler:
-        best = self._judge.best
-        if best is None:
-            raise RunError("no model came of screening, although a backbone could be used")
-        labels = self._given.inspection.labels[best.valid]
-        noise = metrics.standard_error(self._given.inspection.task.metric, labels, best.probabilities)
-        return Scheduler(max(noise, 1e-6), best.score)
+    def _learned(self, space: Space) -> list[TrialConfig]:
+        """What past runs say to try first, for the best backbone; notes what cannot be tried here."""
+        best, *_ = space.candidates
+        learned, foreign = [], Counter[str]()
+        for entry in self._portfolio.entries if self._portfolio else ():
+            if config := space.fitted(best, entry.strategy, entry.settings):
+                learned.append(config)
+            else:
+                foreign[entry.strategy] += 1
+        for strategy, count in foreign.items():
+            text = f"{count} of the portfolio's entries left out: strategy {strategy!r} is not here or does not apply"
+            self._events.emit("note", text=text)
+        return learned
 
     # ---------------------------------------------------------------- finish
 

@@ -27,6 +27,7 @@ class RunFile(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: Literal[1] = 1
+    id: str  #: drawn by chance, so that logs of many runs can be told apart
     state: Literal["running", "finished", "interrupted"]
     request: SearchRequest
     task: Task

@@ -89,7 +89,8 @@ class Screening:
             self._offer_head(candidate, quick=True)
         self._events.emit(
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
-            parameters=candidate.parameters, opinions=answer["opinions"], seconds=self._pace.clock.elapsed - began,
+            parameters=candidate.parameters, licence=candidate.licence, opinions=answer["opinions"],
+            seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
         return Screened(accuracy, rows, candidate.prior, answer["opinions"])
 

@@ -81,18 +81,42 @@ class Space:
         """What the trial will compute."""
         return self._strategies[config.strategy].work(self._contexts[config.backbone], config.settings)
 
-    def portfolio(self) -> Iterator[TrialConfig]:
+    def portfolio(self, learned: Sequence[TrialConfig] = ()) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.
 
-        Then each strategy's settings in turn; after one of each for the best backbone, one for the next.
+        Then each strategy's settings in turn; after one of each for the best backbone, one for the next. What past runs
+        say of the best backbone (`learned`) stands in the place of all but its first.
         """
         queues = [list(self._recipes(key)) for key in self.candidates]
         best, others = queues[0], zip_longest(*queues[1:])
         first_round = len(self._applying(next(iter(self.candidates))))
+        if learned:
+            best = best[:1]
+            best += [config for place, config in enumerate(learned) if config not in (*best, *learned[:place])]
+            first_round = len(best)
         yield from best[:first_round]
         yield from (config for config in next(others, ()) if config)
         yield from best[first_round:]
         yield from (config for rest in others for config in rest if config)
+
+    def fitted(self, backbone: str, strategy: str, settings: Mapping[str, Value]) -> TrialConfig | None:
+        """Settings that were chosen elsewhere, made to fit a backbone here; None where the strategy cannot be used.
+
+        What is no parameter here is left out. A parameter that they lack, or with a value that it cannot have here,
+        gets the published recipe's.
+        """
+        if strategy not in self._applying(backbone):
+            return None
+        context, known = self._contexts[backbone], self._strategies[strategy]
+        published = next(iter(known.portfolio(context)), {})
+        values: dict[str, Value] = {}
+        for parameter in known.parameters(context):
+            name = parameter.name
+            source = settings if name in settings and _holds(parameter, settings[name]) else published
+            if name not in source:
+                return None
+            values[name] = source[name]
+        return TrialConfig(backbone, strategy, values)
 
     def _recipes(self, backbone: str) -> Iterator[TrialConfig]:
         context = self._contexts[backbone]

@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import TrialError
 from autotl.events import EventLog
-from autotl.plugins.contracts import Value
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.incumbent import DEFAULT_TRIAL, Judged
@@ -140,7 +139,11 @@ class Trials:
         try:
             length = self._forecast(running)
             self._settle_rungs()
-            known: dict[str, Value] = config.flat if event == "trial_started" else {"permille": running.permille}
+            if event == "trial_started":
+                units = {name: unit for name, unit in self._space.units(config).items() if name in config.settings}
+                known: dict[str, Any] = {**config.flat, "units": units}
+            else:
+                known = {"permille": running.permille}
             self._events.emit(event, trial=number, **known, planned_seconds=length.planned)
             began = self._pace.clock.elapsed
             answer = self._dialogue.ask(
@@ -160,7 +163,7 @@ class Trials:
             )
         except TrialError as error:
             self._failures.append(str(error))
-            self._end(running, TrialState.FAIL, "failed", reason=str(error))
+            self._end(running, TrialState.FAIL, "failed", reason=str(error), reason_kind=error.kind)
             return
         except (OutOfTime, KeyboardInterrupt):  # its checkpoint stays, for a search that is resumed
             running.used = before + self._pace.clock.elapsed - began
@@ -230,17 +233,18 @@ class Trials:
             self._rungs = rungs_for(full_trials)
             self._events.emit("shape", full_trials=full_trials, rungs=self._rungs)
 
-    def _end(self, running: Running, state: TrialState, word: str, *, reason: str = "") -> None:
+    def _end(self, running: Running, state: TrialState, word: str, *, reason: str = "", reason_kind: str = "") -> None:
         score = running.score if state == TrialState.COMPLETE else None
         self._study.tell(running.optuna_trial, score, state)
         self._checkpoints.of(running.number).unlink(missing_ok=True)
         self._checkpoints.keep_late(self._judge.numbers | self._paused.keys())
-        self._tell_end(running, word, reason)
+        self._tell_end(running, word, reason, reason_kind)
 
-    def _tell_end(self, running: Running, word: str, reason: str = "") -> None:
+    def _tell_end(self, running: Running, word: str, reason: str = "", reason_kind: str = "") -> None:
         self._events.emit(
-            "trial_ended", trial=running.number, state=word, score=running.score, seconds=running.used, reason=reason
-        )
+            "trial_ended", trial=running.number, state=word, score=running.score, seconds=running.used, reason=reason,
+            reason_kind=reason_kind,
+        )  # fmt: skip
 
     def _drop(self, numbers: Iterable[int]) -> None:
         """Ends paused trials for good; the sampler learns how far they came."""
