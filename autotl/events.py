@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autotl.files import ends_torn
+
 
 @dataclass(frozen=True)
 class Event:
@@ -41,6 +43,8 @@ class EventLog:
 
     def __init__(self, path: Path, elapsed: Callable[[], float], listeners: list[Listener]) -> None:
         self._file = path.open("a", encoding="utf-8")
+        if ends_torn(path):
+            self._file.write("\n")
         self._elapsed = elapsed
         self._listeners = listeners
 

@@ -16,11 +16,17 @@ def write_durably(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def ends_torn(path: Path) -> bool:
+    """Whether the last line of a file lacks its end, as a kill leaves it."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
+
+
 def append_line(path: Path, text: str) -> None:
-    """Adds a line of its own to a file, also after a last line that a kill left torn."""
-    with path.open("ab+") as file:
-        torn = False
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            torn = file.read() != b"\n"
-        file.write(("\n" * torn + text + "\n").encode("utf-8"))
+    """Adds a line of its own to a file, also after a last line that is torn."""
+    torn = path.exists() and ends_torn(path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n" * torn + text + "\n")

@@ -36,7 +36,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from autotl.events import read_events
     from autotl.predictor.bundle import find_bundle, read_card
     from autotl.report.leaderboard import forecast_error, leaderboard
-    from autotl.report.live import leaderboard_table, transfer_sentence
+    from autotl.report.live import describe, leaderboard_table, transfer_sentence
 
     card = read_card(find_bundle(outcome.folder))
     events = read_events(outcome.folder / "events.jsonl")
@@ -54,6 +54,8 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     )
     console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
     for event in events:
+        if event.kind == "floor":
+            console.print(f"      {describe(event)}{_below(event, card)}")
         if event.kind == "transfer":
             console.print(f"      {transfer_sentence(event.data)}")
     if outcome.test:
@@ -69,6 +71,14 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console.print(f"  autotl evaluate {outcome.folder} --data test.csv", markup=False)
     console.print(f"  autotl resume {outcome.folder} --budget +10m", markup=False)
     return 130 if outcome.interrupted else 0
+
+
+def _below(event: Event, card: BundleCard) -> str:
+    """A word of warning where no network was needed."""
+    words = event.data["words"]
+    if words is None or words <= card.score:
+        return ""
+    return ", which is more than the answer has: these backbones know little of such texts"
 
 
 def _alone(events: Sequence[Event], card: BundleCard) -> str:

@@ -81,6 +81,10 @@ class InputEncoder(Protocol):
     def fingerprint(self) -> str:
         """Changes whenever `encode` would give other arrays for the same cells."""
 
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the longest array that `encode` gives, to which longer texts are cut; None where nothing is cut."""
+
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
         """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included.
 

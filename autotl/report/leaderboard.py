@@ -18,6 +18,9 @@ LEADERBOARD_FILE = "leaderboard.csv"
 NOT_SETTINGS = {"trial", "backbone", "strategy", "units", "planned_seconds"}
 
 
+_OF_A_TRIAL = {"progress", "trial_ended", "trial_continued", "incumbent"}
+
+
 @dataclass
 class Row:
     """One model: a trial, a head that screening left, or the mean of some of them."""
@@ -40,6 +43,8 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
     rows: dict[int | str, Row] = {}
     for event in events:
         data = event.data
+        if event.kind in _OF_A_TRIAL and data["trial"] not in rows:
+            continue  # a kill kept its start out of the log
         if event.kind == "trial_started":
             settings = {name: value for name, value in data.items() if name not in NOT_SETTINGS}
             rows[data["trial"]] = Row(str(data["trial"]), data["backbone"], data["strategy"], settings=settings)
@@ -90,6 +95,6 @@ def forecast_error(events: Sequence[Event]) -> float | None:
     for event in events:
         if event.kind == "trial_started":
             planned[event.data["trial"]] = event.data["planned_seconds"]
-        elif event.kind == "trial_ended" and event.data["state"] == "complete":
+        elif event.kind == "trial_ended" and event.data["state"] == "complete" and planned.get(event.data["trial"]):
             errors.append(abs(event.data["seconds"] / planned[event.data["trial"]] - 1.0))
     return statistics.median(errors) if errors else None

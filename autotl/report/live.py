@@ -190,6 +190,10 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"looked through {d['backbone']}: a linear head gets {d['score']:.4f} "
         f"({d['rows']} rows, {d['precision']}, {d['seconds']:.1f} s)"
     ),
+    "floor": lambda d: (
+        f"the floor to beat: {d['majority']:.4f} by guessing"
+        + ("" if d["words"] is None else f", {d['words']:.4f} by a bag of words")
+    ),
     "trial_started": lambda d: f"trial {d['trial']}: {d['strategy']} of {d['backbone']} ({_settings(d)})",
     "trial_continued": lambda d: f"trial {d['trial']} goes on from {d['permille'] / 10:.0f} %",
     "shape": lambda d: (

@@ -33,6 +33,7 @@ from autotl.search.checkpoints import Checkpoints
 from autotl.search.control import is_doubtful, verdict
 from autotl.search.costs import Costs
 from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.floor import Floor
 from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
@@ -200,6 +201,10 @@ class Search:
         )
         survivors = screening.run(self._run_file.survivors)
         self._probe_accuracy = screening.accuracy
+        if self._resumed is None:
+            task, labels = self._given.inspection.task, self._given.inspection.labels
+            floor = Floor(task, labels, self._dialogue, self._pace, self._events)
+            floor.measure(self._given.train, self._given.valid)
         self._update(survivors=tuple(candidate.key for candidate in survivors))
         return survivors
 

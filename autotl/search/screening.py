@@ -85,6 +85,9 @@ class Screening:
         if reason := self._costs.learn_latency(candidate.key, answer["latency"]):
             raise TrialError(f"{candidate.key}: {reason}")
         self._note_unreadable(answer["unreadable"])
+        if answer["cut"]:
+            cut, longest = answer["cut"], answer["longest"]
+            self._note(f"{candidate.key} reads {longest} tokens of a text: {cut} of {rows} texts are cut there")
         if self._judge.best is None:
             self._offer_head(candidate, quick=True)
         self._events.emit(

@@ -138,14 +138,14 @@ class Trials:
         trial.set_user_attr("paused", False)
         try:
             length = self._forecast(running)
-            self._settle_rungs()
-            if event == "trial_started":
-                units = {name: unit for name, unit in self._space.units(config).items() if name in config.settings}
-                known: dict[str, Any] = {**config.flat, "units": units}
-            else:
-                known = {"permille": running.permille}
-            self._events.emit(event, trial=number, **known, planned_seconds=length.planned)
-            began = self._pace.clock.elapsed
+        except TrialError as error:
+            self._announce(running, event, 0.0)
+            self._fail(running, error)
+            return
+        self._settle_rungs()
+        self._announce(running, event, length.planned)
+        began = self._pace.clock.elapsed
+        try:
             answer = self._dialogue.ask(
                 config.strategy,
                 "training",
@@ -162,8 +162,7 @@ class Trials:
                 late_checkpoint=str(self._checkpoints.late(number)),
             )
         except TrialError as error:
-            self._failures.append(str(error))
-            self._end(running, TrialState.FAIL, "failed", reason=str(error), reason_kind=error.kind)
+            self._fail(running, error)
             return
         except (OutOfTime, KeyboardInterrupt):  # its checkpoint stays, for a search that is resumed
             running.used = before + self._pace.clock.elapsed - began
@@ -184,6 +183,19 @@ class Trials:
         self._paused[number] = running
         by_forecast = sorted(self._paused, key=self._scheduler.forecast, reverse=True)
         self._drop(by_forecast[KEPT_PAUSED:])
+
+    def _announce(self, running: Running, event: str, planned: float) -> None:
+        config = running.config
+        if event == "trial_started":
+            units = {name: unit for name, unit in self._space.units(config).items() if name in config.settings}
+            known: dict[str, Any] = {**config.flat, "units": units}
+        else:
+            known = {"permille": running.permille}
+        self._events.emit(event, trial=running.number, **known, planned_seconds=planned)
+
+    def _fail(self, running: Running, error: TrialError) -> None:
+        self._failures.append(str(error))
+        self._end(running, TrialState.FAIL, "failed", reason=str(error), reason_kind=error.kind)
 
     def _hear(self, offer: Message, running: Running) -> Message | None:
         subject = Subject(running.number, self._space.candidates[running.config.backbone], running.config)

@@ -25,6 +25,7 @@ from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SpeedBook
 from autotl.features.store import FeatureStore
+from autotl.features.words import bag_of_words
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
@@ -97,8 +98,23 @@ class Workbench:
             "seconds_a_row": frozen.seconds_a_row,
             "latency": frozen.latency(self._cells[int(seen[0])]),
             "precision": str(frozen.precision),
+            "longest": frozen.rows.encoder.longest,
+            "cut": self._count_cut(frozen, seen),
             "unreadable": [f"{self._row_names[i]}: {why}" for i, why in sorted(frozen.rows.unreadable.items())],
         }
+
+    @staticmethod
+    def _count_cut(frozen: FrozenBackbone, seen: np.ndarray) -> int:
+        """How many of the rows seen are as long as a row can be, and so were cut, but for the few that just fit."""
+        longest = frozen.rows.encoder.longest
+        return 0 if longest is None else int((frozen.rows.lengths(seen) >= longest).sum())
+
+    def floor(self, request: Message) -> Message:
+        """The score of a bag of words on the validation rows, learned from the first `most_rows` training rows."""
+        train = self._train[: request["most_rows"]]
+        texts = [[self._cells[index] for index in rows] for rows in (train, self._valid)]
+        probabilities = bag_of_words(texts[0], self._labels[train], texts[1], len(self._task.classes), seed=self._seed)
+        return {"score": metrics.score(self._task.metric, self._labels[self._valid], probabilities)}
 
     @property
     def _fewest_rows(self) -> int:

@@ -31,6 +31,8 @@ def main() -> None:
                     line.say("done", **bench.screen(request))
                 case "head" if bench:
                     line.say("done", **bench.head(request))
+                case "floor" if bench:
+                    line.say("done", **bench.floor(request))
                 case "forecast" if bench:
                     line.say("done", **bench.forecast(request))
                 case "trial" if bench:

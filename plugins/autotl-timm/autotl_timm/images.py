@@ -53,6 +53,11 @@ class ImageEncoder:
         """Of what decides the arrays; mean and deviation act on batches, so backbones can share arrays."""
         return hashlib.sha256(f"image 1 {self.side} {self.interpolation}".encode()).hexdigest()[:16]
 
+    @property
+    def longest(self) -> None:
+        """Images are scaled, not cut."""
+        return None
+
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
         """``[side, side, 3] uint8`` for each path."""
         return [self._read(str(cell)) for cell in cells]

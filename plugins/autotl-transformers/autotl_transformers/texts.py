@@ -51,6 +51,11 @@ class TextEncoder:
         """Changes with the tokenizer and the longest text."""
         return hashlib.sha256(f"{self.max_tokens}\0{self.tokenizer}".encode()).hexdigest()
 
+    @property
+    def longest(self) -> int:
+        """`max_tokens`."""
+        return self.max_tokens
+
     @cached_property
     def _cutting(self) -> Tokenizer:
         tokenizer = Tokenizer.from_str(self.tokenizer)

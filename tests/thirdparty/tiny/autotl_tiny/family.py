@@ -18,6 +18,7 @@ class TinyEncoder:
     """Words to buckets by their checksum; bucket 0 is padding."""
 
     fingerprint: str = "tiny-crc32-512"
+    longest: int = LONGEST
 
     def encode(self, cells):
         return [np.array([_bucket(word) for word in cell.split()[:LONGEST]] or [1], np.int32) for cell in cells]

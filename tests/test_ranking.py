@@ -1,0 +1,57 @@
+"""Which backbones go on from screening."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
+
+shares = st.floats(0.05, 0.95)
+screened = st.builds(Screened, accuracy=shares, rows=st.integers(50, 5000), prior=shares)
+fields = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=2), screened, min_size=1, max_size=8)
+
+
+@given(fields)
+def test_the_best_head_and_the_strongest_prior_are_among_the_survivors_best_first(seen):
+    chosen = survivors(seen)
+    assert len(set(chosen)) == len(chosen)
+    assert min(SURVIVORS, len(seen)) <= len(chosen) <= SURVIVORS + 1
+    assert [seen[key].score for key in chosen] == sorted((seen[key].score for key in chosen), reverse=True)
+    strongest = max(backbone.prior for backbone in seen.values())
+    assert strongest in [seen[key].prior for key in chosen]
+
+
+def test_opinions_decide_between_near_equals():
+    def backbone(opinion: float) -> Screened:
+        return Screened(0.8, 1000, 0.5, {"neighbours": opinion, "evidence": opinion})
+
+    seen = {f"net{number}": backbone(number / 10) for number in range(6)}
+    assert set(survivors(seen)) >= {"net5", "net4", "net3"}
+
+
+def test_an_opinion_that_is_missing_for_one_counts_for_none():
+    seen = {f"net{number}": Screened(0.5 + number / 10, 1000, 0.5, {"loud": -number}) for number in range(4)}
+    seen["net4"] = Screened(0.3, 1000, 0.4)
+    assert set(survivors(seen)) == {"net3", "net2", "net1"}
+
+
+def test_only_a_clearly_weaker_prior_is_hopeless():
+    seen = [Screened(0.5 + 0.4 * prior, 1000, prior) for prior in (0.2, 0.5, 0.7, 0.9)]
+    assert hopeless(0.05, seen)
+    assert not hopeless(0.65, seen)
+    assert not hopeless(0.95, seen)
+
+
+def test_nothing_is_hopeless_before_there_are_more_than_go_on():
+    seen = [Screened(0.9, 1000, prior) for prior in (0.5, 0.7, 0.9)]
+    assert not hopeless(0.0, seen)
+
+
+@given(st.lists(screened, min_size=4, max_size=8), shares)
+def test_a_prior_that_is_hopeless_makes_every_weaker_one_hopeless_where_priors_tell(seen, prior):
+    import numpy as np
+
+    priors, accuracies = [s.prior for s in seen], [s.accuracy for s in seen]
+    if np.ptp(priors) > 0.01 and np.polyfit(priors, accuracies, 1)[0] > 0 and hopeless(prior, seen):
+        assert hopeless(prior / 2, seen)
