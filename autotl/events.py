@@ -17,7 +17,8 @@ from typing import Any
 class Event:
     """Something that happened `at` seconds into the run.
 
-    Kinds: ``phase`` (name), ``note`` (text), ``screened`` (backbone, score, seconds), ``shape`` (full_trials, rungs),
+    Kinds: ``phase`` (name), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, set_aside,
+    shortcut, split, seconds), ``note`` (text), ``screened`` (backbone, score, seconds), ``shape`` (full_trials, rungs),
     ``trial_started`` (trial, config, planned_seconds), ``trial_continued`` (trial, permille), ``progress`` (trial,
     permille, score), ``trial_ended`` (trial, state, score, seconds, reason), ``incumbent`` (trial, score), ``answer``
     (members, score, optimism), ``tested`` (score), ``finished`` (score, seconds).
