@@ -51,8 +51,10 @@ def fit(
     target: str | None = None,
     image: str | None = None,
     text: str | None = None,
+    group: str | None = None,
     test: str | Path | None = None,
     metric: str | None = None,
+    set_aside: str | Path | None = None,
     models: str | Path | Sequence[str | Path] = (),
     budget: str | float | None = None,
     trials: int | None = None,
@@ -71,6 +73,8 @@ def fit(
 
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
+    group: a column; rows with equal values there stay on one side of the split. set_aside: a list of rows to leave out,
+    such as an edited ``set_aside.csv`` of an earlier run, in place of those that AutoTL would.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
     max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_latency, max_params and
     max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``. portfolio: a file of what
@@ -93,7 +97,9 @@ def fit(
         target=target,
         image=image,
         text=text,
+        group=group,
         metric=metric,
+        set_aside=None if set_aside is None else str(Path(set_aside).expanduser().resolve()),
         models=tuple(str(Path(folder).expanduser().resolve()) for folder in folders),
         budget_seconds=seconds,
         trials=parse_trials(trials),

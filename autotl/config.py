@@ -60,7 +60,9 @@ class SearchRequest(BaseModel):
     target: str | None = None
     image: str | None = None
     text: str | None = None
+    group: str | None = None
     metric: str | None = None
+    set_aside: str | None = None  #: path of the list of rows to leave out, in place of the audit's own
     models: tuple[str, ...] = ()
     budget_seconds: float | None = None  #: None: as many trials as asked for, however long
     trials: int | None = None
@@ -73,7 +75,7 @@ class SearchRequest(BaseModel):
 
     @property
     def overrides(self) -> Overrides:
-        return Overrides(target=self.target, image=self.image, text=self.text)
+        return Overrides(target=self.target, image=self.image, text=self.text, group=self.group)
 
 
 def parse_trials(trials: int | None) -> int | None:

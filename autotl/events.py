@@ -19,12 +19,12 @@ from autotl.files import ends_torn
 class Event:
     """Something that happened `at` seconds into the run.
 
-    Kinds: ``phase`` (name), ``note`` (text), ``screened`` (backbone, score, opinions, seconds), ``floor`` (majority,
-    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds),
-    ``trial_continued`` (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score,
-    seconds, reason, reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency),
-    ``transfer`` (difference, low, high), ``refit`` (trial, rows, taken), ``tested`` (score), ``finished`` (score,
-    seconds).
+    Kinds: ``phase`` (name), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, set_aside, shortcut,
+    split, seconds), ``note`` (text), ``screened`` (backbone, score, opinions, seconds), ``floor`` (majority, words),
+    ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds), ``trial_continued``
+    (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, seconds, reason,
+    reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency), ``transfer`` (difference,
+    low, high), ``refit`` (trial, rows, taken), ``tested`` (score), ``finished`` (score, seconds).
     """
 
     at: float

@@ -59,6 +59,23 @@ def test_missing_column(search):
     assert "'body'" in search(GOOD, "--text", "body")
 
 
+def test_group_that_is_none(search):
+    assert "'pateint'" in search(GOOD, "--group", "pateint")
+    assert "both the target and the group" in search(GOOD, "--group", "label")
+    two = ["text,label,author", *(f"{line},{'ann' if line.endswith('good') else 'bob'}" for line in GOOD[1:])]
+    assert "leave out --group author" in search(two, "--target", "label", "--group", "author")
+
+
+def test_list_of_rows_to_set_aside(search, refused, tmp_path):
+    assert "gone.csv" in search(GOOD, "--set-aside", tmp_path / "gone.csv")
+    (tmp_path / "list.csv").write_text("row\n7\n70\n")
+    assert "list.csv: line 3: '70'" in search(GOOD, "--set-aside", tmp_path / "list.csv")
+    assert "exists already" in refused("inspect", "--data", tmp_path / "table.csv", "--out", tmp_path / "list.csv")
+    assert "no such folder" in refused(
+        "inspect", "--data", tmp_path / "table.csv", "--out", tmp_path / "no" / "list.csv"
+    )
+
+
 def test_empty_table(search):
     assert "table.csv" in search([])
     assert "table.csv" in search(["text,label"])
@@ -117,7 +134,7 @@ def test_no_backbone_in_the_folder_given(search, tmp_path):
 
 def test_no_backbone_for_images(search, zoo, tmp_path):
     for number in range(40):
-        (tmp_path / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (tmp_path / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes([number]))
     table = ["image,label", *(f"{number}.png,{'ab'[number % 2]}" for number in range(40))]
     said = search(table)
     assert "image backbone" in said

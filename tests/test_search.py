@@ -315,6 +315,36 @@ def test_fit_returns_a_model_from_a_frame(frame, zoo, here, tmp_path):
         autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
 
 
+# -------------------------------------------------------------------- the audit
+
+
+@pytest.mark.slow
+def test_rows_set_aside_are_listed_and_an_edited_list_decides(frame, new_table, zoo, here, tmp_path):
+    messy = frame.assign(author=[f"a{number // 2}" for number in range(200)])
+    messy.loc[2, "text"] = messy["text"][1]
+    messy.loc[10, "text"] = pd.read_csv(new_table)["text"][4]
+    messy.to_csv("messy.csv", index=False)
+    asked = {"group": "author", "models": zoo / "one", "trials": 1, "quiet": True}
+    autotl.fit("messy.csv", test=new_table, out="first", **asked)
+    first = tmp_path / "first"
+    assert pd.read_csv(first / "set_aside.csv")["row"].tolist() == [2, 3, 11]
+    (audit,) = events(first, "audit")
+    assert audit["set_aside"] == {"conflict": 2, "leak": 1}
+    assert run_file(first)["rows"]["set aside"] == 3
+    notes = [note["text"] for note in events(first, "note")]
+    assert any("set_aside.csv" in note for note in notes)
+    assert len(notes) == len(set(notes))
+
+    pd.read_csv(first / "set_aside.csv").iloc[:1].to_csv(first / "set_aside.csv", index=False)
+    given = run_file(first)["audit_seconds"]
+    assert main(["resume", str(first), "--trials", "+1", "--budget", "9m", "--quiet"]) == 0
+    assert run_file(first)["audit_seconds"] == given  # with more time it could come to another split
+    assert len(pd.read_csv(first / "set_aside.csv")) == 1  # the run leaves a person's edits alone
+    autotl.fit("messy.csv", set_aside="first/set_aside.csv", out="second", **asked)
+    assert run_file(tmp_path / "second")["rows"]["set aside"] == 1
+    assert pd.read_csv(tmp_path / "second" / "set_aside.csv")["row"].tolist() == [2]
+
+
 # -------------------------------------------------------------------- the budget
 
 

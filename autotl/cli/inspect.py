@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
-from autotl.cli.options import add_data, add_roles
+from autotl.cli.options import add_data, add_roles, new_file, writing
 
 HELP = "show what would be learned from a table, and why"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
+    parser.add_argument("--test", metavar="PATH", help="a labelled table whose rows must not be trained on")
     add_roles(parser)
+    parser.add_argument("--out", metavar="FILE", help="CSV to write: the rows that would be set aside, and why")
     parser.add_argument("--json", action="store_true", help="JSON on standard output")
 
 
 def run(options: argparse.Namespace) -> int:
     from collections import Counter
 
+    from autotl.data.audit import audit
     from autotl.data.inspection import SKIP_LIMIT, inspect_table
     from autotl.data.roles import Overrides
+    from autotl.data.set_aside import write_set_aside
+    from autotl.data.tables import read_table
 
-    found = inspect_table(
+    out = new_file(options.out)
+    inspection = inspect_table(
         options.data,
-        Overrides(target=options.target, image=options.image, text=options.text),
+        Overrides(options.target, options.image, options.text, options.group),
         metric=options.metric,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
     )
-    counts = Counter(found.task.classes[label] for label in found.labels.tolist())
+    audited = audit(inspection, test=read_table(options.test) if options.test else None)
+    found, notes = audited.inspection, [*inspection.notes, *audited.notes]
+    if out:
+        with writing(out):
+            write_set_aside(out, found)
+        print(f"{len(found.set_aside)} rows in {out}", file=sys.stderr)
+    counts = Counter(audited.facts["class_counts"])
     if options.json:
         answer = {
             "task": found.task.model_dump(),
@@ -39,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
                 for r in found.roles
             ],
             "class_counts": counts,
-            "notes": found.notes,
+            "notes": notes,
+            "audit": audited.facts,
         }
         print(json.dumps(answer, ensure_ascii=False))
         return 0
@@ -60,6 +74,9 @@ def run(options: argparse.Namespace) -> int:
     console.print(Text(f"{len(found.kept)} of {found.table.rows} rows can be used"))
     classes = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
     console.print(Text(f"{len(task.classes)} classes: {classes}" + (", …" if len(counts) > 20 else "")))
-    for note in found.notes:
+    if size := audited.facts["input"]:
+        console.print(Text(f"{size['unit']} of an input: {size['least']} to {size['most']}, median {size['median']:g}"))
+    console.print(Text(audited.facts["split"]))
+    for note in notes:
         console.print(Text(f"note: {note}", "yellow"))
     return 0

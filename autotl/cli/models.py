@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
     families = plugins().families
     if options.data:
-        overrides = Overrides(target=options.target, image=options.image, text=options.text)
+        overrides = Overrides(options.target, options.image, options.text, options.group)
         skip_limit = SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable
         modality = inspect_table(options.data, overrides, metric=options.metric, skip_limit=skip_limit).task.modality
         families = plugins().families_for(modality)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from autotl.errors import DataError
+from autotl.errors import DataError, RunError
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +24,7 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="COLUMN", help="what to predict (default: found by name, or the last)")
     parser.add_argument("--image", metavar="COLUMN", help="the column of image paths (default: found)")
     parser.add_argument("--text", metavar="COLUMN", help="the column of texts (default: found)")
+    parser.add_argument("--group", metavar="COLUMN", help="rows with equal values there stay on one side of the split")
     parser.add_argument(
         "--metric",
         metavar="NAME",
@@ -60,3 +64,24 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise DataError(f"--skip-unreadable {text!r} is not a share: write 5% or 0.05")
     return value
+
+
+def new_file(path: str | None) -> Path | None:
+    """The file that ``--out`` names, which is not there yet. Raises `RunError` where it is, or its folder is not."""
+    if path is None:
+        return None
+    out = Path(path).expanduser()
+    if out.exists():
+        raise RunError(f"{out} exists already; name another file with --out")
+    if not out.parent.is_dir():
+        raise RunError(f"{out.parent}: no such folder; make it, or name another file with --out")
+    return out
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Raises `RunError` for a file that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{out} cannot be written ({error.strerror})") from error

@@ -8,9 +8,8 @@ import io
 import json
 import math
 import sys
-from pathlib import Path
 
-from autotl.cli.options import add_data
+from autotl.cli.options import add_data, new_file, writing
 
 HELP = "predict new rows with a run's best model"
 
@@ -24,15 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.data.tables import read_table
-    from autotl.errors import DataError, RunError
+    from autotl.errors import DataError
     from autotl.files import write_durably
     from autotl.predictor.predictor import Predictor
 
-    out = Path(options.out).expanduser() if options.out else None
-    if out and out.exists():
-        raise RunError(f"{out} exists already; name another file with --out")
-    if out and not out.parent.is_dir():
-        raise RunError(f"{out.parent}: no such folder; make it, or name another file with --out")
+    out = new_file(options.out)
     table = read_table(options.data)
     predictor = Predictor(options.folder)
     predictions = predictor.predictions(table)
@@ -60,10 +55,8 @@ def run(options: argparse.Namespace) -> int:
             [*cells, *row] for cells, row in zip(zip(*table.columns.values(), strict=True), rows, strict=True)
         )
         if out:
-            try:
+            with writing(out):
                 write_durably(out, text.getvalue())
-            except OSError as error:
-                raise RunError(f"{out} cannot be written ({error.strerror})") from error
             print(f"{len(rows)} predictions in {out}", file=sys.stderr)
         else:
             sys.stdout.write(text.getvalue())

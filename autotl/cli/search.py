@@ -18,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", metavar="TIME", help="30s, 5m, 2h, 1d: when the command ends (default: 5m)")
     parser.add_argument("--trials", type=int, metavar="N", help="end after N trials; without --budget, repeatable")
     add_roles(parser)
+    parser.add_argument(
+        "--set-aside",
+        metavar="FILE",
+        help="leave out the rows listed there, as in set_aside.csv of a run, and no others",
+    )
     add_models(parser)
     parser.add_argument(
         "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
@@ -57,7 +62,9 @@ def run(options: argparse.Namespace) -> int:
         target=options.target,
         image=options.image,
         text=options.text,
+        group=options.group,
         metric=options.metric,
+        set_aside=str(Path(options.set_aside).expanduser().resolve()) if options.set_aside else None,
         models=tuple(str(Path(folder).expanduser().resolve()) for folder in options.models),
         budget_seconds=seconds,
         trials=parse_trials(options.trials),

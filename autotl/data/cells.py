@@ -35,13 +35,14 @@ def is_whole(cell: Any) -> bool:
     return is_number(cell) and (isinstance(cell, int) or float(cell).is_integer())
 
 
-def words(text: str) -> list[str]:
-    """What stands between spaces; each character where a script writes none."""
+def words_of(text: str) -> list[str]:
+    """What stands between spaces, and every character by itself where a script writes none."""
     return _WORD.findall(text)
 
 
 def count_words(text: str) -> int:
-    return len(words(text))
+    """How many `words_of` a text there are."""
+    return len(words_of(text))
 
 
 def distinct(cells: Iterable[Any]) -> int:

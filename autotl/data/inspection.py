@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from autotl.data.cells import is_missing
 from autotl.data.columns import ColumnRole
+from autotl.data.groups import merge_groups, number_groups
+from autotl.data.labels import label_of
 from autotl.data.roles import Overrides, infer_roles
 from autotl.data.tables import Table, read_table
 from autotl.data.task import InputColumn, Task, encode_labels, infer_task, input_columns
@@ -37,9 +39,20 @@ class Inspection:
     task: Task
     kept: npt.NDArray[np.int64]  #: ``[kept]``: rows of `table` with an input and a label, ascending
     labels: npt.NDArray[np.int64]  #: ``[kept]``: position in `task.classes`
-    groups: npt.NDArray[np.int64]  #: ``[kept]``: equal for equal inputs, for `autotl.data.splits.holdout`
+    groups: npt.NDArray[np.int64]  #: ``[kept]``: equal for rows that stay on one side in `autotl.data.splits.holdout`
     set_aside: tuple[tuple[int, str], ...]  #: rows of `table` that are not kept, each with its reason
     notes: tuple[str, ...]
+
+    def without(self, leaving: Mapping[int, str]) -> Inspection:
+        """The same with more rows set aside. leaving: the reason for each, by its row of `table`, all of them kept."""
+        stays = np.array([row not in leaving for row in self.kept.tolist()], dtype=bool)
+        return replace(
+            self,
+            kept=self.kept[stays],
+            labels=self.labels[stays],
+            groups=number_groups(self.groups[stays].tolist()),
+            set_aside=tuple(sorted([*self.set_aside, *leaving.items()])),
+        )
 
 
 def inspect_table(
@@ -55,7 +68,8 @@ def inspect_table(
     `infer_roles` and `infer_task` do, and `DataError` naming the first row when too many inputs are empty.
     """
     table = read_table(source)
-    roles = infer_roles(table, overrides or Overrides())
+    overrides = overrides or Overrides()
+    roles = infer_roles(table, overrides)
     (column,) = input_columns(roles)
     cells = _input_cells(table, column)
     empty = [row for row, cell in enumerate(cells) if cell is None]
@@ -66,13 +80,14 @@ def inspect_table(
     inference = infer_task(usable, roles, metric=metric)
     labels = encode_labels(usable, inference.task)
     kept, labels = filled[labels >= 0], labels[labels >= 0]
-    groups = _equal_inputs([cells[row] for row in kept])
+    equal = number_groups(cells[row] for row in kept)
+    groups = equal if overrides.group is None else merge_groups(equal, _told_groups(table, overrides.group, kept))
 
     set_aside = [(row, "no input") for row in empty] + [(int(row), "no label") for row in np.setdiff1d(filled, kept)]
     notes = [*table.notes]
     if empty:
         notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {column.name!r}")
-    notes += [*inference.notes, *_repeat_notes(table, inference.task, kept, labels, groups)]
+    notes += [*inference.notes, *_repeat_notes(table, inference.task, kept, labels, equal)]
     return Inspection(
         table=table,
         roles=tuple(roles),
@@ -111,10 +126,10 @@ def _refuse_too_many(table: Table, name: str, empty: Sequence[int], skip_limit: 
         )
 
 
-def _equal_inputs(cells: Sequence[str | None]) -> npt.NDArray[np.int64]:
-    """A number for each different input."""
-    numbers: dict[str | None, int] = {}
-    return np.array([numbers.setdefault(cell, len(numbers)) for cell in cells], dtype=np.int64)
+def _told_groups(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """A number for each different value of a column; a row without one is alone."""
+    cells = table.column(name)
+    return number_groups(row if (value := label_of(cells[row])) is None else value for row in kept.tolist())
 
 
 def _repeat_notes(
@@ -122,16 +137,16 @@ def _repeat_notes(
     task: Task,
     kept: npt.NDArray[np.int64],
     labels: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.int64],
+    equal: npt.NDArray[np.int64],
 ) -> list[str]:
-    _, firsts, inverse, counts = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    _, firsts, inverse, counts = np.unique(equal, return_index=True, return_inverse=True, return_counts=True)
     repeats = int((counts - 1).sum())
     if repeats == 0:
         return []
-    notes = [f"{counted(repeats, 'row')} of {len(groups)} repeat an input; equal inputs stay together in every split"]
+    notes = [f"{counted(repeats, 'row')} of {len(equal)} repeat an input; equal inputs stay together in every split"]
     differs = labels != labels[firsts[inverse]]
     if differs.any():
-        inputs = len(set(groups[differs].tolist()))
+        inputs = len(set(equal[differs].tolist()))
         row = int(np.flatnonzero(differs)[0])
         first = int(firsts[inverse[row]])
         notes.append(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotl.data.cells import are_few, distinct, is_missing
 from autotl.data.columns import ColumnRole, judge_column, judge_images, looks_like_images
 from autotl.data.tables import Table
 from autotl.data.wording import listed, option
-from autotl.errors import TaskError
+from autotl.errors import DataError, TaskError
 
 TARGET_NAMES = ("label", "target", "class", "category", "y", "sentiment")
 
@@ -20,14 +21,15 @@ class Overrides:
     target: str | None = None
     image: str | None = None
     text: str | None = None
+    group: str | None = None  #: rows with equal values in this column stay on one side of a split
 
 
 def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True) -> list[ColumnRole]:
     """The role of every column, in the order of the table: one input, one target, the rest ignored.
 
     Without `need_target` (a table to predict) a target is recognised by its name only and may be absent.
-    Raises `DataError` for a column that does not exist or image paths that lead nowhere, and `TaskError`
-    where the target or the input is missing or could be several.
+    Raises `DataError` for a column that does not exist, image paths that lead nowhere or a group that is the target
+    or the input, and `TaskError` where the target or the input is missing or could be several.
     """
     _check(table, overrides)
     target = _find_target(table, overrides, need_target=need_target)
@@ -36,14 +38,23 @@ def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True)
     for name in table.columns:
         if target and name == target.name:
             roles.append(target)
+        elif name == overrides.group:
+            roles.append(ColumnRole(name, "ignore", 1.0, "rows with equal values stay together (--group)"))
         elif chosen is None:
             roles.append(judge_column(table, name))
         elif name == chosen:
             roles.append(_chosen_input(table, overrides))
         else:
             roles.append(ColumnRole(name, "ignore", 1.0, f"{chosen!r} was chosen as the input"))
+    if overrides.group is not None and not _input_roles(roles) and _input_roles([judge_column(table, overrides.group)]):
+        raise _group_is(table, overrides.group, "input")
     _require_one_input(table, roles)
     return roles
+
+
+def _input_roles(roles: Sequence[ColumnRole]) -> list[ColumnRole]:
+    """Those of columns that hold images or texts."""
+    return [role for role in roles if role.role in ("image", "text")]
 
 
 def _check(table: Table, overrides: Overrides) -> None:
@@ -57,6 +68,17 @@ def _check(table: Table, overrides: Overrides) -> None:
         )
     if len(given) > len(set(given)):
         raise TaskError(f"{table.name}: column {given[0]!r} cannot be both the target and the input.")
+    if overrides.group is not None:
+        table.column(overrides.group)
+        if overrides.group in given:
+            raise _group_is(table, overrides.group, "target" if overrides.group == overrides.target else "input")
+
+
+def _group_is(table: Table, group: str, role: str) -> DataError:
+    return DataError(
+        f"{table.name}: column {group!r} cannot be both the {role} and the group. Name with --group a column that says "
+        "which rows belong together, such as the patient or the author"
+    )
 
 
 def _chosen_input(table: Table, overrides: Overrides) -> ColumnRole:
@@ -70,7 +92,7 @@ def _chosen_input(table: Table, overrides: Overrides) -> ColumnRole:
 def _find_target(table: Table, overrides: Overrides, *, need_target: bool) -> ColumnRole | None:
     if overrides.target is not None:
         return ColumnRole(overrides.target, "target", 1.0, "chosen with --target")
-    free = [name for name in table.columns if name not in (overrides.image, overrides.text)]
+    free = [name for name in table.columns if name not in (overrides.image, overrides.text, overrides.group)]
     named = [name for name in free if name.strip().casefold() in TARGET_NAMES]
     if len(named) == 1:
         return ColumnRole(named[0], "target", 0.95, f"its name; {_values(table, named[0])}")
@@ -81,7 +103,9 @@ def _find_target(table: Table, overrides: Overrides, *, need_target: bool) -> Co
             f"{table.name}: {len(named)} columns could be the target: {listed(named)}. "
             f"Say which: {' or '.join(option('--target', name) for name in named)}"
         )
-    last = next(reversed(table.columns))
+    if overrides.group is not None and overrides.group.strip().casefold() in TARGET_NAMES:
+        raise _group_is(table, overrides.group, "target")
+    last = ([name for name in table.columns if name != overrides.group] or list(table.columns))[-1]
     if last in free and _could_be_classes(table, last):
         return ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")
     raise TaskError(
@@ -101,7 +125,7 @@ def _values(table: Table, name: str) -> str:
 
 
 def _require_one_input(table: Table, roles: list[ColumnRole]) -> None:
-    inputs = [role for role in roles if role.role in ("image", "text")]
+    inputs = _input_roles(roles)
     if len(inputs) == 1:
         return
     if inputs:

@@ -22,6 +22,18 @@ def default_fraction(rows: int) -> float:
     return min(max(_WANTED / rows, _LEAST), _MOST)
 
 
+def describe_default(rows: int) -> str:
+    """``holdout of 500 of 2400 rows (21 %): …``: what `default_fraction` makes of so many rows, and why."""
+    share = default_fraction(rows)
+    if share == _MOST:
+        reason = f"a quarter, as {_WANTED} would leave a small table too few rows to learn from"
+    elif share == _LEAST:
+        reason = "a tenth of a large table costs little and tells near equals apart"
+    else:
+        reason = "as many as it takes to tell good models from poor ones"
+    return f"holdout of {round(rows * share)} of {rows} rows ({100 * share:.0f} %): {reason}"
+
+
 def holdout(
     labels: Indices,
     *,

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from autotl.data.cells import words
+from autotl.data.cells import words_of
 
 #: The most frequent words and pairs that are kept: beyond some ten thousand, accuracy on short texts stays.
 VOCABULARY = 20_000
@@ -48,7 +48,7 @@ def bag_of_words(
 
 
 def _terms(text: str) -> Iterator[str]:
-    found = words(text.casefold())[:_WORDS]
+    found = words_of(text.casefold())[:_WORDS]
     yield from found
     yield from (f"{first} {second}" for first, second in pairwise(found))
 

@@ -185,6 +185,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"{d['task']} task: {d['target']!r} ({len(d['classes'])} classes) from {d['modality']} {d['input']!r}; "
         f"{d['rows']['training']} rows to train on, {d['rows']['validation']} to validate, by {d['metric']}"
     ),
+    "audit": lambda d: str(d["split"]),
     "note": lambda d: str(d["text"]),
     "screened": lambda d: (
         f"looked through {d['backbone']}: a linear head gets {d['score']:.4f} "

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotl.budget import Clock
 from autotl.config import SearchRequest, create_run_folder
+from autotl.data.set_aside import SET_ASIDE_FILE, write_set_aside
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, EventLog, Listener, read_events
 from autotl.plugins.contracts import Candidate
@@ -40,7 +41,7 @@ from autotl.search.ledger import Ledger
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
-from autotl.search.preparation import prepare
+from autotl.search.preparation import audit_seconds, prepare
 from autotl.search.refit import Refit
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
 from autotl.search.run_log import RunLog
@@ -128,7 +129,8 @@ class Search:
         request = self._request
         self._portfolio = self._read_portfolio()
         with self._ledger.book("reading"):
-            self._given = given = prepare(request, self._frame)
+            seconds = self._resumed.audit_seconds if self._resumed else audit_seconds(request)
+            self._given = given = prepare(request, self._frame, seconds=seconds)
         inspection = given.inspection
         self._pace.test_rows = given.test_rows
         self._run_file = RunFile(
@@ -138,6 +140,7 @@ class Search:
             task=inspection.task,
             data_fingerprint=fingerprint(inspection),
             rows={"training": len(given.train), "validation": len(given.valid), "set aside": len(inspection.set_aside)},
+            audit_seconds=seconds,
             survivors=self._resumed.survivors if self._resumed else (),
             ledger=self._ledger.seconds,
             versions=versions(),
@@ -174,8 +177,12 @@ class Search:
             "task", task=task.kind, target=task.target, input=task.input.name, modality=task.modality,
             classes=list(task.classes), metric=task.metric, rows=rows,
         )  # fmt: skip
-        for note in inspection.notes:
+        self._events.emit("audit", **self._given.audit.facts)
+        for note in (*inspection.notes, *self._given.audit.notes):
             self._events.emit("note", text=note)
+        if inspection.set_aside and self._resumed is None:  # a person may have edited it since
+            write_set_aside(self._folder / SET_ASIDE_FILE, inspection)
+            self._events.emit("note", text=f"{SET_ASIDE_FILE} lists the rows set aside; --set-aside takes another list")
         if self._given.hub_missed:
             self._events.emit("note", text="the model hub is not reachable: searching what is on this machine")
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autotl.config import SearchRequest
+from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
 from autotl.data.inspection import Inspection, inspect_table, read_inputs
 from autotl.data.splits import holdout
-from autotl.data.tables import read_table
+from autotl.data.tables import Table, read_table
 from autotl.data.task import encode_labels
 from autotl.errors import DataError
 from autotl.plugins.contracts import Candidate, ZooContext
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: Of the budget, for the part of the audit that grows with the table: what a search can lose without noticing.
+_AUDIT_SHARE = 0.03
+
+
 @dataclass(frozen=True)
 class Preparation:
     """Nothing here changes during a search."""
 
-    inspection: Inspection
+    inspection: Inspection  #: what the audit left
+    audit: Audit
     train: np.ndarray  #: ``[rows] int64``, positions in `inspection.kept`
     valid: np.ndarray  #: likewise
     test_rows: int
@@ -54,15 +60,29 @@ class Preparation:
         }
 
 
-def prepare(request: SearchRequest, frame: pd.DataFrame | None) -> Preparation:
-    """Reads the table (or takes `frame`), splits it, and looks for backbones. Writes nothing.
+def audit_seconds(request: SearchRequest) -> float:
+    """How long the audit may look for near-duplicates."""
+    return DEFAULT_SECONDS if request.budget_seconds is None else _AUDIT_SHARE * request.budget_seconds
 
+
+def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: float) -> Preparation:
+    """Reads the table (or takes `frame`), audits and splits it, and looks for backbones. Writes nothing.
+
+    seconds: `audit_seconds` of the request that began the run, as the split depends on it.
     Raises `AutoTLError` for whatever cannot be used.
     """
     source = request.data if frame is None else frame
     inspection = inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
-    test_rows = _check_test(request, inspection)
+    test = _read_test(request, inspection)
+    chosen = None if request.set_aside is None else Path(request.set_aside)
+    audited = audit(inspection, test=test, chosen=chosen, seconds=seconds)
+    inspection = audited.inspection
     train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
+    if len(valid) == 0:
+        raise DataError(
+            f"{inspection.table.name}: nothing is left to validate on, as all rows of each class repeat each other or "
+            "have one group. Add other rows" + (f", or leave out --group {request.group}" if request.group else "")
+        )
     families = plugins().families_for(inspection.task.modality)
     folders = zoo_folders(request.models)
     ask_hub = not request.offline and not folders
@@ -70,21 +90,22 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None) -> Preparation:
     candidates = usable_candidates(inspection.task.modality, families, ZooContext(folders, online), request.limits)
     return Preparation(
         inspection=inspection,
+        audit=audited,
         train=train,
         valid=valid,
-        test_rows=test_rows,
+        test_rows=0 if test is None else test.rows,
         candidates=sorted(candidates, key=lambda candidate: candidate.parameters),
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
     )
 
 
-def _check_test(request: SearchRequest, inspection: Inspection) -> int:
-    """Rows of the test table; reading it now finds its faults before the budget is spent."""
+def _read_test(request: SearchRequest, inspection: Inspection) -> Table | None:
+    """The test table; reading it now finds its faults before the budget is spent."""
     if request.test is None:
-        return 0
+        return None
     table = read_table(request.test)
     read_inputs(table, inspection.task)
     if not (encode_labels(table, inspection.task) >= 0).any():
         raise DataError(f"{table.name}: no row has a label in {inspection.task.target!r}")
-    return table.rows
+    return table

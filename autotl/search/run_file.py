@@ -33,6 +33,7 @@ class RunFile(BaseModel):
     task: Task
     data_fingerprint: str
     rows: dict[str, int]  #: training, validation, set aside
+    audit_seconds: float  #: what the audit was given at the start; with more it could come to another split
     survivors: tuple[str, ...] = ()  #: backbones that the search chooses from, best first
     seconds: float = 0.0  #: used so far, without the time between an end and a resume
     ledger: dict[str, float] = {}  #: seconds by phase
@@ -60,11 +61,12 @@ def read_run_file(folder: Path) -> RunFile:
 
 
 def fingerprint(inspection: Inspection) -> str:
-    """Changes with any input or label. For images, with their paths."""
+    """Changes with any input or label, and with what has to stay together. For images, with their paths."""
     digest = hashlib.sha256()
     inputs = read_inputs(inspection.table, inspection.task)
     for row, label in zip(inspection.kept.tolist(), inspection.labels.tolist(), strict=True):
         digest.update(f"{label}\0{inputs[row]}\0".encode("utf-8", "surrogatepass"))
+    digest.update(inspection.groups.astype("<i8").tobytes())
     return digest.hexdigest()[:32]
 
 

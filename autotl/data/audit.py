@@ -1,0 +1,285 @@
+"""The audit of a table: repeats, rows that teach nothing or give the test away, and shortcuts; before any model.
+
+It acts where that is safe: rows of equal or nearly equal content become one group, which no split divides, and rows
+whose labels contradict each other or that are in the test table too are set aside. All else is a note.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autotl.data.cells import count_words
+from autotl.data.contents import Contents, contents_of
+from autotl.data.groups import merge_groups, number_groups
+from autotl.data.inspection import Inspection, read_inputs
+from autotl.data.near_duplicates import near_duplicates
+from autotl.data.set_aside import read_set_aside
+from autotl.data.shortcuts import Shortcut, best_shortcut, image_features, looked_at, text_features
+from autotl.data.splits import describe_default
+from autotl.data.tables import Table
+from autotl.data.wording import counted, listed
+from autotl.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Indices = npt.NDArray[np.int64]
+
+#: How long to look for near-duplicates where no budget says it: 200 000 short texts.
+DEFAULT_SECONDS = 20.0
+#: Characters a second that `near_duplicates` gets through: an eighth of what it usually does on one core, as texts that
+#: are all much alike take that much longer. What is looked at depends on this and on nothing measured, so that a run
+#: that is resumed comes to the same groups.
+_CHARACTERS_PER_SECOND = 1e6
+
+#: Nearly equal texts that make up more of the table are variations of a pattern: kept together they could not be
+#: validated on. In a table of some ten rows a share says nothing.
+_MOST_ALIKE, _ALWAYS_ALIKE = 0.1, 10
+
+_LEAST_ROWS = 2  #: of a class: one to learn from, one to check
+
+#: What is said of rows that are set aside, by the first word of their reason.
+_ABOUT = {
+    "conflict": "that contradict most or all rows of the same content",
+    "leak": "that are in the test table too",
+}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found in a table, and what remains of it."""
+
+    inspection: Inspection  #: without the rows set aside, and with groups that hold near-duplicates together
+    facts: dict[str, Any]  #: for machines, as JSON
+    notes: tuple[str, ...]  #: for people, beside those of the inspection
+
+
+def audit(
+    inspection: Inspection,
+    *,
+    test: Table | None = None,
+    chosen: Path | None = None,
+    seconds: float = DEFAULT_SECONDS,
+) -> Audit:
+    """Audits the rows that an inspection kept.
+
+    test: rows that the model is to be scored on. chosen: a file that lists the rows to set aside, in place of those
+    that the audit would. seconds: for how long to look for near-duplicates, by a fixed rate and not by a clock; all
+    else is done in full. Reads the sizes of image files, and the contents of those that are as large as another.
+    Raises `DataError` for a list of rows that cannot be followed.
+    """
+    began = time.perf_counter()
+    task, table, rows = inspection.task, inspection.table, len(inspection.kept)
+    inputs = read_inputs(table, task)
+    tested = {} if test is None else {i: cell for i, cell in enumerate(read_inputs(test, task)) if cell is not None}
+    contents = contents_of([*(inputs[row] for row in inspection.kept.tolist()), *tested.values()], task.modality)
+    equal, alike = contents.equal[:rows], contents.alike[:rows]
+
+    if chosen is not None:
+        leaving, notes = _chosen(inspection, chosen)
+    else:
+        reasons = _conflicts(inspection, equal)
+        if test is not None:
+            reasons |= _leaks(alike, contents.alike[rows:], [test.describe_row(i) for i in tested])
+        leaving, notes = _spare_classes(inspection, reasons)
+
+    near, compared = _near_duplicates(contents, alike, seconds)
+    together, pattern_notes = _without_patterns(inspection, near, alike)
+    stay = np.setdiff1d(np.arange(rows), list(leaving))
+    remaining = replace(inspection, groups=merge_groups(inspection.groups, together)).without(
+        {int(inspection.kept[position]): reason for position, reason in leaving.items()}
+    )
+    notes += _repeat_notes(remaining, number_groups(contents.cells[i] for i in stay), together[stay])
+    notes += pattern_notes
+    if compared < (different := len(set(alike.tolist()))) and task.modality == "text":
+        notes.append(f"near-duplicates were looked for in the first {compared} of {different} different texts only")
+    notes += _undivided_notes(remaining)
+    shortcut = _shortcut(remaining, contents, stay)
+    if shortcut:
+        notes.append(shortcut.describe(task.target))
+    facts = {
+        "class_counts": dict(zip(task.classes, np.bincount(remaining.labels).tolist(), strict=True)),
+        "input": _lengths(remaining, contents, stay),
+        "repeats": _repeats(equal),
+        "near_repeats": _repeats(together) - _repeats(equal),
+        "texts_compared": compared,
+        "set_aside": dict(Counter(_kind(reason) for _, reason in remaining.set_aside)),
+        "shortcut": shortcut and {"feature": shortcut.feature.name, "score": shortcut.score, "chance": shortcut.chance},
+        "split": describe_default(len(remaining.kept)),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    return Audit(remaining, facts, tuple(notes))
+
+
+# -------------------------------------------------------------------- rows to set aside, by their position in `kept`
+
+
+def _conflicts(inspection: Inspection, equal: Indices) -> dict[int, str]:
+    """Rows whose label is not that of more than half of the rows with the same content."""
+    labels, classes = inspection.labels.tolist(), inspection.task.classes
+    reasons: dict[int, str] = {}
+    for members in _repeated(equal):
+        label, most = Counter(labels[i] for i in members).most_common(1)[0]
+        for i in members:
+            other = next((j for j in members if labels[j] != labels[i]), None)
+            if other is None or (labels[i] == label and 2 * most > len(members)):
+                continue
+            number = inspection.table.numbers[inspection.kept[other]]
+            reasons[i] = f"conflict: row {number} has the same content and is {classes[labels[other]]!r}"
+    return reasons
+
+
+def _leaks(alike: Indices, test_alike: Indices, test_rows: Sequence[str]) -> dict[int, str]:
+    """Rows whose content is that of a test row, which `test_rows` names."""
+    names = dict(zip(reversed(test_alike.tolist()), reversed(test_rows), strict=True))
+    return {i: f"leak: {names[key]} has the same content" for i, key in enumerate(alike.tolist()) if key in names}
+
+
+def _spare_classes(inspection: Inspection, reasons: Mapping[int, str]) -> tuple[dict[int, str], list[str]]:
+    """The rows to set aside but for those of classes that would be left with one row or none, and notes."""
+    short = _short_classes(inspection, reasons)
+    labels, classes = inspection.labels.tolist(), inspection.task.classes
+    leaving = {i: reason for i, reason in sorted(reasons.items()) if labels[i] not in short}
+    notes = []
+    for kind, about in _ABOUT.items():
+        if found := [i for i, reason in leaving.items() if _kind(reason) == kind]:
+            row = inspection.table.describe_row(int(inspection.kept[found[0]]))
+            why = leaving[found[0]].partition(": ")[2]
+            notes.append(f"set aside: {counted(len(found), 'row')} {about}, such as {row} ({why})")
+        if spared := [i for i, reason in reasons.items() if labels[i] in short and _kind(reason) == kind]:
+            names = listed(sorted({classes[labels[i]] for i in spared}), limit=3)
+            notes.append(
+                f"{counted(len(spared), 'row')} {about} are not set aside, as next to nothing would be left of {names}"
+            )
+    return leaving, notes
+
+
+def _chosen(inspection: Inspection, path: Path) -> tuple[dict[int, str], list[str]]:
+    """The rows that a person listed, but for those that cannot be used anyway, and notes."""
+    reasons = read_set_aside(path, inspection.table, inspection.task.input.name)
+    leaving = {i: reasons[row] for i, row in enumerate(inspection.kept.tolist()) if row in reasons}
+    if short := _short_classes(inspection, leaving):
+        names = listed([inspection.task.classes[code] for code in short], limit=3)
+        raise DataError(
+            f"{path.name}: fewer than {_LEAST_ROWS} rows would be left of {names}; learning and checking need at least "
+            "two of each class. Take rows off this list, or remove the class from the table"
+        )
+    return leaving, [f"set aside: {counted(len(leaving), 'row')} listed in {path.name}"] if leaving else []
+
+
+def _short_classes(inspection: Inspection, leaving: Mapping[int, str]) -> list[int]:
+    """Classes that would lose rows and keep too few."""
+    lost = np.bincount(inspection.labels[list(leaving)], minlength=len(inspection.task.classes))
+    left = np.bincount(inspection.labels, minlength=len(lost)) - lost
+    short: list[int] = np.flatnonzero((lost > 0) & (left < _LEAST_ROWS)).tolist()
+    return short
+
+
+def _kind(reason: str) -> str:
+    return reason.partition(":")[0]
+
+
+# -------------------------------------------------------------------- rows that stay together
+
+
+def _near_duplicates(contents: Contents, alike: Indices, seconds: float) -> tuple[Indices, int]:
+    """``[rows] int64``, equal for contents that are alike or nearly so, and how many different texts were compared."""
+    if not contents.plain:
+        return alike, 0
+    _, firsts = np.unique(alike, return_index=True)
+    different = [contents.plain[i] for i in firsts]
+    characters = np.cumsum([len(text) for text in different])
+    compared = int(np.searchsorted(characters, seconds * _CHARACTERS_PER_SECOND, side="right"))
+    near = np.arange(len(different)) + compared
+    near[:compared] = near_duplicates(different[:compared])
+    return near[alike], compared
+
+
+def _without_patterns(inspection: Inspection, near: Indices, alike: Indices) -> tuple[Indices, list[str]]:
+    """The groups without those that a split could not hold together, and a note on these."""
+    members = np.bincount(near)[near]
+    largest = max(_MOST_ALIKE * len(near), _ALWAYS_ALIKE)
+    patterns = (members > largest) & (np.bincount(alike)[alike] < members)
+    if not patterns.any():
+        return near, []
+    row = inspection.table.describe_row(int(inspection.kept[np.flatnonzero(patterns)[0]]))
+    note = (
+        f"{counted(int(patterns.sum()), 'row')} are variations of so few patterns, such as {row}, that no split can "
+        "hold them together: the score says how well a model knows these patterns"
+    )
+    return np.where(patterns, near.max() + 1 + alike, near), [note]
+
+
+def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> list[str]:
+    """On rows that repeat a content under another name or in other words; equal inputs the inspection has noted."""
+    repeats = _repeats(together) - _repeats(named)
+    if repeats == 0:
+        return []
+    _, firsts, inverse = np.unique(together, return_index=True, return_inverse=True)
+    first = firsts[inverse]
+    later = int(np.flatnonzero(named != named[first])[0])
+    row = inspection.table.describe_row(int(inspection.kept[later]))
+    earlier = inspection.table.numbers[inspection.kept[first[later]]]
+    what = "repeats" if repeats == 1 else "repeat"
+    if inspection.task.modality == "text":
+        what += " a text but for case, punctuation or a few words"
+    else:
+        what += " an image under another name"
+    return [
+        f"{counted(repeats, 'row')} {what}, such as {row} that of row {earlier}; such rows stay together in every split"
+    ]
+
+
+def _undivided_notes(inspection: Inspection) -> list[str]:
+    """On classes of which no split can have rows on both sides."""
+    pairs = np.unique(np.stack([inspection.labels, inspection.groups]), axis=1)
+    single = np.flatnonzero(np.bincount(pairs[0], minlength=len(inspection.task.classes)) == 1)
+    if len(single) == 0:
+        return []
+    names = listed([inspection.task.classes[code] for code in single], limit=3)
+    return [f"all rows of {names} belong together, so the score says nothing of them"]
+
+
+def _repeats(groups: Indices) -> int:
+    """Rows that are not the first of their group."""
+    return len(groups) - len(np.unique(groups))
+
+
+def _repeated(groups: Indices) -> Iterator[list[int]]:
+    """The rows of each group that has several, ascending."""
+    order = np.argsort(groups, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        if len(members) > 1:
+            yield members.tolist()
+
+
+# -------------------------------------------------------------------- what the rows are like
+
+
+def _shortcut(inspection: Inspection, contents: Contents, stay: Indices) -> Shortcut | None:
+    """The best one on a sample of the rows at the positions `stay` of the contents, which the inspection has kept."""
+    sample = looked_at(len(stay))
+    cells, labels = [contents.cells[i] for i in stay[sample]], inspection.labels[sample]
+    if inspection.task.modality == "text":
+        features = text_features(cells)
+    else:
+        features = image_features(cells, [contents.sizes[i] for i in stay[sample]], labels)
+    return best_shortcut(features, labels, inspection.groups[sample])
+
+
+def _lengths(inspection: Inspection, contents: Contents, stay: Indices) -> dict[str, Any] | None:
+    """The least, the median and the most words of a text, or bytes of a file; None where there is no file."""
+    if inspection.task.modality == "text":
+        unit, numbers = "words", [count_words(contents.cells[i]) for i in stay]
+    else:
+        unit, numbers = "bytes", [contents.sizes[i] for i in stay if contents.sizes[i] >= 0]
+    if not numbers:
+        return None
+    return {"unit": unit, "least": min(numbers), "median": float(np.median(numbers)), "most": max(numbers)}

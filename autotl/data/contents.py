@@ -1,0 +1,60 @@
+"""What inputs hold, rather than how they are named: which are equal, which nearly, and how large they are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autotl.data.cells import content_digest
+from autotl.data.groups import number_groups
+from autotl.data.near_duplicates import normalized
+from autotl.plugins.contracts import Modality
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The contents of inputs, in their order."""
+
+    cells: Sequence[str]  #: texts, or paths of images
+    equal: npt.NDArray[np.int64]  #: ``[inputs]``: equal for equal content
+    alike: npt.NDArray[np.int64]  #: ``[inputs]``: likewise, and for texts that are equal as `normalized`
+    plain: Sequence[str]  #: texts as `normalized`; for images nothing
+    sizes: Sequence[int]  #: bytes of image files, -1 where there is none; for texts nothing
+
+
+def contents_of(cells: Sequence[str], modality: Modality) -> Contents:
+    """Of image files it asks the size, and reads those that are as large as another: no others can be equal."""
+    return _text_contents(cells) if modality == "text" else _image_contents(cells)
+
+
+def _text_contents(texts: Sequence[str]) -> Contents:
+    plain = [normalized(text) for text in texts]
+    return Contents(texts, number_groups(texts), number_groups(plain), plain, [])
+
+
+def _image_contents(paths: Sequence[str]) -> Contents:
+    sizes = [_file_size(path) for path in paths]
+    files: defaultdict[int, set[str]] = defaultdict(set)
+    for path, size in zip(paths, sizes, strict=True):
+        files[size].add(path)
+    keys: dict[str, Hashable] = {
+        path: content_digest(path, "image") if size >= 0 and len(same) > 1 else path
+        for size, same in files.items()
+        for path in same
+    }
+    equal = number_groups(keys[path] for path in paths)
+    return Contents(paths, equal, equal, [], sizes)
+
+
+def _file_size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except (OSError, ValueError):  # not there, or a character that no path may hold
+        return -1

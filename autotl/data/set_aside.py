@@ -1,0 +1,84 @@
+"""The list of rows that are set aside, as a file that a person reads, edits and hands back.
+
+CSV with the columns ``row`` (counted from 1 without the header), ``reason``, ``input`` and ``label``. Of a file that
+comes back only ``row`` is needed; where ``input`` is there, it has to be that row's, so that a list which was made for
+another table removes nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from autotl.data.cells import is_missing
+from autotl.data.inspection import Inspection
+from autotl.data.labels import label_of
+from autotl.data.tables import Table
+from autotl.data.text_files import parse_delimited, read_text
+from autotl.data.wording import did_you_mean, shortened
+from autotl.errors import DataError
+from autotl.files import write_durably
+
+SET_ASIDE_FILE = "set_aside.csv"
+_COLUMNS = ("row", "reason", "input", "label")
+
+#: Characters of an input: enough to recognize it, and a line of an editor.
+_SHOWN = 200
+
+
+def write_set_aside(path: Path, inspection: Inspection) -> None:
+    """Lists the rows that are not kept, in their order."""
+    table, task = inspection.table, inspection.task
+    inputs, labels = table.column(task.input.name), table.column(task.target)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for row, reason in inspection.set_aside:
+        writer.writerow([table.numbers[row], _plain(reason), _plain(inputs[row]), _plain(label_of(labels[row]))])
+    write_durably(path, text.getvalue())
+
+
+def read_set_aside(path: Path, table: Table, column: str) -> dict[int, str]:
+    """The reason for each listed row, by its index in `table`. A row may be listed twice.
+
+    column: the input's. Raises `DataError` naming the file, the line and the way out.
+    """
+    try:
+        columns, lines = parse_delimited(read_text(path), name=path.name)
+    except OSError as error:
+        raise DataError(f"{path}: this list of rows to set aside cannot be read ({error.strerror})") from error
+    if "row" not in columns:
+        raise DataError(
+            f"{path.name}: line 1 names no column 'row'.{did_you_mean('row', columns)} A list of rows to set aside has "
+            f"the columns {', '.join(_COLUMNS)}, and needs the first"
+        )
+    indices = {str(number): index for index, number in enumerate(table.numbers)}
+    inputs = table.column(column)
+    empty = [None] * len(lines)
+    listed: dict[int, str] = {}
+    cells = zip(lines, columns["row"], columns.get("reason", empty), columns.get("input", empty), strict=True)
+    for line, number, reason, shown in cells:
+        index = indices.get((number or "").strip())
+        if index is None:
+            raise DataError(
+                f"{path.name}: line {line}: {shortened(number or '')} is not a row of {table.name}. Rows are counted "
+                f"from 1 without the header, here to {table.rows}"
+            )
+        if shown is not None and _plain(shown) != _plain(inputs[index]):
+            raise DataError(
+                f"{path.name}: line {line}: row {number} of {table.name} is {shortened(_plain(inputs[index]))}, not "
+                f"{shortened(shown)}: the list was made for another table, or this one has changed. Make it anew with "
+                "'autotl inspect --out FILE', or remove its column 'input' to go by the numbers alone"
+            )
+        listed[index] = reason or "listed"
+    return listed
+
+
+def _plain(cell: Any) -> str:
+    """A cell on one line, cut where it is long, in characters that every file can hold."""
+    if is_missing(cell):
+        return ""
+    line = " ".join(str(cell).replace("\0", " ").split())[:_SHOWN].rstrip()
+    return line.encode("utf-8", "replace").decode("utf-8")

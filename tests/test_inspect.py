@@ -1,0 +1,44 @@
+"""``autotl inspect`` shows what the audit found, and writes the rows that a search would set aside."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from autotl.cli.main import main
+
+
+@pytest.fixture
+def messy(frame, new_table, tmp_path):
+    """Row 7 is empty, rows 2 and 3 contradict each other, row 11 is in the test table."""
+    messy = frame.copy()
+    messy.loc[6, "text"] = None
+    messy.loc[2, "text"] = messy["text"][1]
+    messy.loc[10, "text"] = pd.read_csv(new_table)["text"][4]
+    messy.to_csv(tmp_path / "messy.csv", index=False)
+    return tmp_path / "messy.csv"
+
+
+def test_rows_to_set_aside_are_shown_and_written(messy, new_table, tmp_path, capsys):
+    out = tmp_path / "list.csv"
+    assert main(["inspect", "--data", str(messy), "--test", str(new_table), "--json", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert answer["audit"]["set_aside"] == {"no input": 1, "conflict": 2, "leak": 1}
+    assert answer["kept"] == sum(answer["class_counts"].values()) == 196
+    assert answer["class_counts"] == answer["audit"]["class_counts"]
+    assert sum("set aside: " in note for note in answer["notes"]) == 2
+    assert said.err == f"4 rows in {out}\n"
+    assert pd.read_csv(out)["row"].tolist() == [2, 3, 7, 11]
+
+
+def test_lengths_split_and_notes_are_shown(messy, new_table, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["inspect", "--data", str(messy), "--test", str(new_table), "--group", "id"]) == 0
+    out = capsys.readouterr().out
+    assert "words of an input: 12 to 12, median 12" in out
+    assert "holdout of 49 of 196 rows (25 %)" in out
+    assert "messy.csv: row 11 (new.csv: row 5 has the same content)" in out
+    assert "(--group)" in out
