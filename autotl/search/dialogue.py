@@ -36,6 +36,11 @@ class Dialogue:
         self._set_up = set_up
         self._worker.tell(do="set_up", **set_up)
 
+    def settle_split(self, split: Message) -> None:
+        """Tells this worker, and each one after it, which rows train and which validate. Raises `OutOfTime`."""
+        self._set_up |= split
+        self.ask("split", "auditing", do="split", **split)
+
     def ready(self) -> str:
         """The device that the worker computes on.
 

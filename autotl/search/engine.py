@@ -49,6 +49,7 @@ from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
 from autotl.search.shelf import Shelf
 from autotl.search.space import Space, TrialConfig
+from autotl.search.splitting import Splitting
 from autotl.search.study import open_study
 from autotl.search.trials import Trials
 
@@ -201,6 +202,9 @@ class Search:
     def _screen(self) -> list[Candidate]:
         self._phase("screening")
         self._device = self._dialogue.ready()
+        seconds = self._run_file.audit_seconds if self._pace.limited else None
+        splitting = Splitting(self._folder, self._dialogue, self._events, seed=self._request.seed)
+        self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
         if self._resumed:
             self._judge.restore()
         screening = Screening(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from autotl.config import SearchRequest
 from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
+from autotl.data.groups import merge_groups
 from autotl.data.inspection import Inspection, inspect_table, read_inputs
 from autotl.data.splits import holdout
 from autotl.data.tables import Table, read_table
@@ -42,6 +43,17 @@ class Preparation:
     augments: dict[str, bool]  #: by family
     hub_missed: bool  #: whether the hub was looked for and did not answer
 
+    @property
+    def split(self) -> dict[str, list[int]]:
+        """As JSON."""
+        return {"train": self.train.tolist(), "valid": self.valid.tolist()}
+
+    def keeping_together(self, groups: np.ndarray, *, seed: int) -> Preparation:
+        """With another split, which divides none of `groups` ``[kept] int64`` either."""
+        merged = merge_groups(self.inspection.groups, groups)
+        train, valid = holdout(self.inspection.labels, seed=seed, groups=merged)
+        return replace(self, train=train, valid=valid)
+
     def for_worker(self, request: SearchRequest, folder: Path) -> dict[str, Any]:
         """What the worker must know, as JSON."""
         table, kept = self.inspection.table, self.inspection.kept.tolist()
@@ -51,8 +63,7 @@ class Preparation:
             "cells": [inputs[row] for row in kept],
             "row_names": [table.describe_row(row) for row in kept],
             "labels": self.inspection.labels.tolist(),
-            "train": self.train.tolist(),
-            "valid": self.valid.tolist(),
+            **self.split,
             "seed": request.seed,
             "skip_limit": request.skip_limit,
             "max_memory": request.max_memory,

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
+from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.task import Task
 from autotl.errors import TrialError
 from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone, weights_digest
@@ -44,6 +45,9 @@ ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
 #: Rows that second opinions are formed on: they are asked about in the contract as taking about a second.
 ROWS_OF_AN_OPINION = 2000
 
+#: Images that are compared with each other: the product of all pairs then takes two seconds on two cores.
+MOST_COMPARED = 20_000
+
 #: The logistic penalty that inner holdouts choose most often; for a head on a part of the rows, in a hurry.
 USUAL_PENALTY = 1e-2
 
@@ -60,17 +64,11 @@ class Workbench:
         self._cells: list[Any] = request["cells"]
         self._row_names: list[str] = request["row_names"]
         self._labels = np.array(request["labels"], np.int64)
-        self._valid = np.array(request["valid"], np.int64)
         self._seed: int = request["seed"]
-        # in random order, so that any beginning is a fair sample
-        self._train = np.random.default_rng(self._seed).permutation(np.array(request["train"], np.int64))
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
         self._store = FeatureStore(cache_folder())
-        self._everything = np.random.default_rng(self._seed).permutation(np.concatenate([self._train, self._valid]))
-        classes = len(self._task.classes)
-        self._probes = ProbeHeads(self._labels, self._train, classes, self._seed)
-        self._refit_probes = ProbeHeads(self._labels, self._everything, classes, self._seed)
+        self.split(request)
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
         self._seen: dict[str, tuple[int, np.ndarray]] = {}  #: of the training rows: how many first ones, the readable
@@ -79,6 +77,37 @@ class Workbench:
         limit_memory(request["max_memory"])
         made_by = sorted({f"{record.package} {record.version}" for record in plugins().records})
         self._speeds = SpeedBook(cache_folder(), versions=", ".join(made_by))
+
+    def split(self, request: Message) -> Message:
+        """Settles which rows train and which validate; before any backbone has looked at them."""
+        random, classes = np.random.default_rng(self._seed), len(self._task.classes)
+        self._valid = np.array(request["valid"], np.int64)
+        # in random order, so that any beginning is a fair sample
+        self._train = random.permutation(np.array(request["train"], np.int64))
+        self._everything = random.permutation(np.concatenate([self._train, self._valid]))
+        self._probes = ProbeHeads(self._labels, self._train, classes, self._seed)
+        self._refit_probes = ProbeHeads(self._labels, self._everything, classes, self._seed)
+        return {}
+
+    def alike(self, request: Message) -> Message:
+        """Which images show nearly the same: ``groups``, the first row of each row's copies, itself where it has none.
+
+        They are decoded for the backbone that looks at them first, which then finds them decoded.
+        """
+        clock = Clock(request["seconds"] or math.inf)
+        rows = self._look_through(request["candidate"]).rows
+        looked, thumbnails = [np.empty(0, np.int64)], [np.empty((0, THUMBNAIL), np.float32)]
+        for chunk in rows.stream(np.random.default_rng(self._seed).permutation(len(self._cells)), ahead=False):
+            if clock.remaining <= 0 or sum(map(len, looked)) >= MOST_COMPARED:
+                break
+            looked.append(chunk)
+            thumbnails += [np.stack([thumbnail(image) for image in rows.gather(chunk)])] if len(chunk) else []
+        found, numbers = np.concatenate(looked), np.arange(len(self._cells))
+        groups = near_images(np.concatenate(thumbnails))
+        firsts = np.unique(groups, return_index=True)[1]
+        numbers[found] = found[firsts][np.unique(groups, return_inverse=True)[1]]
+        self._store.flush()
+        return {"groups": numbers.tolist(), "compared": len(found)}
 
     def screen(self, request: Message) -> Message:
         """How well a ridge head does on the features of as many training rows as the seconds allow.

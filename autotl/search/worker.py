@@ -27,6 +27,10 @@ def main() -> None:
                 case "set_up":
                     bench = Workbench(line, request)
                     line.say("done", device=str(bench.device))
+                case "alike" if bench:
+                    line.say("done", **bench.alike(request))
+                case "split" if bench:
+                    line.say("done", **bench.split(request))
                 case "screen" if bench:
                     line.say("done", **bench.screen(request))
                 case "head" if bench:

@@ -1,0 +1,64 @@
+"""Which rows train and which validate: settled once a run, when the worker has told which images are copies."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from autotl.data.wording import counted
+from autotl.errors import TrialError
+from autotl.events import EventLog
+from autotl.files import write_durably
+from autotl.search.dialogue import Dialogue
+from autotl.search.preparation import Preparation
+
+#: Places among the rows that can be used, counted from 0.
+SPLIT_FILE = "split.json"
+
+
+class Splitting:
+    """The split of a run, on disk and in the worker."""
+
+    def __init__(self, folder: Path, dialogue: Dialogue, events: EventLog, *, seed: int) -> None:
+        """folder: of the run."""
+        self._file, self._seed = folder / SPLIT_FILE, seed
+        self._dialogue, self._events = dialogue, events
+
+    def settle(self, given: Preparation, seconds: float | None, *, known: bool) -> Preparation:
+        """What was prepared, with the split that holds from now on. Raises `OutOfTime`.
+
+        seconds: for looking at images. known: whether an earlier process of this run may have settled it.
+        """
+        before = given
+        if known and self._file.exists():
+            split = json.loads(self._file.read_text(encoding="utf-8"))
+            given = dataclasses.replace(given, train=np.array(split["train"]), valid=np.array(split["valid"]))
+        elif given.inspection.task.modality == "image":
+            given = self._keep_copies_together(given, seconds)
+        write_durably(self._file, json.dumps(given.split))
+        if given is not before:
+            self._dialogue.settle_split(given.split)
+        return given
+
+    def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
+        candidate = dataclasses.asdict(given.candidates[0])
+        try:
+            answer = self._dialogue.ask("audit", "auditing", do="alike", candidate=candidate, seconds=seconds)
+        except TrialError as error:  # a backbone that cannot be used is named when it is screened
+            self._events.emit("note", text=f"no copies were looked for among the images ({error})")
+            return given
+        firsts = np.array(answer["groups"])
+        copies = np.flatnonzero(firsts != np.arange(len(firsts)))
+        if answer["compared"] < len(firsts):
+            looked = f"{answer['compared']} of {len(firsts)}"
+            self._events.emit("note", text=f"copies were looked for among {looked} images only")
+        if not len(copies):
+            return given
+        table, kept = given.inspection.table, given.inspection.kept
+        one, other = table.describe_row(int(kept[copies[0]])), table.numbers[kept[firsts[copies[0]]]]
+        alike = f"{counted(len(copies), 'image')} nearly the same as another, such as {one} as row {other}"
+        self._events.emit("note", text=f"{alike}; such rows stay together in every split")
+        return given.keeping_together(firsts, seed=self._seed)
