@@ -22,6 +22,28 @@ def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_ow
     assert short.seconds < 30
 
 
+def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001)
+    pace.learn_judging("a", 1.0, views=0)
+    all_of_it = pace.seconds_of_training("a")
+    pace.begin_trials()
+    assert pace.seconds_of_training("a") == pytest.approx(0.75 * all_of_it, abs=1.0)  # no trial is known: a quarter
+    pace.trial_length("a", "tune", 5.0)
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1, abs=1.0)  # as long as a trial
+    pace.end_trials()
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
+
+
+def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001)
+    pace.learn_judging("a", 1.0, views=0)
+    all_of_it = pace.seconds_of_training("a")
+    pace.begin_trials()
+    assert pace.trial_length("a", "tune", 1000.0).seconds == pytest.approx(all_of_it, abs=0.5)
+
+
 def test_without_a_time_limit_nothing_depends_on_time():
     pace = Pace(Clock())
     pace.learn_forward("a", 0.001)

@@ -56,7 +56,7 @@ def test_models_of_a_third_party_are_listed_as_usable(command_line, zoo):
 def test_core_brings_its_strategies_and_finetune_is_the_first(put_on_path, distribution):
     put_on_path(distribution("aaa", GOOD.format(name="aaa")))
     assert plugins().records[0].name == "core"
-    assert [strategy.name for strategy in plugins().strategies] == ["finetune", "probe", "aaa"]
+    assert [strategy.name for strategy in plugins().strategies] == ["finetune", "probe", "scratch", "aaa"]
 
 
 def test_plugin_for_another_contract_is_named_and_never_imported(put_on_path, distribution):

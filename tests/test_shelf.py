@@ -7,12 +7,16 @@ import shutil
 import numpy as np
 import pytest
 
+from autotl.config import Limits
 from autotl.data.task import InputColumn, Task
+from autotl.plugins.contracts import Candidate, Recipe
 from autotl.predictor.bundle import Member, read_card
+from autotl.search.costs import Costs
 from autotl.search.incumbent import Judged
 from autotl.search.shelf import KEPT, Model, Shelf
 
 LABELS = np.arange(300) % 3
+NO_LIMITS = Limits()
 
 
 @pytest.fixture
@@ -23,7 +27,16 @@ def task():
 
 @pytest.fixture
 def shelf(tmp_path, task):
-    return Shelf(tmp_path, task, LABELS, {"autotl": "0"})
+    return Shelf(tmp_path, task, LABELS, free(), {"autotl": "0"})
+
+
+def free(limits=NO_LIMITS):
+    """What predictions cost: one backbone of 1000 parameters that takes 10 ms a row."""
+    recipe = Recipe(learning_rate=1e-3)
+    candidate = Candidate("b", "f", "text", "folder", "b", 1000, 8, 16, "none", 0.5, recipe)
+    costs = Costs(limits, [candidate])
+    costs.learn_latency("f/b", 0.01)
+    return costs
 
 
 def a_model(folder, number, *, noise=1.0, permille=1000, alike=False):
@@ -73,6 +86,35 @@ def test_a_better_mixture_becomes_the_bundle_with_all_its_members(shelf, tmp_pat
     assert [path.name for path in (tmp_path / "best").iterdir() if path.is_dir()] == [card.weights]
 
 
+@pytest.mark.parametrize("limits", [Limits(latency=0.025), Limits(parameters=2500), Limits(size=4 * 2500)])
+def test_a_mixture_that_breaks_a_limit_gives_way_to_the_best_model(tmp_path, task, limits):
+    shelf = Shelf(tmp_path, task, LABELS, free(limits), {"autotl": "0"})
+    models = [a_model(tmp_path, number) for number in range(3)]
+    for model in models:
+        shelf.put(model)
+    answer = shelf.answer(models[0].judged)
+    assert [member.trial for member in answer.card.members] == ["0"]
+    assert answer.card.latency == answer.single_latency == 0.01
+
+
+def test_refitted_weights_take_the_place_of_those_that_were_judged(shelf, tmp_path, task):
+    model = a_model(tmp_path, 0)
+    shelf.put(model)
+    before = shelf.answer(model.judged).card
+    fresh = model.weights.with_name("0000-refit")
+    shutil.copytree(model.weights, fresh)
+    (fresh / "backbone" / "model.safetensors").write_text("refitted")
+    shelf.refit(shelf.entries("0000")[0], fresh, 130)
+    after = shelf.answer(model.judged).card
+    assert (after.refit, after.training_rows) == (True, 130)
+    assert (after.score, after.interval) == (before.score, before.interval)
+    assert (tmp_path / "best" / after.weights / "0000" / "backbone" / "model.safetensors").read_text() == "refitted"
+    assert not model.weights.exists()
+    again = Shelf(tmp_path, task, LABELS, free(), {"autotl": "0"})
+    again.restore()
+    assert again.entries("0000")[0].refit
+
+
 def test_weights_of_the_best_stay_and_of_what_the_answer_is_made_of(shelf, tmp_path):
     models = [a_model(tmp_path, number, noise=0.5 + number / 10, alike=True) for number in range(KEPT + 4)]
     for model in models:
@@ -105,7 +147,7 @@ def test_another_process_finds_the_models_again(shelf, tmp_path, task):
     (tmp_path / "trials" / "0009").mkdir()
     (tmp_path / "trials" / "0009" / "0009.json").write_text('{"trial": 9')  # a kill in the middle
 
-    again = Shelf(tmp_path, task, LABELS, {"autotl": "0"})
+    again = Shelf(tmp_path, task, LABELS, free(), {"autotl": "0"})
     found = again.restore()
 
     assert [judged.trial for judged in found] == [0, 1, 2]

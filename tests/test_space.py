@@ -14,6 +14,7 @@ from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, StrategyCo
 from autotl.search.space import Space
 from autotl.strategies.finetune import Finetune
 from autotl.strategies.probe import Probe
+from autotl.strategies.scratch import Scratch
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -37,14 +38,24 @@ def candidate(name, **recipe):
 BEST, SECOND, THIRD = candidate("best", layer_decay=0.75), candidate("second"), candidate("third", weight_decay=0.05)
 
 
-def space(candidates=(BEST, SECOND, THIRD), strategies=(), *, classes=3, passes=math.inf, augments=True, rows=1000):
+def space(
+    candidates=(BEST, SECOND, THIRD),
+    strategies=(),
+    *,
+    classes=3,
+    passes=math.inf,
+    augments=True,
+    rows=1000,
+    doubtful=False,
+):
     return Space(
         candidates,
-        [*(strategies or (Finetune(), Probe()))],
+        [*(strategies or (Finetune(), Probe(), Scratch()))],
         rows=rows,
         classes=classes,
         augments={one.key: augments for one in candidates},
         passes={one.key: passes for one in candidates},
+        doubtful=doubtful,
     )
 
 
@@ -229,3 +240,11 @@ def test_strategy_that_applies_to_some_backbones_is_tried_with_those_alone(order
     of = {config.backbone for config in configs if config.strategy == "only-best"}
     assert of == {BEST.key}
     assert all(config.settings for config in configs)
+
+
+def test_new_weights_are_tried_only_where_transfer_is_in_doubt_and_then_early():
+    assert "scratch" not in {config.strategy for config in space().portfolio()}
+    assert [config.strategy for config in space(doubtful=True).portfolio()][:3] == ["finetune", "probe", "scratch"]
+    tried = space(doubtful=True)
+    for config in tried.portfolio():
+        assert tried.work(config).pretrained == (config.strategy != "scratch")

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from autotl.config import Limits
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
 from autotl.zoo import hub
@@ -39,6 +40,15 @@ class Shelf:
 
 def judged(context):
     return {listing.candidate.name: (listing.usable, listing.reason) for listing in inventory([Shelf()], context)}
+
+
+def test_what_is_larger_than_it_may_be_says_so():
+    limits = Limits(parameters=10**6)
+    found = {listing.candidate.name: listing for listing in inventory([Shelf()], ZooContext(hub=True), limits)}
+    assert found["kept"].usable
+    assert "1e+03 M parameters, more than --max-params allows" in found["huge"].reason
+    with pytest.raises(ZooError, match="keeps the limits: the smallest"):
+        usable_candidates("text", [Shelf()], ZooContext(hub=True), Limits(size=100))
 
 
 def test_folders_given_are_searched_alone(tmp_path):

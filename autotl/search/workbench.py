@@ -94,8 +94,8 @@ class Workbench:
 
         They are decoded for the backbone that looks at them first, which then finds them decoded.
         """
-        clock = Clock(request["seconds"] or math.inf)
         rows = self._look_through(request["candidate"]).rows
+        clock = Clock(request["seconds"] or math.inf)
         looked, thumbnails = [np.empty(0, np.int64)], [np.empty((0, THUMBNAIL), np.float32)]
         for chunk in rows.stream(np.random.default_rng(self._seed).permutation(len(self._cells)), ahead=False):
             if clock.remaining <= 0 or sum(map(len, looked)) >= MOST_COMPARED:

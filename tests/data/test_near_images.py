@@ -1,0 +1,57 @@
+"""Images that show nearly the same."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotl.data.near_images import near_images, thumbnail
+
+
+def picture(seed: int, side: int = 96) -> np.ndarray:
+    """A smooth random field in three colours: ``[side, side, 3] float64``, 20 to 235."""
+    generator = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side))
+    waves = sum(
+        generator.standard_normal()
+        * np.sin(2 * np.pi * (generator.integers(1, 5) * x + generator.integers(1, 5) * y + generator.random()))
+        for _ in range(8)
+    )
+    grey = (waves - waves.min()) / np.ptp(waves)
+    return 20 + 215 * np.stack([grey, grey**2, np.sqrt(grey)], 2)
+
+
+def as_image(values: np.ndarray) -> np.ndarray:
+    return values.clip(0, 255).astype(np.uint8)
+
+
+@given(st.integers(0, 200), st.floats(0.8, 1.15), st.integers(-15, 15))
+def test_a_picture_that_was_recoloured_and_scaled_is_itself(seed, contrast, brightness):
+    noise = np.random.default_rng(seed).normal(0, 5, (48, 48, 3))
+    copy = as_image(picture(seed)[::2, ::2] * contrast + brightness + noise)
+    groups = near_images(np.stack([thumbnail(as_image(picture(seed))), thumbnail(copy)]))
+    assert groups[0] == groups[1]
+
+
+def test_other_pictures_are_others():
+    groups = near_images(np.stack([thumbnail(as_image(picture(seed))) for seed in range(60)]))
+    assert len(set(groups.tolist())) == 60
+
+
+def test_blank_pictures_are_not_alike():
+    blank = np.full((64, 64, 3), 255, np.uint8)
+    groups = near_images(np.stack([thumbnail(blank)] * 4))
+    assert len(set(groups.tolist())) == 4
+
+
+def test_a_table_of_one_kind_of_picture_is_not_one_group():
+    base = picture(0)
+    kinds = [base + np.random.default_rng(seed).normal(0, 3, base.shape) for seed in range(40)]
+    others = [picture(seed) for seed in range(1, 41)]
+    groups = near_images(np.stack([thumbnail(as_image(values)) for values in (*kinds, *others)]))
+    assert len(set(groups.tolist())) == 80
+
+
+def test_no_pictures_make_no_groups():
+    assert len(near_images(np.empty((0, 256), np.float32))) == 0

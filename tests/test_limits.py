@@ -1,0 +1,55 @@
+"""What a model may cost, as people write it, and as a search keeps it."""
+
+from __future__ import annotations
+
+import pytest
+
+from autotl.config import Limits, parse_count, parse_latency, parse_limits
+from autotl.errors import BudgetError
+
+
+@pytest.mark.parametrize(("text", "count"), [("5M", 5_000_000), ("300k", 300_000), ("1.5M", 1_500_000), ("1200", 1200)])
+def test_counts_mean_what_they_say(text, count):
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("5ms", 0.005), ("0.2s", 0.2), (" 12.5 ms ", 0.0125)])
+def test_latencies_mean_what_they_say(text, seconds):
+    assert parse_latency(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "fast", "-3ms", "0ms", "5 minutes"])
+def test_latencies_that_are_none_are_refused_with_the_way_out(text):
+    with pytest.raises(BudgetError, match="5ms"):
+        parse_latency(text)
+
+
+@pytest.mark.parametrize("text", ["", "many", "-3M", "5m"])
+def test_counts_that_are_none_are_refused_with_the_way_out(text):
+    with pytest.raises(BudgetError, match="5M"):
+        parse_count(text)
+
+
+def test_no_limit_forbids_nothing():
+    limits = parse_limits(latency=None, parameters=None, size=None)
+    assert limits == Limits()
+    assert not limits.too_large(10**12)
+    assert not limits.too_slow(1e9)
+
+
+def test_each_limit_names_its_option():
+    limits = parse_limits(latency="5ms", parameters="1M", size="2MB")
+    assert "--max-params" in limits.too_large(2_000_000)
+    assert "--max-size" in limits.too_large(600_000)
+    assert not limits.too_large(400_000)
+    assert "--max-latency" in limits.too_slow(0.006)
+    assert not limits.too_slow(0.004)
+
+
+def test_backbones_that_are_too_slow_leave_one_message(command_line, table, zoo, tmp_path):
+    options = ["--data", table, "--models", zoo, "--trials", 1, "--max-latency", "0.001ms", "--out", "run"]
+    answer = command_line("search", *options, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "more than --max-latency allows" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not (tmp_path / "run").exists()
