@@ -30,6 +30,7 @@ def run_file(name="first"):
         task=Task(target="secret target", kind="multiclass", classes=classes, inputs=inputs, metric="accuracy"),
         data_fingerprint="digest",
         rows={"training": 5, "validation": 2, "set aside": 0},
+        audit_seconds=1.0,
         versions={},
         machine="somewhere",
     )

@@ -60,9 +60,10 @@ class Space:
     def suggest(self, trial: optuna.Trial) -> TrialConfig:
         """One trial's configuration from an Optuna trial."""
         backbone = trial.suggest_categorical("backbone", list(self.candidates))
-        strategy = trial.suggest_categorical("strategy", self._strategy_names())
+        # all of them: Optuna's choices must not change, but another budget or a resume changes which apply
+        strategy = trial.suggest_categorical("strategy", list(self._strategies))
         applying = self._applying(backbone)
-        if strategy not in applying:  # Optuna's choices cannot depend on another, so what does not apply is replaced
+        if strategy not in applying:
             strategy = applying[trial.number % len(applying)]
         trial.set_user_attr("strategy", strategy)
         parameters = self._strategies[strategy].parameters(self._contexts[backbone])
@@ -140,11 +141,6 @@ class Space:
     def _applying(self, backbone: str) -> list[str]:
         context = self._contexts[backbone]
         return [name for name, strategy in self._strategies.items() if strategy.parameters(context)]
-
-    def _strategy_names(self) -> list[str]:
-        """Those that apply to any of the backbones."""
-        applying = {name for backbone in self._contexts for name in self._applying(backbone)}
-        return [name for name in self._strategies if name in applying]
 
 
 def _holds(parameter: Parameter, value: Value) -> bool:

@@ -287,3 +287,18 @@ def test_a_published_network_tells_two_flowers_apart(family, shared):
     distances = torch.cdist(found, found) + 1e9 * torch.eye(4)
     assert np.isfinite(found.numpy()).all()
     assert distances.min() > 1.0
+
+
+def test_new_weights_make_the_same_network_and_follow_from_the_seed(family, local, kind):
+    published = family.load(local[kind])
+    torch.manual_seed(1)
+    new = family.load(local[kind], pretrained=False)
+    torch.manual_seed(1)
+    again = family.load(local[kind], pretrained=False)
+    known, fresh, repeated = published.state_dict(), new.state_dict(), again.state_dict()
+    assert {name: weight.shape for name, weight in fresh.items()} == {name: w.shape for name, w in known.items()}
+    assert not new.training
+    assert len(new.stages) == len(published.stages)
+    assert all(torch.equal(weight, repeated[name]) for name, weight in fresh.items())
+    matrices = [name for name, weight in known.items() if weight.ndim > 1 and weight.is_floating_point()]
+    assert sum(torch.equal(fresh[name], known[name]) for name in matrices) < len(matrices) / 2

@@ -120,3 +120,18 @@ def test_minilm_puts_a_paraphrase_closer_than_another_subject(family):
     assert candidate.name == "all-MiniLM-L6-v2"
     assert (candidate.width, candidate.input_size, candidate.licence) == (384, 512, "apache-2.0")
     assert features[0] @ features[1] > 0.6 > 0.3 > features[0] @ features[2]
+
+
+def test_new_weights_make_the_same_network_and_follow_from_the_seed(family, local, kind):
+    published = family.load(local[kind])
+    torch.manual_seed(1)
+    new = family.load(local[kind], pretrained=False)
+    torch.manual_seed(1)
+    again = family.load(local[kind], pretrained=False)
+    known, fresh, repeated = published.state_dict(), new.state_dict(), again.state_dict()
+    assert {name: weight.shape for name, weight in fresh.items()} == {name: w.shape for name, w in known.items()}
+    assert not new.training
+    assert len(new.stages) == len(published.stages)
+    assert all(torch.equal(weight, repeated[name]) for name, weight in fresh.items())
+    matrices = [name for name, weight in known.items() if weight.ndim > 1 and weight.is_floating_point()]
+    assert sum(torch.equal(fresh[name], known[name]) for name in matrices) < len(matrices) / 2
