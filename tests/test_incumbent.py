@@ -59,10 +59,12 @@ def test_the_limit_is_the_paired_error(wrong):
     assert held(holder).yields_to(challenger) == (lead > error)
 
 
-def test_trial_replaces_its_own_earlier_weights_unless_they_were_better():
-    incumbent = held(judged(4, range(20), permille=333))
-    assert incumbent.yields_to(judged(4, range(20)))
-    assert not incumbent.yields_to(judged(4, range(21)))
+@pytest.mark.parametrize("trial", [DEFAULT_TRIAL, 4, -1])
+def test_trial_replaces_its_own_earlier_weights_unless_it_became_clearly_worse(trial):
+    incumbent = held(judged(trial, range(20), permille=333))
+    assert incumbent.yields_to(judged(trial, range(20)))
+    assert incumbent.yields_to(judged(trial, range(5, 26)))  # one row worse, with five that changed sides each way
+    assert not incumbent.yields_to(judged(trial, range(30)))
 
 
 def test_models_are_compared_on_the_rows_that_both_could_read():

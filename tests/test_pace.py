@@ -30,7 +30,9 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace.begin_trials()
     assert pace.seconds_of_training("a") == pytest.approx(0.75 * all_of_it, abs=1.0)  # no trial is known: a quarter
     pace.trial_length("a", "tune", 5.0)
-    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1, abs=1.0)  # as long as a trial
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # a third of a trial
+    pace.to_refit = 3
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 - 4.5, abs=1.0)
     pace.end_trials()
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
 

@@ -33,7 +33,8 @@ class Incumbent:
 
     The published recipe (trial 0) only has to be as good as what stands, given `ENOUGH_TO_FINE_TUNE`; everyone else
     must lead by one standard error of the paired difference, because among many trials the luckiest looks best
-    (Schneider et al. 2025). Among screening heads the later is the better backbone's, and has to be as good.
+    (Schneider et al. 2025). A later state of the same trial has seen more and its rate has cooled down, so it only must
+    not be clearly worse: the best of several looks at one curve is luck too.
     """
 
     def __init__(self, metric: str, labels: np.ndarray, *, training_rows: int) -> None:
@@ -48,13 +49,13 @@ class Incumbent:
         holder = self.held_by
         if holder is None:
             return True
-        if challenger.trial in (holder.trial, self._trusted):
+        if challenger.trial == self._trusted != holder.trial:
             return challenger.score >= holder.score
         both, ours, theirs = np.intersect1d(challenger.valid, holder.valid, return_indices=True)
         lead, error = metrics.advantage(
             self._metric, self._labels[both], challenger.probabilities[ours], holder.probabilities[theirs]
         )
-        return lead > error
+        return lead >= -error if challenger.trial == holder.trial else lead > error
 
     @property
     def noise(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
@@ -101,9 +102,14 @@ class Judge:
     def _take(self, judged: Judged, offer: Message, subject: Subject) -> None:
         """Takes a saved model into account: it may be the incumbent, and it may change the answer."""
         with self._ledger.book("selecting"):
-            for model in self._models(judged, offer, subject):
+            models, holder, better = self._models(judged, offer, subject), self.best, self._incumbent.yields_to(judged)
+            if holder and holder.trial == judged.trial and not better:  # the training went wrong after its last state
+                for model in models:
+                    shutil.rmtree(model.weights or "", ignore_errors=True)
+                return
+            for model in models:
                 self._shelf.put(model)
-            if self._incumbent.yields_to(judged):
+            if better:
                 self._incumbent.replace(judged)
                 score, permille = judged.score, judged.permille
                 self._events.emit("incumbent", trial=subject.number, permille=permille, score=score)
@@ -113,7 +119,8 @@ class Judge:
     def _renew_answer(self, best: Judged) -> None:
         answer = self._shelf.answer(best)
         card, decision = answer.card, answer.decision
-        self._pace.members, self._folders, self.numbers = len(card.members), answer.folders, answer.shares.keys()
+        self._folders, self.numbers = answer.folders, answer.shares.keys()
+        self._pace.members, self._pace.to_refit = len(card.members), sum(number >= 0 for number in self.numbers)
         self._events.emit(
             "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,

@@ -44,9 +44,11 @@ JUDGED_ON_THE_WAY = 3
 #: A head on a backbone beside the best one may take this share of what is left: it adds a point to a mixture at most.
 HEAD_SHARE = 0.04
 
-#: An answer rarely has more than three trials of which a third is repeated at the end with all rows: together a trial's
-#: length, which is kept free for that, but no more than this share of the time for trials.
+#: Kept free to repeat the last third of the answer's trials with all rows, at most, as a share of the time for trials.
 REFIT_SHARE = 0.25
+
+#: A refit shorter than this learns nothing; loading its checkpoint takes half as long.
+SHORTEST_REFIT = 1.0
 
 #: A full trial that takes so many times the time for all trials is short of steps, not of rows: no refit then.
 TOO_LONG_TO_REFIT = 2.0
@@ -78,6 +80,7 @@ class Pace:
         self._full_trial = math.inf  #: seconds, by the last forecast
         self.test_rows = 0  #: that the answer will be tested on at the end
         self.members = 1  #: of the answer so far: passes that a row takes
+        self.to_refit = 1  #: trials that have a share in it
 
     @property
     def limited(self) -> bool:
@@ -129,7 +132,8 @@ class Pace:
     def _refit_seconds(self) -> float:
         if TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
             return 0.0
-        return min(REFIT_SHARE * self._for_trials, self._full_trial)
+        third = max(self._full_trial / 3, SHORTEST_REFIT) + self.judging_seconds(None)
+        return min(REFIT_SHARE * self._for_trials, max(self.to_refit, 1) * third)
 
     def seconds_to_the_end(self) -> float:
         """Until the worker should have answered, for what follows to be done and the process to end in time."""
@@ -195,6 +199,9 @@ class Pace:
             return Length(seconds, None, False)
         left = self.seconds_of_training(backbone)
         return Length(seconds, min(left, 2.0 * seconds + SHORTEST_TRIAL), left < seconds)
+
+    def time_for_a_refit(self, backbone: str) -> bool:
+        return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT
 
     def time_for_a_trial(self) -> bool:
         return self.seconds_to_the_end() > self.judging_seconds(None) + SHORTEST_TRIAL

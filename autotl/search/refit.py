@@ -21,9 +21,6 @@ from autotl.search.pace import Pace
 from autotl.search.shelf import Model
 from autotl.search.space import Space, TrialConfig
 
-#: Seconds below which a refit is not begun: settling precision and memory alone takes about one.
-SHORTEST_REFIT = 2.0
-
 
 class Refit:
     """Goes through the models of the answer, the largest share first, as far as the time reaches."""
@@ -42,7 +39,7 @@ class Refit:
                 late.unlink(missing_ok=True)
                 continue
             backbone = model.member.backbone
-            if self._pace.limited and self._pace.seconds_of_training(backbone) <= SHORTEST_REFIT:
+            if not self._pace.time_for_a_refit(backbone):
                 break
             try:
                 answer = self._ask(model)

@@ -81,17 +81,11 @@ class Shelf:
         return sorted(found, key=lambda judged: (judged.trial >= 0, abs(judged.trial)))
 
     def put(self, model: Model) -> None:
-        """Takes a model whose weights are on disk, in the place of an earlier state of the same trial.
-
-        Unless that was better.
-        """
+        """Takes a model whose weights are on disk, in the place of an earlier state of the same trial."""
         earlier = self._models.get(model.name)
-        if earlier and earlier.weights and earlier.weights != model.weights:
-            worse = earlier if model.judged.score >= earlier.judged.score else model
-            shutil.rmtree(worse.weights or "", ignore_errors=True)
-            if worse is model:
-                return
         self._keep(model)
+        if earlier and earlier.weights != model.weights:
+            shutil.rmtree(earlier.weights or "", ignore_errors=True)
 
     def refit(self, model: Model, weights: Path, training_rows: int) -> None:
         """Other weights for a model of the answer, trained on all rows; what it was judged by stays."""
