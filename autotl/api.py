@@ -8,15 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotl.budget import Clock, parse_budget
-from autotl.config import (
-    DEFAULT_BUDGET,
-    SearchRequest,
-    parse_limits,
-    parse_memory,
-    parse_seed,
-    parse_trials,
-    run_folder,
-)
+from autotl.config import DEFAULT_BUDGET, make_request, run_folder
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.events import read_events
 from autotl.predictor.predictor import Predictor
@@ -90,25 +82,26 @@ def fit(
     seconds = parse_budget(str(budget)) if budget is not None else None
     if seconds is None and trials is None:
         seconds = parse_budget(DEFAULT_BUDGET)
-    folders = (models,) if isinstance(models, str | Path) else models
-    request = SearchRequest(
-        data=name if frame is not None else str(Path(name).expanduser().resolve()),
-        test=None if test is None else str(Path(test).expanduser().resolve()),
+    request = make_request(
+        name,
+        test=test,
         target=target,
         image=image,
         text=text,
         group=group,
         metric=metric,
-        set_aside=None if set_aside is None else str(Path(set_aside).expanduser().resolve()),
-        models=tuple(str(Path(folder).expanduser().resolve()) for folder in folders),
+        set_aside=set_aside,
+        models=(models,) if isinstance(models, str | Path) else models,
         budget_seconds=seconds,
-        trials=parse_trials(trials),
+        trials=trials,
         offline=offline,
-        skip_limit=skip_unreadable,
-        max_memory=None if max_memory is None else parse_memory(max_memory),
-        limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
-        portfolio=None if portfolio is None else str(Path(portfolio).expanduser().resolve()),
-        seed=parse_seed(seed),
+        skip_unreadable=skip_unreadable,
+        max_memory=max_memory,
+        max_latency=max_latency,
+        max_params=max_params,
+        max_size=max_size,
+        portfolio=portfolio,
+        seed=seed,
     )
     clock = Clock(seconds or float("inf"))
     view: View = QuietView() if quiet else (LiveView(clock) if sys.stderr.isatty() else PlainView())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -76,6 +77,54 @@ class SearchRequest(BaseModel):
     @property
     def overrides(self) -> Overrides:
         return Overrides(target=self.target, image=self.image, text=self.text, group=self.group)
+
+
+def make_request(
+    data: str,
+    *,
+    test: str | Path | None = None,
+    target: str | None = None,
+    image: str | None = None,
+    text: str | None = None,
+    group: str | None = None,
+    metric: str | None = None,
+    set_aside: str | Path | None = None,
+    models: Sequence[str | Path] = (),
+    budget_seconds: float | None = None,
+    trials: int | None = None,
+    offline: bool = False,
+    skip_unreadable: float | None = None,
+    max_memory: str | None = None,
+    max_latency: str | None = None,
+    max_params: str | None = None,
+    max_size: str | None = None,
+    portfolio: str | Path | None = None,
+    seed: int = 0,
+) -> SearchRequest:
+    """From what people write; paths become whole. Raises `BudgetError`."""
+    return SearchRequest(
+        data=data if data == "DataFrame" else _whole(data),
+        test=None if test is None else _whole(test),
+        target=target,
+        image=image,
+        text=text,
+        group=group,
+        metric=metric,
+        set_aside=None if set_aside is None else _whole(set_aside),
+        models=tuple(_whole(folder) for folder in models),
+        budget_seconds=budget_seconds,
+        trials=parse_trials(trials),
+        offline=offline,
+        skip_limit=SKIP_LIMIT if skip_unreadable is None else skip_unreadable,
+        max_memory=None if max_memory is None else parse_memory(max_memory),
+        limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
+        portfolio=None if portfolio is None else _whole(portfolio),
+        seed=parse_seed(seed),
+    )
+
+
+def _whole(path: str | Path) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def parse_trials(trials: int | None) -> int | None:

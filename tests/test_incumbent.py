@@ -63,8 +63,15 @@ def test_the_limit_is_the_paired_error(wrong):
 def test_trial_replaces_its_own_earlier_weights_unless_it_became_clearly_worse(trial):
     incumbent = held(judged(trial, range(20), permille=333))
     assert incumbent.yields_to(judged(trial, range(20)))
-    assert incumbent.yields_to(judged(trial, range(5, 26)))  # one row worse, with five that changed sides each way
+    assert incumbent.yields_to(judged(trial, range(5, 26)))  # one row worse, with five that changed sides
     assert not incumbent.yields_to(judged(trial, range(30)))
+
+
+def test_a_trial_that_is_not_at_its_end_needs_twice_the_lead():
+    incumbent = held(judged(DEFAULT_TRIAL, range(20)))
+    assert incumbent.yields_to(judged(3, range(30, 42)))
+    assert not incumbent.yields_to(judged(3, range(30, 42), permille=667))
+    assert incumbent.yields_to(judged(3, range(4, 8), permille=667))
 
 
 def test_models_are_compared_on_the_rows_that_both_could_read():

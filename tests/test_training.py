@@ -15,7 +15,7 @@ from autotl.features.rows import EncodedRows
 from autotl.features.speed import SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Work, ZooContext
-from autotl.training.forecast import training_seconds
+from autotl.training.forecast import forecast
 from autotl.training.loop import RUNGS, Plan, train
 from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
@@ -257,12 +257,12 @@ def test_what_a_trial_takes_is_forecast_before_it_starts(bench):
     trial = bench.trial()
     list(train(bench.model(trial), trial, plan(epochs=20)))  # what is measured in passing is in the book
     work = Work(passes=40.0)
-    assert training_seconds(trial, Work(passes=0.0)) == 0.0
-    assert training_seconds(trial, Work(passes=80.0)) == pytest.approx(2 * training_seconds(trial, work))
-    forecast = training_seconds(trial, work)
+    assert forecast(trial, Work(passes=0.0)).seconds == 0.0
+    planned = forecast(trial, work).seconds
+    assert forecast(trial, Work(passes=80.0)).seconds == pytest.approx(2 * planned)
     began = time.perf_counter()
     list(train(bench.model(trial), trial, plan(epochs=40)))
-    assert forecast == pytest.approx(time.perf_counter() - began, rel=0.7)
+    assert planned == pytest.approx(time.perf_counter() - began, rel=0.7)
 
 
 def test_training_that_was_put_down_ends_as_if_it_had_not_been(bench, tmp_path):

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 import autotl
-from autotl.cli import cache, doctor, evaluate, inspect, models, plugins, portfolio, predict, resume, search
+from autotl.cli import cache, doctor, evaluate, inspect, models, plan, plugins, portfolio, predict, resume, search
 from autotl.errors import AutoTLError
 
-_COMMANDS = (search, resume, predict, evaluate, inspect, models, portfolio, plugins, cache, doctor)
+_COMMANDS = (search, resume, predict, evaluate, inspect, models, plan, portfolio, plugins, cache, doctor)
 
 
 def build_parser() -> argparse.ArgumentParser:

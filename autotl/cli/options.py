@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from autotl.errors import DataError, RunError
 
@@ -49,6 +50,34 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         "Only these are searched then. AUTOTL_ZOO does the same",
     )
     parser.add_argument("--offline", action="store_true", help="do not look whether the model hub is reachable")
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """All that says what to search, and among what; `asked` reads it."""
+    add_data(parser)
+    add_roles(parser)
+    parser.add_argument(
+        "--set-aside",
+        metavar="FILE",
+        help="leave out the rows listed there, as in set_aside.csv of a run, and no others",
+    )
+    add_models(parser)
+    parser.add_argument(
+        "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
+    )
+    parser.add_argument("--max-latency", metavar="TIME", help="from one row to its answer on this machine, such as 5ms")
+    parser.add_argument("--max-params", metavar="COUNT", help="of the model, such as 5M")
+    parser.add_argument("--max-size", metavar="SIZE", help="of the model's weights on disk, such as 20MB")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of splits, trials and training (default: 0)")
+
+
+def asked(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_search`, as `config.make_request` takes them."""
+    names = (
+        "data", "target", "image", "text", "group", "metric", "skip_unreadable", "set_aside", "models", "offline",
+        "max_memory", "max_latency", "max_params", "max_size", "seed",
+    )  # fmt: skip
+    return {name: getattr(options, name) for name in names}
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -54,15 +54,17 @@ class Boundary:
         self._augment = augment
         self._views = VIEWS if augment else 1
         self._computed = 0
-        self.kept = stage > 0 and passes > self._views and self._fits(train)
+        self.size = self._size(train) if stage > 0 and passes > self._views else 0.0  #: bytes of the states, if kept
+        self.kept = self.size > 0 and self._fits()
 
-    def _fits(self, train: np.ndarray) -> bool:
-        """Whether all states find room on the disk and in memory."""
+    def _size(self, train: np.ndarray) -> float:
         sample = pack(self._prefix(train[:SAMPLE], 0.0, None), **self._format)
-        size = sum(array.nbytes for row in sample for array in row.values()) / len(sample)
-        needed = size * len(train) * self._views
+        return sum(array.nbytes for row in sample for array in row.values()) / len(sample) * len(train) * self._views
+
+    def _fits(self) -> bool:
+        """Whether all states find room on the disk and in memory."""
         free = free_memory()
-        return needed < MOST_OF_ROOM * min(self._frozen.store.room(), float("inf") if free is None else free)
+        return self.size < MOST_OF_ROOM * min(self._frozen.store.room(), float("inf") if free is None else free)
 
     @property
     def _format(self) -> dict[str, bool]:

@@ -52,6 +52,7 @@ from autotl.search.space import Space, TrialConfig
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study
 from autotl.search.trials import Trials
+from autotl.usage import peak_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +111,7 @@ class Search:
             self._prepare()
             with suppress(OutOfTime):
                 try:
-                    self._run_trials(self._space(self._screen()))
+                    self._run_trials(self._screen())
                 except KeyboardInterrupt:
                     interrupted = True
                     self._dialogue.close()
@@ -219,10 +220,10 @@ class Search:
         self._update(survivors=tuple(candidate.key for candidate in survivors))
         return survivors
 
-    def _space(self, survivors: Sequence[Candidate]) -> Space:
+    def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:
         given, rows, labels = self._given, len(self._given.train), self._given.inspection.labels
-        passes = {candidate.key: self._pace.passes(candidate.key, rows) for candidate in survivors}
-        full_trials = passes[survivors[0].key] / survivors[0].recipe.epochs if self._pace.limited else 0.0
+        passes = {candidate.key: pace.passes(candidate.key, rows) for candidate in survivors}
+        full_trials = passes[survivors[0].key] / survivors[0].recipe.epochs if pace.limited else 0.0
         return Space(
             survivors,
             plugins().strategies,
@@ -233,8 +234,9 @@ class Search:
             doubtful=is_doubtful(self._probe_accuracy, labels, full_trials),
         )
 
-    def _run_trials(self, space: Space) -> None:
+    def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")
+        space = self._space(survivors, self._pace)
         best, task, labels = self._judge.best, self._given.inspection.task, self._given.inspection.labels
         if best is None:
             raise RunError("no model came of screening, although a backbone could be used")
@@ -288,7 +290,10 @@ class Search:
             forecast_error=forecast_error(read_events(self._folder / EVENTS_FILE)),
         )  # fmt: skip
         write_leaderboard(self._folder, read_events(self._folder / EVENTS_FILE))
-        self._update(state="interrupted" if interrupted else "finished", seconds=self._pace.clock.elapsed)
+        self._dialogue.close()
+        memory = peak_memory() + peak_memory(children=True)
+        state = "interrupted" if interrupted else "finished"
+        self._update(state=state, seconds=self._pace.clock.elapsed, memory=memory)
 
     def _phase(self, name: str) -> None:
         self._events.emit("phase", name=name)

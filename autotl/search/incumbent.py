@@ -17,6 +17,10 @@ DEFAULT_TRIAL = 0
 ENOUGH_TO_FINE_TUNE = 1000
 
 
+#: Standard errors of a difference that luck does not explain.
+CLEARLY = 2.0
+
+
 @dataclass(frozen=True)
 class Judged:
     """A model's answers on the validation rows ``[rows, classes] float32``; `trial` is -1 for a screening head."""
@@ -33,8 +37,9 @@ class Incumbent:
 
     The published recipe (trial 0) only has to be as good as what stands, given `ENOUGH_TO_FINE_TUNE`; everyone else
     must lead by one standard error of the paired difference, because among many trials the luckiest looks best
-    (Schneider et al. 2025). A later state of the same trial has seen more and its rate has cooled down, so it only must
-    not be clearly worse: the best of several looks at one curve is luck too.
+    (Schneider et al. 2025). The best of several looks at one curve is luck too: a trial that is not at its end must lead
+    clearly, and a later state of the same trial, which has seen more at a rate that cools down, must not be clearly
+    worse.
     """
 
     def __init__(self, metric: str, labels: np.ndarray, *, training_rows: int) -> None:
@@ -55,7 +60,9 @@ class Incumbent:
         lead, error = metrics.advantage(
             self._metric, self._labels[both], challenger.probabilities[ours], holder.probabilities[theirs]
         )
-        return lead >= -error if challenger.trial == holder.trial else lead > error
+        if challenger.trial == holder.trial:
+            return lead >= -CLEARLY * error
+        return lead > (error if challenger.permille >= 1000 else CLEARLY * error)
 
     @property
     def noise(self) -> float:

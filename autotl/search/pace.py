@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -85,6 +86,16 @@ class Pace:
     @property
     def limited(self) -> bool:
         return math.isfinite(self.clock.seconds)
+
+    def under(self, clock: Clock) -> Pace:
+        """The same knowledge for a run with another clock."""
+        other = copy.deepcopy(self)
+        other.clock, other._used = clock, 0.0
+        return other
+
+    def seconds_a_row(self, backbone: str) -> float:
+        """Forward, as far as it was learned."""
+        return self._forward[backbone]
 
     def learn_forward(self, backbone: str, seconds_a_row: float) -> None:
         self._forward[backbone] = seconds_a_row

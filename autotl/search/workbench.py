@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import shutil
@@ -33,11 +34,12 @@ from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor, softmax
 from autotl.search.line import Message, WorkerEnd
 from autotl.training.checkpoint import progress_in
-from autotl.training.forecast import training_seconds
+from autotl.training.forecast import forecast
 from autotl.training.loop import LATE
 from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
+from autotl.usage import peak_memory
 
 #: Between two looks at the clock while screening; more rows at once let texts of like length find each other.
 ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
@@ -124,6 +126,7 @@ class Workbench:
             "ridge_accuracy": ridge.accuracy,
             "opinions": self._opinions(features, self._labels[seen]) if request["opinions"] else {},
             "rows": len(seen),
+            "bytes_a_row": float(np.mean([row.nbytes for row in frozen.rows.gather(seen[:ROWS_A_LOOK])])),
             "seconds_a_row": frozen.seconds_a_row,
             "latency": frozen.latency(self._cells[int(seen[0])]),
             "precision": str(frozen.precision),
@@ -205,9 +208,9 @@ class Workbench:
         return {}
 
     def forecast(self, request: Message) -> Message:
-        """Seconds that a trial will train."""
+        """What a trial will take, and the memory that this process has taken so far."""
         trial = self._prepare(request["candidate"], Settings({}), number=0, clock=Clock())
-        return {"seconds": training_seconds(trial, Work(**request["work"]))}
+        return {**dataclasses.asdict(forecast(trial, Work(**request["work"]))), "memory": peak_memory()}
 
     def trial(self, request: Message) -> Message:
         """Fits one trial, asking at each rung whether to go on. Raises `TrialError` for one that cannot be used."""

@@ -1,7 +1,8 @@
-"""How long a trial will train, before it starts: rows that pass each way, times what a row takes on this machine."""
+"""What a trial will take, before it starts: rows that pass each way, times what a row takes on this machine."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +18,22 @@ if TYPE_CHECKING:
     from autotl.training.trial import Trial
 
 
-def training_seconds(trial: Trial, work: Work) -> float:
-    """Seconds that `work` takes on the rows of `trial`, without judging.
+@dataclass(frozen=True)
+class Forecast:
+    """Of one trial."""
 
-    What the speed book does not know yet is measured on two batches, as the trial would have to do anyway.
+    seconds: float = 0.0  #: of training, without judging
+    states: float = 0.0  #: bytes in the store that a trial with the same frozen stages and augmentation shares
+    trained: int = 0  #: parameters of the stages that are trained
+
+
+def forecast(trial: Trial, work: Work) -> Forecast:
+    """What `work` takes on the rows of `trial`.
+
+    Speeds that the speed book does not know yet are measured on two batches, as the trial would have to do anyway.
     """
     if not work.passes:
-        return 0.0
+        return Forecast()
     frozen, size = trial.frozen, trial.frozen.candidate.recipe.batch_size
     stage = stage_at(work.frozen_fraction, frozen.backbone)
     boundary = Boundary(frozen, stage, trial.train, augment=work.augment, passes=work.passes)
@@ -36,4 +46,6 @@ def training_seconds(trial: Trial, work: Work) -> float:
         Stepper(model, trial, boundary, label_smoothing=0.0).settle(AdamW(groups), size)
     speed = frozen.speeds.known(key)
     above = work.passes * len(trial.train) * (speed.seconds_a_row if speed else 0.0)
-    return above + boundary.rows_below(trial.train, work.passes) * boundary.seconds_a_row
+    below = boundary.rows_below(trial.train, work.passes) * boundary.seconds_a_row
+    trained = sum(p.numel() for part in frozen.backbone.stages[stage:] for p in part.parameters())
+    return Forecast(above + below, boundary.size if boundary.kept else 0.0, trained)

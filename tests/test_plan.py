@@ -1,0 +1,52 @@
+"""The plan: what searches would come to, said before they are started."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def plan(command_line, zoo, table, tmp_path):
+    def ask(*arguments):
+        return command_line("plan", "--data", table, "--models", zoo, *arguments, cwd=tmp_path)
+
+    return ask
+
+
+@pytest.mark.slow
+def test_plan_has_a_line_a_budget_and_leaves_nothing_behind(plan, tmp_path):
+    answer = plan("--what-if", "20s,10m,1h", "--json")
+    assert answer.returncode == 0, answer.stderr
+    short, long, longest = json.loads(answer.stdout)
+    assert [outlook["budget"] for outlook in (short, long, longest)] == [20, 600, 3600]
+    assert 1 <= short["trials"] < long["trials"] < longest["trials"]
+    assert longest["finished"] < longest["trials"]
+    assert longest["rungs"] == [111, 333]
+    assert short["memory"] > 100e6
+    assert 0 < short["run_folder"] <= longest["run_folder"] < 50e6
+    assert short["cache"] > 0
+    assert short["download"] == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_search_comes_to_what_was_planned(plan, command_line, zoo, table, tmp_path):
+    (outlook,) = json.loads(plan("--what-if", "20s", "--json").stdout)
+    answer = command_line(
+        "search", "--data", table, "--models", zoo, "--budget", "20s", "--out", "run", "--quiet", cwd=tmp_path
+    )
+    assert answer.returncode == 0, answer.stderr
+    started = [line for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines() if "trial_started" in line]
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert outlook["trials"] / 4 < len(started) < 4 * outlook["trials"]  # trials this short are mostly noise
+    assert outlook["memory"] == pytest.approx(run["memory"], rel=0.3)
+
+
+@pytest.mark.parametrize("times", ["soon", "5m,,2h", "1s"])
+def test_budgets_that_are_none(plan, times):
+    answer = plan("--what-if", times)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("autotl: budget ")
+    assert "Traceback" not in answer.stderr
