@@ -586,15 +586,16 @@ def score_at(run, trial, permille):
 @pytest.mark.slow
 def test_strategies_with_faults_are_failed_trials_with_their_reason(command_line, table, zoo, tmp_path):
     answer = command_line(
-        "search", "--data", table, "--models", zoo / "one", "--trials", 4, "--quiet", "--out", "run",
+        "search", "--data", table, "--models", zoo / "one", "--trials", 5, "--quiet", "--out", "run",
         cwd=tmp_path, also=[THIRD_PARTY / "odd"],
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     run = tmp_path / "run"
     strategies = {event["trial"]: event["strategy"] for event in events(run, "trial_started")}
     reasons = {strategies[event["trial"]]: event for event in events(run, "trial_ended")}
-    assert set(reasons) == {"finetune", "probe", "clumsy", "forgetful"}
-    assert reasons["forgetful"]["state"] == reasons["clumsy"]["state"] == "failed"
+    assert set(reasons) == {"finetune", "probe", "clumsy", "forgetful", "boundless"}
+    assert {reasons[name]["state"] for name in ("forgetful", "clumsy", "boundless")} == {"failed"}
+    assert "forecast of boundless: " in reasons["boundless"]["reason"]
     assert "never read: zeal" in reasons["forgetful"]["reason"]
     assert "ZeroDivisionError: dropped the vase" in reasons["clumsy"]["reason"]
     logged = {line.strategy: (line.state, line.reason_kind) for line in read_run_logs(run).trials}

@@ -53,7 +53,7 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
         elif event.kind == "progress":
             row = rows[data["trial"]]
             row.curve.append((data["permille"], data["score"]))
-            if not row.best or row.score is None or data["score"] > row.score:  # else the saved weights are older
+            if not row.best or data["permille"] >= 1000:  # else the saved weights are older
                 row.score = data["score"]
         elif event.kind == "trial_ended":
             row = rows[data["trial"]]

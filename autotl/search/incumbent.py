@@ -37,9 +37,9 @@ class Incumbent:
 
     The published recipe (trial 0) only has to be as good as what stands, given `ENOUGH_TO_FINE_TUNE`; everyone else
     must lead by one standard error of the paired difference, because among many trials the luckiest looks best
-    (Schneider et al. 2025). The best of several looks at one curve is luck too: a trial that is not at its end must lead
-    clearly, and a later state of the same trial, which has seen more at a rate that cools down, must not be clearly
-    worse.
+    (Schneider et al. 2025). The best of several looks at one curve is luck too: a trial that is not at its end must
+    lead clearly, and a later state of the same trial, which has seen more at a rate that cools down, must not be
+    clearly worse.
     """
 
     def __init__(self, metric: str, labels: np.ndarray, *, training_rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Two strategies with faults: one leaves a setting unread, one raises."""
+"""Strategies with faults: one leaves a setting unread, one raises, one would freeze more than there is."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ class Clumsy(Forgetful):
         yield Progress(1000)
 
 
+class Boundless(Clumsy):
+    name = "boundless"
+
+    def work(self, context, settings):
+        return Work(1.0, frozen_fraction=9.0)
+
+
 @autotl.hookimpl
 def autotl_strategies(context):
-    return [Clumsy(), Forgetful()]
+    return [Clumsy(), Forgetful(), Boundless()]
