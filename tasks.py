@@ -6,6 +6,7 @@
     python3 tasks.py wheels   build the wheel of every package into dist/
     python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
     python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
+    python3 tasks.py decoys --shared FOLDER         set up, then screening among decoys, an hour and a half
 
 Everything is installed into `.venv` beside this file; nothing else on the machine is touched.
 """
@@ -95,6 +96,11 @@ def searches() -> None:
     run_benchmark("search.py")
 
 
+def decoys() -> None:
+    """Whether the best of eight backbones comes through screening."""
+    run_benchmark("screening.py")
+
+
 def run_benchmark(script: str) -> None:
     """A script of `benchmarks/`; what only they need is installed on the way."""
     accelerate = "accelerate>=1.1"  # the Trainer that AutoTL is compared with does not start without it
@@ -104,7 +110,7 @@ def run_benchmark(script: str) -> None:
 
 def main() -> None:
     """Runs the chore that was named."""
-    chores = {chore.__name__: chore for chore in (demo, test, lint, wheels, benchmarks, searches)}
+    chores = {chore.__name__: chore for chore in (demo, test, lint, wheels, benchmarks, searches, decoys)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)
     set_up()

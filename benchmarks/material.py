@@ -45,13 +45,13 @@ class Table:
 def text_table(shared: Path | None, name: str) -> Table:
     """A data set of `shared`, or the example that comes with AutoTL."""
     path = EXAMPLE if shared is None else shared / "data" / name / "train.csv"
-    return _read(path, "text", "text" if shared else "docstring", name if shared else "docstrings")
+    return read_table(path, "text", "text" if shared else "docstring", name if shared else "docstrings")
 
 
 def image_table(shared: Path | None, folder: Path, *, rows: int) -> Table:
     """Photographs of `shared`, or as many smooth made-up JPEGs of usual size."""
     if shared is not None:
-        return _read(shared / "data" / "flowers" / "train.csv", "image", "image", "flowers").first(rows)
+        return read_table(shared / "data" / "flowers" / "train.csv", "image", "image", "flowers").first(rows)
     random = np.random.default_rng(0)
     for index in range(rows):
         noise = Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8))
@@ -62,7 +62,8 @@ def image_table(shared: Path | None, folder: Path, *, rows: int) -> Table:
     return Table("made-up photographs", "image", cells, np.arange(rows) % 5, folder)
 
 
-def _read(path: Path, modality: Modality, column: str, name: str) -> Table:
+def read_table(path: Path, modality: Modality, column: str, name: str) -> Table:
+    """Inputs are in `column`, or in the first where there is none of that name; labels count the sorted classes."""
     with path.open(encoding="utf-8", newline="") as file:
         records = list(csv.DictReader(file))
     column = column if column in records[0] else next(iter(records[0]))
@@ -104,8 +105,13 @@ def image_candidate(shared: Path | None, architecture: str, name: str, folder: P
 
 
 def _candidate(family: str, folder: Path) -> Candidate:
+    return candidates(family, folder)[0]
+
+
+def candidates(family: str, folder: Path) -> list[Candidate]:
+    """What a family finds in `folder`, and nowhere else."""
     found = plugins().family(family).candidates(ZooContext((folder,)))
-    return next(candidate for candidate in found if candidate.source == "folder")
+    return [candidate for candidate in found if candidate.source == "folder"]
 
 
 class Bench:

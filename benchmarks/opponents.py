@@ -1,18 +1,16 @@
 """What people write instead: Optuna around Hugging Face's Trainer, or around a training loop with timm.
 
 Each in two forms: as tutorials have it, and well set (bf16, length groups, or decoded images at the size that they
-have, channels last, pruning). ``python opponents.py FORM MODELS TRAIN TEST SECONDS SEED`` prints a JSON line whenever
-its best model by validation changes: the seconds since it started, and the accuracy on the test rows, whose prediction
-is not charged. A trial's model counts from the trial's end: before that there is nothing to use.
+have, channels last, pruning). ``python opponents.py FORM MODELS TRAIN TEST SECONDS SEED START`` prints a JSON line
+whenever its best model by validation changes: the seconds since START, when the process was asked for on the monotonic
+clock, and the accuracy on the test rows, whose prediction is not charged. A trial's model counts from the trial's end:
+before that there is nothing to use.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,42 +19,12 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
+from race import Race, read
 
 #: Rows kept for validation, as `train_test_split(test_size=0.2)` does.
 VALIDATION = 0.2
 
 BATCH = 32
-
-
-class Race:
-    """The clock, and who leads."""
-
-    def __init__(self, seconds: float) -> None:
-        self._start = time.monotonic()
-        self._seconds = seconds
-        self._best = -1.0
-
-    @property
-    def left(self) -> float:
-        return self._seconds - (time.monotonic() - self._start)
-
-    def finished(self, validation: float, test: Callable[[], float]) -> None:
-        """A trial has ended with a model."""
-        at = time.monotonic() - self._start
-        if validation > self._best:
-            self._best = validation
-            accuracy = test()
-            print(json.dumps({"seconds": round(at, 2), "accuracy": accuracy}), flush=True)
-            self._start += time.monotonic() - self._start - at
-
-
-def read(path: Path) -> tuple[list[str], list[str]]:
-    """Cells and labels; images as absolute paths."""
-    with path.open(encoding="utf-8", newline="") as file:
-        records = list(csv.DictReader(file))
-    column, target = list(records[0])[:2]
-    cells = [str(path.parent / r[column]) if column == "image" else r[column] for r in records]
-    return cells, [r[target] for r in records]
 
 
 def texts(models: Path, train: Path, test: Path, race: Race, seed: int, *, tuned: bool) -> None:
@@ -209,14 +177,15 @@ def search(objective: Callable[[optuna.Trial], float], race: Race, seed: int) ->
 
 
 def main() -> None:
-    form, models, train, test, seconds, seed = sys.argv[1:]
+    form, models, train, test, seconds, seed, start = sys.argv[1:]
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     torch.manual_seed(int(seed))
     modality, _, set_well = form.partition("-")
-    race = Race(float(seconds))
+    race = Race(float(seconds), float(start))
     run = {"text": texts, "image": images}[modality]
     run(Path(models), Path(train), Path(test), race, int(seed), tuned=bool(set_well))
+    race.over()
 
 
 if __name__ == "__main__":

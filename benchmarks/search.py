@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +30,19 @@ from autotl.budget import parse_budget
 
 HERE = Path(__file__).resolve().parent
 
-OPPONENTS = ("loop", "loop, well set")
+#: What people write, by the script that holds it; each is there as tutorials have it and well set.
+SCRIPTS = {"loop": "opponents.py", "autogluon": "autogluon_opponent.py"}
+
+OPPONENTS = tuple(form + how for form in SCRIPTS for how in ("", ", well set"))
+
+#: AutoGluon's environment: it wants older releases of what AutoTL stands on, and some gigabytes.
+AUTOGLUON = HERE / ".autogluon"
+
+#: PyPI's newest torch that it takes: a build of another origin that pip may prefer has no torchvision that fits.
+AUTOGLUON_REQUIREMENTS = ("autogluon.multimodal==1.6.3", "torch<2.13")
+
+#: Over its budget by so much of it, or so many seconds if that is more, a contender is late.
+LATE, LEAST_LATE = 0.02, 2.0
 
 #: AutoTL with a part of it taken out, by what `without.py` calls it.
 LESS = tuple(f"without {part}" for part in ("screening", "portfolio", "rungs", "combination"))
@@ -56,8 +69,16 @@ class Course:
     budget: float
     seed: int
     answers: list[tuple[float, float]]
-    seconds: float  #: until the process ended
+    seconds: float  #: from process start to its end, without what testing took
     reported: tuple[float, float, float] | None = None  #: score and 95 % interval that it gave itself
+
+    @property
+    def overrun(self) -> float:
+        return max(self.seconds - self.budget, 0.0)
+
+    @property
+    def late(self) -> bool:
+        return self.overrun > max(LATE * self.budget, LEAST_LATE)
 
     def at(self, seconds: float) -> float:
         """Accuracy of what there was at that time; 0 for nothing."""
@@ -97,17 +118,28 @@ def run_autotl(data: Data, budget: float, seed: int, form: str) -> Course:
         return Course(form, data.name, budget, seed, answers, seconds, (final.score, *final.interval))
 
 
-def run_loop(data: Data, budget: float, seed: int, *, tuned: bool) -> Course:
-    """`opponents.py`, from process start."""
-    form = data.modality + ("-tuned" if tuned else "")
+def run_opponent(data: Data, budget: float, seed: int, form: str) -> Course:
+    """A script that tells of each better answer, on a clock that starts with its process."""
+    name, _, well_set = form.partition(", ")
+    python = autogluon_python() if name == "autogluon" else Path(sys.executable)
     paths = [data.models, data.folder / "train.csv", data.folder / "test.csv"]
-    command = [sys.executable, HERE / "opponents.py", form, *paths, budget, seed]
-    began = time.monotonic()
+    command = [python, HERE / SCRIPTS[name], data.modality + ("-tuned" if well_set else ""), *paths, budget, seed]
+    command.append(time.monotonic())
     answer = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True)
-    seconds = time.monotonic() - began
-    lines = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith('{"seconds"')]
-    answers = [(line["seconds"], line["accuracy"]) for line in lines]
-    return Course("loop, well set" if tuned else "loop", data.name, budget, seed, answers, seconds)
+    lines = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith(('{"seconds"', '{"over"'))]
+    answers = [(line["seconds"], line["accuracy"]) for line in lines if "accuracy" in line]
+    return Course(form, data.name, budget, seed, answers, lines[-1]["over"])
+
+
+def autogluon_python() -> Path:
+    """Of its environment, which is made when it is first asked for."""
+    stamp, python = AUTOGLUON / "set-up", AUTOGLUON / "bin" / "python"
+    if not stamp.exists():
+        print(f"Setting up {AUTOGLUON.name} with AutoGluon: some gigabytes and minutes, once.", flush=True)
+        venv.create(AUTOGLUON, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *AUTOGLUON_REQUIREMENTS], check=True)
+        stamp.touch()
+    return python
 
 
 def main() -> None:
@@ -116,7 +148,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=["flowers", "hymenoptera", "trec6", "sst2", "sms-spam"])
     parser.add_argument("--budgets", nargs="*", default=["5m"], help="such as 60s 5m 20m")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--forms", nargs="*", default=["autotl", *OPPONENTS], choices=FORMS)
+    parser.add_argument("--forms", nargs="*", default=["autotl", "loop", "loop, well set"], choices=FORMS)
     parser.add_argument("--out", type=Path, default=HERE / "search.json", help="where to write the courses")
     options = parser.parse_args()
     courses: list[Course] = []
@@ -128,12 +160,8 @@ def main() -> None:
         for budget in map(parse_budget, options.budgets):
             for seed in range(options.seeds):
                 for form in options.forms:
-                    course = (
-                        run_loop(data, budget, seed, tuned=form != "loop")
-                        if form in OPPONENTS
-                        else run_autotl(data, budget, seed, form)
-                    )
-                    courses.append(course)
+                    run = run_opponent if form in OPPONENTS else run_autotl
+                    courses.append(course := run(data, budget, seed, form))
                     print(_line(course), flush=True)
                     _write(courses, options.out)
     _compare(courses)
@@ -141,17 +169,18 @@ def main() -> None:
 
 def _line(course: Course) -> str:
     found = "  ".join(f"{seconds:.0f} s {accuracy:.4f}" for seconds, accuracy in course.answers)
-    asked = f"{course.budget:5.0f} s, seed {course.seed}, took {course.seconds:.1f}"
-    return f"{course.data:18s} {course.form:15s} {asked}: {found}"
+    used, over = course.seconds / course.budget, course.overrun / course.budget
+    spent = f"{used:.1%} used, {course.overrun:.1f} s ({over:.1%}) over{', LATE' if course.late else ''}"
+    return f"{course.data:18s} {course.form:19s} {course.budget:5.0f} s, seed {course.seed}, {spent}: {found}"
 
 
 def _write(courses: Sequence[Course], path: Path) -> None:
-    found: list[dict[str, Any]] = [vars(course) for course in courses]
+    found: list[dict[str, Any]] = [vars(course) | {"overrun": course.overrun} for course in courses]
     path.write_text(json.dumps({"machine": machine(), "courses": found}, indent=1) + "\n", encoding="utf-8")
 
 
 def _compare(courses: Sequence[Course]) -> None:
-    """How much sooner AutoTL has what an opponent has at the end, and how much more it has then."""
+    """How much sooner AutoTL has what an opponent has at the end, how much more it has then, and who kept the time."""
     ours = {(c.data, c.budget, c.seed): c for c in courses if c.form == "autotl"}
     for form in (*OPPONENTS, *LESS):
         ratios, leads = [], []
@@ -166,6 +195,15 @@ def _compare(courses: Sequence[Course]) -> None:
                 f"beside the {form}: as good {statistics.median(ratios):.1f} times sooner in the median "
                 f"({', '.join(f'{ratio:.1f}' for ratio in ratios)}; 0 is never), "
                 f"{100 * statistics.mean(leads):+.1f} points at the end"
+            )
+    for form in FORMS:
+        if run := [course for course in courses if course.form == form]:
+            used = statistics.median(course.seconds / course.budget for course in run)
+            worst = max(run, key=lambda course: course.overrun)
+            print(
+                f"{form}: {used:.1%} of the budget used in the median, at most {worst.overrun:.1f} s "
+                f"({worst.overrun / worst.budget:.1%}) over it; in {sum(c.late for c in run)} of {len(run)} runs "
+                f"more than {LATE:.0%} or {LEAST_LATE:.0f} s, whichever is more"
             )
     told = [c for c in ours.values() if c.reported]
     if told:
