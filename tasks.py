@@ -8,7 +8,8 @@
     python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
     python3 tasks.py decoys --shared FOLDER         set up, then screening among decoys, an hour and a half
 
-Everything is installed into `.venv` beside this file; nothing else on the machine is touched.
+Everything is installed into `.venv` beside this file (AutoGluon, where `searches` is asked for it, into
+`benchmarks/.autogluon`); nothing else on the machine is touched.
 """
 
 from __future__ import annotations

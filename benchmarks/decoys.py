@@ -1,7 +1,8 @@
 """Eight backbones of which few are any good: real ones, and the same with layers cut off or drawn anew.
 
 Their names are in no catalogue, and a network with new layers has as many parameters as before: a prior cannot tell
-them apart, only a look at the data can.
+them apart, only a look at the data can. The real ones come last by name, and so among networks of one size: a screening
+that runs out of time must not find them by the alphabet.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def image_backbones(zoo: Path, into: Path) -> None:
         config, published = _json(source), load_file(source / WEIGHTS)
         torch.manual_seed(0)
         new = timm.create_model(config["architecture"], num_classes=0, **config["model_args"]).state_dict()
-        _write(config, published, into / name)
+        _write(config, published, into / f"{name}-whole")
         for count in REDRAWN_PARTS:
             kept = PARTS[: len(PARTS) - count]
             weights = {key: tensor if key.startswith(kept) else new[key] for key, tensor in published.items()}
@@ -56,7 +57,7 @@ def text_backbones(into: Path) -> None:
     layers = config["num_hidden_layers"]
     torch.manual_seed(0)
     new = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(source)).state_dict()
-    forms = {"minilm": (config, published)}
+    forms = {"minilm-whole": (config, published)}
     for count in CUT_LAYERS:
         upper = _layers(layers - count, layers)
         weights = {key: tensor for key, tensor in published.items() if not key.startswith(upper)}

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from decoys import image_backbones, text_backbones
 from material import HERE
 from truth import Truth, measure
 
+from autotl.events import read_events
 from autotl.plugins.contracts import Modality
 from autotl.search.ranking import SURVIVORS
 
@@ -70,10 +72,11 @@ def screen(table: Path, backbones: Path, seed: int, budget: str) -> Case:
                 time.sleep(0.05)
             seconds = time.monotonic() - began
         finally:
-            os.killpg(process.pid, signal.SIGKILL)  # its worker too, which would finish a trial before it noticed
+            with suppress(ProcessLookupError):  # its worker too, which would finish a trial before it noticed
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    screened = {event["backbone"]: event["score"] for event in events if event["kind"] == "screened"}
+        events = read_events(run / "events.jsonl")
+    screened = {event.data["backbone"]: event.data["score"] for event in events if event.kind == "screened"}
     return Case(table.parent.name, seed, survivors, screened, seconds)
 
 
