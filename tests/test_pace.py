@@ -12,7 +12,7 @@ from autotl.search.pace import Pace
 
 def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_own():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001)
+    pace.learn_forward("a", 0.001, exact=0.002)
     pace.learn_judging("a", 1.0, views=0)
     long, short = pace.trial_length("a", "tune", 80.0), pace.trial_length("a", "tune", 8.0)
     assert long.fill
@@ -24,7 +24,7 @@ def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_ow
 
 def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001)
+    pace.learn_forward("a", 0.001, exact=0.002)
     pace.learn_judging("a", 1.0, views=0)
     all_of_it = pace.seconds_of_training("a")
     pace.begin_trials()
@@ -39,7 +39,7 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
 
 def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001)
+    pace.learn_forward("a", 0.001, exact=0.002)
     pace.learn_judging("a", 1.0, views=0)
     all_of_it = pace.seconds_of_training("a")
     pace.begin_trials()
@@ -48,7 +48,7 @@ def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():
 
 def test_without_a_time_limit_nothing_depends_on_time():
     pace = Pace(Clock())
-    pace.learn_forward("a", 0.001)
+    pace.learn_forward("a", 0.001, exact=0.002)
     assert pace.screening_seconds(3, needed=True) is None
     assert pace.trial_length("a", "tune", 1e9).seconds is None
     assert pace.passes("a", 1000) == math.inf
@@ -56,9 +56,22 @@ def test_without_a_time_limit_nothing_depends_on_time():
 
 def test_the_last_act_leaves_time_for_other_views_of_the_rows():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001)
+    pace.learn_forward("a", 0.001, exact=0.002)
     pace.learn_judging("a", 1.0, views=None)
     alone = pace.judging_seconds("a")
     pace.learn_judging("a", 2.0, views=1)
     pace.learn_judging("a", 1.0, views=None)
     assert pace.judging_seconds("a") > 1.8 * alone
+
+
+def test_what_the_answers_members_take_on_the_test_rows_is_kept_free():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_forward("b", 0.001, exact=0.004)
+    untested = pace.seconds_to_the_end()
+    pace.test_rows = 1000
+    assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 6.0, abs=0.1)  # before there is an answer
+    pace.members = ["a", "a", "b"]
+    assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 12.0, abs=0.1)
+    pace.test_rows = 100_000  # more than there is time for, as the answer has grown
+    assert pace.patience() == pytest.approx(1.0)

@@ -93,10 +93,11 @@ def options_for(state: State) -> list[Precision]:
 
 @dataclass(frozen=True)
 class Speed:
-    """How one pass of one network runs best, and a row's seconds then."""
+    """How one pass of one network runs best, and a row's seconds then; `exact` are those in fp32."""
 
     precision: Precision
     seconds_a_row: float
+    exact: float
 
 
 class SpeedBook:
@@ -109,7 +110,7 @@ class SpeedBook:
         try:
             written = json.loads(self._path.read_text(encoding="utf-8"))
             self._known = {
-                key: Speed(Precision(**entry["precision"]), float(entry["seconds_a_row"]))
+                key: Speed(Precision(**entry["precision"]), float(entry["seconds_a_row"]), float(entry["exact"]))
                 for key, entry in written.items()
             }
         except (OSError, ValueError, TypeError, AttributeError, KeyError):
@@ -126,8 +127,10 @@ class SpeedBook:
         """
         if key not in self._known:
             began, used = time.perf_counter(), time.process_time()
-            precision, seconds = _race(options, step)
-            self._known[key] = Speed(precision, seconds / rows)
+            precision, taken = _race(options, step)
+            seconds = taken[precision]
+            exact = min((taken[option] for option in taken if not option.bf16), default=seconds)
+            self._known[key] = Speed(precision, seconds / rows, exact / rows)
             share = (time.process_time() - used) / (time.perf_counter() - began) / torch.get_num_threads()
             if torch.cuda.is_available() or share > BUSY or seconds < ONE_THREAD:
                 self._write()
@@ -137,8 +140,9 @@ class SpeedBook:
 
     def learn(self, key: str, seconds_a_row: float) -> None:
         """Corrects a race by what the same pass took in earnest."""
-        if key in self._known:
-            self._known[key] = Speed(self._known[key].precision, seconds_a_row)
+        if raced := self._known.get(key):
+            exact = raced.exact * seconds_a_row / raced.seconds_a_row if raced.seconds_a_row else seconds_a_row
+            self._known[key] = Speed(raced.precision, seconds_a_row, exact)
             self._write()
 
     def _write(self) -> None:
@@ -160,8 +164,8 @@ class _AttentionWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> tuple[Precision, float]:
-    """The option whose `step` is quickest, and its seconds; a later one wins only when it pays clearly.
+def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> tuple[Precision, dict[Precision, float]]:
+    """The option whose `step` is quickest, and the seconds of each; a later one wins only when it pays clearly.
 
     The first step of each warms up: kernels are chosen and weights are repacked in it. The quickest of each number
     format is tried with plain attention too; with the fused one, attention may hide what a format is worth.
@@ -175,7 +179,7 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
 
     if len(options) == 1:
         run(options[0])
-        return options[0], taken[options[0]]
+        return options[0], taken
     with _AttentionWatch() as watch:
         step(options[0])
     for option in options:
@@ -190,8 +194,7 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
         same = replace(option, plain_attention=False) == first
         return taken[option] * (1.0 if option == first else SAME if same else WORTH_IT)
 
-    best = min(taken, key=handicapped)
-    return best, taken[best]
+    return min(taken, key=handicapped), taken
 
 
 def measure_matrix_product(device: torch.device) -> float:

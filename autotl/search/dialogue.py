@@ -13,8 +13,8 @@ from autotl.search.pace import Pace
 
 LOG_FILE = "worker.log"
 
-#: Hears what the worker offers in the middle of a request; what it returns is the answer, None for none.
-Hearer = Callable[[Message], Message | None]
+#: Hears what the worker offers in the middle of a request; what it returns is the answer.
+Hearer = Callable[[Message], Message]
 
 
 class OutOfTime(Exception):
@@ -82,8 +82,8 @@ class Dialogue:
                     raise DataError(message["message"])
                 case "failed":
                     raise TrialError(f"{what}: {message['error']}: {message['message']}", kind=message["error"])
-            if hearer and (answer := hearer(message)) is not None:
-                self._worker.tell(**answer)
+            if hearer:
+                self._worker.tell(**hearer(message))
 
     def _start_again(self) -> None:
         """A new worker; it looks through backbones when they are needed."""

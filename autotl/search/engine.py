@@ -211,6 +211,7 @@ class Search:
         screening = Screening(
             self._given.candidates, self._costs, self._dialogue, self._judge, self._pace, self._events
         )
+        self._pace.begin_screening()
         survivors = screening.run(self._run_file.survivors)
         self._probe_accuracy = screening.accuracy
         if self._resumed is None:

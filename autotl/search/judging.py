@@ -51,7 +51,7 @@ class Judge:
         if self._incumbent.held_by is not None:
             self._renew_answer(self._incumbent.held_by)
 
-    def hear(self, offer: Message, subject: Subject, goes_on: Callable[[Judged], bool]) -> Message | None:
+    def hear(self, offer: Message, subject: Subject, goes_on: Callable[[Judged], bool]) -> Message:
         """The answer to an offer; `goes_on` hears the score of one that is not finished, and says what follows."""
         judged = Judged(
             trial=subject.number,
@@ -60,18 +60,21 @@ class Judge:
             valid=np.array(offer["valid"], np.int64),
             probabilities=np.array(offer["probabilities"], np.float32),
         )
+        backbone = subject.candidate.key
         if offer["say"] == "saved":
             self._take(judged, offer, subject)
-            return None
+            return {"do": "answer", "seconds_left": self._seconds_left(backbone)}
         finished = judged.permille >= 1000
-        backbone = subject.candidate.key
         self._pace.learn_judging(backbone, offer["seconds"], views=len(offer["views"]) if finished else None)
         go_on = goes_on(judged)
         keep = self._incumbent.yields_to(judged)
         if finished:
             self._take(judged, offer, subject)
-        left = self._pace.seconds_of_training(backbone) if self._pace.limited else None
-        return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left}
+        return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": self._seconds_left(backbone)}
+
+    def _seconds_left(self, backbone: str) -> float | None:
+        """For the trial, by what is known now: a larger answer takes longer to be tested."""
+        return self._pace.seconds_of_training(backbone) if self._pace.limited else None
 
     @property
     def models(self) -> list[Model]:
@@ -120,7 +123,8 @@ class Judge:
         answer = self._shelf.answer(best)
         card, decision = answer.card, answer.decision
         self._folders, self.numbers = answer.folders, answer.shares.keys()
-        self._pace.members, self._pace.to_refit = len(card.members), sum(number >= 0 for number in self.numbers)
+        self._pace.members = [member.backbone for member in card.members]
+        self._pace.to_refit = sum(number >= 0 for number in self.numbers)
         self._events.emit(
             "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,

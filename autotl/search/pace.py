@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotl.budget import Clock
@@ -18,8 +19,8 @@ GRACE, LEAST_GRACE = 0.01, 1.0
 #: Loading a bundle and the family's library for the test rows.
 LOADING = 1.0
 
-#: Predictions run in fp32 and read their rows anew: up to three times the forward pass that screening measured.
-TEST_COST = 3.0
+#: Predictions read their rows anew: so many times the pass in fp32 that screening measured.
+TEST_COST = 1.5
 
 #: Saving and loading a model, which scoring it on the way does not show.
 SAVING = 0.3
@@ -30,7 +31,7 @@ COMMITTING = 0.2
 #: Scoring takes this much longer on a machine that got busy; a trial cut in its last second is lost.
 CAUTION = 1.3
 
-#: Screening should not take more than this share; what it leaves buys the fine-tuning.
+#: Screening should not take more than this share of what is left; the rest buys the fine-tuning.
 SCREENING_SHARE = 0.2
 
 #: Even a short budget is better spent on looking at a backbone for this long than on a trial without it.
@@ -72,15 +73,16 @@ class Pace:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self._used = clock.elapsed  # by the run before it was resumed
-        self._forward: dict[str, float] = {}
+        self._forward: dict[str, float] = {}  #: seconds a row
+        self._exact: dict[str, float] = {}  #: the same in fp32
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
         self._views = 0
+        self._screening_ends = 0.0  #: when it should, on the clock
         self._for_trials = 0.0  #: seconds from their beginning to the end; 0 before and after them
         self._full_trial = math.inf  #: seconds, by the last forecast
         self.test_rows = 0  #: that the answer will be tested on at the end
-        self.members = 1  #: of the answer so far: passes that a row takes
+        self.members: Sequence[str] = ()  #: backbones of the answer so far, each a pass that a row takes
         self.to_refit = 1  #: trials that have a share in it
 
     @property
@@ -90,15 +92,16 @@ class Pace:
     def under(self, clock: Clock) -> Pace:
         """The same knowledge for a run with another clock."""
         other = copy.deepcopy(self)
-        other.clock, other._used = clock, 0.0
+        other.clock = clock
         return other
 
     def seconds_a_row(self, backbone: str) -> float:
         """Forward, as far as it was learned."""
         return self._forward[backbone]
 
-    def learn_forward(self, backbone: str, seconds_a_row: float) -> None:
-        self._forward[backbone] = seconds_a_row
+    def learn_forward(self, backbone: str, seconds_a_row: float, *, exact: float) -> None:
+        """exact: in fp32."""
+        self._forward[backbone], self._exact[backbone] = seconds_a_row, exact
 
     def learn_judging(self, backbone: str, seconds: float, *, views: int | None) -> None:
         """seconds: what scoring a model of this backbone took.
@@ -115,6 +118,10 @@ class Pace:
         """seconds: what a trial took that passes no rows, such as a head on features that are there."""
         self._untrained[backbone, strategy] = seconds
 
+    def begin_screening(self) -> None:
+        """What was read and decoded until now is of use to trials as well, and not booked on screening."""
+        self._screening_ends = self.clock.elapsed + SCREENING_SHARE * self.clock.remaining
+
     def screening_seconds(self, candidates_left: int, *, needed: bool) -> float | None:
         """For the next candidate: an even share of what is left for screening; 0 for none, None for no limit.
 
@@ -122,15 +129,17 @@ class Pace:
         """
         if not self.limited:
             return None
-        left = SCREENING_SHARE * (self.clock.seconds - self._used) - (self.clock.elapsed - self._used)
+        left = self._screening_ends - self.clock.elapsed
         if needed:
             return max(left / candidates_left, SHORTEST_SCREENING)
         return left / candidates_left if left >= SHORTEST_SCREENING else 0.0
 
     def _test_seconds(self) -> float:
         """What testing the bundle will take: loading it, and a pass over the rows for each member."""
-        rows = self.test_rows * self.members
-        return LOADING + TEST_COST * rows * max(self._forward.values(), default=0.0) if rows else 0.0
+        if not self.test_rows:
+            return 0.0
+        members = self.members or [max(self._exact, key=self._exact.__getitem__, default="")]
+        return LOADING + TEST_COST * self.test_rows * sum(self._exact.get(member, 0.0) for member in members)
 
     def begin_trials(self) -> None:
         """From now on a part of the time is kept free for the refit."""
@@ -152,8 +161,9 @@ class Pace:
 
     def patience(self, *, testing: bool = False) -> float:
         """Seconds after which a worker that has not answered is given up."""
-        reserved = 0.0 if testing else self._test_seconds()
-        return self.clock.remaining - CLOSING - reserved + max(GRACE * self.clock.seconds, LEAST_GRACE)
+        left = self.clock.remaining - CLOSING
+        reserved = 0.0 if testing else min(self._test_seconds(), max(left, 0.0))  # the last word is always waited for
+        return left - reserved + max(GRACE * self.clock.seconds, LEAST_GRACE)
 
     def seconds_of_training(self, backbone: str) -> float:
         """Until a trial must stop to be judged in time."""

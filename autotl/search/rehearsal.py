@@ -181,6 +181,7 @@ class Rehearsal(Search):
 
     def _imagine_screening(self, survivors: Sequence[Candidate], clock: _Imagined, pace: Pace) -> float:
         """Moves the clock to the first trial; returns the bytes of the features that are known then."""
+        pace.begin_screening()
         count, rows = len(self._screened), len(self._given.train)
         first_look = min(FIRST_LOOK, rows) if count > SURVIVORS else rows
         widths = {candidate.key: candidate.width for candidate in self._given.candidates}

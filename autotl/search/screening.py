@@ -1,4 +1,4 @@
-"""Screening: every backbone looks through the data once, the best go on, and the first answers come of it."""
+"""Screening: backbones look through the data once, the best go on, and the first answers come of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ NAMED = 5
 
 
 class Screening:
-    """One pass over the candidates, cheapest first."""
+    """One pass over the candidates: the cheapest, which gives the first answer, then the strongest, then by cost.
+
+    So that the one that is known to transfer best is among those that a short budget reaches.
+    """
 
     def __init__(
         self, candidates: Sequence[Candidate], costs: Costs,
@@ -43,7 +46,7 @@ class Screening:
         known: keys of those that an earlier process chose; only they are looked through then. Raises `ZooError` when
         none can be used.
         """
-        candidates = [c for c in self._candidates if c.key in known or not known]
+        candidates = _in_order([c for c in self._candidates if c.key in known or not known])
         seen: dict[str, Screened] = {}
         refused: list[str] = []
         for position, candidate in enumerate(candidates):
@@ -81,7 +84,7 @@ class Screening:
             opinions=choosing,
         )
         accuracy, rows = answer["ridge_accuracy"], answer["rows"]
-        self._pace.learn_forward(candidate.key, answer["seconds_a_row"])
+        self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
         if reason := self._costs.learn_latency(candidate.key, answer["latency"]):
             raise TrialError(f"{candidate.key}: {reason}")
         self._note_unreadable(answer["unreadable"])
@@ -131,3 +134,9 @@ class Screening:
         if len(fresh) > NAMED:
             self._note(f"left out: {len(fresh) - NAMED} more rows that cannot be read")
         self._unreadable |= set(rows)
+
+
+def _in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """candidates: cheapest first."""
+    strongest = max(candidates[1:], key=lambda candidate: candidate.prior, default=None)
+    return [*candidates[:1], *sorted(candidates[1:], key=lambda candidate: candidate is not strongest)]

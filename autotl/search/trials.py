@@ -197,7 +197,7 @@ class Trials:
         self._failures.append(str(error))
         self._end(running, TrialState.FAIL, "failed", reason=str(error), reason_kind=error.kind)
 
-    def _hear(self, offer: Message, running: Running) -> Message | None:
+    def _hear(self, offer: Message, running: Running) -> Message:
         subject = Subject(running.number, self._space.candidates[running.config.backbone], running.config)
 
         def goes_on(judged: Judged) -> bool:

@@ -21,7 +21,7 @@ from autotl.config import cache_folder
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.task import Task
 from autotl.errors import TrialError
-from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone, weights_digest
+from autotl.features.frozen import FrozenBackbone, weights_digest
 from autotl.features.heads import fit_logistic, ridge_leave_one_out
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
@@ -128,6 +128,7 @@ class Workbench:
             "rows": len(seen),
             "bytes_a_row": float(np.mean([row.nbytes for row in frozen.rows.gather(seen[:ROWS_A_LOOK])])),
             "seconds_a_row": frozen.seconds_a_row,
+            "exact_seconds_a_row": frozen.exact_seconds_a_row,
             "latency": frozen.latency(self._cells[int(seen[0])]),
             "precision": str(frozen.precision),
             "longest": frozen.rows.encoder.longest,
@@ -326,7 +327,7 @@ class Workbench:
                 candidate, family, rows, device=self.device, speeds=self._speeds, store=self._store,
                 made_by=plugins().origin(family.name),
             )  # fmt: skip
-            frozen.calibrate(self._readable(frozen, self._train[:IMAGES_A_BATCH]))
+            frozen.calibrate(self._readable(frozen, self._train[: frozen.race_size]))
             self._frozen[candidate.key] = frozen
         return self._frozen[candidate.key]
 
@@ -344,39 +345,39 @@ class Workbench:
     ) -> Message:  # fmt: skip
         """Scores the model on the validation rows, saves it when it is finished or wanted, and returns the answer.
 
-        The score of what is saved is that of the saved weights, read from the disk again. Finished models also say
-        what they answer to other views of the rows, unless it has to be `quick`.
+        The score of a finished model is that of the saved weights, read from the disk again. It also says what it
+        answers to other views of the rows, unless it has to be `quick`.
         """
+        began = time.monotonic()
         valid = self._readable(frozen, self._valid)
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"
-
-        def say(what: str, *, save: bool, views: bool) -> None:
-            began = time.monotonic()
-            if save:
-                logits = self._logits_from_disk(model, frozen, valid, place)
-            else:
-                logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
-            probabilities = self._probabilities(logits)
-            others = [frozen.seen_by(encoder) for encoder in (frozen.rows.encoder.views() if views else ())]
-            self._line.say(
-                what,
-                permille=permille,
-                score=metrics.score(self._task.metric, self._labels[valid], probabilities),
-                details=dict(details),
-                valid=valid.tolist(),
-                probabilities=probabilities.round(6).tolist(),
-                views=[self._view(model, other, valid, place, number) for number, other in enumerate(others, start=1)],
-                training_rows=training_rows,
-                name=name,
-                weights=place.name,
-                seconds=time.monotonic() - began,
-            )
-
         finished = permille == 1000
-        say("judged", save=finished, views=finished and not quick)
+        if finished:
+            logits = self._logits_from_disk(model, frozen, valid, place)
+        else:
+            logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
+        probabilities = self._probabilities(logits)
+        views = frozen.rows.encoder.views() if finished and not quick else ()
+        offer = {
+            "permille": permille,
+            "score": metrics.score(self._task.metric, self._labels[valid], probabilities),
+            "details": dict(details),
+            "valid": valid.tolist(),
+            "probabilities": probabilities.round(6).tolist(),
+            "views": [
+                self._view(model, frozen.seen_by(encoder), valid, place, number)
+                for number, encoder in enumerate(views, start=1)
+            ],
+            "training_rows": training_rows,
+            "name": name,
+            "weights": place.name,
+        }
+        self._line.say("judged", **offer, seconds=time.monotonic() - began)
         answer = self._line.receive()
         if answer["keep"] and not finished:
-            say("saved", save=True, views=False)
+            self._save(model, frozen, place)
+            self._line.say("saved", **offer)
+            answer |= self._line.receive()
         return answer
 
     def _view(self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path, number: int) -> Message:
