@@ -156,7 +156,7 @@ class Shelf:
             score=decision.score,
             optimism=decision.optimism,
             standard_error=metrics.standard_error(metric, labels, decision.probabilities),
-            interval=(low - decision.optimism, high - decision.optimism),
+            interval=(low - decision.optimism, high),  # the optimism is an estimate, and a refit works against it
             chosen_among=len({model.judged.trial for model in models}),
             validation_rows=len(valid),
             training_rows=min(models[i].training_rows for i in order),
