@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 IMAGES_A_BATCH = 256 if torch.cuda.is_available() else 32
 TOKENS_A_BATCH = 4096
 
-#: Texts that precisions are raced on, the batch of a usual training step and more.
-TEXTS_A_RACE = 64
+#: Texts that precisions are raced on, the batch of a usual training step.
+TEXTS_A_RACE = 32
 
 #: Single rows that are timed for a latency: the median of seven forgets the first, which is slow.
 TIMED = 7

@@ -13,6 +13,7 @@ from autotl.search.costs import Costs
 from autotl.search.dialogue import Dialogue
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Judge, Subject
+from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
 from autotl.search.space import TrialConfig
@@ -20,6 +21,12 @@ from autotl.search.space import TrialConfig
 #: Rows that each backbone sees first where there are more of them than can go on: an accuracy on so many is known to a
 #: point, and what goes on sees the rest.
 FIRST_LOOK = 1000
+
+#: Rows, and seconds at most, that the very first answer is made of: a model is there soon, whatever follows.
+FIRST_ANSWER, FIRST_SECONDS = 500, 2.0
+
+#: What is left for the whole look of a candidate whose first answer took all of its time.
+LEAST_SECONDS = 0.1
 
 #: Unreadable rows that are named one by one; beyond that a count is easier to read.
 NAMED = 5
@@ -74,31 +81,38 @@ class Screening:
     def _screen(self, candidate: Candidate, seconds: float | None, *, choosing: bool) -> Screened:
         """choosing: whether there are more candidates than can go on, so that second opinions matter."""
         began = self._pace.clock.elapsed
-        answer = self._dialogue.ask(
-            candidate.key,
-            "screening",
-            do="screen",
-            candidate=dataclasses.asdict(candidate),
-            seconds=seconds,
-            most_rows=FIRST_LOOK if choosing else None,
-            opinions=choosing,
-        )
+        if self._judge.best is None:
+            self._look(candidate, None if seconds is None else FIRST_SECONDS, most_rows=FIRST_ANSWER, opinions=False)
+            self._offer_head(candidate, quick=True)
+            seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
+        answer = self._look(candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing)
         accuracy, rows = answer["ridge_accuracy"], answer["rows"]
-        self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
-        if reason := self._costs.learn_latency(candidate.key, answer["latency"]):
-            raise TrialError(f"{candidate.key}: {reason}")
         self._note_unreadable(answer["unreadable"])
         if answer["cut"]:
             cut, longest = answer["cut"], answer["longest"]
             self._note(f"{candidate.key} reads {longest} tokens of a text: {cut} of {rows} texts are cut there")
-        if self._judge.best is None:
-            self._offer_head(candidate, quick=True)
         self._events.emit(
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, licence=candidate.licence, opinions=answer["opinions"],
             bytes_a_row=answer["bytes_a_row"], seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
         return Screened(accuracy, rows, candidate.prior, answer["opinions"])
+
+    def _look(self, candidate: Candidate, seconds: float | None, *, most_rows: int | None, opinions: bool) -> Message:
+        """What the worker saw of the rows, beside those that it had seen before."""
+        answer = self._dialogue.ask(
+            candidate.key,
+            "screening",
+            do="screen",
+            candidate=dataclasses.asdict(candidate),
+            seconds=seconds,
+            most_rows=most_rows,
+            opinions=opinions,
+        )
+        self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
+        if reason := self._costs.learn_latency(candidate.key, answer["latency"]):
+            raise TrialError(f"{candidate.key}: {reason}")
+        return answer
 
     def _offer_heads(self, survivors: Sequence[Candidate]) -> None:
         """The best one's head is always among the contenders, the others' where they take little time."""

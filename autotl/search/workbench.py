@@ -22,7 +22,7 @@ from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.task import Task
 from autotl.errors import TrialError
 from autotl.features.frozen import FrozenBackbone, weights_digest
-from autotl.features.heads import fit_logistic, ridge_leave_one_out
+from autotl.features.heads import USUAL_PENALTY, fit_logistic, ridge_leave_one_out
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SpeedBook
@@ -49,9 +49,6 @@ ROWS_OF_AN_OPINION = 2000
 
 #: Images that are compared with each other: the product of all pairs then takes two seconds on two cores.
 MOST_COMPARED = 20_000
-
-#: The logistic penalty that inner holdouts choose most often; for a head on a part of the rows, in a hurry.
-USUAL_PENALTY = 1e-2
 
 #: Rows a class below which a screening score would be noise, however little time there is.
 FEWEST_ROWS_A_CLASS = 20
@@ -304,6 +301,7 @@ class Workbench:
     ) -> Trial:
         """refit: with the validation rows among the training rows."""
         frozen = self._look_through(candidate)
+        looked, seen = self._seen.get(frozen.candidate.key, (0, self._train[:0]))
         return Trial(
             settings=settings,
             frozen=frozen,
@@ -313,6 +311,7 @@ class Workbench:
             classes=len(self._task.classes),
             seed=self._seed * 100_003 + number,
             clock=clock,
+            seen=seen if 0 < looked < len(self._train) else None,
         )
 
     def _look_through(self, data: Message) -> FrozenBackbone:

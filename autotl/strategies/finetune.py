@@ -97,8 +97,7 @@ class Finetune:
         augments = trial.frozen.family.augments
         drop = 0.0 if augments else settings.number("drop")
         backbone = trial.frozen.family.load(trial.frozen.candidate, drop=drop)
-        _, head = trial.probes.penalty_and_head(trial.frozen)
-        trial.model = Classifier(backbone, head).to(trial.device)
+        trial.model = Classifier(backbone, trial.starting_head()).to(trial.device)
         plan = Plan(
             epochs=recipe_passes(recipe, len(trial.train)) * settings.number("epochs_multiplier"),
             batch_size=recipe.batch_size,

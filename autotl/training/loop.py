@@ -79,32 +79,33 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
         trial.clock.set_back(before["seconds"])
-    rungs = iter(rung for rung in RUNGS if rung > judged)
-    rung = next(rungs)
+    ahead = [rung for rung in RUNGS if rung > judged]
     generator = torch.Generator()
     losses: list[torch.Tensor] = []
     while True:
         progress = trial.clock.elapsed / trial.clock.seconds
         if not trial.fill_time:
             progress = max(progress, step / steps)
-        if 1000 * progress >= rung:
-            mean = float(torch.stack(losses).mean()) if losses else float("nan")
-            if losses and not np.isfinite(mean):
-                raise TrialError(f"the loss is not finite after {step} steps")
+        if 1000 * progress >= ahead[0]:
+            while ahead and 1000 * progress >= ahead[0]:  # where time went by without a step, one look is enough
+                judged = ahead.pop(0)
+            details = {"steps": float(step)}
+            if losses:
+                details["loss"] = float(torch.stack(losses).mean())
+                if not np.isfinite(details["loss"]):
+                    raise TrialError(f"the loss is not finite after {step} steps")
             stepper.write_down()
-            judged = rung
-            if rung < RUNGS[-1]:
+            if ahead:
                 checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)
-            if rung == LATE:
+            if judged == LATE:
                 checkpoint.keep_late()
             average.swap()
-            yield Progress(rung, {"loss": mean, "steps": step})
-            if rung == RUNGS[-1]:
+            yield Progress(judged, details)
+            if not ahead:
                 return
             average.swap()
             train_mode(model, plan.frozen_stages)
             losses.clear()
-            rung = next(rungs)
             continue
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(min(progress, 1.0))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import LinearHead, choose_logistic_penalty, fit_logistic
+from autotl.features.heads import USUAL_PENALTY, LinearHead, choose_logistic_penalty, fit_logistic
 
 if TYPE_CHECKING:
     from autotl.budget import Clock
@@ -45,6 +45,7 @@ class Trial:
     `fill_time` says that the trial may be longer than its settings say, to the end of its clock.
     `checkpoint` is the file from which the training can be continued, which it writes itself, and `late_checkpoint` the
     one from which its last third can be repeated.
+    `seen` are those of `train` whose features are known, None for all.
     The strategy sets `model` before it first yields.
     """
 
@@ -59,7 +60,17 @@ class Trial:
     fill_time: bool = False
     checkpoint: Path | None = None
     late_checkpoint: Path | None = None
+    seen: np.ndarray | None = None
     model: Classifier | None = field(default=None)
+
+    def starting_head(self) -> LinearHead:
+        """The linear probe that a training starts from, of the rows whose features are known.
+
+        In a budget that was too short for a look at all of them, looking first would leave no time to train.
+        """
+        if self.seen is None:
+            return self.probes.penalty_and_head(self.frozen)[1]
+        return fit_logistic(self.frozen.features(self.seen), self.labels[self.seen], self.classes, USUAL_PENALTY)
 
     @property
     def device(self) -> torch.device:
