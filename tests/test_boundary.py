@@ -103,15 +103,16 @@ def test_pooled_features_at_every_boundary_are_those_of_the_network(look):
 def test_passes_through_the_views_in_turn_compute_each_once(look, monkeypatch):
     frozen = look()
     train = frozen.see(np.arange(32))
-    boundary = Boundary(frozen, 2, train, augment=0.5, passes=10.0)
+    boundary = Boundary(frozen, 2, train, augment=0.5, passes=50.0)
     assert boundary.kept
-    assert boundary.rows_below(train, 10.0) == VIEWS * len(train)
+    assert boundary.rows_below(train, 50.0) == VIEWS * len(train)
     counted = passes(frozen, monkeypatch)
     for number in range(2 * VIEWS):
         for start in (0, 16):
             boundary.batch(train[start : start + 16], number, torch.Generator())
     assert sum(counted) == VIEWS * len(train)
-    assert boundary.rows_below(train, 10.0) == 0
+    assert boundary.rows_below(train, 50.0) == 0
+    assert Boundary(frozen, 2, train, augment=0.5, passes=12.0).rows_below(train, 12.0) == 0  # has fewer of the same
 
 
 def test_stored_batches_do_not_depend_on_the_company(look):
@@ -141,7 +142,9 @@ def test_without_room_the_frozen_stages_run_every_time(look, tmp_path, monkeypat
 def test_few_passes_are_not_worth_keeping_every_view_for(look):
     frozen = look()
     train = frozen.see(np.arange(32))
-    assert not Boundary(frozen, 2, train, augment=0.5, passes=VIEWS).kept
+    assert not Boundary(frozen, 2, train, augment=0.5, passes=2.0).kept
+    few = Boundary(frozen, 2, train, augment=0.5, passes=12.0)
+    assert few.rows_below(train, 12.0) == 4 * len(train)
 
 
 def test_the_cache_can_tell_what_it_keeps(look, tmp_path):

@@ -77,6 +77,15 @@ def test_portfolio_lies_in_the_space(classes, passes, augments):
             assert tried.suggest(trials.ask()) == config
 
 
+def test_backbones_that_are_behind_by_prior_too_wait_for_the_best_ones_portfolio():
+    rival, behind = dataclasses.replace(SECOND, prior=0.6), dataclasses.replace(THIRD, prior=0.4)
+    order = [config.backbone for config in space([BEST, behind, rival]).portfolio()]
+    own = order.count(BEST.key)
+    first_rival, last_own = order.index(rival.key), len(order) - 1 - order[::-1].index(BEST.key)
+    assert own > 2
+    assert first_rival < last_own < order.index(behind.key)
+
+
 def test_first_is_the_published_recipe_of_the_best_backbone():
     first = next(space().portfolio())
     assert (first.backbone, first.strategy) == (BEST.key, "finetune")

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 #: are no dearer than the passes of a short training.
 VIEWS = 8
 
+#: Each view serves so many passes at least, two views in any case: with eight of them, a training of twelve passes
+#: spent two thirds of them, and half of its time, on views that it saw once or twice.
+PASSES_A_VIEW = 3
+
 #: Stored states may fill this share of the store's room, and of the memory that is free, so that the page cache holds
 #: them: read from the disk at random they would be slower than computed again.
 MOST_OF_ROOM = 0.5
@@ -52,7 +56,7 @@ class Boundary:
         self.seconds = 0.0  #: spent on computing what is below
         self._frozen = frozen
         self._augment = augment
-        self._views = VIEWS if augment else 1
+        self._views = min(max(int(passes / PASSES_A_VIEW), 2), VIEWS) if augment else 1
         self._computed = 0
         self.size = self._size(train) if stage > 0 and passes > self._views else 0.0  #: bytes of the states, if kept
         self.kept = self.size > 0 and self._fits()
@@ -85,10 +89,11 @@ class Boundary:
     def settle(self, indices: np.ndarray) -> None:
         """Measures a row's seconds below the boundary on these, unless the speed book knows them."""
         if self.stage:
+            generator = torch.Generator().manual_seed(0)
 
             def pass_(precision: Precision) -> float:
                 began = time.perf_counter()
-                pack(self._prefix(indices, 0.0, None), **self._format)
+                pack(self._prefix(indices, self._augment, generator), **self._format)
                 return time.perf_counter() - began
 
             self._frozen.speeds.race(self._key, [self._frozen.precision], pass_, rows=len(indices))
@@ -106,7 +111,8 @@ class Boundary:
 
     @property
     def _key(self) -> str:
-        return self._frozen.speed_key(f"forward to stage {self.stage}:")
+        augmented = " augmented" if self._augment else ""
+        return self._frozen.speed_key(f"forward{augmented} to stage {self.stage}:")
 
     def batch(self, indices: np.ndarray, number: int, generator: torch.Generator) -> State:
         """The state of readable rows in their pass `number`, counted from 0, on the CPU or where it was computed.

@@ -223,12 +223,11 @@ class Rehearsal(Search):
         return rows * max(float(event.data["bytes_a_row"]) for event in self._screened)
 
     def _run_folder_bytes(self, survivors: Sequence[Candidate], course: _Course) -> float:
-        """Heads and finished trials as far as they are kept, and the checkpoints of what is paused."""
-        heads = [folder for folder in (self._folder_of_run / "trials").iterdir() if folder.is_dir()]
-        views = max(len([part for part in folder.iterdir() if part.is_dir()]) for folder in heads)
-        models = min(KEPT, (len(survivors) + course.finished) * views)
-        weights = BYTES_A_PARAMETER * survivors[0].parameters
+        """Heads, of which the first stands twice, and finished trials, as far as they are kept; paused checkpoints."""
+        trials = self._folder_of_run / "trials"
+        views = max(sum(part.is_dir() for part in folder.iterdir()) for folder in trials.iterdir())
+        sizes = [BYTES_A_PARAMETER * candidate.parameters * views for candidate in survivors]
+        models = sum(sizes) + sizes[0] / views + course.finished * sizes[0]
+        kept = min(1.0, KEPT / (views * (len(sizes) + course.finished) + 1))
         paused = min(len(course.paused), KEPT_PAUSED) * COPIES_IN_A_CHECKPOINT * BYTES * course.trained
-        return (
-            folder_bytes(self._folder_of_run) - folder_bytes(self._folder_of_run / "trials") + models * weights + paused
-        )
+        return folder_bytes(self._folder_of_run) - folder_bytes(trials) + kept * models + paused

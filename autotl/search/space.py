@@ -85,20 +85,24 @@ class Space:
     def portfolio(self, learned: Sequence[TrialConfig] = ()) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.
 
-        Then each strategy's settings in turn; after one of each for the best backbone, one for the next. What past runs
-        say of the best backbone (`learned`) stands in the place of all but its first.
+        Then each strategy's settings in turn; after one of each for the best backbone, one for each other that by its
+        prior may be as good when it is tuned, and those that are behind by prior too come last. What past runs say of
+        the best backbone (`learned`) stands in the place of all but its first.
         """
-        queues = [list(self._recipes(key)) for key in self.candidates]
-        best, others = queues[0], zip_longest(*queues[1:])
-        first_round = len(self._applying(next(iter(self.candidates))))
+        first, *rest = self.candidates.values()
+        best, first_round = list(self._recipes(first.key)), len(self._applying(first.key))
+        rivals, behind = (
+            zip_longest(*(list(self._recipes(c.key)) for c in rest if (c.prior < first.prior) == is_behind))
+            for is_behind in (False, True)
+        )
         if learned:
             best = best[:1]
             best += [config for place, config in enumerate(learned) if config not in (*best, *learned[:place])]
             first_round = len(best)
         yield from best[:first_round]
-        yield from (config for config in next(others, ()) if config)
+        yield from (config for config in next(rivals, ()) if config)
         yield from best[first_round:]
-        yield from (config for rest in others for config in rest if config)
+        yield from (config for turn in (*rivals, *behind) for config in turn if config)
 
     def fitted(self, backbone: str, strategy: str, settings: Mapping[str, Value]) -> TrialConfig | None:
         """Settings that were chosen elsewhere, made to fit a backbone here; None where the strategy cannot be used.
