@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autotl.search.scheduler import Scheduler, most_promising, rungs_for
@@ -66,6 +66,7 @@ def test_when_nothing_new_fits_the_best_paused_one_has_its_turn_whatever_its_ran
 scores = st.floats(0.0, 1.0)
 
 
+@example([(0.5, 0.01953125), (0.7578125, 0.0)], [0.0])
 @given(st.lists(st.tuples(scores, scores), min_size=1, max_size=8), st.lists(scores, min_size=1, max_size=8))
 def test_promises_are_never_negative_and_grow_with_the_score(finished, paused):
     heard = scheduler(*[{111: early, 1000: late} for early, late in finished], *[{111: score} for score in paused])

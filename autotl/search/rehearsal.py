@@ -32,6 +32,9 @@ from autotl.usage import folder_bytes, peak_memory
 #: Seconds that may pass before the answer.
 CALIBRATION = 60.0
 
+#: Seconds that Optuna, events and the leaderboard take for each trial.
+BETWEEN_TRIALS = 0.05
+
 #: A checkpoint holds weights, their mean, and two moments.
 COPIES_IN_A_CHECKPOINT = 4
 
@@ -95,9 +98,8 @@ class Rehearsal(Search):
         """request: its budget and its test table are of no account. budgets: in seconds."""
         self._place = tempfile.TemporaryDirectory(prefix="autotl-plan-")
         request = request.model_copy(update={"budget_seconds": CALIBRATION, "trials": None, "test": None})
-        folder = Path(self._place.name) / "run"
-        super().__init__(request, folder, listeners=[*listeners, self._notice], start=start)
-        self._folder_of_run, self._budgets = folder, budgets
+        super().__init__(request, Path(self._place.name) / "run", listeners=[*listeners, self._notice], start=start)
+        self._budgets = budgets
         self._screened: list[Event] = []
         self._known: dict[tuple[str, Work], _Cost] = {}
         self._worker_memory = 0
@@ -152,7 +154,7 @@ class Rehearsal(Search):
             goes_on = not rungs or not cost.seconds or course.trials % REDUCTION == 0
             planned = length.planned if length.seconds is None else min(length.planned, length.seconds)
             reached = 1.0 if goes_on or not rungs else rungs[0] / 1000
-            clock.now += reached * planned
+            clock.now += reached * planned + BETWEEN_TRIALS
             course.trials, course.finished = course.trials + 1, course.finished + goes_on
             course.paused += [] if goes_on else [(1 - reached) * planned]
             course.trained = max(course.trained, cost.trained)
@@ -187,10 +189,12 @@ class Rehearsal(Search):
         widths = {candidate.key: candidate.width for candidate in self._given.candidates}
         kept = 0.0
         for position, event in enumerate(self._screened):
-            seconds = pace.screening_seconds(count - position, needed=position == 0) or 0.0
+            seconds = pace.screening_seconds(count - position, needed=position == 0)
+            if not seconds:
+                continue
             speed = pace.seconds_a_row(event.data["backbone"])
             beside = max(event.data["seconds"] - event.data["rows"] * speed, 0.0)  # loading, choosing the precision
-            clock.now += min(first_look * speed, seconds) + (beside if seconds else 0.0)
+            clock.now += min(first_look * speed, seconds) + beside
             kept += BYTES * first_look * widths[event.data["backbone"]]
         for position, candidate in enumerate(survivors):
             if position == 0 or pace.time_for_a_head(candidate.key):
@@ -201,7 +205,7 @@ class Rehearsal(Search):
         return kept
 
     def _cost(self, candidate: Candidate, config: TrialConfig, work: Work) -> _Cost:
-        """The worker measures what it does not know; for one that it cannot be asked about, as for one like it."""
+        """What the worker says, which measures the speeds that it does not know yet."""
         key = candidate.key, work
         if key not in self._known:
             try:
@@ -224,10 +228,10 @@ class Rehearsal(Search):
 
     def _run_folder_bytes(self, survivors: Sequence[Candidate], course: _Course) -> float:
         """Heads, of which the first stands twice, and finished trials, as far as they are kept; paused checkpoints."""
-        trials = self._folder_of_run / "trials"
+        trials = self._folder / "trials"
         views = max(sum(part.is_dir() for part in folder.iterdir()) for folder in trials.iterdir())
         sizes = [BYTES_A_PARAMETER * candidate.parameters * views for candidate in survivors]
         models = sum(sizes) + sizes[0] / views + course.finished * sizes[0]
         kept = min(1.0, KEPT / (views * (len(sizes) + course.finished) + 1))
         paused = min(len(course.paused), KEPT_PAUSED) * COPIES_IN_A_CHECKPOINT * BYTES * course.trained
-        return folder_bytes(self._folder_of_run) - folder_bytes(trials) + kept * models + paused
+        return folder_bytes(self._folder) - folder_bytes(trials) + kept * models + paused

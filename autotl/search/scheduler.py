@@ -79,7 +79,7 @@ class Scheduler:
     def _improvement(self, mean: float, deviation: float) -> float:
         best = max(self._floor, *(curve.get(1000, self._floor) for curve in self._curves.values()))
         normal, z = NormalDist(), (mean - best) / deviation
-        return deviation * (z * normal.cdf(z) + normal.pdf(z))
+        return max(deviation * (z * normal.cdf(z) + normal.pdf(z)), 0.0)  # far below, rounding is all that is left
 
 
 def most_promising(scheduler: Scheduler, paused: Mapping[int, float], new: float | None) -> int | None:
