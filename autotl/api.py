@@ -58,6 +58,7 @@ def fit(
     max_params: str | None = None,
     max_size: str | None = None,
     portfolio: str | Path | None = None,
+    teacher: str | Path | None = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> Run:
@@ -70,7 +71,8 @@ def fit(
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
     max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_latency, max_params and
     max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``. portfolio: a file of what
-    past runs say to try first (`autotl.portfolio`).
+    past runs say to try first (`autotl.portfolio`). teacher: a run or bundle for the same classes, which strategies may
+    learn from.
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
@@ -101,6 +103,7 @@ def fit(
         max_params=max_params,
         max_size=max_size,
         portfolio=portfolio,
+        teacher=teacher,
         seed=seed,
     )
     clock = Clock(seconds or float("inf"))

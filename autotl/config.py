@@ -72,6 +72,7 @@ class SearchRequest(BaseModel):
     max_memory: int | None = None  #: bytes that training may take; None: a share of what is free
     limits: Limits = Limits()
     portfolio: str | None = None  #: path of what past runs say to try first; the run's folder keeps a copy
+    teacher: str | None = None  #: path of a run or bundle that strategies may learn from
     seed: int = 0
 
     @property
@@ -99,6 +100,7 @@ def make_request(
     max_params: str | None = None,
     max_size: str | None = None,
     portfolio: str | Path | None = None,
+    teacher: str | Path | None = None,
     seed: int = 0,
 ) -> SearchRequest:
     """From what people write; paths become whole. Raises `BudgetError`."""
@@ -119,6 +121,7 @@ def make_request(
         max_memory=None if max_memory is None else parse_memory(max_memory),
         limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
         portfolio=None if portfolio is None else _whole(portfolio),
+        teacher=None if teacher is None else _whole(teacher),
         seed=parse_seed(seed),
     )
 

@@ -82,7 +82,6 @@ def _trained(
         weight_decay=0.01,
         schedule="constant-cooldown",
         frozen_stages=stages,
-        label_smoothing=0.0,
         augment=0.0,
     )
     backbone = family.load(candidate)

@@ -48,7 +48,7 @@ def _steps(bench: Bench, trial: Trial, depth: int):  # type: ignore[no-untyped-d
     assert boundary.kept or not depth, "the store has no room for this benchmark"
     groups = parameter_groups(model, depth, learning_rate=1e-4, layer_decay=1.0, weight_decay=0.01)
     optimizer = AdamW(groups)
-    stepper = Stepper(model, trial, boundary, label_smoothing=0.0)
+    stepper = Stepper(model, trial, boundary)
     stepper.settle(optimizer, BATCH)
     generator = torch.Generator().manual_seed(0)
     order = np.random.default_rng(0).permutation(trial.train)
@@ -96,7 +96,6 @@ def beside_trainer(table: Table, *, epochs: float = 1.0) -> list[Result]:
         weight_decay=0.0,
         schedule="linear",
         frozen_stages=0,
-        label_smoothing=0.0,
         augment=0.0,
     )
 

@@ -41,6 +41,7 @@ BEST, SECOND, THIRD = candidate("best", layer_decay=0.75), candidate("second"), 
 def space(
     candidates=(BEST, SECOND, THIRD),
     strategies=(),
+    regularizers=(),
     *,
     classes=3,
     passes=math.inf,
@@ -48,15 +49,19 @@ def space(
     rows=1000,
     doubtful=False,
 ):
-    return Space(
-        candidates,
-        [*(strategies or (Finetune(), Probe(), Scratch()))],
-        rows=rows,
-        classes=classes,
-        augments={one.key: augments for one in candidates},
-        passes={one.key: passes for one in candidates},
-        doubtful=doubtful,
-    )
+    each = rows // classes
+    contexts = {
+        one.key: StrategyContext(
+            candidate=one,
+            class_rows=(rows - each * (classes - 1), *(each,) * (classes - 1)),
+            metric="accuracy",
+            augments=augments,
+            passes=passes,
+            doubtful=doubtful,
+        )
+        for one in candidates
+    }
+    return Space(candidates, [*(strategies or (Finetune(), Probe(), Scratch()))], regularizers, contexts)
 
 
 def study(seed=0):

@@ -78,7 +78,6 @@ def plan(**changes):
         "weight_decay": 0.01,
         "schedule": "cosine",
         "frozen_stages": 0,
-        "label_smoothing": 0.0,
         "augment": 0.0,
     }
     return Plan(**(usual | changes))

@@ -8,16 +8,21 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import autotl
 from autotl.cli import cache, doctor, evaluate, inspect, models, plan, plugins, portfolio, predict, resume, search
 from autotl.errors import AutoTLError
 
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Command
+
 _COMMANDS = (search, resume, predict, evaluate, inspect, models, plan, portfolio, plugins, cache, doctor)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:
+    """The whole command line, with the commands of plugins."""
     parser = argparse.ArgumentParser(
         prog="autotl",
         description="A table of images or texts in, the best fine-tuned model that your time can buy out.",
@@ -26,17 +31,35 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"autotl {autotl.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in _COMMANDS:
-        name = module.__name__.rpartition(".")[2]
-        command = commands.add_parser(name, help=module.HELP, description=module.HELP)
+        command = commands.add_parser(_name(module), help=module.HELP, description=module.HELP)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+    for added in foreign:
+        command = commands.add_parser(added.name, help=added.help, description=added.help)
+        added.add_arguments(command)
+        command.set_defaults(run=added.run)
     return parser
+
+
+def _foreign(arguments: Sequence[str]) -> Sequence[Command]:
+    """Commands of plugins, which are looked for where the first word is none of ours."""
+    ours = {_name(module) for module in _COMMANDS}
+    if arguments and (arguments[0] in ours or arguments[0] == "--version"):
+        return ()
+    from autotl.plugins.manager import plugins as installed
+
+    return [command for command in installed().commands if command.name not in ours]
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
     try:
-        options = build_parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        options = build_parser(_foreign(words)).parse_args(words)
         code: int = options.run(options)
         sys.stdout.flush()
         return code

@@ -68,6 +68,9 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-latency", metavar="TIME", help="from one row to its answer on this machine, such as 5ms")
     parser.add_argument("--max-params", metavar="COUNT", help="of the model, such as 5M")
     parser.add_argument("--max-size", metavar="SIZE", help="of the model's weights on disk, such as 20MB")
+    parser.add_argument(
+        "--teacher", metavar="RUN", help="a run or bundle for the same classes, which strategies may learn from"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of splits, trials and training (default: 0)")
 
 
@@ -75,7 +78,7 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
         "data", "target", "image", "text", "group", "metric", "skip_unreadable", "set_aside", "models", "offline",
-        "max_memory", "max_latency", "max_params", "max_size", "seed",
+        "max_memory", "max_latency", "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    import argparse
+
     import numpy as np
     import torch
 
@@ -201,11 +203,21 @@ class StrategyContext:
     """What a strategy may know when it states its parameters."""
 
     candidate: Candidate
-    rows: int  #: of the training part
-    classes: int
+    class_rows: tuple[int, ...]  #: rows of each class in the training part
+    metric: str
     augments: bool
     passes: float  #: full passes (forward and back) over the training rows that the budget affords; may be infinite
     doubtful: bool = False  #: whether it has to be measured here that pretrained weights help at all
+    teacher: bool = False  #: whether there is a bundle to learn from (`Trial.teacher`)
+
+    @property
+    def rows(self) -> int:
+        """Of the training part."""
+        return sum(self.class_rows)
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_rows)
 
 
 @dataclass(frozen=True)
@@ -213,6 +225,10 @@ class Work:
     """What a trial will compute; the core, which knows how fast each pass is here, makes a forecast of it."""
 
     passes: float  #: over the training rows, forward and back through the stages that are trained
+    #: Another way of training than all weights above the frozen stages, whose steps take another time; the same name
+    #: as in `autotl.training.loop.Plan`.
+    method: str = ""
+    step_cost: float = 1.0  #: factor on a step's time; the core sets it by the regularizers at work
     frozen_fraction: float = 0.0  #: of the stages, from the input on: computed once a row and view where possible
     augment: float = 0.0  #: strength; above 0 each row has several views
     pretrained: bool = True  #: whether it starts from published weights; the others are the control of these
@@ -228,9 +244,11 @@ class Progress:
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A way to turn a pretrained backbone into a model for the task."""
+    """A way to turn a pretrained backbone into a model for the task. A class that inherits from this has defaults."""
 
     name: str
+    regularized: bool = False  #: whether it trains by `autotl.training.loop.train`, which heeds the regularizers
+    weight: float = 1.0  #: how likely it is to be tried before anything is known; fine-tuning has 1
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         """What the search may choose; empty where the strategy does not apply.
@@ -256,6 +274,26 @@ class Strategy(Protocol):
 
 
 @runtime_checkable
+class Regularizer(Protocol):
+    """Something that keeps a training from fitting its rows too closely, in whatever strategy trains.
+
+    The search chooses its strength, where 0 is off and costs nothing. A class that inherits from this has defaults.
+    """
+
+    name: str  #: of the regularizer, and of its parameter
+    step_cost: float = 1.0  #: factor on the time of a training step, where it is on
+
+    def strengths(self, context: StrategyContext) -> Choice | None:
+        """What the search may choose, 0 among it; None where it does not apply."""
+
+    def usual(self, context: StrategyContext) -> float:
+        """The strength that published recipes have, which is the first to be tried; 0 for most."""
+
+    def effect(self, strength: float) -> Any:
+        """An `autotl.training.effect.Effect` of this strength, above 0, for one training. Imports torch late."""
+
+
+@runtime_checkable
 class Screener(Protocol):
     """A second opinion on how well a backbone suits the task, from its frozen features alone."""
 
@@ -267,3 +305,17 @@ class Screener(Protocol):
         features ``[rows, width] float32``, labels ``[rows] int64`` below `classes`; some thousand rows, which should
         take about a second. Raises whatever it likes when it has no opinion, and is left out then.
         """
+
+
+@runtime_checkable
+class Command(Protocol):
+    """A command of its own: ``autotl NAME``."""
+
+    name: str
+    help: str  #: one line
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Adds options; those that other commands have too come from `autotl.cli.options`."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Does it, and returns the exit code. Raises `AutoTLError` for what people can mend."""

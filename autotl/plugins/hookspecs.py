@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pluggy
 
-from autotl.plugins.contracts import ModelFamily, Screener, Strategy
+from autotl.plugins.contracts import Command, ModelFamily, Regularizer, Screener, Strategy
 
 hookspec = pluggy.HookspecMarker("autotl")
 hookimpl = pluggy.HookimplMarker("autotl")
@@ -31,5 +31,15 @@ def autotl_strategies(context: PluginContext) -> Sequence[Strategy]:  # type: ig
 
 
 @hookspec
+def autotl_regularizers(context: PluginContext) -> Sequence[Regularizer]:  # type: ignore[empty-body]
+    """What keeps trainings from overfitting. Called once a process; must not import torch."""
+
+
+@hookspec
 def autotl_screeners(context: PluginContext) -> Sequence[Screener]:  # type: ignore[empty-body]
     """Second opinions on frozen features. Called once a process; must not import torch."""
+
+
+@hookspec
+def autotl_commands(context: PluginContext) -> Sequence[Command]:  # type: ignore[empty-body]
+    """Commands for the command line. Called by ``autotl``, whatever the command; must import next to nothing."""

@@ -7,22 +7,39 @@ that was built for another contract is named and left alone before any of its co
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pluggy
 
 import autotl
 from autotl.errors import PluginError
 from autotl.plugins import hookspecs
-from autotl.plugins.contracts import Modality, ModelFamily, Screener, Strategy
+from autotl.plugins.contracts import Command, Modality, ModelFamily, Regularizer, Screener, Strategy
 
 GROUP_PREFIX = "autotl.plugins."
 GROUP = GROUP_PREFIX + "v1"
 
-_Named = TypeVar("_Named", ModelFamily, Strategy, Screener)
+#: What each hook's answers have to be.
+CONTRACTS: dict[str, type] = {
+    "autotl_model_families": ModelFamily,
+    "autotl_strategies": Strategy,
+    "autotl_regularizers": Regularizer,
+    "autotl_screeners": Screener,
+    "autotl_commands": Command,
+}
+
+#: Seconds after which a plugin that is still being imported is left alone; ours take some milliseconds, since no plugin
+#: is to import a network library.
+PATIENCE = 10.0
+
+#: Plugins that the process which started this one left alone, so that they are not waited for twice.
+OFF_VARIABLE = "AUTOTL_PLUGINS_OFF"
 
 
 @dataclass(frozen=True)
@@ -44,9 +61,7 @@ class PluginManager:
         self._pluggy = pluggy.PluginManager("autotl")
         self._pluggy.add_hookspecs(hookspecs)
         self.records: list[PluginRecord] = []
-        self._families: dict[str, ModelFamily] = {}
-        self._strategies: dict[str, Strategy] = {}
-        self._screeners: dict[str, Screener] = {}
+        self._found: dict[str, dict[str, Any]] = {hook: {} for hook in CONTRACTS}
         # our own first: trial 0 is the first strategy's recipe, and no plugin should change what that is by its name
         for point in sorted(found, key=lambda point: (point.dist is None or point.dist.name != "autotl", point.name)):
             self._discover(point)
@@ -59,63 +74,80 @@ class PluginManager:
             reason = f"made for plugin contract {contract}, this AutoTL speaks v1: install a matching {package}"
             self.records.append(PluginRecord(point.name, package, version, "off", reason=reason))
             return
+        if point.name in os.environ.get(OFF_VARIABLE, "").split():
+            reason = f"{TimeoutError.__name__}: it did not answer when this search began"
+            self.records.append(PluginRecord(point.name, package, version, "off", reason=reason))
+            return
         try:
-            self._switch_on(point.name, package, version, point.load())
+            self._switch_on(point, package, version)
         except (Exception, SystemExit) as error:  # a foreign plugin may fail in any way, and must cost itself only
             if self._pluggy.has_plugin(point.name):
                 self._pluggy.unregister(name=point.name)
             reason = f"{type(error).__name__}: {error}"
             self.records.append(PluginRecord(point.name, package, version, "off", reason=reason))
 
-    def _switch_on(self, name: str, package: str, version: str, plugin: Any) -> None:
-        self._pluggy.register(plugin, name=name)
+    def _switch_on(self, point: EntryPoint, package: str, version: str) -> None:
+        self._pluggy.register(_in_time(point.load, point.name), name=point.name)
         self._pluggy.check_pending()
         context = hookspecs.PluginContext(autotl_version=autotl.__version__)
-        others = [other for other in self._pluggy.get_plugins() if other is not plugin]
+        others = [other for name, other in self._pluggy.list_name_plugin() if name != point.name]
         caller = functools.partial(self._pluggy.subset_hook_caller, remove_plugins=others)
-        families = self._check(caller("autotl_model_families")(context=context), ModelFamily, self._families)  # type: ignore[type-abstract]
-        strategies = self._check(caller("autotl_strategies")(context=context), Strategy, self._strategies)  # type: ignore[type-abstract]
-        screeners = self._check(caller("autotl_screeners")(context=context), Screener, self._screeners)  # type: ignore[type-abstract]
-        self._families |= families
-        self._strategies |= strategies
-        self._screeners |= screeners
-        adds = [f"family {family.name} ({family.modality})" for family in families.values()]
-        adds += [f"strategy {name}" for name in strategies]
-        adds += [f"screener {name}" for name in screeners]
-        self.records.append(PluginRecord(name, package, version, "on", tuple(adds)))
+        answers = {
+            hook: _in_time(functools.partial(caller(hook), context=context), f"{point.name}.{hook}")
+            for hook in CONTRACTS
+        }
+        brought = {hook: self._check(answer, hook) for hook, answer in answers.items()}
+        for hook, things in brought.items():
+            self._found[hook] |= things
+        adds = tuple(_describe(thing, hook) for hook, things in brought.items() for thing in things.values())
+        self.records.append(PluginRecord(point.name, package, version, "on", adds))
 
-    @staticmethod
-    def _check(answers: Sequence[Any], contract: type[_Named], taken: dict[str, _Named]) -> dict[str, _Named]:
-        checked: dict[str, _Named] = {}
+    def _check(self, answers: Sequence[Any], hook: str) -> dict[str, Any]:
+        checked: dict[str, Any] = {}
         for thing in (thing for answer in answers for thing in answer):
+            contract = CONTRACTS[hook]
             if not isinstance(thing, contract):
                 raise PluginError(f"{type(thing).__name__} does not satisfy the contract {contract.__name__}")
-            if thing.name in taken or thing.name in checked:
+            if thing.name in self._found[hook] or thing.name in checked:
                 raise PluginError(f"the name {thing.name!r} is taken by another plugin")
             checked[thing.name] = thing
         return checked
 
     @property
     def families(self) -> list[ModelFamily]:
-        return list(self._families.values())
+        return list(self._found["autotl_model_families"].values())
 
     @property
     def strategies(self) -> list[Strategy]:
-        return list(self._strategies.values())
+        return list(self._found["autotl_strategies"].values())
+
+    @property
+    def regularizers(self) -> list[Regularizer]:
+        return list(self._found["autotl_regularizers"].values())
 
     @property
     def screeners(self) -> list[Screener]:
-        return list(self._screeners.values())
+        return list(self._found["autotl_screeners"].values())
+
+    @property
+    def commands(self) -> list[Command]:
+        return list(self._found["autotl_commands"].values())
+
+    @property
+    def unresponsive(self) -> list[str]:
+        """Plugins that were left alone because they did not come to an end, by name."""
+        return [record.name for record in self.records if record.reason.startswith(TimeoutError.__name__)]
 
     def family(self, name: str) -> ModelFamily:
         """Raises `PluginError` when no plugin that is on brings it."""
-        if name not in self._families:
+        families: dict[str, ModelFamily] = self._found["autotl_model_families"]
+        if name not in families:
             off = "".join(f" {record.package} is off: {record.reason}." for record in self.records if record.reason)
             raise PluginError(
                 f"this needs the model family {name!r}, and no plugin here brings it.{off} "
                 f"Install its package (for ours: pip install autotl-{name})"
             )
-        return self._families[name]
+        return families[name]
 
     def origin(self, family: str) -> str:
         """Package and version that bring a family."""
@@ -124,12 +156,40 @@ class PluginManager:
 
     def strategy(self, name: str) -> Strategy:
         """Raises `PluginError` when no plugin that is on brings it."""
-        if name not in self._strategies:
+        strategies: dict[str, Strategy] = self._found["autotl_strategies"]
+        if name not in strategies:
             raise PluginError(f"this needs the strategy {name!r}, and no plugin here brings it")
-        return self._strategies[name]
+        return strategies[name]
 
     def families_for(self, modality: Modality) -> list[ModelFamily]:
         return [family for family in self.families if family.modality == modality]
+
+
+def _in_time(call: Callable[[], Any], name: str) -> Any:
+    """What `call` returns. Raises what it raises, and `TimeoutError` when it takes longer than `PATIENCE`."""
+    ended: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue()
+
+    def work() -> None:
+        try:
+            ended.put((call(), None))
+        except BaseException as error:  # raised again where it is waited for
+            ended.put((None, error))
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    try:
+        answer, error = ended.get(timeout=PATIENCE)
+    except queue.Empty:
+        raise TimeoutError(f"{name} did not answer within {PATIENCE:.0f} s") from None
+    if error is not None:
+        raise error
+    return answer
+
+
+def _describe(thing: Any, hook: str) -> str:
+    """Such as ``family timm (image)``."""
+    if hook == "autotl_model_families":
+        return f"family {thing.name} ({thing.modality})"
+    return f"{CONTRACTS[hook].__name__.lower()} {thing.name}"
 
 
 @functools.cache

@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from autotl.budget import Clock
 from autotl.config import SearchRequest, create_run_folder
 from autotl.data.set_aside import SET_ASIDE_FILE, write_set_aside
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, EventLog, Listener, read_events
-from autotl.plugins.contracts import Candidate
+from autotl.plugins.contracts import Candidate, StrategyContext
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.bundle import find_bundle, read_card
@@ -222,18 +224,23 @@ class Search:
         return survivors
 
     def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:
-        given, rows, labels = self._given, len(self._given.train), self._given.inspection.labels
-        passes = {candidate.key: pace.passes(candidate.key, rows) for candidate in survivors}
+        given, labels = self._given, self._given.inspection.labels
+        rows = np.bincount(labels[given.train], minlength=len(given.inspection.task.classes))
+        passes = {candidate.key: pace.passes(candidate.key, len(given.train)) for candidate in survivors}
         full_trials = passes[survivors[0].key] / survivors[0].recipe.epochs if pace.limited else 0.0
-        return Space(
-            survivors,
-            plugins().strategies,
-            rows=rows,
-            classes=len(given.inspection.task.classes),
-            augments={candidate.key: given.augments[candidate.family] for candidate in survivors},
-            passes=passes,
-            doubtful=is_doubtful(self._probe_accuracy, labels, full_trials),
-        )
+        contexts = {
+            candidate.key: StrategyContext(
+                candidate=candidate,
+                class_rows=tuple(rows.tolist()),
+                metric=given.inspection.task.metric,
+                augments=given.augments[candidate.family],
+                passes=passes[candidate.key],
+                doubtful=is_doubtful(self._probe_accuracy, labels, full_trials),
+                teacher=self._request.teacher is not None,
+            )
+            for candidate in survivors
+        }
+        return Space(survivors, plugins().strategies, plugins().regularizers, contexts)
 
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")
@@ -248,8 +255,11 @@ class Search:
         dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
         trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events)
         pace.begin_trials()
-        trials.run(space.portfolio(self._learned(space)), self._request.trials or math.inf)
+        portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
+        trials.run(portfolio, count)
         pace.end_trials()
+        if not pace.to_refit:  # heads are refitted in a moment: what was kept free for more is there for trials
+            trials.run(portfolio, count)
         if found := verdict(judge.models, space, task.metric, labels):
             events.emit("transfer", **dataclasses.asdict(found))
         self._phase("refitting")

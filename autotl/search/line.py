@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from autotl.errors import TrialError
+from autotl.plugins.manager import OFF_VARIABLE, plugins
 
 Message = dict[str, Any]
 
@@ -62,7 +63,9 @@ class EngineEnd:
             stdout=subprocess.PIPE,
             stderr=self._log,
             encoding="utf-8",
-            env=({} if any(name in os.environ for name in _SET_BY_PEOPLE) else PATIENCE) | os.environ,
+            env=({} if any(name in os.environ for name in _SET_BY_PEOPLE) else PATIENCE)
+            | os.environ
+            | {OFF_VARIABLE: " ".join(plugins().unresponsive)},
         )
         self._inbox: queue.Queue[Message | None] = queue.Queue()
         assert self._process.stdout is not None

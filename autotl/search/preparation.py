@@ -16,9 +16,10 @@ from autotl.data.inspection import Inspection, inspect_table, read_inputs
 from autotl.data.splits import holdout
 from autotl.data.tables import Table, read_table
 from autotl.data.task import encode_labels
-from autotl.errors import DataError
+from autotl.errors import BundleError, DataError
 from autotl.plugins.contracts import Candidate, ZooContext
 from autotl.plugins.manager import plugins
+from autotl.predictor.bundle import find_bundle, read_card
 from autotl.zoo import hub
 from autotl.zoo.inventory import usable_candidates, zoo_folders
 
@@ -68,6 +69,7 @@ class Preparation:
             "skip_limit": request.skip_limit,
             "max_memory": request.max_memory,
             "folder": str(folder.resolve()),
+            "teacher": request.teacher,
         }
 
 
@@ -85,6 +87,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     source = request.data if frame is None else frame
     inspection = inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
     test = _read_test(request, inspection)
+    _check_teacher(request, inspection)
     chosen = None if request.set_aside is None else Path(request.set_aside)
     audited = audit(inspection, test=test, chosen=chosen, seconds=seconds)
     inspection = audited.inspection
@@ -120,3 +123,16 @@ def _read_test(request: SearchRequest, inspection: Inspection) -> Table | None:
     if not (encode_labels(table, inspection.task) >= 0).any():
         raise DataError(f"{table.name}: no row has a label in {inspection.task.target!r}")
     return table
+
+
+def _check_teacher(request: SearchRequest, inspection: Inspection) -> None:
+    """Raises `BundleError` for a teacher that is none or answers another question."""
+    if request.teacher is None:
+        return
+    theirs, ours = read_card(find_bundle(request.teacher)).task, inspection.task
+    if (theirs.classes, theirs.modality) != (ours.classes, ours.modality):
+        raise BundleError(
+            f"--teacher {request.teacher} answers with {', '.join(theirs.classes[:5])} to {theirs.modality}s, and "
+            f"{inspection.table.name} has {', '.join(ours.classes[:5])} for {ours.modality}s: a teacher needs the same "
+            "classes and kind of input"
+        )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import cast
 
 import optuna
 
 from autotl.errors import PluginError
-from autotl.plugins.contracts import Candidate, Choice, Parameter, Strategy, StrategyContext, Value, Work
+from autotl.plugins.contracts import Candidate, Choice, Parameter, Regularizer, Strategy, StrategyContext, Value, Work
 from autotl.search.priors import unit_of, value_at
 
 
@@ -39,48 +40,62 @@ class Space:
         self,
         candidates: Sequence[Candidate],
         strategies: Sequence[Strategy],
-        *,
-        rows: int,
-        classes: int,
-        augments: Mapping[str, bool],
-        passes: Mapping[str, float],
-        doubtful: bool,
+        regularizers: Sequence[Regularizer],
+        contexts: Mapping[str, StrategyContext],
     ) -> None:
-        """candidates: best first. augments and passes: by candidate key. rows and classes: of the training part.
-
-        doubtful: whether it has to be measured that pretrained weights help.
-        """
+        """candidates: best first. contexts: by candidate key."""
         self.candidates = {candidate.key: candidate for candidate in candidates}
         self._strategies = {strategy.name: strategy for strategy in strategies}
-        self._contexts = {
-            key: StrategyContext(candidate, rows, classes, augments[key], passes[key], doubtful)
-            for key, candidate in self.candidates.items()
-        }
+        self._regularizers = {regularizer.name: regularizer for regularizer in regularizers}
+        self._contexts = contexts
 
     def suggest(self, trial: optuna.Trial) -> TrialConfig:
         """One trial's configuration from an Optuna trial."""
         backbone = trial.suggest_categorical("backbone", list(self.candidates))
-        # all of them: Optuna's choices must not change, but another budget or a resume changes which apply
-        strategy = trial.suggest_categorical("strategy", list(self._strategies))
+        drawn = value_at(self._which, trial.suggest_float(self._which.name, 0.0, 1.0))
+        # a trial that is taken up again keeps the one that it had, whatever has been installed since
+        strategy = trial.user_attrs.get("strategy") or list(self._strategies)[int(drawn)]
         applying = self._applying(backbone)
         if strategy not in applying:
             strategy = applying[trial.number % len(applying)]
         trial.set_user_attr("strategy", strategy)
-        parameters = self._strategies[strategy].parameters(self._contexts[backbone])
-        return TrialConfig(backbone, strategy, {p.name: _suggest(trial, p) for p in parameters})
+        parameters = self._parameters(strategy, backbone)
+        return TrialConfig(backbone, strategy, {p.name: _suggest(trial, p) for p in parameters.values()})
+
+    @property
+    def _which(self) -> Choice:
+        """The strategy as a number: Optuna's choices have no weights, and must not change when a plugin is installed."""
+        return Choice(
+            "strategy",
+            tuple(float(place) for place in range(len(self._strategies))),
+            tuple(strategy.weight for strategy in self._strategies.values()),
+        )
+
+    def _parameters(self, strategy: str, backbone: str) -> dict[str, Parameter]:
+        """What the search may choose: the strategy's own, and the strengths of the regularizers that it heeds."""
+        known, context = self._strategies[strategy], self._contexts[backbone]
+        found: dict[str, Parameter] = {parameter.name: parameter for parameter in known.parameters(context)}
+        if found and known.regularized:
+            for name, regularizer in self._regularizers.items():
+                if strengths := regularizer.strengths(context):
+                    found.setdefault(name, strengths)
+        return found
 
     def units(self, config: TrialConfig) -> dict[str, Value]:
         """A configuration as Optuna knows it, to be enqueued."""
-        parameters = {p.name: p for p in self._strategies[config.strategy].parameters(self._contexts[config.backbone])}
+        parameters = self._parameters(config.strategy, config.backbone)
         settings = {
             name: value if _is_named(parameters[name]) else unit_of(parameters[name], value)
             for name, value in config.settings.items()
         }
-        return {"backbone": config.backbone, "strategy": config.strategy, **settings}
+        which = unit_of(self._which, float(list(self._strategies).index(config.strategy)))
+        return {"backbone": config.backbone, "strategy": which, **settings}
 
     def work(self, config: TrialConfig) -> Work:
         """What the trial will compute."""
-        return self._strategies[config.strategy].work(self._contexts[config.backbone], config.settings)
+        work = self._strategies[config.strategy].work(self._contexts[config.backbone], config.settings)
+        at_work = [known for name, known in self._regularizers.items() if config.settings.get(name)]
+        return replace(work, step_cost=math.prod(regularizer.step_cost for regularizer in at_work))
 
     def portfolio(self, learned: Sequence[TrialConfig] = ()) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.
@@ -112,11 +127,9 @@ class Space:
         """
         if strategy not in self._applying(backbone):
             return None
-        context, known = self._contexts[backbone], self._strategies[strategy]
-        published = next(iter(known.portfolio(context)), {})
+        published = next(iter(self._settings(strategy, backbone)), {})
         values: dict[str, Value] = {}
-        for parameter in known.parameters(context):
-            name = parameter.name
+        for name, parameter in self._parameters(strategy, backbone).items():
             source = settings if name in settings and _holds(parameter, settings[name]) else published
             if name not in source:
                 return None
@@ -124,23 +137,31 @@ class Space:
         return TrialConfig(backbone, strategy, values)
 
     def _recipes(self, backbone: str) -> Iterator[TrialConfig]:
-        context = self._contexts[backbone]
-        per_strategy = [
-            [TrialConfig(backbone, name, self._checked(name, context, settings)) for settings in settings_in_order]
-            for name, strategy in self._strategies.items()
-            if strategy.parameters(context) and (settings_in_order := strategy.portfolio(context))
+        """The settings of all strategies, the likeliest first: a strategy of half the weight waits twice as long."""
+        waiting = [
+            ((place + 1) / self._strategies[name].weight, TrialConfig(backbone, name, settings))
+            for name in self._applying(backbone)
+            for place, settings in enumerate(self._settings(name, backbone))
         ]
-        for round_ in zip_longest(*per_strategy):
-            yield from (config for config in round_ if config)
+        yield from (config for _, config in sorted(waiting, key=lambda entry: entry[0]))
 
-    def _checked(self, name: str, context: StrategyContext, settings: Mapping[str, Value]) -> Mapping[str, Value]:
-        parameters = {parameter.name: parameter for parameter in self._strategies[name].parameters(context)}
-        wrong = set(settings) ^ set(parameters)
-        wrong |= {key for key, value in settings.items() if key in parameters and not _holds(parameters[key], value)}
-        if wrong:
-            names = ", ".join(sorted(wrong))
-            raise PluginError(f"strategy {name!r}: its portfolio does not fit its parameters ({names})")
-        return settings
+    def _settings(self, strategy: str, backbone: str) -> list[Mapping[str, Value]]:
+        """A strategy's portfolio, complete with the usual strengths of regularizers that it leaves open.
+
+        Raises `PluginError` where it does not fit what the strategy says of its parameters.
+        """
+        context, parameters = self._contexts[backbone], self._parameters(strategy, backbone)
+        usual = {name: known.usual(context) for name, known in self._regularizers.items() if name in parameters}
+        found: list[Mapping[str, Value]] = []
+        for settings in self._strategies[strategy].portfolio(context):
+            complete = {**usual, **settings}
+            wrong = set(complete) ^ set(parameters)
+            wrong |= {name for name, value in complete.items() if name in parameters and not _holds(parameters[name], value)}
+            if wrong:
+                names = ", ".join(sorted(wrong))
+                raise PluginError(f"strategy {strategy!r}: its portfolio does not fit its parameters ({names})")
+            found.append(complete)
+        return found
 
     def _applying(self, backbone: str) -> list[str]:
         context = self._contexts[backbone]

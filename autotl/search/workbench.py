@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from autotl.features.rows import EncodedRows
 from autotl.features.speed import SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import bag_of_words
-from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
+from autotl.plugins.contracts import Candidate, InputEncoder, Progress, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor, softmax
@@ -66,6 +66,7 @@ class Workbench:
         self._seed: int = request["seed"]
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
+        self._teacher = Path(request["teacher"]) if request["teacher"] else None
         self._store = FeatureStore(cache_folder())
         self.split(request)
         self._rows: dict[str, EncodedRows] = {}
@@ -219,7 +220,7 @@ class Workbench:
         trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
         frozen = trial.frozen
         permille = 0
-        for progress in plugins().strategy(request["strategy"]).fit(trial):
+        for progress in _regularized(trial, request["strategy"]):
             settings.check_all_read()
             permille = progress.permille
             if trial.model is None:
@@ -258,7 +259,7 @@ class Workbench:
         else:
             if request["passes"]:
                 self._repeat_the_end(trial, Path(request["late_checkpoint"]))
-            for _ in plugins().strategy(request["strategy"]).fit(trial):
+            for _ in _regularized(trial, request["strategy"]):
                 pass  # nothing is judged on the way: these rows are no judges any more
         if trial.model is None:
             raise TrialError(f"strategy {request['strategy']!r} made no model")
@@ -312,6 +313,7 @@ class Workbench:
             seed=self._seed * 100_003 + number,
             clock=clock,
             seen=seen if 0 < looked < len(self._train) else None,
+            teacher=self._teacher,
         )
 
     def _look_through(self, data: Message) -> FrozenBackbone:
@@ -406,6 +408,18 @@ class Workbench:
             return loaded.linear_head().logits(frozen.features(valid))
         frozen.precision.arrange(loaded.backbone)
         return loaded.logits(frozen.rows, valid, frozen.precision, self.device)
+
+
+def _regularized(trial: Trial, strategy: str) -> Iterator[Progress]:
+    """What the strategy yields, with the regularizers at work that its settings turn on. Raises what these do."""
+    chosen = plugins().strategy(strategy)
+    if chosen.regularized:
+        known = [regularizer for regularizer in plugins().regularizers if regularizer.name in trial.settings]
+        strengths = {regularizer.name: trial.settings.number(regularizer.name) for regularizer in known}
+        at_work = [regularizer for regularizer in known if strengths[regularizer.name]]
+        trial.effects = [regularizer.effect(strengths[regularizer.name]) for regularizer in at_work]
+        trial.slowed_by = [regularizer.name for regularizer in at_work if regularizer.step_cost != 1.0]
+    return chosen.fit(trial)
 
 
 def _view_place(place: Path, number: int) -> Path:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from autotl.plugins.contracts import Strategy
 from autotl.plugins.hookspecs import PluginContext, hookimpl
 from autotl.strategies.finetune import Finetune
+from autotl.strategies.norm_bias import NormBias
 from autotl.strategies.probe import Probe
 from autotl.strategies.scratch import Scratch
+from autotl.strategies.surgical import Surgical
 
 
 @hookimpl
 def autotl_strategies(context: PluginContext) -> Sequence[Strategy]:
-    return [Finetune(), Probe(), Scratch()]
+    return [Finetune(), Probe(), NormBias(), Surgical(), Scratch()]

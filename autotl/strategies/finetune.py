@@ -16,10 +16,6 @@ LAYER_DECAYS = (0.65, 0.8, 0.9, 1.0)
 
 FROZEN = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-#: For three classes or more. Neither it nor the weight decay is searched: some ten trials tell few dimensions apart,
-#: and by our judgement these two matter least.
-LABEL_SMOOTHING = 0.05
-
 #: However small the table: with fewer steps fine-tuning ends before it has begun, and looks unstable for no other
 #: reason (Mosbach et al. 2021, Zhang et al. 2021).
 FEWEST_STEPS = 300
@@ -43,19 +39,21 @@ class Finetune:
     """
 
     name = "finetune"
+    regularized = True
+    weight = 1.0
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
-        """Six, so that with backbone and strategy eight are chosen: more would need more trials than a budget has."""
+        """Five or six, and the regularizers that are on, which most are not: some ten trials tell few more apart."""
         usual_decay = _nearest(context.candidate.recipe)
-        return [
+        chosen: list[Parameter] = [
             # the deeper the more rows there are to train on (VTAB-1k: full fine-tuning loses to part of it below 1000)
             Choice("frozen_fraction", FROZEN, (3, 1, 3, 2, 1) if context.rows >= 1000 else (1, 1, 3, 3, 2)),
             Real("learning_rate_multiplier", 0.1, 10.0, log=True, usual=1.0),
             Choice("layer_decay", LAYER_DECAYS, tuple(3.0 if decay == usual_decay else 1.0 for decay in LAYER_DECAYS)),
             Choice("schedule", ("constant-cooldown", "cosine", "linear", "one-cycle")),
             Real("epochs_multiplier", 0.3, 2.0, log=True, usual=1.0),
-            Choice("augment", (0.0, 0.3, 0.6, 1.0)) if context.augments else Choice("drop", (0.0, 0.1, 0.2)),
         ]
+        return [*chosen, Choice("augment", (0.0, 0.3, 0.6, 1.0))] if context.augments else chosen
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         """The published recipe; twice its rate; half its rate and longer; the same with the other freeze depth.
@@ -73,7 +71,7 @@ class Finetune:
             "schedule": "constant-cooldown",
             "epochs_multiplier": 1.0,
         }
-        published |= {"augment": 0.3 if short else 0.6} if context.augments else {"drop": 0.0}
+        published |= {"augment": 0.3 if short else 0.6} if context.augments else {}
         return [
             published,
             published | {"learning_rate_multiplier": 2.0},
@@ -95,8 +93,7 @@ class Finetune:
 
         settings, recipe = trial.settings, trial.frozen.candidate.recipe
         augments = trial.frozen.family.augments
-        drop = 0.0 if augments else settings.number("drop")
-        backbone = trial.frozen.family.load(trial.frozen.candidate, drop=drop)
+        backbone = trial.load_backbone()
         trial.model = Classifier(backbone, trial.starting_head()).to(trial.device)
         plan = Plan(
             epochs=recipe_passes(recipe, len(trial.train)) * settings.number("epochs_multiplier"),
@@ -106,7 +103,6 @@ class Finetune:
             weight_decay=recipe.weight_decay,
             schedule=settings.word("schedule"),
             frozen_stages=stage_at(settings.number("frozen_fraction"), backbone),
-            label_smoothing=LABEL_SMOOTHING if trial.classes > 2 else 0.0,
             augment=settings.number("augment") if augments else 0.0,
         )
         yield from train(trial.model, trial, plan)

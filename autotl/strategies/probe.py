@@ -18,6 +18,8 @@ class Probe:
     """
 
     name = "probe"
+    regularized = False
+    weight = 1.0
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         return [Real("penalty_multiplier", 0.1, 10.0, log=True, usual=1.0)]

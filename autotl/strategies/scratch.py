@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autotl.plugins.contracts import Parameter, Progress, Real, StrategyContext, Value, Work
-from autotl.strategies.finetune import LABEL_SMOOTHING, recipe_passes
+from autotl.strategies.finetune import recipe_passes
 
 if TYPE_CHECKING:
     from autotl.training.trial import Trial
@@ -27,6 +27,8 @@ class Scratch:
     """
 
     name = "scratch"
+    regularized = True
+    weight = 1.0
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         return [Real("learning_rate_multiplier", 0.1, 10.0, log=True, usual=1.0)] if context.doubtful else []
@@ -48,7 +50,7 @@ class Scratch:
 
         frozen, recipe = trial.frozen, trial.frozen.candidate.recipe
         torch.manual_seed(trial.seed)
-        backbone = frozen.family.load(frozen.candidate, pretrained=False)
+        backbone = trial.load_backbone(pretrained=False)
         zeros = LinearHead(np.zeros((backbone.width, trial.classes), np.float32), np.zeros(trial.classes, np.float32))
         trial.model = Classifier(backbone, zeros).to(trial.device)
         plan = Plan(
@@ -59,7 +61,6 @@ class Scratch:
             weight_decay=recipe.weight_decay,
             schedule="constant-cooldown",
             frozen_stages=0,
-            label_smoothing=LABEL_SMOOTHING if trial.classes > 2 else 0.0,
             augment=AUGMENT if frozen.family.augments else 0.0,
         )
         yield from train(trial.model, trial, plan)

@@ -9,7 +9,7 @@ cooled down when the time is over; without a time limit only steps count and a s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,8 +49,9 @@ class Plan:
     weight_decay: float
     schedule: str
     frozen_stages: int
-    label_smoothing: float
     augment: float
+    method: str = ""  #: what distinguishes it, where not all weights above the frozen stages are trained
+    trains: Callable[[int, str, torch.nn.Parameter], bool] | None = None  #: which are: by stage, name and value
 
 
 def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
@@ -59,6 +60,8 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     Goes on from the trial's checkpoint where there is one. Raises `TrialError` when the loss is not finite. Dropout and
     stochastic depth draw from torch's global generator, which is seeded here.
     """
+    for effect in trial.effects:
+        effect.begin(model, trial)
     boundary = Boundary(trial.frozen, plan.frozen_stages, trial.train, augment=plan.augment, passes=plan.epochs)
     groups = parameter_groups(
         model,
@@ -66,9 +69,10 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         learning_rate=plan.learning_rate,
         layer_decay=plan.layer_decay,
         weight_decay=plan.weight_decay,
+        trains=plan.trains,
     )
     optimizer = AdamW(groups)
-    stepper = Stepper(model, trial, boundary, label_smoothing=plan.label_smoothing)
+    stepper = Stepper(model, trial, boundary, method=plan.method)
     stepper.settle(optimizer, plan.batch_size)
     steps = max(round(plan.epochs * len(trial.train) / plan.batch_size), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]
@@ -79,6 +83,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
         trial.clock.set_back(before["seconds"])
+    before_it = max(step - 1, 0) / steps
     ahead = [rung for rung in RUNGS if rung > judged]
     generator = torch.Generator()
     losses: list[torch.Tensor] = []
@@ -113,7 +118,9 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         torch.manual_seed(seed_of(trial.seed, step))
         generator.manual_seed(seed_of(trial.seed, step))
         losses.append(stepper.step(optimizer, batch, number, generator))
+        for effect in trial.effects:
+            effect.stepped(progress - before_it)
         average.update()
-        step += 1
+        step, before_it = step + 1, progress
         if checkpoint.due:
             checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)

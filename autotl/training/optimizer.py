@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -76,23 +77,30 @@ def clip(optimizer: AdamW, largest: float) -> None:
 
 
 def parameter_groups(
-    model: Classifier, frozen_stages: int, *, learning_rate: float, layer_decay: float, weight_decay: float
+    model: Classifier,
+    frozen_stages: int,
+    *,
+    learning_rate: float,
+    layer_decay: float,
+    weight_decay: float,
+    trains: Callable[[int, str, torch.nn.Parameter], bool] | None = None,
 ) -> list[dict[str, Any]]:
     """Layer-wise decay from the head down; no weight decay on biases and norms; frozen stages left out.
 
-    Vocabularies in trained stages are made to have sparse gradients.
+    trains: says of each parameter above them, but the head's, whether it is trained; all are by default. Vocabularies
+    that are trained are made to have sparse gradients.
     """
     stages = list(model.backbone.stages)
     groups: list[dict[str, Any]] = []
     for depth, stage in enumerate([*stages, model.head]):
-        stage.requires_grad_(depth >= frozen_stages)
-        if depth < frozen_stages:
-            continue
+        for name, parameter in stage.named_parameters():
+            chosen_too = trains is None or stage is model.head or trains(depth, name, parameter)
+            parameter.requires_grad_(depth >= frozen_stages and chosen_too)
         for module in stage.modules():
             if isinstance(module, torch.nn.Embedding):
-                module.sparse = module.num_embeddings >= VOCABULARY
+                module.sparse = module.weight.requires_grad and module.num_embeddings >= VOCABULARY
         rate = learning_rate * layer_decay ** (len(stages) - depth)
-        parameters = list(stage.parameters())
+        parameters = [parameter for parameter in stage.parameters() if parameter.requires_grad]
         for chosen, decay in (
             ([parameter for parameter in parameters if parameter.ndim > 1], weight_decay),
             ([parameter for parameter in parameters if parameter.ndim <= 1], 0.0),

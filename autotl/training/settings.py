@@ -15,6 +15,9 @@ class Settings:
         self._values = dict(values)
         self._unread = set(self._values)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
     def number(self, name: str) -> float:
         """Raises `TrialError` when the setting is missing or not a number."""
         value = self._read(name)

@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 LARGEST_GRADIENT = 1.0
 
 
-def train_key(frozen: FrozenBackbone, stage: int, batch_size: int) -> str:
-    """Under which the speed book knows a step from a stage on."""
-    return frozen.speed_key(f"train {batch_size} from stage {stage}:")
+def train_key(frozen: FrozenBackbone, stage: int, batch_size: int, method: str = "") -> str:
+    """Under which the speed book knows a step from a stage on; method: where it is not a plain one."""
+    return frozen.speed_key(f"train {batch_size} from stage {stage}{method and f', {method}'}:")
 
 
 class Stepper:
     """Runs the steps of one trial. `parts` is how many pieces a batch is cut into so that it fits into memory."""
 
-    def __init__(self, model: Classifier, trial: Trial, boundary: Boundary, *, label_smoothing: float) -> None:
+    def __init__(self, model: Classifier, trial: Trial, boundary: Boundary, *, method: str = "") -> None:
+        """method: by which the steps are known, where they are not plain ones."""
         self.parts = 1
         self.precision = Precision()
         self._model = model
         self._trial = trial
         self._boundary = boundary
-        self._smoothing = label_smoothing
+        self._method = ", ".join([*([method] if method else []), *trial.slowed_by])
         self._key = ""
         self._seconds, self._rows = 0.0, 0
 
@@ -60,7 +61,7 @@ class Stepper:
             self.step(optimizer, typical, 0, generator)
             return self._seconds - before
 
-        self._key = train_key(frozen, self._boundary.stage, batch_size)
+        self._key = train_key(frozen, self._boundary.stage, batch_size, self._method)
         speed = frozen.speeds.race(self._key, options_for(sample), pass_, rows=len(typical))
         self._arrange(speed.precision)
         if lengths[-1] > frozen.rows.lengths(typical).max():
@@ -117,10 +118,24 @@ class Stepper:
     def _piece(self, rows: np.ndarray, share: float, number: int, generator: torch.Generator) -> torch.Tensor:
         device, stage = self._trial.device, self._boundary.stage
         state = self.precision.place(self._boundary.batch(rows, number, generator), device)
-        targets = torch.from_numpy(self._trial.labels[rows]).to(device)
-        with self.precision.autocast(device):
-            logits = self._model(state, stage)
-        loss = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=self._smoothing) * share
+        labels = torch.from_numpy(self._trial.labels[rows])
+        targets = torch.nn.functional.one_hot(labels, self._trial.classes).float().to(device)
+        for effect in self._trial.effects:
+            state, targets = effect.batch(state, targets, generator)
+
+        def answer() -> torch.Tensor:
+            with self.precision.autocast(device):
+                logits: torch.Tensor = self._model(state, stage)
+            for effect in self._trial.effects:
+                logits = effect.logits(logits)
+            return logits
+
+        logits = answer()
+        loss = torch.nn.functional.cross_entropy(logits, targets)
+        for effect in self._trial.effects:
+            if (more := effect.loss(logits, answer)) is not None:
+                loss = loss + more
+        loss = loss * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from autotl.features.heads import USUAL_PENALTY, LinearHead, choose_logistic_pen
 
 if TYPE_CHECKING:
     from autotl.budget import Clock
+    from autotl.plugins.contracts import Backbone
+    from autotl.training.effect import Effect
     from autotl.training.model import Classifier
     from autotl.training.settings import Settings
 
@@ -46,6 +49,8 @@ class Trial:
     `checkpoint` is the file from which the training can be continued, which it writes itself, and `late_checkpoint` the
     one from which its last third can be repeated.
     `seen` are those of `train` whose features are known, None for all.
+    `effects` are the regularizers' that are on, and `slowed_by` names those of them that a step takes longer for.
+    `teacher` is a bundle to learn from, None where there is none.
     The strategy sets `model` before it first yields.
     """
 
@@ -61,7 +66,15 @@ class Trial:
     checkpoint: Path | None = None
     late_checkpoint: Path | None = None
     seen: np.ndarray | None = None
+    effects: Sequence[Effect] = ()
+    slowed_by: Sequence[str] = ()
+    teacher: Path | None = None
     model: Classifier | None = field(default=None)
+
+    def load_backbone(self, *, pretrained: bool = True) -> Backbone:
+        """A backbone of its own to train, with the dropout that its regularizers want. Raises `ZooError`."""
+        drop = max((effect.drop for effect in self.effects), default=0.0)
+        return self.frozen.family.load(self.frozen.candidate, drop=drop, pretrained=pretrained)
 
     def starting_head(self) -> LinearHead:
         """The linear probe that a training starts from, of the rows whose features are known.

@@ -1,0 +1,20 @@
+"""The core's own regularizers, brought in by the same hook as anyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autotl.plugins.contracts import Regularizer
+from autotl.plugins.hookspecs import PluginContext, hookimpl
+from autotl.regularizers.drop import Drop
+from autotl.regularizers.l2_sp import L2SP
+from autotl.regularizers.label_smoothing import LabelSmoothing
+from autotl.regularizers.logit_adjustment import LogitAdjustment
+from autotl.regularizers.mixing import CutMix, Mixup
+from autotl.regularizers.r_drop import RDrop
+from autotl.regularizers.reinit_top import ReinitTop
+
+
+@hookimpl
+def autotl_regularizers(context: PluginContext) -> Sequence[Regularizer]:
+    return [LabelSmoothing(), Drop(), L2SP(), Mixup(), CutMix(), RDrop(), ReinitTop(), LogitAdjustment()]

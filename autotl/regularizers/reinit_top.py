@@ -1,0 +1,47 @@
+"""The last stages drawn anew: what pretraining left there may be of no use here (Zhang et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autotl.plugins.contracts import Choice, Regularizer, StrategyContext
+from autotl.training.effect import Effect
+
+if TYPE_CHECKING:
+    from autotl.training.model import Classifier
+    from autotl.training.trial import Trial
+
+#: Its evidence is of text encoders on tables smaller than this.
+MOST_ROWS = 5000
+
+
+class ReinitTop(Regularizer):
+    """Its strength is a number of stages, 1 or 2. The head begins at zero then, as it was fitted to what is gone."""
+
+    name = "reinit_top"
+
+    def strengths(self, context: StrategyContext) -> Choice | None:
+        if context.augments or context.rows >= MOST_ROWS:
+            return None
+        return Choice(self.name, (0.0, 1.0, 2.0), (8, 1, 1))
+
+    def usual(self, context: StrategyContext) -> float:
+        return 0.0
+
+    def effect(self, strength: float) -> Effect:
+        return _DrawnAnew(int(strength))
+
+
+class _DrawnAnew(Effect):
+    def __init__(self, stages: int) -> None:
+        self._stages = stages
+
+    def begin(self, model: Classifier, trial: Trial) -> None:
+        import torch
+
+        torch.manual_seed(trial.seed)
+        new = trial.load_backbone(pretrained=False)
+        for ours, drawn in zip(model.backbone.stages[-self._stages :], new.stages[-self._stages :], strict=True):
+            ours.load_state_dict(drawn.state_dict())
+        torch.nn.init.zeros_(model.head.weight)
+        torch.nn.init.zeros_(model.head.bias)

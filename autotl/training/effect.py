@@ -1,0 +1,44 @@
+"""What regularizers do to a training: one object each, which the loop asks at a few places.
+
+Nothing here imports torch, so that a regularizer's module need not either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotl.plugins.contracts import State
+    from autotl.training.model import Classifier
+    from autotl.training.trial import Trial
+
+
+class Effect:
+    """Leaves everything as it is; a regularizer's effect overrides what it changes.
+
+    One object serves one training. All that is drawn at random comes from the generator that is given, or from torch's
+    global one, which is seeded before every step: so a training goes on from its checkpoint as if it had never stopped.
+    """
+
+    drop: float = 0.0  #: stochastic depth or dropout that the backbone is to be loaded with
+
+    def begin(self, model: Classifier, trial: Trial) -> None:
+        """Once, before the first step and before a checkpoint is restored; may change the model's weights."""
+
+    def batch(self, state: State, targets: torch.Tensor, generator: torch.Generator) -> tuple[State, torch.Tensor]:
+        """The input of the first trained stage, and what to learn from it, ``[batch, classes] float32``."""
+        return state, targets
+
+    def logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """What the loss sees of the model's answer, ``[batch, classes] float32``."""
+        return logits
+
+    def loss(self, logits: torch.Tensor, again: Callable[[], torch.Tensor]) -> torch.Tensor | None:
+        """What is added to the mean loss of a batch, a scalar; `again` passes the batch through the model once more."""
+        return None
+
+    def stepped(self, progress: float) -> None:
+        """After every update; progress: of the training, in this step, as a share of the whole."""
