@@ -7,6 +7,9 @@
     python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
     python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
     python3 tasks.py decoys --shared FOLDER         set up, then screening among decoys, an hour and a half
+    python3 tasks.py strategies --shared FOLDER     set up, then every strategy and regularizer, three hours
+    python3 tasks.py distillation --shared FOLDER   set up, then students with and without a teacher, an hour
+    python3 tasks.py few_shot --shared FOLDER       set up, then a few texts a class, half an hour
 
 Everything is installed into `.venv` beside this file (AutoGluon, where `searches` is asked for it, into
 `benchmarks/.autogluon`); nothing else on the machine is touched.
@@ -24,7 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-PACKAGES = [ROOT, ROOT / "plugins" / "autotl-timm", ROOT / "plugins" / "autotl-transformers"]
+PLUGINS = ("autotl-timm", "autotl-transformers", "autotl-distill", "autotl-peft")
+PACKAGES = [ROOT, *(ROOT / "plugins" / plugin for plugin in PLUGINS)]
 
 
 def call(*command: str | Path, check: bool = True) -> int:
@@ -102,6 +106,21 @@ def decoys() -> None:
     run_benchmark("screening.py")
 
 
+def strategies() -> None:
+    """Every strategy and regularizer beside plain fine-tuning."""
+    run_benchmark("strategies.py")
+
+
+def distillation() -> None:
+    """Whether a student gains by its teacher."""
+    run_benchmark("distillation.py")
+
+
+def few_shot() -> None:
+    """What contrastive tuning makes of a few texts a class."""
+    run_benchmark("few_shot.py")
+
+
 def run_benchmark(script: str) -> None:
     """A script of `benchmarks/`; what only they need is installed on the way."""
     accelerate = "accelerate>=1.1"  # the Trainer that AutoTL is compared with does not start without it
@@ -111,7 +130,8 @@ def run_benchmark(script: str) -> None:
 
 def main() -> None:
     """Runs the chore that was named."""
-    chores = {chore.__name__: chore for chore in (demo, test, lint, wheels, benchmarks, searches, decoys)}
+    known = (demo, test, lint, wheels, benchmarks, searches, decoys, strategies, distillation, few_shot)
+    chores = {chore.__name__: chore for chore in known}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)
     set_up()

@@ -35,6 +35,11 @@ class Limits(BaseModel):
     latency: float | None = None  #: seconds from one cell to its answer, on this machine
     parameters: int | None = None
     size: int | None = None  #: bytes of weights in the bundle
+    passes: int | None = None  #: of the row through a network, so many models make an answer at most
+
+    @property
+    def given(self) -> bool:
+        return any(limit is not None for limit in (self.latency, self.parameters, self.size, self.passes))
 
     def too_large(self, parameters: int) -> str:
         """What is wrong with so many parameters, or nothing."""
@@ -73,6 +78,7 @@ class SearchRequest(BaseModel):
     limits: Limits = Limits()
     portfolio: str | None = None  #: path of what past runs say to try first; the run's folder keeps a copy
     teacher: str | None = None  #: path of a run or bundle that strategies may learn from
+    backbones: tuple[str, ...] = ()  #: by name or key, to search among no others; none: all that can be used
     seed: int = 0
 
     @property

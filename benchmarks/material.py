@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -19,8 +20,9 @@ from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SpeedBook
 from autotl.features.store import FeatureStore
-from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ZooContext
+from autotl.plugins.contracts import Candidate, InputEncoder, Modality, StrategyContext, ZooContext
 from autotl.plugins.manager import plugins
+from autotl.search.space import Space
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 
@@ -162,3 +164,22 @@ class Bench:
             seed=0,
             clock=Clock(),
         )
+
+    def space(self) -> Space:
+        """What a search without an end could try on this backbone."""
+        context = StrategyContext(
+            candidate=self.candidate,
+            class_rows=tuple(np.bincount(self.table.labels).tolist()),
+            metric="accuracy",
+            augments=self.family.augments,
+            passes=math.inf,
+        )
+        return Space([self.candidate], plugins().strategies, plugins().regularizers, {self.candidate.key: context})
+
+    def accuracy(self, trial: Trial, test: Table) -> float:
+        """Of a trial's model on rows that it has not seen."""
+        assert trial.model is not None
+        rows = EncodedRows(self.encoder, test.cells, modality=test.modality, store=FeatureStore(None))
+        readable = rows.readable(np.arange(len(test.cells)))
+        logits = trial.model.logits(rows, readable, trial.frozen.precision, trial.device)
+        return float((logits.argmax(1) == test.labels[readable]).mean())

@@ -95,6 +95,7 @@ def run_autotl(data: Data, budget: float, seed: int, form: str) -> Course:
         folder, snapshots = Path(name), []
         program = [HERE / "without.py", form.removeprefix("without ")] if form in LESS else ["-m", "autotl.cli.main"]
         command = [sys.executable, *program, "search", "--data", data.folder / "train.csv", "--seed", seed]
+        command += ["--metric", "accuracy"]  # which is what opponents go for, and courses are compared by
         command += ["--models", data.models, "--budget", f"{budget:.0f}s", "--quiet", "--out", folder / "run"]
         environment = os.environ | {"AUTOTL_CACHE": str(folder / "cache")}
         began = time.monotonic()

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from material import Bench, Table, candidates, read_table
 
-from autotl.features.rows import EncodedRows
 from autotl.features.store import FeatureStore
-from autotl.plugins.contracts import Candidate, Modality, StrategyContext
-from autotl.plugins.manager import plugins
+from autotl.plugins.contracts import Candidate, Modality
+from autotl.search.fitting import fit
 from autotl.training.settings import Settings
 
 FAMILIES: dict[Modality, str] = {"image": "timm", "text": "transformers"}
@@ -66,13 +65,10 @@ def tuned_accuracy(candidate: Candidate, train: Table, test: Table, *, length: f
     with tempfile.TemporaryDirectory() as cache:
         bench = Bench(candidate, train, cache=Path(cache))
         frozen = bench.look(FeatureStore(bench.cache))
-        strategy, trial = plugins().strategy("finetune"), bench.trial(frozen)
-        context = StrategyContext(candidate, len(train.cells), trial.classes, bench.family.augments, passes=math.inf)
-        trial.settings = Settings({**strategy.portfolio(context)[0], "epochs_multiplier": length})
-        for _ in strategy.fit(trial):
+        trial = bench.trial(frozen)
+        space = bench.space()
+        (published, *_) = space.portfolio()
+        trial.settings = Settings({**published.settings, "epochs_multiplier": length})
+        for _ in fit(trial, published.strategy):
             pass
-        assert trial.model is not None
-        rows = EncodedRows(bench.encoder, test.cells, modality=test.modality, store=FeatureStore(None))
-        readable = rows.readable(np.arange(len(test.cells)))
-        logits = trial.model.logits(rows, readable, frozen.precision, trial.device)
-    return float((logits.argmax(1) == test.labels[readable]).mean())
+        return bench.accuracy(trial, test)

@@ -177,3 +177,56 @@ def started(command_line):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+class Bench:
+    """A frozen tiny backbone that has seen the table, and trials on it."""
+
+    def __init__(self, family, zoo, frame, cache):
+        import torch
+
+        from autotl.features.frozen import FrozenBackbone
+        from autotl.features.rows import EncodedRows
+        from autotl.features.speed import SpeedBook
+        from autotl.features.store import FeatureStore
+        from autotl.plugins.contracts import ZooContext
+
+        candidate = family.candidates(ZooContext((zoo,)))[0]
+        self.family = family
+        store = FeatureStore(cache)
+        rows = EncodedRows(family.encoder(candidate, []), frame["text"].tolist(), modality="text", store=store)
+        self.frozen = FrozenBackbone(
+            candidate, family, rows, device=torch.device("cpu"), speeds=SpeedBook(cache), store=store
+        )
+        self.train = rows.readable(np.arange(150))
+        self.labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
+
+    def trial(self, *, seed=0, clock=None, fill_time=False, settings=None, checkpoint=None, effects=()):
+        from autotl.budget import Clock
+        from autotl.training.settings import Settings
+        from autotl.training.trial import ProbeHeads, Trial
+
+        return Trial(
+            effects=effects,
+            checkpoint=checkpoint,
+            settings=Settings(settings or {}),
+            frozen=self.frozen,
+            probes=ProbeHeads(self.labels, self.train, 3, seed),
+            train=self.train,
+            labels=self.labels,
+            classes=3,
+            seed=seed,
+            clock=clock or Clock(),
+            fill_time=fill_time,
+        )
+
+    def model(self, trial, *, drop=0.0):
+        from autotl.training.model import Classifier
+
+        backbone = self.family.load(self.frozen.candidate, drop=drop)
+        return Classifier(backbone, trial.probes.penalty_and_head(self.frozen)[1])
+
+
+@pytest.fixture
+def bench(tiny, zoo, frame, tmp_path):
+    return Bench(tiny, zoo, frame, tmp_path / "cache")

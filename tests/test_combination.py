@@ -87,9 +87,10 @@ def test_what_is_taken_off_is_what_new_rows_take_off(models):
 
 def test_temperature_finds_by_how_much_answers_are_too_sure():
     labels, each = a_world(2000, 1, skill=2.0, seed=4)
-    honest = fit_temperature(labels, each[0])
+    alike = np.ones(len(labels))
+    honest = fit_temperature(labels, each[0], alike)
     boasting = tempered(each[0], 1 / 3)
-    assert fit_temperature(labels, boasting) == pytest.approx(3 * honest, rel=0.03)
+    assert fit_temperature(labels, boasting, alike) == pytest.approx(3 * honest, rel=0.03)
 
 
 def test_metrics_other_than_accuracy_decide_too():
@@ -114,7 +115,7 @@ def test_a_class_with_a_single_row_is_no_trouble():
 @given(st.integers(1, 6), st.integers(2, 60), st.integers(0, 10_000))
 def test_shares_are_shares(models, rows, seed):
     labels, each = a_world(rows, models, seed=seed)
-    shares = greedy_shares(labels, each)
+    shares = greedy_shares(labels, each, np.ones(rows))
     assert shares.sum() == pytest.approx(1.0)
     assert all(share == 0 or share >= LEAST_SHARE for share in shares)
 

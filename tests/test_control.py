@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autotl.report.live import transfer_sentence
-from autotl.search.control import is_doubtful
+from autotl.plugins.contracts import Work
+from autotl.predictor.bundle import Member
+from autotl.report.live import transfer_sentence, twin_sentence
+from autotl.search.control import comparisons, is_doubtful
+from autotl.search.incumbent import Judged
+from autotl.search.shelf import Model
 
 
 def test_weak_features_and_long_budgets_ask_for_a_control():
@@ -31,6 +35,48 @@ def test_guessing_the_largest_class_is_no_knowledge():
 )
 def test_the_sentence_follows_the_interval(low, high, words):
     assert words in transfer_sentence({"difference": (low + high) / 2, "low": low, "high": high})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.01, 0.05, "tutored was worth it"), (-0.05, -0.01, "plain does better"), (-0.01, 0.02, "cannot be told")],
+)
+def test_the_sentence_on_a_twin_follows_the_interval(low, high, words):
+    names = {"strategy": "tutored", "twin": "plain", "backbone": "tiny/one"}
+    assert words in twin_sentence({**names, "difference": (low + high) / 2, "low": low, "high": high})
+
+
+class Twins:
+    """A space in which `tutored` names a twin."""
+
+    def work(self, config):
+        return Work(1.0, twin="plain" if config.strategy == "tutored" else "")
+
+
+def finished(trial, strategy, right, **settings):
+    """A model that answers the first `right` of 20 rows rightly; their label is 0."""
+    probabilities = np.eye(2, dtype=np.float32)[(np.arange(20) >= right).astype(int)]
+    member = Member(
+        folder=f"{trial:04d}", family="tiny", backbone="tiny/one", licence="none", strategy=strategy,
+        settings=settings, trial=str(trial),
+    )  # fmt: skip
+    judged = Judged(trial, 1000, right / 20, np.arange(20), probabilities)
+    return Model(f"{trial:04d}", f"{trial:04d}", judged, member, None, 80)
+
+
+def test_twins_are_compared_where_they_differ_in_nothing_else_and_the_first_pair_counts():
+    labels = np.zeros(20, np.int64)
+    models = [
+        finished(4, "tutored", 20, rate=1.0, zeal=2.0),  # better, but later
+        finished(0, "plain", 10, rate=1.0),
+        finished(1, "tutored", 15, rate=1.0, zeal=1.0),
+        finished(2, "tutored", 20, rate=2.0, zeal=1.0),  # without a twin
+    ]
+    (found,) = comparisons(models, Twins(), "accuracy", labels)
+    assert (found.strategy, found.twin, found.trial, found.other) == ("tutored", "plain", 1, 0)
+    assert found.difference == pytest.approx(0.25)
+    assert found.low < found.difference < found.high
+    assert not comparisons(models[1:2], Twins(), "accuracy", labels)
 
 
 @pytest.mark.slow

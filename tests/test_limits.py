@@ -6,6 +6,8 @@ import pytest
 
 from autotl.config import Limits, parse_count, parse_latency, parse_limits
 from autotl.errors import BudgetError
+from autotl.plugins.contracts import Candidate, Recipe
+from autotl.search.costs import Costs
 
 
 @pytest.mark.parametrize(("text", "count"), [("5M", 5_000_000), ("300k", 300_000), ("1.5M", 1_500_000), ("1200", 1200)])
@@ -44,6 +46,16 @@ def test_each_limit_names_its_option():
     assert not limits.too_large(400_000)
     assert "--max-latency" in limits.too_slow(0.006)
     assert not limits.too_slow(0.004)
+
+
+def test_an_answer_of_one_pass_is_no_mixture():
+    one = Candidate(
+        name="one", family="tiny", modality="text", source="folder", location="", parameters=10, width=4, input_size=8,
+        licence="none", prior=0.5, recipe=Recipe(1e-3),
+    )  # fmt: skip
+    assert Costs(Limits(passes=1), [one]).allow([one.key])
+    assert not Costs(Limits(passes=1), [one]).allow([one.key, one.key])
+    assert Costs(Limits(), [one]).allow([one.key, one.key])
 
 
 def test_backbones_that_are_too_slow_leave_one_message(command_line, table, zoo, tmp_path):

@@ -22,6 +22,20 @@ def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_ow
     assert short.seconds < 30
 
 
+def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_judging("a", 1.0, views=0)
+    alone, passes = pace.trial_length("a", "tune", 80.0), pace.passes("a", 1000)
+    pace.compared = 2
+    half = pace.trial_length("a", "tune", 80.0)
+    assert half.fill
+    assert half.planned == pytest.approx(alone.planned / 2, abs=0.1)
+    assert half.seconds == pytest.approx(half.planned - 1.0)  # judged within its part
+    assert pace.passes("a", 1000) == pytest.approx(passes / 2, rel=0.01)
+    assert not pace.trial_length("a", "tune", 8.0).fill
+
+
 def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace = Pace(Clock(100.0))
     pace.learn_forward("a", 0.001, exact=0.002)

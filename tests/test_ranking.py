@@ -55,3 +55,9 @@ def test_a_prior_that_is_hopeless_makes_every_weaker_one_hopeless_where_priors_t
     priors, accuracies = [s.prior for s in seen], [s.accuracy for s in seen]
     if np.ptp(priors) > 0.01 and np.polyfit(priors, accuracies, 1)[0] > 0 and hopeless(prior, seen):
         assert hopeless(prior / 2, seen)
+
+
+def test_of_equals_by_prior_the_largest_has_a_seat():
+    """A truncated network has better frozen features here and there, and is tuned less well."""
+    seen = {f"first{layers}": Screened(0.9 - layers / 50, 1000, 0.5, parameters=layers) for layers in range(1, 7)}
+    assert "first6" in survivors(seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import os
 import shutil
 import signal
@@ -176,7 +177,7 @@ def test_log_of_trials_says_what_the_events_say_and_nothing_of_the_data(finished
         assert line.floor == max(heads)
     text = (folder / "trials.jsonl").read_text(encoding="utf-8")
     words = {"label", "kinds", "animal", str(folder), *" ".join(frame["text"][:20]).split()}
-    assert not [word for word in words if word in text]
+    assert not [word for word in words if re.search(rf"\b{re.escape(word)}\b", text)]
 
 
 def test_score_is_that_of_the_saved_bundle_before_validation_rows_were_trained_on(table, frame, zoo, here, tmp_path):
@@ -586,14 +587,14 @@ def score_at(run, trial, permille):
 @pytest.mark.slow
 def test_strategies_with_faults_are_failed_trials_with_their_reason(command_line, table, zoo, tmp_path):
     answer = command_line(
-        "search", "--data", table, "--models", zoo / "one", "--trials", 5, "--quiet", "--out", "run",
+        "search", "--data", table, "--models", zoo / "one", "--trials", 6, "--quiet", "--out", "run",
         cwd=tmp_path, also=[THIRD_PARTY / "odd"],
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     run = tmp_path / "run"
     strategies = {event["trial"]: event["strategy"] for event in events(run, "trial_started")}
     reasons = {strategies[event["trial"]]: event for event in events(run, "trial_ended")}
-    assert set(reasons) == {"finetune", "probe", "clumsy", "forgetful", "boundless"}
+    assert set(reasons) >= {"finetune", "probe", "clumsy", "forgetful", "boundless"}
     assert {reasons[name]["state"] for name in ("forgetful", "clumsy", "boundless")} == {"failed"}
     assert "forecast of boundless: " in reasons["boundless"]["reason"]
     assert "never read: zeal" in reasons["forgetful"]["reason"]

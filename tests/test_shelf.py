@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -95,6 +96,41 @@ def test_a_mixture_that_breaks_a_limit_gives_way_to_the_best_model(tmp_path, tas
     answer = shelf.answer(models[0].judged)
     assert [member.trial for member in answer.card.members] == ["0"]
     assert answer.card.latency == answer.single_latency == 0.01
+
+
+def test_a_mixture_that_breaks_a_limit_teaches(tmp_path, task):
+    shelf = Shelf(tmp_path, task, LABELS, free(Limits(parameters=2500)), {"autotl": "0"})
+    models = [a_model(tmp_path, number) for number in range(3)]
+    for model in models:
+        shelf.put(model)
+    shelf.answer(models[0].judged)
+    assert {member.trial for member in read_card(shelf.teacher()).members} == {"0", "1", "2"}
+    assert len(read_card(tmp_path / "best").members) == 1
+
+
+def test_nobody_teaches_where_the_best_answer_keeps_the_limits(shelf, tmp_path):
+    models = [a_model(tmp_path, number) for number in range(3)]
+    for model in models:
+        shelf.put(model)
+    shelf.answer(models[0].judged)
+    assert shelf.teacher() is None
+    assert not (tmp_path / "teacher").exists()
+
+
+def test_a_model_that_breaks_the_limits_by_itself_teaches_and_is_no_part_of_the_answer(tmp_path, task):
+    recipe = Recipe(learning_rate=1e-3)
+    large = Candidate("large", "f", "text", "folder", "large", 9000, 8, 16, "none", 0.5, recipe)
+    small = Candidate("b", "f", "text", "folder", "b", 1000, 8, 16, "none", 0.5, recipe)
+    shelf = Shelf(tmp_path, task, LABELS, Costs(Limits(parameters=2500), [small, large]), {"autotl": "0"})
+    allowed, barred = a_model(tmp_path, 0, noise=2.0), a_model(tmp_path, 1, noise=0.3)
+    barred = dataclasses.replace(barred, member=barred.member.model_copy(update={"backbone": "f/large"}))
+    for model in (allowed, barred):
+        shelf.put(model)
+    card = shelf.answer(allowed.judged).card
+    assert ([member.backbone for member in card.members], card.chosen_among) == (["f/b"], 1)
+    assert read_card(shelf.teacher()).members[0].backbone == "f/large"
+    again = Shelf(tmp_path, task, LABELS, Costs(Limits(parameters=2500), [small, large]), {"autotl": "0"})
+    assert [judged.trial for judged in again.restore()] == [0]
 
 
 def test_refitted_weights_take_the_place_of_those_that_were_judged(shelf, tmp_path, task):

@@ -6,11 +6,13 @@ import dataclasses
 import math
 import warnings
 
+import numpy as np
 import optuna
 import pytest
 
 from autotl.errors import PluginError
-from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, StrategyContext, Work
+from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, Strategy, StrategyContext, Work
+from autotl.plugins.manager import plugins
 from autotl.search.space import Space
 from autotl.strategies.finetune import Finetune
 from autotl.strategies.probe import Probe
@@ -115,7 +117,7 @@ def test_sampled_configurations_are_complete_and_flat_ones_lead_back():
     seen = set()
     for _ in range(40):
         config = tried.suggest(trials.ask())
-        context = StrategyContext(tried.candidates[config.backbone], 1000, 3, True, math.inf)
+        context = tried.context(config.backbone)
         wanted = {parameter.name for parameter in strategies[config.strategy].parameters(context)}
         assert set(config.settings) == wanted
         assert config.flat == {"backbone": config.backbone, "strategy": config.strategy, **config.settings}
@@ -125,12 +127,19 @@ def test_sampled_configurations_are_complete_and_flat_ones_lead_back():
 
 
 @pytest.mark.parametrize("augments", [True, False])
-def test_no_more_than_eight_dimensions_are_chosen_at_once(augments):
-    tried, trials = space(augments=augments), study()
-    for _ in range(20):
-        trial = trials.ask()
-        tried.suggest(trial)
-        assert len(trial.params) <= 8
+def test_no_more_than_eight_dimensions_are_chosen_at_once_and_few_regularizers_changed(augments):
+    """Beside backbone and strategy, regularizers left out; of these a trial has two that are not as usual."""
+    known = plugins().regularizers
+    tried, trials = space(augments=augments, regularizers=known, rows=4000), study()
+    changed = []
+    for _ in range(60):
+        config = tried.suggest(trials.ask())
+        context = tried.context(config.backbone)
+        usual = {one.name: one.usual(context) for one in known if one.name in config.settings}
+        assert len(config.settings) - len(usual) <= 6
+        if usual:
+            changed.append(sum(config.settings[name] != value for name, value in usual.items()))
+    assert 0.5 < np.mean(changed) <= 2.0
 
 
 def test_what_a_trial_will_compute_follows_from_its_settings():
@@ -181,7 +190,7 @@ def test_short_budget_freezes_the_lower_half_first():
     assert next(space(passes=1.0).portfolio()).settings["frozen_fraction"] == 0.5
 
 
-class Odd:
+class Odd(Strategy):
     """A strategy whose portfolio is `settings`."""
 
     name = "odd"
@@ -262,3 +271,26 @@ def test_new_weights_are_tried_only_where_transfer_is_in_doubt_and_then_early():
     tried = space(doubtful=True)
     for config in tried.portfolio():
         assert tried.work(config).pretrained == (config.strategy != "scratch")
+
+
+def test_strategies_of_less_weight_wait_and_are_drawn_less_often():
+    class Rare(Probe):
+        name, weight = "rare", 0.25
+
+    tried, trials = space(candidates=[BEST], strategies=[Finetune(), Rare()]), study()
+    order = [config.strategy for config in tried.portfolio()]
+    assert order == ["finetune", "finetune", "finetune", "finetune", "rare"]
+    drawn = [tried.suggest(trials.ask()).strategy for _ in range(200)]
+    assert 20 < drawn.count("rare") < 65
+
+
+def test_trial_that_is_taken_up_again_keeps_its_strategy_though_plugins_changed():
+    class Newcomer(Probe):
+        name = "newcomer"
+
+    trials = study()
+    trial = trials.ask()
+    before = space(candidates=[BEST]).suggest(trial)
+    again = optuna.Trial(trials, trial._trial_id)
+    after = space(candidates=[BEST], strategies=[Newcomer(), Finetune(), Probe()]).suggest(again)
+    assert after == before

@@ -10,16 +10,11 @@ import torch
 
 from autotl.budget import Clock
 from autotl.errors import TrialError
-from autotl.features.frozen import FrozenBackbone
-from autotl.features.rows import EncodedRows
-from autotl.features.speed import SpeedBook
-from autotl.features.store import FeatureStore
-from autotl.plugins.contracts import Work, ZooContext
+from autotl.plugins.contracts import Work
 from autotl.training.forecast import forecast
 from autotl.training.loop import RUNGS, Plan, train
-from autotl.training.model import Classifier, load_model, save_model
+from autotl.training.model import load_model, save_model
 from autotl.training.settings import Settings
-from autotl.training.trial import ProbeHeads, Trial
 
 
 @pytest.fixture(autouse=True)
@@ -29,44 +24,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-class Bench:
-    """A frozen tiny backbone that has seen the table, and trials on it."""
-
-    def __init__(self, family, zoo, frame, cache):
-        candidate = family.candidates(ZooContext((zoo,)))[0]
-        self.family = family
-        store = FeatureStore(cache)
-        rows = EncodedRows(family.encoder(candidate, []), frame["text"].tolist(), modality="text", store=store)
-        self.frozen = FrozenBackbone(
-            candidate, family, rows, device=torch.device("cpu"), speeds=SpeedBook(cache), store=store
-        )
-        self.train = rows.readable(np.arange(150))
-        self.labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
-
-    def trial(self, *, seed=0, clock=None, fill_time=False, settings=None, checkpoint=None):
-        return Trial(
-            checkpoint=checkpoint,
-            settings=Settings(settings or {}),
-            frozen=self.frozen,
-            probes=ProbeHeads(self.labels, self.train, 3, seed),
-            train=self.train,
-            labels=self.labels,
-            classes=3,
-            seed=seed,
-            clock=clock or Clock(),
-            fill_time=fill_time,
-        )
-
-    def model(self, trial, *, drop=0.0):
-        backbone = self.family.load(self.frozen.candidate, drop=drop)
-        return Classifier(backbone, trial.probes.penalty_and_head(self.frozen)[1])
-
-
-@pytest.fixture
-def bench(tiny, zoo, frame, tmp_path):
-    return Bench(tiny, zoo, frame, tmp_path / "cache")
 
 
 def plan(**changes):

@@ -12,13 +12,26 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import autotl
-from autotl.cli import cache, doctor, evaluate, inspect, models, plan, plugins, portfolio, predict, resume, search
+from autotl.cli import (
+    cache,
+    doctor,
+    evaluate,
+    inspect,
+    models,
+    plan,
+    plugin,
+    plugins,
+    portfolio,
+    predict,
+    resume,
+    search,
+)
 from autotl.errors import AutoTLError
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
-_COMMANDS = (search, resume, predict, evaluate, inspect, models, plan, portfolio, plugins, cache, doctor)
+_COMMANDS = (search, resume, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache, doctor)
 
 
 def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:

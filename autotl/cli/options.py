@@ -52,6 +52,12 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true", help="do not look whether the model hub is reachable")
 
 
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-latency", metavar="TIME", help="from one row to its answer on this machine, such as 5ms")
+    parser.add_argument("--max-params", metavar="COUNT", help="of the model, such as 5M")
+    parser.add_argument("--max-size", metavar="SIZE", help="of the model's weights on disk, such as 20MB")
+
+
 def add_search(parser: argparse.ArgumentParser) -> None:
     """All that says what to search, and among what; `asked` reads it."""
     add_data(parser)
@@ -65,9 +71,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
     )
-    parser.add_argument("--max-latency", metavar="TIME", help="from one row to its answer on this machine, such as 5ms")
-    parser.add_argument("--max-params", metavar="COUNT", help="of the model, such as 5M")
-    parser.add_argument("--max-size", metavar="SIZE", help="of the model's weights on disk, such as 20MB")
+    add_limits(parser)
     parser.add_argument(
         "--teacher", metavar="RUN", help="a run or bundle for the same classes, which strategies may learn from"
     )

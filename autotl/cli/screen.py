@@ -36,7 +36,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from autotl.events import read_events
     from autotl.predictor.bundle import find_bundle, read_card
     from autotl.report.leaderboard import forecast_error, leaderboard
-    from autotl.report.live import describe, leaderboard_table, transfer_sentence
+    from autotl.report.live import describe, leaderboard_table
 
     card = read_card(find_bundle(outcome.folder))
     events = read_events(outcome.folder / "events.jsonl")
@@ -56,8 +56,8 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     for event in events:
         if event.kind == "floor":
             console.print(f"      {describe(event)}{_below(event, card)}")
-        if event.kind == "transfer":
-            console.print(f"      {transfer_sentence(event.data)}")
+        if event.kind in {"transfer", "compared"}:
+            console.print(f"      {describe(event)}")
     if outcome.test:
         low, high = outcome.test["interval"]
         console.print(

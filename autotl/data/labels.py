@@ -15,6 +15,9 @@ from autotl.data.wording import listed
 _MOST_FRACTIONS = 20
 _MOST_INTEGERS = 100
 
+#: Classes are of unlike size from here on, largest over smallest.
+IMBALANCED = 5.0
+
 
 def label_of(cell: Any) -> str | None:
     """The label that a cell stands for; None where it is missing. Applying it twice changes nothing.
@@ -71,16 +74,30 @@ def spelling_notes(cells: Sequence[Any]) -> list[str]:
     return notes
 
 
-def balance_note(counts: Mapping[str, int]) -> str | None:
-    """A hint when accuracy would mostly speak of the largest class."""
-    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
-    most, fewest = counts[largest], counts[smallest]
-    if most <= 5 * fewest:
+def is_imbalanced(counts: Iterable[int]) -> bool:
+    """Whether the largest class has more than `IMBALANCED` times the rows of the smallest."""
+    rows = list(counts)
+    return max(rows) > IMBALANCED * min(rows)
+
+
+def is_dominated(counts: Mapping[str, int]) -> bool:
+    """Whether one class would decide what accuracy is: it has most of the rows, and another has few.
+
+    Where no class has most, accuracy speaks of many, and balanced accuracy would be decided by the handful of rows that
+    validate the rarest.
+    """
+    return is_imbalanced(counts.values()) and max(counts.values()) > sum(counts.values()) / 2
+
+
+def balance_note(counts: Mapping[str, int], *, dominated: bool) -> str | None:
+    """What a person should know of classes of unlike size; dominated: whether the metric was chosen by it."""
+    if not is_imbalanced(counts.values()):
         return None
-    return (
-        f"class {largest!r} has {most} rows, {smallest!r} only {fewest}: accuracy will mostly speak of the large "
-        "classes; --metric balanced_accuracy or macro_f1 weighs all classes alike"
-    )
+    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+    found = f"class {largest!r} has {counts[largest]} rows, {smallest!r} only {counts[smallest]}: "
+    if dominated:
+        return found + "scores are balanced accuracy, to which all classes count alike; --metric accuracy if not wanted"
+    return found + "--metric balanced_accuracy or macro_f1 has all classes count alike"
 
 
 def _pieces(label: str) -> list[tuple[int, int, str]]:

@@ -11,7 +11,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from autotl.data.columns import ColumnRole
-from autotl.data.labels import balance_note, in_natural_order, label_of, look_like_quantities, spelling_notes
+from autotl.data.labels import (
+    balance_note,
+    in_natural_order,
+    is_dominated,
+    label_of,
+    look_like_quantities,
+    spelling_notes,
+)
 from autotl.data.tables import Table
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
@@ -21,6 +28,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "neg_log_loss", "roc_auc")
+
+#: Those to which every class counts alike.
+BALANCED_METRICS = ("balanced_accuracy", "macro_f1")
 
 #: More than this share without a label is more likely a wrong column or a bad join than a gap.
 _MOST_UNLABELLED = 0.2
@@ -56,6 +66,11 @@ class Task(BaseModel):
     def modality(self) -> Modality:
         return self.input.modality
 
+    @property
+    def balanced(self) -> bool:
+        """Whether every class counts alike."""
+        return self.metric in BALANCED_METRICS
+
 
 @dataclass(frozen=True)
 class Inference:
@@ -66,7 +81,9 @@ class Inference:
 
 
 def infer_task(table: Table, roles: Sequence[ColumnRole], *, metric: str | None = None) -> Inference:
-    """The classification task of a table whose columns have roles; `metric` None is accuracy.
+    """The classification task of a table whose columns have roles.
+
+    `metric` None is accuracy, or balanced accuracy where one class would decide what accuracy is.
 
     Raises `TaskError` for a target of quantities, a single class, or a metric that is unknown or does not
     fit, and `DataError` for too many missing labels or a class with one row.
@@ -85,14 +102,15 @@ def infer_task(table: Table, roles: Sequence[ColumnRole], *, metric: str | None 
     _check_classes(table, target, labels, counts)
     _check_metric(metric, classes=len(counts))
     notes += spelling_notes(cells)
-    if metric is None and (note := balance_note(counts)):
+    dominated = metric is None and is_dominated(counts)
+    if metric is None and (note := balance_note(counts, dominated=dominated)):
         notes.append(note)
     task = Task(
         target=target,
         kind="binary" if len(counts) == 2 else "multiclass",
         classes=tuple(in_natural_order(counts)),
         inputs=input_columns(roles),
-        metric=metric or METRICS[0],
+        metric=metric or ("balanced_accuracy" if dominated else "accuracy"),
     )
     return Inference(task, tuple(notes))
 

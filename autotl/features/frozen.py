@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from autotl.errors import PluginError
 from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, Speed, SpeedBook, options_for
@@ -199,6 +200,9 @@ class FrozenBackbone:
             places = missing[positions]
             state = self.precision.place(self.rows.encoder.batch(self.rows.gather(indices[places])), self.device)
             batch = self.backbone.pool(self.backbone(state, 0, boundary)).float().cpu().numpy()
+            if boundary == self.last and batch.shape != (len(places), self.backbone.width):
+                promised = [len(places), self.backbone.width]
+                raise PluginError(f"pool() gives {list(batch.shape)} in place of [batch, width] = {promised}")
             for place, row in zip(places.tolist(), batch, strict=True):
                 features[place] = row
             kept.add([digests[place] for place in places], [{"x": row} for row in batch])

@@ -128,3 +128,15 @@ def choose_logistic_penalty(features: np.ndarray, labels: np.ndarray, classes: i
         logits = torch.from_numpy(head.logits(features[outer]))
         losses.append(float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[outer]))))
     return LOGISTIC_PENALTIES[int(np.argmin(losses))]
+
+
+def log_shares(labels: np.ndarray, classes: int) -> np.ndarray:
+    """``[classes] float32``: logarithms of the classes' shares of labels ``[rows] int64``, one row each at least."""
+    rows = np.maximum(np.bincount(labels, minlength=classes), 1)
+    logarithms: np.ndarray = np.log(rows / rows.sum()).astype(np.float32)
+    return logarithms
+
+
+def balanced(head: LinearHead, labels: np.ndarray) -> LinearHead:
+    """A head that was fitted to `labels`, with the advantage of frequent classes taken off (Menon et al. 2021)."""
+    return LinearHead(head.weight, head.bias - log_shares(labels, len(head.bias)))

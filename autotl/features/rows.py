@@ -46,6 +46,12 @@ class EncodedRows:
         other._digests, other._lengths, other.unreadable = self._digests, self._lengths, self.unreadable
         return other
 
+    def read_by(self, encoder: InputEncoder) -> EncodedRows:
+        """The same cells for any encoder; what encoders of the same fingerprint have read is shared."""
+        if encoder.fingerprint == self.encoder.fingerprint:
+            return self.seen_by(encoder)
+        return EncodedRows(encoder, self._cells, modality=self.modality, store=self._store)
+
     def gather(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """The arrays of rows that `readable` has returned."""
         found = [self._kept.get(self._digests[int(index)]) for index in indices]

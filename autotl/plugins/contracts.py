@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 Modality: TypeAlias = Literal["image", "text"]
-Source: TypeAlias = Literal["folder", "cache", "hub"]
+#: Where weights come from: a folder that was given, the hub's cache on this machine, the hub, or the plugin's own package.
+Source: TypeAlias = Literal["folder", "cache", "hub", "package"]
 
 #: What flows between stages: named tensors whose first dimension is the batch. The activation is under
 #: ``"x"``; whatever a later stage needs beside it (an attention mask, say) rides along under its own name,
@@ -46,7 +47,7 @@ class Candidate:
     family: str
     modality: Modality
     source: Source
-    location: str  #: a folder, or the name on the hub
+    location: str  #: a folder, the name on the hub, or what the family knows its own weights by
     parameters: int
     width: int  #: length of its feature vector
     input_size: int  #: side in pixels, or tokens
@@ -149,7 +150,10 @@ class ModelFamily(Protocol):
         """
 
     def encoder(self, candidate: Candidate, sample: Sequence[Any]) -> InputEncoder:
-        """The encoder for a backbone, settled (input side, longest text) by a sample of up to 256 cells."""
+        """The encoder for a backbone, settled (input side, longest text) by a sample of up to 256 cells.
+
+        Raises `ZooError` where the backbone is made for other cells than these; it is left out of this search then.
+        """
 
     def load(self, candidate: Candidate, *, drop: float = 0.0, pretrained: bool = True) -> Backbone:
         """The backbone with its pretrained weights, in eval mode, fp32, on the CPU.
@@ -232,6 +236,9 @@ class Work:
     frozen_fraction: float = 0.0  #: of the stages, from the input on: computed once a row and view where possible
     augment: float = 0.0  #: strength; above 0 each row has several views
     pretrained: bool = True  #: whether it starts from published weights; the others are the control of these
+    #: A strategy that does the same but for what this one adds: where both have finished a trial of the same backbone
+    #: and settings, the search tells which of them was better.
+    twin: str = ""
 
 
 @dataclass(frozen=True)

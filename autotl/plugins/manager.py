@@ -26,7 +26,7 @@ GROUP_PREFIX = "autotl.plugins."
 GROUP = GROUP_PREFIX + "v1"
 
 #: What each hook's answers have to be.
-CONTRACTS: dict[str, type] = {
+CONTRACTS: dict[str, type[Any]] = {
     "autotl_model_families": ModelFamily,
     "autotl_strategies": Strategy,
     "autotl_regularizers": Regularizer,
@@ -149,10 +149,17 @@ class PluginManager:
             )
         return families[name]
 
-    def origin(self, family: str) -> str:
-        """Package and version that bring a family."""
-        adds = f"family {family} "
-        return next(f"{r.package} {r.version}" for r in self.records if any(what.startswith(adds) for what in r.adds))
+    def origin(self, name: str, kind: str = "family") -> str:
+        """Package and version that bring a family, or something of another kind, such as a strategy."""
+        adds = f"{kind} {name} "
+        records = (r for r in self.records if any(f"{what} ".startswith(adds) for what in r.adds))
+        return next(f"{record.package} {record.version}" for record in records)
+
+    @property
+    def complaints(self) -> list[str]:
+        """A sentence for each plugin that is off."""
+        off = [record for record in self.records if record.state == "off"]
+        return [f"plugin {r.name} of {r.package} {r.version} is off: {r.reason}" for r in off]
 
     def strategy(self, name: str) -> Strategy:
         """Raises `PluginError` when no plugin that is on brings it."""

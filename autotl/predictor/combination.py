@@ -67,12 +67,15 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return scaled
 
 
-def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature with the least log loss on ``labels [rows] int64`` (Guo et al. 2017)."""
-    labels, probabilities = labels[:_ENOUGH_ROWS], probabilities[:_ENOUGH_ROWS]
+def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
+    """The temperature with the least log loss on ``labels [rows] int64`` (Guo et al. 2017).
+
+    weights ``[rows]``: what each row counts.
+    """
+    labels, probabilities, weights = labels[:_ENOUGH_ROWS], probabilities[:_ENOUGH_ROWS], weights[:_ENOUGH_ROWS]
 
     def loss(logarithm: float) -> float:
-        return float(_log_losses(labels, tempered(probabilities, float(np.exp(logarithm)))).mean())
+        return float(_log_losses(labels, tempered(probabilities, float(np.exp(logarithm)))) @ weights)
 
     low, high, golden = _SUREST, _LEAST_SURE, (5**0.5 - 1) / 2
     while high - low > 0.02:  # the loss has one minimum: it is convex in the inverse of the temperature
@@ -99,11 +102,12 @@ def decide(metric: str, labels: np.ndarray, each: np.ndarray, best: int, usable:
     error in log loss, which tells near equals apart long before they differ in accuracy, and at least as good by the
     metric.
     """
-    temperatures = np.array([fit_temperature(labels, probabilities) for probabilities in each])
+    weights = metrics.row_weights(metric, labels)
+    temperatures = np.array([fit_temperature(labels, probabilities, weights) for probabilities in each])
     calibrated = np.stack([tempered(p, float(t)) for p, t in zip(each, temperatures, strict=True)])
     members = np.flatnonzero(usable)
-    chosen_by_others = _on_the_other_half(labels, calibrated[members])
-    gain = _log_losses(labels, calibrated[best]) - _log_losses(labels, chosen_by_others)
+    chosen_by_others = _on_the_other_half(labels, calibrated[members], weights)
+    gain = (_log_losses(labels, calibrated[best]) - _log_losses(labels, chosen_by_others)) * weights
     lead, error = float(gain.mean()), float(gain.std() / np.sqrt(len(labels)))
     single_score = metrics.score(metric, labels, calibrated[best])
     mix = lead > error and metrics.score(metric, labels, chosen_by_others) >= single_score
@@ -111,14 +115,14 @@ def decide(metric: str, labels: np.ndarray, each: np.ndarray, best: int, usable:
     def choose(rows: np.ndarray) -> np.ndarray:
         if mix:
             shares = np.zeros(len(each))
-            shares[members] = greedy_shares(labels[rows], calibrated[members][:, rows])
+            shares[members] = greedy_shares(labels[rows], calibrated[members][:, rows], weights[rows])
             return shares
         scores = [metrics.score(metric, labels[rows], probabilities[rows]) for probabilities in calibrated]
         return _one(int(np.argmax(scores)), len(each))
 
     shares = choose(np.arange(len(labels))) if mix else _one(best, len(each))
     # how sure the mixture may be is read from rows that did not choose it
-    final = fit_temperature(labels, chosen_by_others) if mix else 1.0
+    final = fit_temperature(labels, chosen_by_others, weights) if mix else 1.0
     combination = Combination(shares, temperatures, final)
     probabilities = mixed(each, combination)
     optimism = _optimism(metric, labels, calibrated, choose)
@@ -126,9 +130,10 @@ def decide(metric: str, labels: np.ndarray, each: np.ndarray, best: int, usable:
     return Decision(combination, probabilities, score, optimism, single_score - optimism, lead, error)
 
 
-def greedy_shares(labels: np.ndarray, each: np.ndarray) -> np.ndarray:
+def greedy_shares(labels: np.ndarray, each: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Shares ``[models]`` by adding, again and again, the model that lowers the mean's log loss most.
 
+    weights ``[rows]``: what each row counts in it.
     The steps up to the lowest loss count; models with next to no share give it up.
     """
     right = each[:, np.arange(len(labels)), labels].astype(np.float64)  # all that log loss asks
@@ -136,7 +141,7 @@ def greedy_shares(labels: np.ndarray, each: np.ndarray) -> np.ndarray:
     total = np.zeros(len(labels))
     best_loss, best_counts = np.inf, counts
     for pick in range(1, PICKS + 1):
-        losses = -np.log(np.maximum((total + right) / pick, _SMALLEST)).mean(1)
+        losses = -np.log(np.maximum((total + right) / pick, _SMALLEST)) @ weights / len(labels)
         model = int(np.argmin(losses))
         total, counts = total + right[model], counts + np.eye(len(each))[model]
         if losses[model] < best_loss - 1e-9:
@@ -157,11 +162,11 @@ def _halves(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield order[1::2], order[::2]
 
 
-def _on_the_other_half(labels: np.ndarray, each: np.ndarray) -> np.ndarray:
+def _on_the_other_half(labels: np.ndarray, each: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean over halvings of each row's mixture, chosen on the half without it: ``[rows, classes] float32``."""
     total = np.zeros(each.shape[1:], np.float64)
     for chosen_on, rows in _halves(labels):
-        shares = greedy_shares(labels[chosen_on], each[:, chosen_on])
+        shares = greedy_shares(labels[chosen_on], each[:, chosen_on], weights[chosen_on])
         total[rows] += np.tensordot(shares, each[:, rows], 1)
     return (total / HALVINGS).astype(np.float32)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from autotl.data.task import BALANCED_METRICS
+
 _Score = Callable[[np.ndarray, np.ndarray], float]
 
 #: Bootstrap rounds: the standard error is known to 5 % then.
@@ -60,6 +62,15 @@ METRICS: dict[str, _Score] = {
 def score(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
     """labels ``[rows] int64``, probabilities ``[rows, classes] float32``; larger is better."""
     return METRICS[metric](labels, probabilities)
+
+
+def row_weights(metric: str, labels: np.ndarray) -> np.ndarray:
+    """``[rows] float64`` with a mean of 1: what a row counts in a log loss that goes with the metric."""
+    if metric not in BALANCED_METRICS:
+        return np.ones(len(labels))
+    rows = np.bincount(labels)
+    weights: np.ndarray = (len(labels) / ((rows > 0).sum() * rows.clip(min=1)))[labels]
+    return weights
 
 
 def _resamples(labels: np.ndarray) -> np.ndarray:

@@ -7,12 +7,12 @@ from autotl.training.effect import Effect
 
 
 class Drop(Regularizer):
-    """Its strength is the rate at which blocks, or activations, are left out; which of them is the family's business."""
+    """Its strength is the rate at which blocks, or activations, are left out; which ones, the family knows."""
 
     name = "drop"
 
     def strengths(self, context: StrategyContext) -> Choice | None:
-        return Choice(self.name, (0.0, 0.1, 0.2), (3, 2, 1))
+        return Choice(self.name, (0.0, 0.1, 0.2), (4, 2, 1))
 
     def usual(self, context: StrategyContext) -> float:
         return 0.0

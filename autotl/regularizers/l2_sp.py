@@ -39,7 +39,6 @@ class L2SP(Regularizer):
 class _Pull(Effect):
     def __init__(self, strength: float) -> None:
         self._strength = strength
-        self._steps, self._progress = 0, 0.0
         self._starts: list[torch.Tensor] = []
         self._weights: list[torch.Tensor] = []
 
@@ -47,13 +46,12 @@ class _Pull(Effect):
         self._weights = list(model.backbone.parameters())
         self._starts = [weight.detach().clone() for weight in self._weights]
 
-    def stepped(self, progress: float) -> None:
+    def stepped(self, step: int, progress: float) -> None:
         import torch
 
         from autotl.training.optimizer import VOCABULARY
 
-        self._steps, self._progress = self._steps + 1, self._progress + progress
-        if self._steps % EVERY:
+        if (step + 1) % EVERY:
             return
         # a vocabulary's vectors move only where a batch has their word, and rarely far
         trained = [
@@ -61,7 +59,6 @@ class _Pull(Effect):
             for weight, start in zip(self._weights, self._starts, strict=True)
             if weight.requires_grad and len(weight) < VOCABULARY
         ]
-        share = min(self._strength * self._progress, 1.0)
+        share = min(EVERY * self._strength * progress, 1.0)
         with torch.no_grad():
             torch._foreach_lerp_([weight for weight, _ in trained], [start for _, start in trained], share)
-        self._progress = 0.0

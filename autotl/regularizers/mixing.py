@@ -34,7 +34,7 @@ class Mixup(Regularizer):
     name = "mixup"
 
     def strengths(self, context: StrategyContext) -> Choice | None:
-        return Choice(self.name, (0.0, 0.1, 0.4), (6, 2, 2)) if _applies(context) else None
+        return Choice(self.name, (0.0, 0.1, 0.4), (6, 1, 1)) if _applies(context) else None
 
     def usual(self, context: StrategyContext) -> float:
         return 0.0

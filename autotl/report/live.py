@@ -166,8 +166,21 @@ def transfer_sentence(data: dict[str, Any]) -> str:
     return f"{verdict}; the best model with pretrained weights against the same network with new ones: {interval}"
 
 
+def twin_sentence(data: dict[str, Any]) -> str:
+    """Whether what a strategy adds to another was worth having, from a ``compared`` event."""
+    interval = f"{data['difference']:+.4f} (95 %: {data['low']:+.4f} to {data['high']:+.4f})"
+    if data["low"] > 0:
+        verdict = f"{data['strategy']} was worth it"
+    elif data["high"] < 0:
+        verdict = f"{data['strategy']} was not worth it: {data['twin']} does better"
+    else:
+        verdict = f"it cannot be told whether {data['strategy']} was worth it"
+    return f"{verdict}; against {data['twin']} of {data['backbone']} with the same settings: {interval}"
+
+
 def _settings(data: dict[str, Any]) -> str:
-    values = [(name, value) for name, value in data.items() if name not in NOT_SETTINGS]
+    """But those that are 0: nothing frozen, not augmented, a regularizer that is off."""
+    values = [(name, value) for name, value in data.items() if name not in NOT_SETTINGS and value]
     return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
 
 
@@ -215,6 +228,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         else ""
     ),
     "transfer": lambda d: transfer_sentence(d),
+    "compared": lambda d: twin_sentence(d),
     "refit": lambda d: (
         f"{_trial(d)} was refitted on all {d['rows']} rows"
         + ("" if d["taken"] else ", did worse on rows that it had seen, and keeps its old weights")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: You et al. 2021 stop after eleven rounds, which can be well before the fixed point; a round costs next to nothing.
 _ROUNDS, _CLOSE = 200, 1e-4
@@ -18,6 +21,8 @@ class Evidence:
     name = "evidence"
 
     def score(self, features: np.ndarray, labels: np.ndarray, classes: int) -> float:
+        import numpy as np
+
         rows, width = features.shape
         deviation = features.std(0)
         inputs = (features - features.mean(0)) / np.maximum(deviation, 1e-2 * deviation.mean() + 1e-6)
@@ -37,6 +42,8 @@ class Evidence:
 
 def _log_evidence(squares: np.ndarray, projected: np.ndarray, outside: float, rows: int, width: int) -> float:
     """Per row. squares, projected ``[rank] float64``: squared singular values, and the target's share along each."""
+    import numpy as np
+
     weights, noise = 1.0, 1.0  # precisions
     ratio = 0.0
     for _ in range(_ROUNDS):

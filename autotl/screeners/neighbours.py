@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: Neighbours that vote, and the temperature of their votes, as in DINO's evaluation (Caron et al. 2021).
 NEIGHBOURS, TEMPERATURE = 10, 0.07
@@ -20,6 +23,8 @@ class Neighbours:
     name = "neighbours"
 
     def score(self, features: np.ndarray, labels: np.ndarray, classes: int) -> float:
+        import numpy as np
+
         centred = features - features.mean(0)
         unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
         count = min(NEIGHBOURS, len(unit) - 1)

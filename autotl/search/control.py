@@ -1,4 +1,4 @@
-"""Was transfer worth it: whether that has to be measured, and what the measurement says."""
+"""What was it worth, transfer or what a strategy adds: whether it is measured, and what the measurement says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotl.predictor import metrics
+from autotl.search.incumbent import Judged
 from autotl.search.scheduler import ALL_RUNGS
 from autotl.search.shelf import Model
 from autotl.search.space import Space, TrialConfig
@@ -53,8 +54,48 @@ def verdict(models: list[Model], space: Space, metric: str, labels: np.ndarray) 
     if len(best) < 2:
         return None
     ours, theirs = best[True].judged, best[False].judged
+    return Verdict(*_lead(ours, theirs, metric, labels), ours.trial, theirs.trial)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """By how much a trial beats its twin, which differs in nothing but what its strategy adds; 95 % interval."""
+
+    strategy: str
+    twin: str
+    backbone: str
+    difference: float
+    low: float
+    high: float
+    trial: int
+    other: int  #: the twin's trial
+
+
+def comparisons(models: list[Model], space: Space, metric: str, labels: np.ndarray) -> list[Comparison]:
+    """One for each strategy that names a twin: its first finished trial that has one.
+
+    The first, not the best: the better of several would have luck on its side. labels as in `verdict`.
+    """
+    trained = [model for model in models if model.finished and model.name == model.trial_folder]
+    trained = sorted((model for model in trained if model.judged.trial >= 0), key=lambda model: model.judged.trial)
+    found: dict[str, Comparison] = {}
+    for model in trained:
+        ours = model.member
+        twin = space.work(TrialConfig(ours.backbone, ours.strategy, ours.settings)).twin
+        for other in trained:
+            theirs = other.member
+            alike = theirs.backbone == ours.backbone and theirs.settings.items() <= ours.settings.items()
+            if theirs.strategy == twin and alike and ours.strategy not in found:
+                lead = _lead(model.judged, other.judged, metric, labels)
+                trials = model.judged.trial, other.judged.trial
+                found[ours.strategy] = Comparison(ours.strategy, twin, ours.backbone, *lead, *trials)
+    return list(found.values())
+
+
+def _lead(ours: Judged, theirs: Judged, metric: str, labels: np.ndarray) -> tuple[float, float, float]:
+    """Our score less theirs on the rows that both answered, and the ends of its interval."""
     both, in_ours, in_theirs = np.intersect1d(ours.valid, theirs.valid, return_indices=True)
     difference, error = metrics.advantage(
         metric, labels[both], ours.probabilities[in_ours], theirs.probabilities[in_theirs]
     )
-    return Verdict(difference, difference - 1.96 * error, difference + 1.96 * error, ours.trial, theirs.trial)
+    return difference, difference - 1.96 * error, difference + 1.96 * error

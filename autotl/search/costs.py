@@ -32,4 +32,6 @@ class Costs:
     def allow(self, backbones: Sequence[str]) -> bool:
         """Whether an answer that is made by these in turn keeps the limits."""
         parameters = sum(self._parameters[backbone] for backbone in backbones)
+        if self._limits.passes is not None and len(backbones) > self._limits.passes:
+            return False
         return not (self._limits.too_slow(self.latency(backbones)) or self._limits.too_large(parameters))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,12 @@ class OutOfTime(Exception):
     """The worker did not answer before the time was up."""
 
 
+class WorkerStuck(TrialError):
+    """The worker was silent for longer than anybody waits, and was ended."""
+
+
 class Dialogue:
-    """Requests to the worker. A request that a worker dies of fails; the next one finds a new worker."""
+    """Requests to the worker. A request that a worker dies of, or is stuck in, fails; the next finds a new worker."""
 
     def __init__(self, folder: Path, pace: Pace, ledger: Ledger) -> None:
         """folder: of the run, where what the worker's libraries print is kept. The worker starts now."""
@@ -41,6 +46,11 @@ class Dialogue:
         self._set_up |= split
         self.ask("split", "auditing", do="split", **split)
 
+    def teach(self, teacher: Path) -> None:
+        """Tells this worker, and each one after it, which bundle there is to learn from. Raises `OutOfTime`."""
+        self._set_up |= {"teacher": str(teacher)}
+        self.ask("teacher", "training", do="teach", teacher=str(teacher))
+
     def ready(self) -> str:
         """The device that the worker computes on.
 
@@ -51,9 +61,12 @@ class Dialogue:
         except WorkerGone as error:  # a new one would end as this did
             raise RunError(f"nothing can be trained: {error}") from error
 
-    def ask(self, what: str, account: str, *, hearer: Hearer | None = None, **request: Any) -> Message:
+    def ask(
+        self, what: str, account: str, *, hearer: Hearer | None = None, silence: float = math.inf, **request: Any
+    ) -> Message:
         """The answer to a request; `what` names it in messages, and its seconds are booked under `account`.
 
+        silence: seconds without a word after which it is given up.
         Raises `TrialError` when the request failed, `DataError` when the data is at fault, and `OutOfTime`.
         """
         try:
@@ -62,17 +75,20 @@ class Dialogue:
             self._start_again()
             self._worker.tell(**request)
         try:
-            return self._converse(what, account, hearer)
-        except WorkerGone:
+            return self._converse(what, account, hearer, silence)
+        except (WorkerGone, WorkerStuck):
             self._start_again()
             raise
 
-    def _converse(self, what: str, account: str, hearer: Hearer | None) -> Message:
+    def _converse(self, what: str, account: str, hearer: Hearer | None, silence: float = math.inf) -> Message:
         while True:
+            patience = self._pace.patience(testing=account == "testing")
             try:
                 with self._ledger.book(account):
-                    message = self._worker.hear(self._pace.patience(testing=account == "testing"))
+                    message = self._worker.hear(min(patience, silence))
             except TimeoutError:
+                if silence < patience:
+                    raise WorkerStuck(f"{what}: nothing came of it for {silence:.0f} s, so it was ended") from None
                 self.close()
                 raise OutOfTime from None
             match message["say"]:

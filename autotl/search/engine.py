@@ -33,7 +33,7 @@ from autotl.predictor import metrics
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.checkpoints import Checkpoints
-from autotl.search.control import is_doubtful, verdict
+from autotl.search.control import comparisons, is_doubtful, verdict
 from autotl.search.costs import Costs
 from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.floor import Floor
@@ -53,6 +53,7 @@ from autotl.search.shelf import Shelf
 from autotl.search.space import Space, TrialConfig
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study
+from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import Trials
 from autotl.usage import peak_memory
 
@@ -93,6 +94,7 @@ class Search:
         used = resumed.seconds if resumed else 0.0
         began = (time.monotonic() if start is None else start) - used
         self._pace = Pace(Clock(request.budget_seconds or math.inf, start=began))
+        self._pace.compared = 1 if request.teacher is None else 2  # what the teacher is worth is told by two trainings
         self._ledger = Ledger(lambda: self._pace.clock.elapsed, used, resumed.ledger if resumed else {})
         self._listeners = list(listeners)
         self._test_result: Message | None = None
@@ -155,7 +157,7 @@ class Search:
         self._run_file.write(self._folder)
         self._study = open_study(self._folder, seed=request.seed)
         incumbent = Incumbent(inspection.task.metric, inspection.labels, training_rows=len(given.train))
-        self._costs = Costs(request.limits, given.candidates)
+        self._costs = Costs(request.limits, [*given.candidates, *given.too_large])
         shelf = Shelf(self._folder, inspection.task, inspection.labels, self._costs, self._run_file.versions)
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
@@ -182,7 +184,7 @@ class Search:
             classes=list(task.classes), metric=task.metric, rows=rows,
         )  # fmt: skip
         self._events.emit("audit", **self._given.audit.facts)
-        for note in (*inspection.notes, *self._given.audit.notes):
+        for note in (*plugins().complaints, *inspection.notes, *self._given.audit.notes):
             self._events.emit("note", text=note)
         if inspection.set_aside and self._resumed is None:  # a person may have edited it since
             write_set_aside(self._folder / SET_ASIDE_FILE, inspection)
@@ -210,12 +212,11 @@ class Search:
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
         if self._resumed:
             self._judge.restore()
-        screening = Screening(
+        self._screening = Screening(
             self._given.candidates, self._costs, self._dialogue, self._judge, self._pace, self._events
         )
         self._pace.begin_screening()
-        survivors = screening.run(self._run_file.survivors)
-        self._probe_accuracy = screening.accuracy
+        survivors = self._screening.run(self._run_file.survivors)
         if self._resumed is None:
             task, labels = self._given.inspection.task, self._given.inspection.labels
             floor = Floor(task, labels, self._dialogue, self._pace, self._events)
@@ -235,7 +236,7 @@ class Search:
                 metric=given.inspection.task.metric,
                 augments=given.augments[candidate.family],
                 passes=passes[candidate.key],
-                doubtful=is_doubtful(self._probe_accuracy, labels, full_trials),
+                doubtful=is_doubtful(self._screening.accuracy, labels, full_trials),
                 teacher=self._request.teacher is not None,
             )
             for candidate in survivors
@@ -256,14 +257,32 @@ class Search:
         trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events)
         pace.begin_trials()
         portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
+        if teaching := self._teaching(space, checkpoints):
+            pace.keep_tail(teaching.share)
+            trials.run(portfolio, count - 1)
+            pace.release_tail()
+            portfolio = [*teaching.run(), *portfolio]
         trials.run(portfolio, count)
         pace.end_trials()
         if not pace.to_refit:  # heads are refitted in a moment: what was kept free for more is there for trials
             trials.run(portfolio, count)
         if found := verdict(judge.models, space, task.metric, labels):
             events.emit("transfer", **dataclasses.asdict(found))
+        for compared in comparisons(judge.models, space, task.metric, labels):
+            events.emit("compared", **dataclasses.asdict(compared))
         self._phase("refitting")
         Refit(space, checkpoints, dialogue, judge, pace, events).run()
+
+    def _teaching(self, space: Space, checkpoints: Checkpoints) -> Teaching | None:
+        """Where limits are given, somebody could learn from what breaks them, and there is time for it."""
+        given, pace, screening = self._given, self._pace, self._screening
+        if not self._request.limits.given or self._request.teacher is not None or not space.lessons():
+            return None
+        first, *_ = space.candidates.values()
+        if pace.limited and space.context(first.key).passes < ENOUGH_TRIALS * first.recipe.epochs:
+            return None
+        barred = [*given.too_large, *screening.too_slow]
+        return Teaching(space, barred, screening, checkpoints, self._dialogue, self._judge, pace, self._events)
 
     def _learned(self, space: Space) -> list[TrialConfig]:
         """What past runs say to try first, for the best backbone; notes what cannot be tried here."""

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class Judge:
         finished = judged.permille >= 1000
         self._pace.learn_judging(backbone, offer["seconds"], views=len(offer["views"]) if finished else None)
         go_on = goes_on(judged)
-        keep = self._incumbent.yields_to(judged)
+        keep = self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
         if finished:
             self._take(judged, offer, subject)
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": self._seconds_left(backbone)}
@@ -80,6 +81,11 @@ class Judge:
     def models(self) -> list[Model]:
         """All that were judged, with other views of the rows."""
         return self._shelf.models
+
+    def teacher(self) -> Path | None:
+        """The bundle of the best answer without limits; None where it keeps them, and so is the answer."""
+        with self._ledger.book("selecting"):
+            return self._shelf.teacher()
 
     def members(self) -> list[Model]:
         """The models of the answer, the largest share first, each without its other views."""
@@ -105,7 +111,8 @@ class Judge:
     def _take(self, judged: Judged, offer: Message, subject: Subject) -> None:
         """Takes a saved model into account: it may be the incumbent, and it may change the answer."""
         with self._ledger.book("selecting"):
-            models, holder, better = self._models(judged, offer, subject), self.best, self._incumbent.yields_to(judged)
+            models, holder = self._models(judged, offer, subject), self.best
+            better = self._shelf.may_answer(subject.candidate.key) and self._incumbent.yields_to(judged)
             if holder and holder.trial == judged.trial and not better:  # the training went wrong after its last state
                 for model in models:
                     shutil.rmtree(model.weights or "", ignore_errors=True)

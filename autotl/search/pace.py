@@ -81,9 +81,12 @@ class Pace:
         self._screening_ends = 0.0  #: when it should, on the clock
         self._for_trials = 0.0  #: seconds from their beginning to the end; 0 before and after them
         self._full_trial = math.inf  #: seconds, by the last forecast
+        self._tail = 0.0  #: seconds
         self.test_rows = 0  #: that the answer will be tested on at the end
         self.members: Sequence[str] = ()  #: backbones of the answer so far, each a pass that a row takes
         self.to_refit = 1  #: trials that have a share in it
+        #: Full trials that must fit, however little time there is, since they are to be compared with each other.
+        self.compared = 1
 
     @property
     def limited(self) -> bool:
@@ -149,6 +152,14 @@ class Pace:
         """What was kept free is there to be used."""
         self._for_trials = 0.0
 
+    def keep_tail(self, share: float) -> None:
+        """Keeps a share of the time for trials free, for what is tried at their end."""
+        self._tail = share * self.seconds_to_the_end() if self.limited else 0.0
+
+    def release_tail(self) -> None:
+        """What was kept free is there to be used."""
+        self._tail = 0.0
+
     def _refit_seconds(self) -> float:
         if TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
             return 0.0
@@ -157,7 +168,8 @@ class Pace:
 
     def seconds_to_the_end(self) -> float:
         """Until the worker should have answered, for what follows to be done and the process to end in time."""
-        return self.clock.remaining - CLOSING - self._test_seconds() - (self._refit_seconds() if self.limited else 0.0)
+        kept = self._refit_seconds() + self._tail if self.limited else 0.0
+        return self.clock.remaining - CLOSING - self._test_seconds() - kept
 
     def patience(self, *, testing: bool = False) -> float:
         """Seconds after which a worker that has not answered is given up."""
@@ -190,14 +202,14 @@ class Pace:
         return HEAD_SHARE * self.seconds_to_the_end() > self.judging_seconds(backbone)
 
     def passes(self, backbone: str, rows: int) -> float:
-        """Full passes over the training rows, forward and back, that the time left affords."""
-        return self.seconds_of_training(backbone) / (rows * self._forward[backbone] * STEP_COST)
+        """Full passes over the training rows, forward and back, that a trial affords which has its part of the time."""
+        return self.seconds_of_training(backbone) / (self.compared * rows * self._forward[backbone] * STEP_COST)
 
     def trial_length(self, backbone: str, strategy: str, training_seconds: float) -> Length:
         """training_seconds: forecast for the trial's settings, 0 when no row passes through the network.
 
         As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
-        and moves along its schedule by time.
+        and moves along its schedule by time. Where several are to be compared, the same holds of their parts.
         """
         last_act = self._forecast_judging(backbone)
         if training_seconds:
@@ -210,8 +222,9 @@ class Pace:
         if training_seconds:
             self._full_trial = planned
         left = self.seconds_of_training(backbone)
-        if training_seconds > SHORTEST_TRIAL and round(left / planned) <= 1:
-            return Length(left + last_act, left, True)
+        if training_seconds > SHORTEST_TRIAL and round(left / planned) <= self.compared:
+            part = (left + last_act) / self.compared
+            return Length(part, part - last_act, True)
         return Length(planned, min(left, 2.0 * planned + SHORTEST_TRIAL), False)
 
     def rest_of_trial(self, backbone: str, seconds: float) -> Length:

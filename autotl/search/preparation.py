@@ -16,8 +16,9 @@ from autotl.data.inspection import Inspection, inspect_table, read_inputs
 from autotl.data.splits import holdout
 from autotl.data.tables import Table, read_table
 from autotl.data.task import encode_labels
-from autotl.errors import BundleError, DataError
-from autotl.plugins.contracts import Candidate, ZooContext
+from autotl.data.wording import did_you_mean, listed
+from autotl.errors import BundleError, DataError, ZooError
+from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.zoo import hub
@@ -41,6 +42,7 @@ class Preparation:
     valid: np.ndarray  #: likewise
     test_rows: int
     candidates: Sequence[Candidate]  #: cheapest first
+    too_large: Sequence[Candidate]  #: what could be used but for the limits
     augments: dict[str, bool]  #: by family
     hub_missed: bool  #: whether the hub was looked for and did not answer
 
@@ -87,10 +89,10 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     source = request.data if frame is None else frame
     inspection = inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
     test = _read_test(request, inspection)
-    _check_teacher(request, inspection)
+    teacher_notes = _check_teacher(request, inspection)
     chosen = None if request.set_aside is None else Path(request.set_aside)
     audited = audit(inspection, test=test, chosen=chosen, seconds=seconds)
-    inspection = audited.inspection
+    inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
     train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
     if len(valid) == 0:
         raise DataError(
@@ -101,7 +103,9 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     folders = zoo_folders(request.models)
     ask_hub = not request.offline and not folders
     online = ask_hub and hub.reachable()
-    candidates = usable_candidates(inspection.task.modality, families, ZooContext(folders, online), request.limits)
+    modality, zoo = inspection.task.modality, ZooContext(folders, online)
+    within = usable_candidates(modality, families, zoo, request.limits)
+    candidates = _named(within, request.backbones)
     return Preparation(
         inspection=inspection,
         audit=audited,
@@ -109,6 +113,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         valid=valid,
         test_rows=0 if test is None else test.rows,
         candidates=sorted(candidates, key=lambda candidate: candidate.parameters),
+        too_large=_beyond(within, modality, families, zoo) if request.limits.given else (),
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
     )
@@ -125,14 +130,38 @@ def _read_test(request: SearchRequest, inspection: Inspection) -> Table | None:
     return table
 
 
-def _check_teacher(request: SearchRequest, inspection: Inspection) -> None:
-    """Raises `BundleError` for a teacher that is none or answers another question."""
+def _beyond(
+    within: Sequence[Candidate], modality: Modality, families: Sequence[ModelFamily], zoo: ZooContext
+) -> Sequence[Candidate]:
+    """What could be used but for the limits."""
+    return [candidate for candidate in usable_candidates(modality, families, zoo) if candidate not in within]
+
+
+def _named(candidates: Sequence[Candidate], names: Sequence[str]) -> Sequence[Candidate]:
+    """Those that are asked for, all without names. Raises `ZooError` for a name that no usable candidate has."""
+    for name in names:
+        known = [candidate.name for candidate in candidates]
+        if name not in (*known, *(candidate.key for candidate in candidates)):
+            close = did_you_mean(name, known)
+            raise ZooError(f"no backbone {name!r} can be used here.{close} There are {listed(known)}")
+    return [candidate for candidate in candidates if not names or {candidate.name, candidate.key} & {*names}]
+
+
+def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[str]:
+    """What a person should know of the teacher. Raises `BundleError` for one that is none, or for another question."""
     if request.teacher is None:
-        return
-    theirs, ours = read_card(find_bundle(request.teacher)).task, inspection.task
+        return ()
+    card = read_card(find_bundle(request.teacher))
+    theirs, ours = card.task, inspection.task
     if (theirs.classes, theirs.modality) != (ours.classes, ours.modality):
         raise BundleError(
             f"--teacher {request.teacher} answers with {', '.join(theirs.classes[:5])} to {theirs.modality}s, and "
             f"{inspection.table.name} has {', '.join(ours.classes[:5])} for {ours.modality}s: a teacher needs the same "
             "classes and kind of input"
         )
+    if not card.refit:
+        return ()
+    return (
+        "the teacher was trained on the rows that had judged it too: where these validate here, models that learn from "
+        "it are scored a little too well, and rows that are in neither table (--test) tell better",
+    )

@@ -24,6 +24,7 @@ class Screened:
     rows: int
     prior: float  #: the candidate's
     opinions: Mapping[str, float] = field(default_factory=dict)  #: of screeners, larger is better
+    parameters: int = 0  #: of the backbone
 
     @property
     def noise(self) -> float:
@@ -39,8 +40,8 @@ def survivors(seen: Mapping[str, Screened]) -> list[str]:
     """Those that go on, best first: `SURVIVORS` by mean rank, and the one that the prior takes to be strongest.
 
     Frozen features say little of how well a network can be fine-tuned, so what is known of it in general has a rank
-    as well, and a seat. Ranks are means over `Screened.score`, each opinion that all have, and the prior; the head's
-    accuracy counts twice.
+    as well, and a seat; where it knows no difference, the largest gets that. Ranks are means over `Screened.score`,
+    each opinion that all have, and the prior; the head's accuracy counts twice.
     """
     judges = [
         {key: backbone.score for key, backbone in seen.items()},
@@ -52,7 +53,7 @@ def survivors(seen: Mapping[str, Screened]) -> list[str]:
     ranks = {key: sum(_rank(judge, key) for judge in judges) for key in seen}
     by_score = sorted(seen, key=lambda key: -seen[key].score)
     chosen = set(sorted(by_score, key=ranks.__getitem__)[:SURVIVORS])
-    chosen.add(max(by_score, key=lambda key: seen[key].prior))
+    chosen.add(max(by_score, key=lambda key: (seen[key].prior, seen[key].parameters)))
     return [key for key in by_score if key in chosen]
 
 

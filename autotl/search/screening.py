@@ -9,6 +9,7 @@ from contextlib import suppress
 from autotl.errors import TrialError, ZooError
 from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
+from autotl.plugins.manager import plugins
 from autotl.search.costs import Costs
 from autotl.search.dialogue import Dialogue
 from autotl.search.incumbent import Judged
@@ -46,6 +47,7 @@ class Screening:
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self._unreadable: set[str] = set()
         self.accuracy = 0.0  #: of the best head, leave-one-out
+        self.too_slow: list[Candidate] = []  #: what could be used but for the limits
 
     def run(self, known: Sequence[str]) -> list[Candidate]:
         """The backbones that the search chooses from, best first.
@@ -82,10 +84,12 @@ class Screening:
         """choosing: whether there are more candidates than can go on, so that second opinions matter."""
         began = self._pace.clock.elapsed
         if self._judge.best is None:
-            self._look(candidate, None if seconds is None else FIRST_SECONDS, most_rows=FIRST_ANSWER, opinions=False)
+            first = None if seconds is None else FIRST_SECONDS
+            self._check(candidate, self._look(candidate, first, most_rows=FIRST_ANSWER, opinions=False))
             self._offer_head(candidate, quick=True)
             seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
         answer = self._look(candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing)
+        self._check(candidate, answer)
         accuracy, rows = answer["ridge_accuracy"], answer["rows"]
         self._note_unreadable(answer["unreadable"])
         if answer["cut"]:
@@ -96,12 +100,12 @@ class Screening:
             parameters=candidate.parameters, licence=candidate.licence, opinions=answer["opinions"],
             bytes_a_row=answer["bytes_a_row"], seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
-        return Screened(accuracy, rows, candidate.prior, answer["opinions"])
+        return Screened(accuracy, rows, candidate.prior, answer["opinions"], candidate.parameters)
 
     def _look(self, candidate: Candidate, seconds: float | None, *, most_rows: int | None, opinions: bool) -> Message:
         """What the worker saw of the rows, beside those that it had seen before."""
         answer = self._dialogue.ask(
-            candidate.key,
+            _named(candidate),
             "screening",
             do="screen",
             candidate=dataclasses.asdict(candidate),
@@ -110,9 +114,19 @@ class Screening:
             opinions=opinions,
         )
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
-        if reason := self._costs.learn_latency(candidate.key, answer["latency"]):
-            raise TrialError(f"{candidate.key}: {reason}")
         return answer
+
+    def appraise(self, candidate: Candidate) -> float:
+        """Accuracy of a head on a backbone that breaks the limits, leave-one-out. Raises `TrialError`."""
+        seconds = self._pace.screening_seconds(1, needed=True)
+        accuracy: float = self._look(candidate, seconds, most_rows=FIRST_LOOK, opinions=False)["ridge_accuracy"]
+        return accuracy
+
+    def _check(self, candidate: Candidate, answer: Message) -> None:
+        """Raises `TrialError` for a backbone that takes too long for a row."""
+        if reason := self._costs.learn_latency(candidate.key, answer["latency"]):
+            self.too_slow.append(candidate)
+            raise TrialError(f"{candidate.key}: {reason}")
 
     def _offer_heads(self, survivors: Sequence[Candidate]) -> None:
         """The best one's head is always among the contenders, the others' where they take little time."""
@@ -133,7 +147,7 @@ class Screening:
             return True
 
         self._dialogue.ask(
-            candidate.key, "heads", do="head", candidate=dataclasses.asdict(candidate), name=name, quick=quick,
+            _named(candidate), "heads", do="head", candidate=dataclasses.asdict(candidate), name=name, quick=quick,
             seconds=seconds, hearer=lambda offer: self._judge.hear(offer, subject, tell),
         )  # fmt: skip
 
@@ -154,3 +168,8 @@ def _in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
     """candidates: cheapest first."""
     strongest = max(candidates[1:], key=lambda candidate: candidate.prior, default=None)
     return [*candidates[:1], *sorted(candidates[1:], key=lambda candidate: candidate is not strongest)]
+
+
+def _named(candidate: Candidate) -> str:
+    """With whom to turn to when something is wrong with it."""
+    return f"{candidate.key} of {plugins().origin(candidate.family)}"

@@ -52,17 +52,29 @@ class Model:
         return self.judged.permille >= 1000
 
 
+@dataclass(frozen=True)
+class _Verdict:
+    """What an answer is made of, before it is written."""
+
+    decision: Decision
+    members: list[Model]  #: the largest share first
+    card: BundleCard
+
+
 class Shelf:
     """Everything is on disk too, in a folder a model: a resumed run finds what it had."""
 
     def __init__(self, folder: Path, task: Task, labels: np.ndarray, costs: Costs, versions: Mapping[str, str]) -> None:
         """folder: of the run. labels ``[table rows] int64``, indexed by `Judged.valid`."""
-        self._trials, self._bundle = folder / "trials", folder / "best"
+        self._trials, self._bundle, self._teacher = folder / "trials", folder / "best", folder / "teacher"
         self._task, self._labels, self._costs, self._versions = task, labels, costs, versions
         self._models: dict[str, Model] = {}
 
     def restore(self) -> list[Judged]:
-        """Finds the models of an earlier process; returns those that have weights, heads first, then by trial."""
+        """Finds the models of an earlier process.
+
+        Returns those that may be the answer and have weights, heads first, then by trial.
+        """
         for file in sorted(self._trials.glob("*/*.json")):
             try:
                 known = json.loads(file.read_text(encoding="utf-8"))
@@ -77,7 +89,11 @@ class Shelf:
             except (OSError, ValueError, KeyError):  # a kill came between two files; the trial is run again
                 continue
             self._models[model.name] = model
-        found = [model.judged for model in self._models.values() if model.weights and model.name == model.trial_folder]
+        found = [
+            model.judged
+            for model in self._models.values()
+            if model.weights and model.name == model.trial_folder and self.may_answer(model.member.backbone)
+        ]
         return sorted(found, key=lambda judged: (judged.trial >= 0, abs(judged.trial)))
 
     def put(self, model: Model) -> None:
@@ -123,21 +139,50 @@ class Shelf:
         """Where the weights of a trial's models are."""
         return self._trials / trial_folder
 
+    def may_answer(self, backbone: str) -> bool:
+        """Whether a model of this backbone keeps the limits; another can be a teacher at most."""
+        return self._costs.allow([backbone])
+
     def answer(self, best: Judged) -> Answer:
         """Makes the bundle of the model `best`, or of a mixture that is better, and lets go of what nobody needs."""
-        models = list(self._models.values())
+        models = [model for model in self._models.values() if self.may_answer(model.member.backbone)]
         chosen = next(i for i, model in enumerate(models) if model.judged is best)
-        valid = best.valid
+        verdict = self._decide(models, chosen)
+        if not self._costs.allow([model.member.backbone for model in verdict.members]):
+            verdict = self._decide(models, chosen, alone=True)
+        self._commit(self._bundle, verdict)
+        kept = {model.name for model in verdict.members} | {models[chosen].name}
+        self._make_room(keep=kept)
+        shares: dict[int, float] = {}
+        for model, member in zip(verdict.members, verdict.card.members, strict=True):
+            number = model.judged.trial
+            shares[number] = shares.get(number, 0.0) + member.share
+        folders = list(dict.fromkeys(model.trial_folder for model in verdict.members))
+        single = self._costs.latency([models[chosen].member.backbone])
+        return Answer(verdict.card, verdict.decision, shares, single, folders)
+
+    def teacher(self) -> Path | None:
+        """Makes a bundle of the best answer without limits, for others to learn from; None where it keeps them."""
+        models = list(self._models.values())
+        usable = [i for i, model in enumerate(models) if model.weights is not None]
+        verdict = self._decide(models, max(usable, key=lambda i: models[i].judged.score))
+        if self._costs.allow([model.member.backbone for model in verdict.members]):
+            return None
+        self._commit(self._teacher, verdict)
+        return self._teacher
+
+    def _decide(self, models: Sequence[Model], chosen: int, *, alone: bool = False) -> _Verdict:
+        """alone: whether the model `chosen` must be the answer by itself."""
+        valid = models[chosen].judged.valid
         for model in models:
             valid = np.intersect1d(valid, model.judged.valid)
         each = np.stack([model.judged.probabilities[np.searchsorted(model.judged.valid, valid)] for model in models])
         usable = np.array([model.weights is not None for model in models])
+        if alone:
+            usable = np.arange(len(models)) == chosen
         labels, metric = self._labels[valid], self._task.metric
         decision = decide(metric, labels, each, chosen, usable)
         order = _by_share(decision)
-        if not self._costs.allow([models[i].member.backbone for i in order]):
-            decision = decide(metric, labels, each, chosen, np.arange(len(models)) == chosen)
-            order = _by_share(decision)
         members = tuple(
             models[i].member.model_copy(
                 update={
@@ -165,15 +210,11 @@ class Shelf:
             versions=dict(self._versions),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
-        sources = {models[i].name: weights for i in order if (weights := models[i].weights)}
-        commit(self._bundle, sources, card)
-        self._make_room(keep={models[i].name for i in order} | {models[chosen].name})
-        shares: dict[int, float] = {}
-        for i, member in zip(order, members, strict=True):
-            number = models[i].judged.trial
-            shares[number] = shares.get(number, 0.0) + member.share
-        folders = list(dict.fromkeys(models[i].trial_folder for i in order))
-        return Answer(card, decision, shares, self._costs.latency([models[chosen].member.backbone]), folders)
+        return _Verdict(decision, [models[i] for i in order], card)
+
+    @staticmethod
+    def _commit(folder: Path, verdict: _Verdict) -> None:
+        commit(folder, {model.name: model.weights for model in verdict.members if model.weights}, verdict.card)
 
     @staticmethod
     def _weights_name(models: list[Model]) -> str:

@@ -49,6 +49,10 @@ class Space:
         self._regularizers = {regularizer.name: regularizer for regularizer in regularizers}
         self._contexts = contexts
 
+    def context(self, backbone: str) -> StrategyContext:
+        """What strategies and regularizers know of a backbone here."""
+        return self._contexts[backbone]
+
     def suggest(self, trial: optuna.Trial) -> TrialConfig:
         """One trial's configuration from an Optuna trial."""
         backbone = trial.suggest_categorical("backbone", list(self.candidates))
@@ -64,7 +68,7 @@ class Space:
 
     @property
     def _which(self) -> Choice:
-        """The strategy as a number: Optuna's choices have no weights, and must not change when a plugin is installed."""
+        """The strategy as a number: Optuna's choices have no weights, and must not change when a plugin comes."""
         return Choice(
             "strategy",
             tuple(float(place) for place in range(len(self._strategies))),
@@ -100,12 +104,14 @@ class Space:
     def portfolio(self, learned: Sequence[TrialConfig] = ()) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.
 
-        Then each strategy's settings in turn; after one of each for the best backbone, one for each other that by its
-        prior may be as good when it is tuned, and those that are behind by prior too come last. What past runs say of
-        the best backbone (`learned`) stands in the place of all but its first.
+        Then the strategies' settings, the likeliest first; after one of each strategy that is as likely as fine-tuning,
+        one for each other backbone that by its prior may be as good when it is tuned, and those that are behind by
+        prior too come last. What past runs say of the best backbone (`learned`) stands in the place of all but its
+        first.
         """
         first, *rest = self.candidates.values()
-        best, first_round = list(self._recipes(first.key)), len(self._applying(first.key))
+        best = list(self._recipes(first.key))
+        first_round = sum(self._strategies[name].weight >= 1.0 for name in self._applying(first.key))
         rivals, behind = (
             zip_longest(*(list(self._recipes(c.key)) for c in rest if (c.prior < first.prior) == is_behind))
             for is_behind in (False, True)
@@ -118,6 +124,26 @@ class Space:
         yield from (config for config in next(rivals, ()) if config)
         yield from best[first_round:]
         yield from (config for turn in (*rivals, *behind) for config in turn if config)
+
+    def lessons(self) -> list[TrialConfig]:
+        """What could be tried on the best backbone if there was a teacher, and cannot without one."""
+        first, *_ = self.candidates
+        taught = Space(
+            list(self.candidates.values()),
+            list(self._strategies.values()),
+            list(self._regularizers.values()),
+            {key: replace(context, teacher=True) for key, context in self._contexts.items()},
+        )
+        return [config for config in taught._recipes(first) if config.strategy not in self._applying(first)]
+
+    def beside(self, other: Candidate) -> Space:
+        """The same for another backbone of the same kind alone."""
+        context = replace(next(iter(self._contexts.values())), candidate=other)
+        return Space([other], list(self._strategies.values()), list(self._regularizers.values()), {other.key: context})
+
+    def teach(self) -> None:
+        """From now on there is a teacher."""
+        self._contexts = {key: replace(context, teacher=True) for key, context in self._contexts.items()}
 
     def fitted(self, backbone: str, strategy: str, settings: Mapping[str, Value]) -> TrialConfig | None:
         """Settings that were chosen elsewhere, made to fit a backbone here; None where the strategy cannot be used.
@@ -137,13 +163,17 @@ class Space:
         return TrialConfig(backbone, strategy, values)
 
     def _recipes(self, backbone: str) -> Iterator[TrialConfig]:
-        """The settings of all strategies, the likeliest first: a strategy of half the weight waits twice as long."""
+        """The settings of all strategies, the likeliest first: a strategy of half the weight waits twice as long.
+
+        Before them all comes the first strategy's first, whatever weight a plugin gives to its own.
+        """
         waiting = [
             ((place + 1) / self._strategies[name].weight, TrialConfig(backbone, name, settings))
             for name in self._applying(backbone)
             for place, settings in enumerate(self._settings(name, backbone))
         ]
-        yield from (config for _, config in sorted(waiting, key=lambda entry: entry[0]))
+        yield from (config for _, config in waiting[:1])
+        yield from (config for _, config in sorted(waiting[1:], key=lambda entry: entry[0]))
 
     def _settings(self, strategy: str, backbone: str) -> list[Mapping[str, Value]]:
         """A strategy's portfolio, complete with the usual strengths of regularizers that it leaves open.
@@ -156,7 +186,9 @@ class Space:
         for settings in self._strategies[strategy].portfolio(context):
             complete = {**usual, **settings}
             wrong = set(complete) ^ set(parameters)
-            wrong |= {name for name, value in complete.items() if name in parameters and not _holds(parameters[name], value)}
+            wrong |= {
+                name for name, value in complete.items() if name in parameters and not _holds(parameters[name], value)
+            }
             if wrong:
                 names = ", ".join(sorted(wrong))
                 raise PluginError(f"strategy {strategy!r}: its portfolio does not fit its parameters ({names})")

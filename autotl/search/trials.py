@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import TrialError
 from autotl.events import EventLog
+from autotl.plugins.manager import plugins
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.incumbent import DEFAULT_TRIAL, Judged
@@ -26,6 +27,10 @@ from autotl.search.study import unfinished
 
 #: The same failure this often in a row is not the trials' fault.
 SAME_FAILURES = 5
+
+#: A trial that has not been judged for so many times what it was to take as a whole, a look at all rows, and so many
+#: seconds, is stuck: trials are judged several times, and forecasts are off by a third.
+TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
 
 #: What a new trial costs in the mean as a share of a full one: all run to the first rung, a third beyond.
 TO_A_VERDICT = (FIRST_RUNG / 1000 * (REDUCTION - 1) + 1) / REDUCTION
@@ -75,6 +80,7 @@ class Trials:
         """
         self._count = count
         past = self._study.get_trials(deepcopy=False)
+        self._pace.compared = max(self._pace.compared - len(past), 1)
         queue = deque(units for units in map(self._space.units, portfolio) if units not in [t.params for t in past])
         for running in self._take_over(past):
             self._run(running, "trial_continued")
@@ -147,9 +153,10 @@ class Trials:
         began = self._pace.clock.elapsed
         try:
             answer = self._dialogue.ask(
-                config.strategy,
+                f"{config.strategy} of {plugins().origin(config.strategy, 'strategy')}",
                 "training",
                 hearer=lambda offer: self._hear(offer, running),
+                silence=self._silence(config.backbone, length),
                 do="trial",
                 number=number,
                 name=f"{number:04d}",
@@ -183,6 +190,11 @@ class Trials:
         self._paused[number] = running
         by_forecast = sorted(self._paused, key=self._scheduler.forecast, reverse=True)
         self._drop(by_forecast[KEPT_PAUSED:])
+
+    def _silence(self, backbone: str, length: Length) -> float:
+        """Seconds that a trial may go on without being judged; screening saw a part of the rows only."""
+        rows = self._space.context(backbone).rows
+        return TIMES_THE_FORECAST * length.planned + rows * self._pace.seconds_a_row(backbone) + SECONDS_BESIDE
 
     def _announce(self, running: Running, event: str, planned: float) -> None:
         config = running.config
@@ -234,6 +246,7 @@ class Trials:
         running.optuna_trial.set_user_attr("planned_seconds", length.planned)
         if work.passes:
             self._usual = length.planned
+            self._pace.compared = max(self._pace.compared - 1, 1)
         return length
 
     def _settle_rungs(self) -> None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,17 @@ from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.task import Task
 from autotl.errors import TrialError
 from autotl.features.frozen import FrozenBackbone, weights_digest
-from autotl.features.heads import USUAL_PENALTY, fit_logistic, ridge_leave_one_out
+from autotl.features.heads import USUAL_PENALTY, LinearHead, balanced, fit_logistic, ridge_leave_one_out
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import bag_of_words
-from autotl.plugins.contracts import Candidate, InputEncoder, Progress, Recipe, Work
+from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor, softmax
+from autotl.search.fitting import fit
 from autotl.search.line import Message, WorkerEnd
 from autotl.training.checkpoint import progress_in
 from autotl.training.forecast import forecast
@@ -196,7 +197,7 @@ class Workbench:
         else:
             head = fit_logistic(frozen.features(seen), self._labels[seen], len(self._task.classes), USUAL_PENALTY)
         self._judge(
-            Classifier(frozen.backbone, head),
+            Classifier(frozen.backbone, self._for_the_metric(head, seen)),
             frozen,
             permille=1000,
             name=request["name"],
@@ -205,6 +206,10 @@ class Workbench:
             quick=request["quick"],
         )
         return {}
+
+    def _for_the_metric(self, head: LinearHead, rows: np.ndarray) -> LinearHead:
+        """A head that was fitted to these rows, as the metric wants it."""
+        return balanced(head, self._labels[rows]) if self._task.balanced else head
 
     def forecast(self, request: Message) -> Message:
         """What a trial will take, and the memory that this process has taken so far."""
@@ -220,7 +225,7 @@ class Workbench:
         trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
         frozen = trial.frozen
         permille = 0
-        for progress in _regularized(trial, request["strategy"]):
+        for progress in fit(trial, request["strategy"]):
             settings.check_all_read()
             permille = progress.permille
             if trial.model is None:
@@ -243,6 +248,11 @@ class Workbench:
             raise TrialError(f"strategy {request['strategy']!r} ended without a model")
         return {"permille": permille, "seconds": clock.elapsed}
 
+    def teach(self, request: Message) -> Message:
+        """From now on there is this bundle to learn from."""
+        self._teacher = Path(request["teacher"])
+        return {}
+
     def refit(self, request: Message) -> Message:
         """Fits a finished model once more, with the validation rows too, and saves it and its views.
 
@@ -255,11 +265,12 @@ class Workbench:
         )
         frozen = trial.frozen
         if request["head"]:
-            trial.model = Classifier(frozen.backbone, trial.probes.penalty_and_head(frozen)[1])
+            _, head = trial.probes.penalty_and_head(frozen)
+            trial.model = Classifier(frozen.backbone, self._for_the_metric(head, trial.train))
         else:
             if request["passes"]:
                 self._repeat_the_end(trial, Path(request["late_checkpoint"]))
-            for _ in _regularized(trial, request["strategy"]):
+            for _ in fit(trial, request["strategy"]):
                 pass  # nothing is judged on the way: these rows are no judges any more
         if trial.model is None:
             raise TrialError(f"strategy {request['strategy']!r} made no model")
@@ -313,6 +324,7 @@ class Workbench:
             seed=self._seed * 100_003 + number,
             clock=clock,
             seen=seen if 0 < looked < len(self._train) else None,
+            balanced=self._task.balanced,
             teacher=self._teacher,
         )
 
@@ -392,8 +404,10 @@ class Workbench:
         shutil.rmtree(place, ignore_errors=True)
         save_model(model, frozen.family, frozen.rows.encoder, place)
 
-    @staticmethod
-    def _probabilities(logits: np.ndarray) -> np.ndarray:
+    def _probabilities(self, logits: np.ndarray) -> np.ndarray:
+        classes = len(self._task.classes)
+        if logits.shape[1:] != (classes,):
+            raise TrialError(f"the model answers with {list(logits.shape)} in place of [rows, {classes}] logits")
         if not np.isfinite(logits).all():
             raise TrialError("the model's outputs are not finite")
         return softmax(logits)
@@ -408,18 +422,6 @@ class Workbench:
             return loaded.linear_head().logits(frozen.features(valid))
         frozen.precision.arrange(loaded.backbone)
         return loaded.logits(frozen.rows, valid, frozen.precision, self.device)
-
-
-def _regularized(trial: Trial, strategy: str) -> Iterator[Progress]:
-    """What the strategy yields, with the regularizers at work that its settings turn on. Raises what these do."""
-    chosen = plugins().strategy(strategy)
-    if chosen.regularized:
-        known = [regularizer for regularizer in plugins().regularizers if regularizer.name in trial.settings]
-        strengths = {regularizer.name: trial.settings.number(regularizer.name) for regularizer in known}
-        at_work = [regularizer for regularizer in known if strengths[regularizer.name]]
-        trial.effects = [regularizer.effect(strengths[regularizer.name]) for regularizer in at_work]
-        trial.slowed_by = [regularizer.name for regularizer in at_work if regularizer.step_cost != 1.0]
-    return chosen.fit(trial)
 
 
 def _view_place(place: Path, number: int) -> Path:

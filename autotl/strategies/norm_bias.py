@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Choice, Parameter, Progress, Real, StrategyContext, Value, Work
-from autotl.strategies.finetune import recipe_passes
+from autotl.plugins.contracts import Parameter, Progress, StrategyContext, Value, Work
+from autotl.strategies import tuning
 
 if TYPE_CHECKING:
     import torch
@@ -29,41 +30,20 @@ class NormBias:
     weight = 0.3
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
-        chosen: list[Parameter] = [
-            Real("learning_rate_multiplier", 0.1, 10.0, log=True, usual=1.0),
-            Real("epochs_multiplier", 0.3, 2.0, log=True, usual=1.0),
-        ]
-        return [*chosen, Choice("augment", (0.0, 0.3, 0.6, 1.0))] if context.augments else chosen
+        return tuning.parameters(context)
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
-        usual: dict[str, Value] = {"learning_rate_multiplier": 1.0, "epochs_multiplier": 1.0}
-        return [usual | {"augment": 0.3} if context.augments else usual]
+        return [tuning.usual(context)]
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
-        return Work(
-            passes=recipe_passes(context.candidate.recipe, context.rows) * float(settings["epochs_multiplier"]),
-            method=self.name,
-            augment=float(settings.get("augment", 0.0)),
-        )
+        return tuning.work(context, settings, method=self.name)
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
-        from autotl.training.loop import Plan, train
+        from autotl.training.loop import train
         from autotl.training.model import Classifier
 
-        settings, recipe = trial.settings, trial.frozen.candidate.recipe
         trial.model = Classifier(trial.load_backbone(), trial.starting_head()).to(trial.device)
-        plan = Plan(
-            epochs=recipe_passes(recipe, len(trial.train)) * settings.number("epochs_multiplier"),
-            batch_size=recipe.batch_size,
-            learning_rate=RATE * recipe.learning_rate * settings.number("learning_rate_multiplier"),
-            layer_decay=1.0,
-            weight_decay=0.0,
-            schedule="constant-cooldown",
-            frozen_stages=0,
-            augment=settings.number("augment") if trial.frozen.family.augments else 0.0,
-            method=self.name,
-            trains=_is_norm_or_bias,
-        )
+        plan = replace(tuning.plan(trial, rate=RATE), weight_decay=0.0, method=self.name, trains=_is_norm_or_bias)
         yield from train(trial.model, trial, plan)
 
 

@@ -31,7 +31,7 @@ class Probe:
         return Work(passes=0.0)  # the features are there
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
-        from autotl.features.heads import fit_logistic
+        from autotl.features.heads import balanced, fit_logistic
         from autotl.training.model import Classifier
 
         multiplier = trial.settings.number("penalty_multiplier")
@@ -39,5 +39,7 @@ class Probe:
         if multiplier != 1.0:
             features, labels = trial.frozen.features(trial.train), trial.labels[trial.train]
             head = fit_logistic(features, labels, trial.classes, penalty * multiplier)
+        if trial.balanced:
+            head = balanced(head, trial.labels[trial.train])
         trial.model = Classifier(trial.frozen.backbone, head).to(trial.device)
         yield Progress(1000)

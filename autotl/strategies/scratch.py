@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autotl.plugins.contracts import Parameter, Progress, Real, StrategyContext, Value, Work
-from autotl.strategies.finetune import recipe_passes
+from autotl.strategies.tuning import recipe_passes
 
 if TYPE_CHECKING:
     from autotl.training.trial import Trial

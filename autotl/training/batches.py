@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,13 @@ BATCHES_SORTED_TOGETHER = 32
 def seed_of(seed: int, number: int) -> int:
     """A seed for the step or the pass `number`; neighbours have nothing in common in torch's generators."""
     return (seed * 0x9E3779B97F4A7C15 + number) % 2**63
+
+
+class Sampler(Protocol):
+    """Says which rows make the batch of a step."""
+
+    def at(self, step: int) -> tuple[int, np.ndarray]:
+        """The number of the pass, and row indices ``[size] int64``."""
 
 
 class Batches:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from autotl.plugins.contracts import State
@@ -28,6 +29,9 @@ class Effect:
     def begin(self, model: Classifier, trial: Trial) -> None:
         """Once, before the first step and before a checkpoint is restored; may change the model's weights."""
 
+    def rows(self, indices: np.ndarray) -> None:
+        """Which rows of the table the next batch, or the next piece of one, is made of: ``[batch] int64``."""
+
     def batch(self, state: State, targets: torch.Tensor, generator: torch.Generator) -> tuple[State, torch.Tensor]:
         """The input of the first trained stage, and what to learn from it, ``[batch, classes] float32``."""
         return state, targets
@@ -40,5 +44,5 @@ class Effect:
         """What is added to the mean loss of a batch, a scalar; `again` passes the batch through the model once more."""
         return None
 
-    def stepped(self, progress: float) -> None:
-        """After every update; progress: of the training, in this step, as a share of the whole."""
+    def stepped(self, step: int, progress: float) -> None:
+        """After every update, `step` counted from 0; progress: of the training in it, as a share of the whole."""

@@ -9,6 +9,7 @@ cooled down when the time is over; without a time limit only steps count and a s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from autotl.errors import TrialError
 from autotl.features.boundary import Boundary
 from autotl.plugins.contracts import Progress
 from autotl.training.average import Average
-from autotl.training.batches import Batches, seed_of
+from autotl.training.batches import Batches, Sampler, seed_of
 from autotl.training.checkpoint import Checkpoint
 from autotl.training.optimizer import AdamW, parameter_groups
 from autotl.training.schedules import SCHEDULES
@@ -52,6 +53,15 @@ class Plan:
     augment: float
     method: str = ""  #: what distinguishes it, where not all weights above the frozen stages are trained
     trains: Callable[[int, str, torch.nn.Parameter], bool] | None = None  #: which are: by stage, name and value
+    #: What is minimized in place of the logits' cross-entropy: a scalar from features ``[batch, width] float32`` and
+    #: labels ``[batch] int64``. The head is not trained then, and regularizers have no part in it.
+    objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    batches: Callable[[Trial, int], Sampler] = Batches  #: which rows make each batch, of a trial and its batch size
+    thaws: tuple[tuple[float, int], ...] = ()  #: (progress, frozen stages from there on), fewer each time
+
+    def frozen_at(self, progress: float) -> int:
+        """Stages that are frozen at a training's progress from 0 to 1."""
+        return min([self.frozen_stages, *(stages for when, stages in self.thaws if when <= progress)])
 
 
 def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
@@ -62,28 +72,34 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     """
     for effect in trial.effects:
         effect.begin(model, trial)
-    boundary = Boundary(trial.frozen, plan.frozen_stages, trial.train, augment=plan.augment, passes=plan.epochs)
-    groups = parameter_groups(
+    groups = functools.partial(
+        parameter_groups,
         model,
-        plan.frozen_stages,
         learning_rate=plan.learning_rate,
         layer_decay=plan.layer_decay,
         weight_decay=plan.weight_decay,
         trains=plan.trains,
     )
-    optimizer = AdamW(groups)
-    stepper = Stepper(model, trial, boundary, method=plan.method)
-    stepper.settle(optimizer, plan.batch_size)
+
+    def enter(stage: int) -> Stepper:
+        """Trains from this stage on; what is below is frozen."""
+        boundary = Boundary(trial.frozen, stage, trial.train, augment=plan.augment, passes=plan.epochs)
+        stepper = Stepper(model, trial, boundary, method=plan.method, objective=plan.objective)
+        stepper.settle(AdamW(groups(stage)), plan.batch_size)
+        return stepper
+
+    optimizer = AdamW(groups(plan.frozen_at(1.0)))
     steps = max(round(plan.epochs * len(trial.train) / plan.batch_size), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)
-    batches = Batches(trial, plan.batch_size)
+    batches = plan.batches(trial, plan.batch_size)
     checkpoint = Checkpoint(trial.checkpoint, trial.late_checkpoint, model, optimizer, average)
     step, judged = 0, 0
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
         trial.clock.set_back(before["seconds"])
     before_it = max(step - 1, 0) / steps
+    stepper = enter(plan.frozen_at(before_it))
     ahead = [rung for rung in RUNGS if rung > judged]
     generator = torch.Generator()
     losses: list[torch.Tensor] = []
@@ -109,9 +125,12 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             if not ahead:
                 return
             average.swap()
-            train_mode(model, plan.frozen_stages)
+            train_mode(model, stepper.stage)
             losses.clear()
             continue
+        if plan.frozen_at(progress) < stepper.stage:
+            stepper.write_down()
+            stepper = enter(plan.frozen_at(progress))
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(min(progress, 1.0))
         number, batch = batches.at(step)
@@ -119,7 +138,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         generator.manual_seed(seed_of(trial.seed, step))
         losses.append(stepper.step(optimizer, batch, number, generator))
         for effect in trial.effects:
-            effect.stepped(progress - before_it)
+            effect.stepped(step, progress - before_it)
         average.update()
         step, before_it = step + 1, progress
         if checkpoint.due:

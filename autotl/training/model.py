@@ -29,9 +29,13 @@ class Classifier(torch.nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = torch.nn.Linear(*head.weight.shape)
-        with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(head.weight.T))
-            self.head.bias.copy_(torch.from_numpy(head.bias))
+        self.set_head(head)
+
+    @torch.no_grad()
+    def set_head(self, head: LinearHead) -> None:
+        """Puts these numbers into the head."""
+        self.head.weight.copy_(torch.from_numpy(head.weight.T))
+        self.head.bias.copy_(torch.from_numpy(head.bias))
 
     def forward(self, state: State, start: int = 0) -> torch.Tensor:
         features = self.backbone.pool(self.backbone(state, start))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from autotl.training.optimizer import AdamW, clip
 if TYPE_CHECKING:
     from autotl.features.boundary import Boundary
     from autotl.features.frozen import FrozenBackbone
+    from autotl.plugins.contracts import State
     from autotl.training.model import Classifier
     from autotl.training.trial import Trial
 
@@ -30,21 +32,35 @@ def train_key(frozen: FrozenBackbone, stage: int, batch_size: int, method: str =
 class Stepper:
     """Runs the steps of one trial. `parts` is how many pieces a batch is cut into so that it fits into memory."""
 
-    def __init__(self, model: Classifier, trial: Trial, boundary: Boundary, *, method: str = "") -> None:
-        """method: by which the steps are known, where they are not plain ones."""
+    def __init__(
+        self,
+        model: Classifier,
+        trial: Trial,
+        boundary: Boundary,
+        *,
+        method: str = "",
+        objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        """method: by which the steps are known, where they are not plain ones. objective: as in `Plan`."""
         self.parts = 1
         self.precision = Precision()
         self._model = model
         self._trial = trial
         self._boundary = boundary
+        self._objective = objective
         self._method = ", ".join([*([method] if method else []), *trial.slowed_by])
         self._key = ""
         self._seconds, self._rows = 0.0, 0
 
+    @property
+    def stage(self) -> int:
+        """The first that is trained."""
+        return self._boundary.stage
+
     def settle(self, optimizer: AdamW, batch_size: int) -> None:
         """Finds the precision on a typical batch, and the pieces on the largest, and leaves no trace in the weights.
 
-        The optimizer's rates are still zero, so that its steps can be timed too.
+        optimizer: one for this alone, whose rates are zero, so that its steps can be timed too.
         """
         model, frozen, train = self._model, self._trial.frozen, self._trial.train
         by_length = train[np.argsort(frozen.rows.lengths(train), kind="stable")]
@@ -71,7 +87,6 @@ class Stepper:
             self.parts = frozen.parts[self._key]
         self._boundary.settle(typical)
         self._seconds, self._rows = 0.0, 0
-        optimizer.state.clear()
         optimizer.zero_grad(set_to_none=True)
         for name, buffer in model.named_buffers():  # batch statistics moved
             buffer.copy_(before[name])
@@ -119,6 +134,20 @@ class Stepper:
         device, stage = self._trial.device, self._boundary.stage
         state = self.precision.place(self._boundary.batch(rows, number, generator), device)
         labels = torch.from_numpy(self._trial.labels[rows])
+        if self._objective is None:
+            for effect in self._trial.effects:
+                effect.rows(rows)
+            loss = self._cross_entropy(state, labels, generator) * share
+        else:
+            with self.precision.autocast(device):
+                features = self._model.backbone.pool(self._model.backbone(state, stage))
+            loss = self._objective(features.float(), labels.to(device)) * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _cross_entropy(self, state: State, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Of the head's logits, and what regularizers make of it."""
+        device, stage = self._trial.device, self._boundary.stage
         targets = torch.nn.functional.one_hot(labels, self._trial.classes).float().to(device)
         for effect in self._trial.effects:
             state, targets = effect.batch(state, targets, generator)
@@ -135,9 +164,7 @@ class Stepper:
         for effect in self._trial.effects:
             if (more := effect.loss(logits, answer)) is not None:
                 loss = loss + more
-        loss = loss * share
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        return loss
 
 
 def train_mode(model: Classifier, frozen_stages: int) -> None:

@@ -50,6 +50,7 @@ class Trial:
     one from which its last third can be repeated.
     `seen` are those of `train` whose features are known, None for all.
     `effects` are the regularizers' that are on, and `slowed_by` names those of them that a step takes longer for.
+    `balanced` says whether every class counts alike in the metric.
     `teacher` is a bundle to learn from, None where there is none.
     The strategy sets `model` before it first yields.
     """
@@ -68,6 +69,7 @@ class Trial:
     seen: np.ndarray | None = None
     effects: Sequence[Effect] = ()
     slowed_by: Sequence[str] = ()
+    balanced: bool = False
     teacher: Path | None = None
     model: Classifier | None = field(default=None)
 

@@ -50,6 +50,8 @@ def _judge(candidate: Candidate, context: ZooContext, limits: Limits) -> Listing
         return Listing(candidate, True, "in a folder given")
     if context.folders:
         return Listing(candidate, False, "not in the folders given")
+    if candidate.source == "package":
+        return Listing(candidate, True, "comes with its plugin")
     if candidate.source == "cache":
         return Listing(candidate, True, "in the hub's cache on this machine")
     if not context.hub:

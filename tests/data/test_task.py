@@ -126,10 +126,18 @@ def test_spellings_are_noted_and_only_case_makes_classes():
     assert any("'Rose', 'rose' differ only in case" in note for note in found.notes)
 
 
-def test_imbalance_is_noted_unless_a_metric_was_chosen():
-    labels = ["a"] * 11 + ["b"] * 2
-    assert any("--metric balanced_accuracy" in note for note in infer(labels).notes)
-    assert infer(labels, metric="accuracy").notes == ()
+def test_one_class_that_has_most_rows_makes_the_metric_balanced():
+    found = infer(["a"] * 11 + ["b"] * 2)
+    assert found.task.metric == "balanced_accuracy"
+    assert any("--metric accuracy if not wanted" in note for note in found.notes)
+    chosen = infer(["a"] * 11 + ["b"] * 2, metric="accuracy")
+    assert (chosen.task.metric, chosen.notes) == ("accuracy", ())
+
+
+def test_a_rare_class_among_many_is_noted_and_the_metric_stays():
+    found = infer(["a"] * 11 + ["b"] * 11 + ["c"] * 2)
+    assert found.task.metric == "accuracy"
+    assert any("--metric balanced_accuracy" in note for note in found.notes)
     assert infer(["a"] * 10 + ["b"] * 2).notes == ()
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import autotl
-from autotl.plugins.contracts import Progress, Real, Work
+from autotl.plugins.contracts import Progress, Real, Strategy, Work
 
 
-class Forgetful:
+class Forgetful(Strategy):
     name = "forgetful"
 
     def parameters(self, context):

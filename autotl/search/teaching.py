@@ -1,0 +1,101 @@
+"""The tail of a budget with limits: what breaks them teaches the best backbone that keeps them.
+
+The best answer without limits may be a mixture of too many models, or a backbone that is too large or too slow, which
+is trained here for nothing else. It becomes a bundle beside the answer's, and strategies that learn from a teacher have
+their turn. What they make is judged like anything: it is the answer only when it is better.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from autotl.errors import TrialError
+from autotl.events import EventLog
+from autotl.plugins.contracts import Candidate
+from autotl.search.checkpoints import Checkpoints
+from autotl.search.dialogue import Dialogue
+from autotl.search.judging import Judge, Subject
+from autotl.search.pace import Pace
+from autotl.search.screening import Screening
+from autotl.search.space import Space, TrialConfig
+
+#: With fewer full trials than this the student is better off with all of the time for itself.
+ENOUGH_TRIALS = 4.0
+
+#: Of the time for trials, where the teacher is there already, and where a backbone has to be trained to be one. A
+#: student needs a trial's length after that.
+TAIL, LONG_TAIL = 0.3, 0.5
+
+#: The number of the training that makes a teacher, which is no trial: it cannot be the answer.
+TUTOR = -1000
+
+
+class Teaching:
+    """Finds a teacher, and tells everyone of it."""
+
+    def __init__(
+        self, space: Space, barred: Sequence[Candidate], screening: Screening, checkpoints: Checkpoints,
+        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
+    ) -> None:  # fmt: skip
+        """barred: what could be used but for the limits."""
+        self._space, self._checkpoints = space, checkpoints
+        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._tutor = self._promising(barred, screening)
+
+    def _promising(self, barred: Sequence[Candidate], screening: Screening) -> Candidate | None:
+        """The strongest of them by its prior, where its features are better than those of all that keep the limits."""
+        strongest = max(barred, key=lambda candidate: (candidate.prior, candidate.parameters), default=None)
+        try:
+            return strongest if strongest and screening.appraise(strongest) > screening.accuracy else None
+        except TrialError:
+            return None
+
+    @property
+    def share(self) -> float:
+        """Of the time for trials that it takes."""
+        return LONG_TAIL if self._tutor else TAIL
+
+    def run(self) -> list[TrialConfig]:
+        """What is to be tried now that there is a teacher; nothing where the answer is the best without limits too.
+
+        Raises `OutOfTime` when the worker has to be cut.
+        """
+        if self._tutor is not None:
+            self._train(self._tutor)
+        teacher = self._judge.teacher()
+        if teacher is None:
+            return []
+        lessons = self._space.lessons()
+        self._dialogue.teach(teacher)
+        self._space.teach()
+        self._events.emit("note", text="the best answer breaks the limits: it teaches one that keeps them")
+        return lessons
+
+    def _train(self, tutor: Candidate) -> None:
+        """By the published recipe, in half of the time that is left; the other half is the student's."""
+        space = self._space.beside(tutor)
+        published = next(space.portfolio())
+        limited, checkpoint = self._pace.limited, self._checkpoints.of(TUTOR)
+        self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
+        subject = Subject(TUTOR, tutor, published)
+        try:
+            self._dialogue.ask(
+                f"training of {tutor.key}",
+                "training",
+                hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
+                do="trial",
+                number=-TUTOR,  # of which its seed is made
+                name="tutor",
+                candidate=dataclasses.asdict(tutor),
+                strategy=published.strategy,
+                settings=dict(published.settings),
+                seconds=self._pace.seconds_of_training(tutor.key) / 2 if limited else None,
+                fill_time=limited,
+                checkpoint=str(checkpoint),
+                late_checkpoint=str(self._checkpoints.late(TUTOR)),
+            )
+        except TrialError as error:
+            self._events.emit("note", text=f"{tutor.key} teaches nobody: {error}")
+        checkpoint.unlink(missing_ok=True)
+        self._checkpoints.late(TUTOR).unlink(missing_ok=True)

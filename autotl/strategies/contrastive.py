@@ -1,0 +1,63 @@
+"""Few texts a class: the encoder learns which belong together, then a head in closed form tells the classes apart.
+
+The idea of SetFit (Tunstall et al. 2022), where eight texts a class become hundreds of pairs. Here all pairs of a batch
+are looked at together (Khosla et al. 2020), so none have to be built or drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from autotl.plugins.contracts import Parameter, Progress, StrategyContext, Value, Work
+from autotl.strategies import tuning
+
+if TYPE_CHECKING:
+    from autotl.training.model import Classifier
+    from autotl.training.trial import Trial
+
+#: Above so many texts a class fine-tuning is as good (Tunstall et al. 2022 compare up to here).
+MOST_ROWS_A_CLASS = 64
+
+
+class Contrastive:
+    """AdamW on all stages by the supervised contrastive loss of the features; at every rung a logistic head on them."""
+
+    name = "contrastive"
+    regularized = False  #: they see logits, of which there are none while it trains
+    weight = 2.0
+
+    def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
+        if context.candidate.modality != "text" or max(context.class_rows) > MOST_ROWS_A_CLASS:
+            return []
+        return tuning.parameters(context)
+
+    def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
+        return [tuning.usual(context)]
+
+    def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
+        return tuning.work(context, settings, method=self.name)
+
+    def fit(self, trial: Trial) -> Iterator[Progress]:
+        from autotl.training.contrast import BalancedBatches, contrast
+        from autotl.training.loop import train
+        from autotl.training.model import Classifier
+
+        model = trial.model = Classifier(trial.load_backbone(), trial.starting_head()).to(trial.device)
+        plan = replace(tuning.plan(trial), method=self.name, objective=contrast, batches=BalancedBatches)
+        for progress in train(model, trial, plan):
+            _fit_head(model, trial)
+            yield progress
+
+
+def _fit_head(model: Classifier, trial: Trial) -> None:
+    """Puts a logistic head on what the features of the training rows are by now, as the linear probe is on theirs."""
+    from autotl.features.frozen import pooled
+    from autotl.features.heads import balanced, choose_logistic_penalty, fit_logistic
+
+    labels = trial.labels[trial.train]
+    features = pooled(model.backbone, trial.frozen.rows, trial.train, trial.frozen.precision, trial.device)
+    penalty = choose_logistic_penalty(features, labels, trial.classes, trial.seed)
+    head = fit_logistic(features, labels, trial.classes, penalty)
+    model.set_head(balanced(head, labels) if trial.balanced else head)

@@ -1,0 +1,133 @@
+"""A frozen backbone before a small table: what the kit has strategies and regularizers try their hands on."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from autotl.budget import Clock
+from autotl.features.frozen import FrozenBackbone
+from autotl.features.rows import EncodedRows
+from autotl.features.speed import Precision, Speed, SpeedBook
+from autotl.features.store import FeatureStore
+from autotl.plugins.contracts import Candidate, ModelFamily, StrategyContext, Value, ZooContext
+from autotl.testing.tiny import TinyFamily
+from autotl.training.effect import Effect
+from autotl.training.settings import Settings
+from autotl.training.trial import ProbeHeads, Trial
+
+#: Rows of each class on the kit's benches: of unlike size, so that it shows what is done about that.
+CLASS_ROWS = (48, 24, 8)
+
+#: Passes that the kit's contexts say the budget affords.
+PASSES = 30.0
+
+
+class ExactSpeeds(SpeedBook):
+    """Says of every pass that fp32 is best, so that results do not depend on the machine; keeps nothing."""
+
+    def race(self, key: str, options: Sequence[Precision], step: Any, *, rows: int) -> Speed:
+        seconds = step(options[0]) / rows
+        return Speed(options[0], seconds, seconds)
+
+
+class Bench:
+    """A backbone of a family, a table whose rows all train, and trials on it."""
+
+    def __init__(
+        self,
+        family: ModelFamily,
+        candidate: Candidate,
+        cells: Sequence[Any],
+        labels: Sequence[int],
+        *,
+        store: FeatureStore | None = None,
+        teacher: Path | None = None,
+    ) -> None:
+        """cells: what the family reads, some dozens of them; labels: the class of each, from 0 on.
+
+        store: where states and features are kept, in memory by default. teacher: a bundle for strategies that learn
+        from one.
+        """
+        self.family, self.teacher = family, teacher
+        self.labels = np.array(labels, np.int64)
+        self.classes = int(self.labels.max()) + 1
+        store = FeatureStore(None) if store is None else store
+        rows = EncodedRows(family.encoder(candidate, cells), cells, modality=candidate.modality, store=store)
+        device = torch.device("cpu")
+        self.frozen = FrozenBackbone(candidate, family, rows, device=device, speeds=ExactSpeeds(Path()), store=store)
+        self.train = rows.readable(np.arange(len(cells)))
+
+    @property
+    def context(self) -> StrategyContext:
+        """What a search would say of it: a budget of some passes, accuracy, nothing in doubt, no teacher."""
+        rows = np.bincount(self.labels[self.train], minlength=self.classes)
+        return StrategyContext(
+            self.frozen.candidate, tuple(rows.tolist()), "accuracy", self.family.augments, passes=PASSES
+        )
+
+    def prolonged(self, epochs: float) -> Bench:
+        """The same with a recipe of so many passes."""
+        other = copy.copy(self)
+        other.frozen = copy.copy(self.frozen)
+        candidate = self.frozen.candidate
+        recipe = dataclasses.replace(candidate.recipe, epochs=epochs)
+        other.frozen.candidate = dataclasses.replace(candidate, recipe=recipe)
+        return other
+
+    def trial(
+        self, settings: Mapping[str, Value], *, seconds: float | None = None, effects: Sequence[Effect] = ()
+    ) -> Trial:
+        """seconds: how long it may be; None for no limit."""
+        return Trial(
+            settings=Settings(settings),
+            frozen=self.frozen,
+            probes=ProbeHeads(self.labels, self.train, self.classes, 0),
+            train=self.train,
+            labels=self.labels,
+            classes=self.classes,
+            seed=0,
+            clock=Clock() if seconds is None else Clock(seconds),
+            effects=effects,
+            teacher=self.teacher,
+        )
+
+
+def text_bench() -> Bench:
+    """80 texts of up to twelve words; most hold a word of their class."""
+    random = np.random.default_rng(0)
+    labels = [label for label, rows in enumerate(CLASS_ROWS) for _ in range(rows)]
+    texts = []
+    for label in labels:
+        words = [f"word{number}" for number in random.integers(0, 40, random.integers(4, 12))]
+        texts.append(" ".join([f"class{label}" if random.random() < 0.8 else "none", *words]))
+    return _on_the_kits_family(TinyFamily("text"), texts, labels)
+
+
+def image_bench() -> Bench:
+    """80 noisy pictures of 16 by 16 pixels, each with more of the colour of its class."""
+    labels = [label for label, rows in enumerate(CLASS_ROWS) for _ in range(rows)]
+    return _on_the_kits_family(TinyFamily("image"), [f"{label}/{n}" for n, label in enumerate(labels)], labels)
+
+
+def _on_the_kits_family(family: TinyFamily, cells: Sequence[str], labels: Sequence[int]) -> Bench:
+    (candidate,) = family.candidates(ZooContext())
+    return Bench(family, candidate, cells, labels)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Networks this small are slowed down by a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,99 @@
+"""``autotl distill``: a finished run in, one smaller and faster model out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autotl.config import SearchRequest
+    from autotl.predictor.bundle import BundleCard
+
+
+class DistillCommand:
+    """A search on the data of a run, with the same seed and that run as the teacher.
+
+    Its first trial is the published recipe without the teacher, its second the same with it. The answer is a single
+    model, whichever does best on the validation rows, distilled or not; the last screen says which.
+    """
+
+    name = "distill"
+    help = "make one small, fast model that learns from what a finished run answers"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        from autotl.cli.options import add_limits, add_models, add_output
+
+        parser.add_argument("folder", metavar="RUN", help="the teacher: a run's folder, such as runs/flowers")
+        add_limits(parser)
+        parser.add_argument(
+            "--target-latency",
+            dest="max_latency",
+            default=argparse.SUPPRESS,
+            metavar="TIME",
+            help="another name for --max-latency",
+        )
+        parser.add_argument("--student", metavar="NAME", help="this backbone and no other, as 'autotl models' names it")
+        parser.add_argument("--budget", metavar="TIME", help="30s, 5m, 2h, 1d: when the command ends (default: 5m)")
+        parser.add_argument("--trials", type=int, metavar="N", help="end after N trials; without --budget, repeatable")
+        parser.add_argument("--out", metavar="FOLDER", help="the new run's folder (default: RUN-distilled)")
+        add_models(parser)
+        add_output(parser)
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Raises `RunError` where there is no run, or one whose data is gone, and what a search raises."""
+        from autotl.budget import Clock
+        from autotl.cli.screen import choose_view, show_outcome
+        from autotl.cli.started import PROCESS_START
+        from autotl.predictor.bundle import find_bundle, read_card
+        from autotl.search.engine import Search
+
+        teacher = Path(options.folder).expanduser().resolve()
+        request = _request(teacher, options)
+        card = read_card(find_bundle(teacher))
+        out = Path(options.out).expanduser() if options.out else teacher.with_name(f"{teacher.name}-distilled")
+        clock = Clock(request.budget_seconds or float("inf"), start=PROCESS_START)
+        with choose_view(options, clock) as view:
+            outcome = Search(request, out, listeners=[view], start=PROCESS_START).run()
+        code = show_outcome(outcome, options)
+        if not (options.quiet or options.json):
+            print(f"\n{beside_the_teacher(card, read_card(find_bundle(outcome.folder)))}")
+        return code
+
+
+def _request(teacher: Path, options: argparse.Namespace) -> SearchRequest:
+    """What the teacher's run asked for, with what is asked for now in its place."""
+    from autotl.budget import parse_budget
+    from autotl.config import DEFAULT_BUDGET, parse_limits, parse_trials
+    from autotl.errors import RunError
+    from autotl.search.run_file import read_run_file
+
+    known = read_run_file(teacher).request
+    if known.data == "DataFrame":
+        raise RunError(f"{teacher} was made from a DataFrame, which is gone; save it as a file and search that")
+    budget = options.budget or (None if options.trials else DEFAULT_BUDGET)
+    limits = parse_limits(latency=options.max_latency, parameters=options.max_params, size=options.max_size)
+    models = tuple(str(Path(folder).expanduser().resolve()) for folder in options.models)
+    return known.model_copy(
+        update={
+            "teacher": str(teacher),
+            "limits": limits.model_copy(update={"passes": 1}),  # one model, or there would be a mean of students
+            "backbones": (options.student,) if options.student else (),
+            "models": models or known.models,
+            "offline": options.offline or known.offline,
+            "budget_seconds": None if budget is None else parse_budget(budget),
+            "trials": parse_trials(options.trials),
+            "portfolio": None,  # it would stand in the place of the recipes that learn from the teacher
+        }
+    )
+
+
+def beside_the_teacher(teacher: BundleCard, student: BundleCard) -> str:
+    """Whether the student learned from its teacher, and what became of score and speed."""
+    (only,) = student.members
+    learned = "learned from the teacher" if only.strategy == DistillCommand.name else "did better without the teacher"
+    told = f"{only.backbone} {learned}: {student.task.metric} {student.score:.4f}, the teacher {teacher.score:.4f}"
+    if teacher.latency and student.latency:
+        ours, theirs = 1000 * student.latency, 1000 * teacher.latency
+        told += f"; {ours:.3g} ms a row in place of {theirs:.3g} ms, {theirs / ours:.1f} times as fast"
+    return told

@@ -1,0 +1,110 @@
+"""What a bundle answers to the training rows: asked once, kept in the feature store for every later trial."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autotl.budget import Clock
+from autotl.plugins.manager import plugins
+from autotl.predictor.bundle import Member, find_bundle, read_card
+from autotl.predictor.combination import Combination, mixed
+from autotl.predictor.predictor import softmax
+from autotl.training.model import load_model
+
+if TYPE_CHECKING:
+    from autotl.features.store import Collection
+    from autotl.training.trial import Trial
+
+#: Of the time that a trial has, for asking at most: an ensemble of large networks would leave a short one nothing to
+#: train in. What was asked stays known, so that the next trial comes further.
+SHARE_OF_TRIAL = 0.25
+
+#: Between two looks at the clock: a second or two of a large network on two cores, and enough to sort texts by length.
+ROWS_AT_A_TIME = 256
+
+
+class Teacher:
+    """A bundle, which may be a mixture of models."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: of a run or a bundle. Raises `BundleError` when there is none, or it is torn."""
+        self._bundle = find_bundle(folder)
+        self._card = read_card(self._bundle)
+
+    def answers(self, trial: Trial) -> np.ndarray:
+        """Probabilities ``[table rows, classes] float32`` for the training rows; other rows are zero.
+
+        The models of a mixture are asked in turn, the largest share first, as far as the time reaches; a row that even
+        the first was not asked about, or cannot read, has its label for an answer. Raises `PluginError` when the family
+        of a model is not installed, and `BundleError` when its weights are torn.
+        """
+        clock = Clock(SHARE_OF_TRIAL * trial.clock.remaining)
+        members: list[Member] = []
+        known: list[np.ndarray] = []
+        for member in self._card.members:
+            answers = self._ask(member, trial, clock)
+            if known and clock.remaining <= 0 and np.isnan(answers).any():
+                break
+            members.append(member)
+            known.append(answers)
+        shares = np.array([member.share for member in members])
+        temperatures = np.array([member.temperature for member in members])
+        combination = Combination(shares / shares.sum(), temperatures, self._card.temperature)
+        answers = mixed(np.stack(known), combination)
+        labels = np.eye(trial.classes, dtype=np.float32)[trial.labels[trial.train]]
+        found = np.zeros((len(trial.labels), trial.classes), np.float32)
+        found[trial.train] = np.where(np.isnan(answers), labels, answers)
+        return found
+
+    def _ask(self, member: Member, trial: Trial, clock: Clock) -> np.ndarray:
+        """What one model answers, ``[training rows, classes] float32``; NaN where it was not asked."""
+        frozen, train = trial.frozen, trial.train
+        family = plugins().family(member.family)
+        place = self._bundle / self._card.weights / member.folder
+        kept = frozen.store.collection(
+            kind="answers",
+            weights=_digest(place),
+            made_by=plugins().origin(member.family),
+            precision=str(frozen.precision),  # the student's, raced on inputs of the same kind on this machine
+        )
+        digests = frozen.rows.digests(train)
+        found = np.full((len(train), trial.classes), np.nan, np.float32)
+        missing = train[_fill(found, kept, digests)]
+        if len(missing) and clock.remaining > 0:
+            model, encoder = load_model(family, place)
+            frozen.precision.arrange(model.to(trial.device).backbone)
+            rows = frozen.rows.read_by(encoder)
+            for start in range(0, len(missing), ROWS_AT_A_TIME):
+                if clock.remaining <= 0:
+                    break
+                readable = rows.readable(missing[start : start + ROWS_AT_A_TIME])
+                answers = softmax(model.logits(rows, readable, frozen.precision, trial.device))
+                kept.add(rows.digests(readable), [{"x": answer} for answer in answers])
+            _fill(found, kept, digests)
+        return found
+
+
+def _fill(found: np.ndarray, kept: Collection, digests: list[bytes]) -> np.ndarray:
+    """Puts answers that are kept in their places; returns the places ``[missing] int64`` of the others."""
+    missing = []
+    for place, digest in enumerate(digests):
+        if (row := kept.get(digest)) is None:
+            missing.append(place)
+        else:
+            found[place] = row["x"]
+    return np.array(missing, np.int64)
+
+
+@functools.cache
+def _digest(folder: Path) -> str:
+    """Of all files of a model; other weights in a bundle have another folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest.update(f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""The teacher: its answers are the bundle's, asked for once, within the time that a trial can spare."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from autotl_distill import teacher as module
+from autotl_distill.teacher import Teacher
+
+from autotl.budget import Clock
+from autotl.errors import BundleError
+from autotl.predictor.predictor import Predictor
+
+
+def test_answers_are_those_of_the_bundle_for_training_rows_only(student, table, teacher):
+    found = Teacher(teacher).answers(student.trial())
+    said = Predictor(teacher).predict_proba(pd.read_csv(table))
+    np.testing.assert_allclose(found[student.train], said[student.train], atol=1e-4)
+    assert not found[150:].any()
+
+
+def test_a_teacher_is_asked_once_and_found_again_by_another_search(
+    student, tiny, table, teacher, tmp_path, monkeypatch
+):
+    first = Teacher(teacher).answers(student.trial())
+    student.store.flush()
+
+    def never(*arguments):
+        pytest.fail("the teacher was asked again")
+
+    monkeypatch.setattr(module, "load_model", never)
+    np.testing.assert_array_equal(Teacher(teacher).answers(student.trial()), first)
+    later = type(student)(tiny, table, teacher, tmp_path / "cache")
+    np.testing.assert_array_equal(Teacher(teacher).answers(later.trial()), first)
+
+
+def test_rows_that_the_time_does_not_reach_have_their_label_for_an_answer(student, teacher):
+    found = Teacher(teacher).answers(student.trial(clock=Clock(0.0)))
+    np.testing.assert_array_equal(found[student.train], np.eye(3)[student.labels[student.train]])
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
+    with pytest.raises(BundleError, match="no bundle here"):
+        Teacher(tmp_path)

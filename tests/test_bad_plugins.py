@@ -1,0 +1,217 @@
+"""Plugins that raise, lie or never return: each is named with its package, and the search ends well and in time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from autotl.config import SearchRequest
+from autotl.events import read_events
+from autotl.plugins import manager
+from autotl.plugins.manager import plugins
+from autotl.search import trials
+from autotl.search.engine import Search
+
+THIRD_PARTY = Path(__file__).parent / "thirdparty"
+
+HANGING_IMPORT = "import time\ntime.sleep(600)\n"
+
+HANGING_HOOK = """
+import time
+import autotl
+
+@autotl.hookimpl
+def autotl_strategies(context):
+    time.sleep(600)
+"""
+
+#: Strategies with the name of their plugin; `fit` is written by each test.
+STRATEGY = """
+import time
+import autotl
+from autotl.plugins.contracts import Progress, Real, Strategy, Work
+
+class Kind(Strategy):
+    name = "{name}"
+    weight = 8.0  # tried right after trial 0
+    def parameters(self, context): return [Real("depth", 0.0, 1.0)]
+    def portfolio(self, context): return [{{"depth": 0.5}}]
+    def work(self, context, settings): return Work(0.0)
+    def fit(self, trial):
+        trial.settings.number("depth")
+{fit}
+        yield Progress(1000)
+
+@autotl.hookimpl
+def autotl_strategies(context):
+    return [Kind()]
+"""
+
+#: The tiny family, of one backbone, with a fault.
+FAMILY = """
+import autotl
+import dataclasses
+from autotl.plugins.contracts import ZooContext
+
+@autotl.hookimpl
+def autotl_model_families(context):
+    from autotl_tiny.family import TinyFamily
+
+    class Wrong(TinyFamily):
+        name = "wrong"
+
+        def candidates(self, context):
+            found = super().candidates(context)
+            return [dataclasses.replace(one, family=self.name, prior=0.9) for one in found]
+
+        def load(self, candidate, *, drop=0.0, pretrained=True):
+            backbone = super().load(candidate, drop=drop, pretrained=pretrained)
+            pool = backbone.pool
+            backbone.pool = lambda state: {pooled}
+            return backbone
+
+    return [Wrong()]
+"""
+
+
+def strategy(name, *lines):
+    return STRATEGY.format(name=name, fit="\n".join(f"        {line}" for line in lines))
+
+
+def events(folder, kind):
+    return [event.data for event in read_events(folder / "events.jsonl") if event.kind == kind]
+
+
+def notes(folder):
+    return [note["text"] for note in events(folder, "note")]
+
+
+def reasons(folder):
+    """What the leaderboard says, by strategy."""
+    with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        return {row["strategy"]: row for row in csv.DictReader(file) if row["trial"] not in {"head", "mean"}}
+
+
+@pytest.fixture
+def search(bare, put_on_path, monkeypatch, tmp_path, table, zoo):
+    """Runs a search in this process, its worker in another, with the tiny family and the plugins in `folders`."""
+
+    def run(*folders, budget=None, count=None):
+        put_on_path(THIRD_PARTY / "tiny", *folders)
+        path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", *folders)))
+        monkeypatch.setenv("PYTHONPATH", path)
+        monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+        request = SearchRequest(data=str(table), models=(str(zoo / "one"),), budget_seconds=budget, trials=count)
+        Search(request, tmp_path / "run").run()
+        assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["state"] == "finished"
+        return tmp_path / "run"
+
+    return run
+
+
+# -------------------------------------------------------------------- discovery
+
+
+@pytest.mark.parametrize(("name", "code"), [("asleep", HANGING_IMPORT), ("dawdling", HANGING_HOOK)])
+def test_a_plugin_that_does_not_answer_is_off_and_others_work(put_on_path, distribution, monkeypatch, name, code):
+    monkeypatch.setattr(manager, "PATIENCE", 0.3)
+    began = time.monotonic()
+    put_on_path(distribution(name, code), distribution("fine", strategy("fine", "pass")))
+    found = {record.name: record for record in plugins().records}
+    assert time.monotonic() - began < 8
+    assert (found[name].state, found["fine"].state) == ("off", "on")
+    assert f"autotl-{name} 3.2 is off: TimeoutError: {name}" in "\n".join(plugins().complaints)
+    assert plugins().unresponsive == [name]
+
+
+def test_a_plugin_that_did_not_answer_is_not_waited_for_again(put_on_path, distribution, monkeypatch):
+    monkeypatch.setenv(manager.OFF_VARIABLE, "asleep")
+    began = time.monotonic()
+    put_on_path(distribution("asleep", HANGING_IMPORT))
+    assert plugins().unresponsive == ["asleep"]
+    assert time.monotonic() - began < manager.PATIENCE
+
+
+# -------------------------------------------------------------------- whole searches
+
+
+@pytest.mark.slow
+def test_plugins_that_are_off_are_named_by_the_search(search, distribution, monkeypatch):
+    monkeypatch.setattr(manager, "PATIENCE", 1.0)
+    folder = search(
+        distribution("broken", "raise RuntimeError('out of order')"),
+        distribution("asleep", HANGING_IMPORT),
+        distribution("dawdling", HANGING_HOOK),
+        count=1,
+    )
+    told = "\n".join(notes(folder))
+    assert "plugin broken of autotl-broken 3.2 is off: RuntimeError: out of order" in told
+    assert "plugin asleep of autotl-asleep 3.2 is off: TimeoutError: asleep did not answer within 1 s" in told
+    assert "plugin dawdling of autotl-dawdling 3.2 is off: TimeoutError: dawdling.autotl_strategies" in told
+    assert [event["state"] for event in events(folder, "trial_ended")] == ["complete"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pooled", "found"),
+    [("pool(state)[:, :7]", r"pool\(\) gives \[\d+, 7\]"), ("pool(state)[0]", r"pool\(\) gives \[32\]|IndexError")],
+)
+def test_a_family_with_wrong_shapes_is_named_and_left_out(search, distribution, pooled, found):
+    folder = search(distribution("wrong", FAMILY.replace("{pooled}", pooled)), count=1)
+    (told,) = [note for note in notes(folder) if note.startswith("wrong/one cannot be used: ")]
+    assert "wrong/one of autotl-wrong 3.2: " in told
+    assert re.search(found, told)
+    assert {event["backbone"] for event in events(folder, "trial_started")} == {"tiny/one"}
+
+
+@pytest.mark.slow
+def test_a_strategy_whose_model_answers_in_a_wrong_shape_is_a_failed_trial(search, distribution):
+    wrong = strategy(
+        "wrong",
+        "import numpy as np",
+        "from autotl.features.heads import LinearHead",
+        "from autotl.training.model import Classifier",
+        "head = LinearHead(np.zeros((32, 2), np.float32), np.zeros(2, np.float32))",
+        "trial.model = Classifier(trial.frozen.backbone, head)",
+    )
+    folder = search(distribution("wrong", wrong), count=3)
+    row = reasons(folder)["wrong"]
+    assert row["state"] == "failed"
+    assert row["reason"].startswith("wrong of autotl-wrong 3.2: TrialError: the model answers with [")
+    assert row["reason"].endswith(", 2] in place of [rows, 3] logits")
+
+
+@pytest.mark.slow
+def test_a_strategy_that_never_returns_costs_its_trial_and_the_search_goes_on(search, distribution, monkeypatch):
+    monkeypatch.setattr(trials, "SECONDS_BESIDE", 3.0)
+    began = time.monotonic()
+    folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=40.0)
+    assert time.monotonic() - began < 43
+    row = reasons(folder)["stuck"]
+    assert row["state"] == "failed"
+    assert row["reason"].startswith("stuck of autotl-stuck 3.2: nothing came of it for ")
+    order = [event["trial"] for event in events(folder, "trial_ended")]
+    states = {event["trial"]: event["state"] for event in events(folder, "trial_ended")}
+    assert "complete" in [states[number] for number in order[order.index(int(row["trial"])) :]]
+
+
+@pytest.mark.slow
+def test_a_strategy_that_never_returns_ends_where_trials_are_counted(search, distribution, monkeypatch):
+    monkeypatch.setattr(trials, "SECONDS_BESIDE", 3.0)
+    folder = search(distribution("stuck", strategy("stuck", "while True: pass")), count=3)
+    assert reasons(folder)["stuck"]["state"] == "failed"
+    assert len(events(folder, "trial_ended")) == 3
+
+
+@pytest.mark.slow
+def test_a_strategy_that_never_returns_is_cut_at_the_end_at_the_latest(search, distribution):
+    began = time.monotonic()
+    folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=20.0)
+    assert time.monotonic() - began < 22.5
+    assert reasons(folder)["stuck"]["state"] in {"cut", "failed"}
