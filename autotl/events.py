@@ -24,7 +24,8 @@ class Event:
     ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds), ``trial_continued``
     (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, seconds, reason,
     reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency), ``transfer``
-    (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit`` (trial, rows, taken), ``tested`` (score), ``finished`` (score, seconds).
+    (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit`` (trial, rows,
+    taken), ``tested`` (score), ``finished`` (score, seconds).
     """
 
     at: float

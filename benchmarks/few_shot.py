@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -28,6 +29,14 @@ from autotl.training.settings import Settings
 
 #: What all others are compared with.
 REFERENCE = "probe"
+
+
+def first_recipes(bench: Bench) -> dict[str, Mapping[str, Value]]:
+    """The settings that a search would try first, by strategy."""
+    found: dict[str, Mapping[str, Value]] = {}
+    for config in bench.space().portfolio():
+        found.setdefault(config.strategy, config.settings)
+    return found
 
 
 def run(strategy: str, settings: Mapping[str, Value], bench: Bench, test: Table, seed: int) -> tuple[float, float]:
@@ -56,20 +65,20 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found: dict[str, dict[str, list[float]]] = {}
-    for name in options.data:
-        folder = options.shared / "data" / name
-        whole, test = (read_table(folder / f"{part}.csv", "text", "text", name) for part in ("train", "test"))
-        for rows in options.rows_a_class:
-            for seed in range(options.first_seed, options.first_seed + options.seeds):
-                with tempfile.TemporaryDirectory() as cache:
-                    bench = Bench(text_candidate(), sample(whole, rows, seed), cache=Path(cache))
-                    space, recipes = bench.space(), dict[str, Mapping[str, Value]]()
-                    for config in space.portfolio():
-                        recipes.setdefault(config.strategy, config.settings)
-                    for strategy in options.strategies:
-                        accuracy, seconds = run(strategy, recipes[strategy], bench, test, seed)
-                        found.setdefault(f"{name}, {rows} a class", {}).setdefault(strategy, []).append(accuracy)
-                        print(f"{name:7s} {rows:3d} a class  seed {seed}  {accuracy:.4f}  {seconds:5.1f} s  {strategy}")
+    with tempfile.TemporaryDirectory() as cache:  # one for all: what is known of a row or a speed is the same for each
+        for name in options.data:
+            folder = options.shared / "data" / name
+            whole, test = (read_table(folder / f"{part}.csv", "text", "text", name) for part in ("train", "test"))
+            for rows, seed in product(
+                options.rows_a_class, range(options.first_seed, options.first_seed + options.seeds)
+            ):
+                bench = Bench(text_candidate(), sample(whole, rows, seed), cache=Path(cache))
+                recipes = first_recipes(bench)
+                for strategy in options.strategies:
+                    accuracy, seconds = run(strategy, recipes[strategy], bench, test, seed)
+                    found.setdefault(f"{name}, {rows} a class", {}).setdefault(strategy, []).append(accuracy)
+                    line = f"{name:7s} {rows:3d} a class  seed {seed}  {accuracy:.4f}  {seconds:5.1f} s  {strategy}"
+                    print(line, flush=True)
                 told = {"machine": machine(), "accuracies": found}
                 options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     show(found)

@@ -41,7 +41,7 @@ class Kind(Strategy):
     name = "{name}"
     weight = 8.0  # tried right after trial 0
     def parameters(self, context): return [Real("depth", 0.0, 1.0)]
-    def portfolio(self, context): return [{{"depth": 0.5}}]
+    def portfolio(self, context): return [{{"depth": depth}} for depth in (0.5, 0.2, 0.8)]
     def work(self, context, settings): return Work(0.0)
     def fit(self, trial):
         trial.settings.number("depth")
@@ -92,10 +92,11 @@ def notes(folder):
     return [note["text"] for note in events(folder, "note")]
 
 
-def reasons(folder):
-    """What the leaderboard says, by strategy."""
+def rows_of(folder, strategy):
+    """What the leaderboard says of a strategy's trials, in their order."""
     with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-        return {row["strategy"]: row for row in csv.DictReader(file) if row["trial"] not in {"head", "mean"}}
+        rows = [row for row in csv.DictReader(file) if row["strategy"] == strategy and row["trial"] != "head"]
+    return sorted(rows, key=lambda row: int(row["trial"]))
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def search(bare, put_on_path, monkeypatch, tmp_path, table, zoo):
 
 @pytest.mark.parametrize(("name", "code"), [("asleep", HANGING_IMPORT), ("dawdling", HANGING_HOOK)])
 def test_a_plugin_that_does_not_answer_is_off_and_others_work(put_on_path, distribution, monkeypatch, name, code):
-    monkeypatch.setattr(manager, "PATIENCE", 0.3)
+    monkeypatch.setattr(manager, "PATIENCE", 1.0)
     began = time.monotonic()
     put_on_path(distribution(name, code), distribution("fine", strategy("fine", "pass")))
     found = {record.name: record for record in plugins().records}
@@ -143,7 +144,7 @@ def test_a_plugin_that_did_not_answer_is_not_waited_for_again(put_on_path, distr
 
 @pytest.mark.slow
 def test_plugins_that_are_off_are_named_by_the_search(search, distribution, monkeypatch):
-    monkeypatch.setattr(manager, "PATIENCE", 1.0)
+    monkeypatch.setattr(manager, "PATIENCE", 2.0)
     folder = search(
         distribution("broken", "raise RuntimeError('out of order')"),
         distribution("asleep", HANGING_IMPORT),
@@ -152,7 +153,7 @@ def test_plugins_that_are_off_are_named_by_the_search(search, distribution, monk
     )
     told = "\n".join(notes(folder))
     assert "plugin broken of autotl-broken 3.2 is off: RuntimeError: out of order" in told
-    assert "plugin asleep of autotl-asleep 3.2 is off: TimeoutError: asleep did not answer within 1 s" in told
+    assert "plugin asleep of autotl-asleep 3.2 is off: TimeoutError: asleep did not answer within 2 s" in told
     assert "plugin dawdling of autotl-dawdling 3.2 is off: TimeoutError: dawdling.autotl_strategies" in told
     assert [event["state"] for event in events(folder, "trial_ended")] == ["complete"]
 
@@ -181,7 +182,7 @@ def test_a_strategy_whose_model_answers_in_a_wrong_shape_is_a_failed_trial(searc
         "trial.model = Classifier(trial.frozen.backbone, head)",
     )
     folder = search(distribution("wrong", wrong), count=3)
-    row = reasons(folder)["wrong"]
+    row = rows_of(folder, "wrong")[0]
     assert row["state"] == "failed"
     assert row["reason"].startswith("wrong of autotl-wrong 3.2: TrialError: the model answers with [")
     assert row["reason"].endswith(", 2] in place of [rows, 3] logits")
@@ -193,7 +194,7 @@ def test_a_strategy_that_never_returns_costs_its_trial_and_the_search_goes_on(se
     began = time.monotonic()
     folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=40.0)
     assert time.monotonic() - began < 43
-    row = reasons(folder)["stuck"]
+    row = rows_of(folder, "stuck")[0]
     assert row["state"] == "failed"
     assert row["reason"].startswith("stuck of autotl-stuck 3.2: nothing came of it for ")
     order = [event["trial"] for event in events(folder, "trial_ended")]
@@ -202,11 +203,14 @@ def test_a_strategy_that_never_returns_costs_its_trial_and_the_search_goes_on(se
 
 
 @pytest.mark.slow
-def test_a_strategy_that_never_returns_ends_where_trials_are_counted(search, distribution, monkeypatch):
+def test_a_strategy_that_never_returns_is_not_waited_for_a_third_time(search, distribution, monkeypatch):
     monkeypatch.setattr(trials, "SECONDS_BESIDE", 3.0)
-    folder = search(distribution("stuck", strategy("stuck", "while True: pass")), count=3)
-    assert reasons(folder)["stuck"]["state"] == "failed"
-    assert len(events(folder, "trial_ended")) == 3
+    folder = search(distribution("stuck", strategy("stuck", "while True: pass")), count=5)
+    rows = rows_of(folder, "stuck")
+    assert [row["state"] for row in rows] == ["failed"] * 3
+    assert "nothing came of it for" in rows[1]["reason"]
+    assert rows[2]["reason"] == "stuck was stuck 2 times and is not fitted again"
+    assert len(events(folder, "trial_ended")) == 5
 
 
 @pytest.mark.slow
@@ -214,4 +218,34 @@ def test_a_strategy_that_never_returns_is_cut_at_the_end_at_the_latest(search, d
     began = time.monotonic()
     folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=20.0)
     assert time.monotonic() - began < 22.5
-    assert reasons(folder)["stuck"]["state"] in {"cut", "failed"}
+    assert rows_of(folder, "stuck")[0]["state"] in {"cut", "failed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["parameters", "portfolio", "work"])
+def test_a_strategy_that_cannot_say_what_it_would_do_is_named_and_left_out(search, distribution, method):
+    code = strategy("mute", "pass") + f"\n\ndef fail(*_):\n    raise KeyError('tongue')\n\n\nKind.{method} = fail\n"
+    folder = search(distribution("mute", code), count=1)
+    assert "strategy 'mute' of autotl-mute 3.2 is left out: KeyError: 'tongue'" in notes(folder)
+    assert rows_of(folder, "finetune")[0]["state"] == "complete"
+
+
+@pytest.mark.slow
+def test_a_regularizer_that_cannot_be_off_is_named_and_left_out(search, distribution):
+    code = """
+import autotl
+from autotl.plugins.contracts import Choice, Regularizer
+
+class Stubborn(Regularizer):
+    name = "stubborn"
+    def strengths(self, context): return Choice("stubborn", (0.5, 1.0))
+    def usual(self, context): return 0.5
+
+@autotl.hookimpl
+def autotl_regularizers(context):
+    return [Stubborn()]
+"""
+    folder = search(distribution("stubborn", code), count=1)
+    (told,) = [note for note in notes(folder) if "stubborn" in note]
+    assert told.startswith("regularizer 'stubborn' of autotl-stubborn 3.2 is left out: PluginError")
+    assert "stubborn" not in events(folder, "trial_started")[0]

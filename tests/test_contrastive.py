@@ -15,6 +15,7 @@ from autotl.budget import Clock
 from autotl.plugins.contracts import Candidate, Recipe, StrategyContext
 from autotl.plugins.manager import plugins
 from autotl.search.fitting import fit
+from autotl.testing import check_strategy
 from autotl.training.contrast import BalancedBatches, contrast
 from autotl.training.loop import RUNGS
 from autotl.training.model import load_model, save_model
@@ -61,7 +62,7 @@ def contrastive():
 
 def trained(bench, **how):
     """The trial and what it yielded, after a fraction of the recipe's steps."""
-    recipe = {**contrastive().portfolio(context((8, 8, 8)))[0], "epochs_multiplier": 0.3}
+    recipe = {**contrastive().portfolio(context((8, 8, 8)))[0], "epochs_multiplier": 0.5}
     trial = bench.trial(settings=recipe, **how)
     return trial, fit(trial, "contrastive")
 
@@ -154,10 +155,10 @@ def test_same_seed_gives_the_same_model_and_another_seed_another(few):
 
 
 def test_it_ends_within_its_clock(few):
-    trial, progress = trained(few, clock=Clock(1.0), fill_time=True)
+    trial, progress = trained(few, clock=Clock(2.0), fill_time=True)
     began = time.monotonic()
     assert [step.permille for step in progress][-1] == 1000
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3.0  # the last head is fitted when the time is over
     assert trial.model is not None
 
 
@@ -194,3 +195,7 @@ def test_saved_model_answers_as_before(few, tmp_path):
         one.logits(few.frozen.rows, few.train, few.frozen.precision, trial.device) for one in (trial.model, loaded)
     )
     np.testing.assert_array_equal(before, after)
+
+
+def test_it_keeps_its_contract():
+    check_strategy(contrastive())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from autotl.cli.main import build_parser
+from autotl.plugins.manager import plugins
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in ROOT.rglob("*.md") if not {".venv", "runs", "dist"} & set(path.relative_to(ROOT).parts))
@@ -27,7 +28,7 @@ def test_there_are_commands_to_check():
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
 def test_every_command_in_the_pages_is_one(page, command):
-    build_parser().parse_args(shlex.split(command)[1:])
+    build_parser(plugins().commands).parse_args(shlex.split(command)[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 Modality: TypeAlias = Literal["image", "text"]
-#: Where weights come from: a folder that was given, the hub's cache on this machine, the hub, or the plugin's own package.
+#: Where weights come from: a folder that was given, the hub's cache on this machine, the hub, or the plugin's package.
 Source: TypeAlias = Literal["folder", "cache", "hub", "package"]
 
 #: What flows between stages: named tensors whose first dimension is the batch. The activation is under

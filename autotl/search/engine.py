@@ -55,6 +55,7 @@ from autotl.search.splitting import Splitting
 from autotl.search.study import open_study
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import Trials
+from autotl.search.vetting import vetted
 from autotl.usage import peak_memory
 
 if TYPE_CHECKING:
@@ -241,7 +242,10 @@ class Search:
             )
             for candidate in survivors
         }
-        return Space(survivors, plugins().strategies, plugins().regularizers, contexts)
+        sound = vetted(plugins().strategies, plugins().regularizers, survivors, contexts)
+        for complaint in sound.complaints:
+            self._events.emit("note", text=complaint)
+        return Space(survivors, sound.strategies, sound.regularizers, contexts)
 
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")

@@ -16,7 +16,7 @@ from autotl.errors import TrialError
 from autotl.events import EventLog
 from autotl.plugins.manager import plugins
 from autotl.search.checkpoints import Checkpoints
-from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.dialogue import Dialogue, OutOfTime, WorkerStuck
 from autotl.search.incumbent import DEFAULT_TRIAL, Judged
 from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
@@ -31,6 +31,9 @@ SAME_FAILURES = 5
 #: A trial that has not been judged for so many times what it was to take as a whole, a look at all rows, and so many
 #: seconds, is stuck: trials are judged several times, and forecasts are off by a third.
 TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
+
+#: A strategy that was stuck so often is not fitted again: once may be the machine's fault.
+OFTEN_STUCK = 2
 
 #: What a new trial costs in the mean as a share of a full one: all run to the first rung, a third beyond.
 TO_A_VERDICT = (FIRST_RUNG / 1000 * (REDUCTION - 1) + 1) / REDUCTION
@@ -72,6 +75,7 @@ class Trials:
         self._usual = 0.0  #: seconds that a full trial takes, by the last forecast
         self._count = math.inf
         self._failures: list[str] = []
+        self._stuck: list[str] = []  #: strategies, each as often as it was
 
     def run(self, portfolio: Iterable[TrialConfig], count: float) -> None:
         """portfolio: configurations that go first, but for those that the study has had. count: of trials.
@@ -143,6 +147,8 @@ class Trials:
         began, before = self._pace.clock.elapsed, running.used
         trial.set_user_attr("paused", False)
         try:
+            if self._stuck.count(config.strategy) >= OFTEN_STUCK:
+                raise TrialError(f"{config.strategy} was stuck {OFTEN_STUCK} times and is not fitted again")
             length = self._forecast(running)
         except TrialError as error:
             self._announce(running, event, 0.0)
@@ -169,6 +175,7 @@ class Trials:
                 late_checkpoint=str(self._checkpoints.late(number)),
             )
         except TrialError as error:
+            self._stuck += [config.strategy] if isinstance(error, WorkerStuck) else []
             self._fail(running, error)
             return
         except (OutOfTime, KeyboardInterrupt):  # its checkpoint stays, for a search that is resumed

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Parameter, Progress, StrategyContext, Value, Work
+from autotl.plugins.contracts import Parameter, Progress, Recipe, StrategyContext, Value, Work
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 #: Above so many texts a class fine-tuning is as good (Tunstall et al. 2022 compare up to here).
 MOST_ROWS_A_CLASS = 64
+
+#: However few the rows: every batch compares each with all others, so little is left to learn after some dozens. From
+#: eight questions a class (trec6, MiniLM, three draws) the head learned 0.767 after 20 steps, 0.784 after 40 and 0.790
+#: after 80; 0.491 before.
+FEWEST_STEPS = 40
 
 
 class Contrastive:
@@ -37,18 +42,32 @@ class Contrastive:
         return [tuning.usual(context)]
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
-        return tuning.work(context, settings, method=self.name)
+        passes = _passes(context.candidate.recipe, context.rows)
+        return Work(passes=passes * float(settings["epochs_multiplier"]), method=self.name)
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
         from autotl.training.contrast import BalancedBatches, contrast
         from autotl.training.loop import train
         from autotl.training.model import Classifier
 
+        settings, recipe = trial.settings, trial.frozen.candidate.recipe
         model = trial.model = Classifier(trial.load_backbone(), trial.starting_head()).to(trial.device)
-        plan = replace(tuning.plan(trial), method=self.name, objective=contrast, batches=BalancedBatches)
+        plan = replace(
+            tuning.plan(trial),
+            epochs=_passes(recipe, len(trial.train)) * settings.number("epochs_multiplier"),
+            layer_decay=recipe.layer_decay,
+            method=self.name,
+            objective=contrast,
+            batches=BalancedBatches,
+        )
         for progress in train(model, trial, plan):
             _fit_head(model, trial)
             yield progress
+
+
+def _passes(recipe: Recipe, rows: int) -> float:
+    """Over the training rows: the recipe's, or `FEWEST_STEPS`."""
+    return max(recipe.epochs, FEWEST_STEPS * recipe.batch_size / rows)
 
 
 def _fit_head(model: Classifier, trial: Trial) -> None:

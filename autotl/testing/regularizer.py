@@ -64,8 +64,8 @@ def check_strengths(regularizer: Regularizer) -> None:
         check_parameter(thing, choice)
         expect(choice.name == name, thing, "its parameter has its name", repr(choice.name))
         numbers = [option for option in choice.options if not isinstance(option, str)]
-        kept = len(numbers) == len(choice.options) and min(numbers) == 0
-        expect(kept, thing, f"strengths are numbers, 0 the least, which is off{where}", choice.options)
+        kept = len(numbers) == len(choice.options) > 1 and min(numbers) == 0
+        expect(kept, thing, f"strengths are numbers, 0 the least, which is off, and others{where}", choice.options)
         with expect_no_error(thing, f"usual() knows a strength wherever there are some{where}"):
             usual = regularizer.usual(context)
         expect(usual in numbers, thing, f"what is usual is among the strengths{where}", f"{usual} of {numbers}")

@@ -98,7 +98,7 @@ def check_parameter(thing: str, parameter: Parameter) -> None:
         return
     expect(isinstance(parameter, Choice), thing, "a parameter is a Real or a Choice", parameter)
     options, words = parameter.options, [isinstance(option, str) for option in parameter.options]
-    expect(len(set(options)) == len(options) > 1, thing, "a Choice has two options or more", parameter)
+    expect(len(set(options)) == len(options) > 0, thing, "a Choice has options, each of them once", parameter)
     expect(all(words) or not any(words), thing, "options are all words or all numbers", parameter)
     if any(words):
         expect(not parameter.weights, thing, "words have no weights", parameter)

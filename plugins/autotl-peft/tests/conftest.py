@@ -154,6 +154,12 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
+def make_texts() -> Any:
+    """``make_texts(rows)``: of two classes in turn."""
+    return texts
+
+
+@pytest.fixture
 def make_bench(zoo: Path, pictures: list[str]) -> Any:
     """``make_bench("bert")``, or ``"vit"``, or ``"resnet"``."""
 

@@ -16,6 +16,7 @@ from autotl.errors import TrialError
 from autotl.plugins.contracts import Choice
 from autotl.plugins.manager import plugins
 from autotl.search.fitting import fit
+from autotl.testing import check_plugin, check_strategy
 from autotl.training.loop import RUNGS
 from autotl.training.model import Classifier, save_model
 
@@ -219,3 +220,9 @@ def test_forecasts_know_its_steps_by_its_name(make_bench, strategy):
     assert work.method == strategy
     short = known.portfolio(replace(context, passes=1.0))[0]
     assert known.work(context, short).frozen_fraction == 0.5
+
+
+def test_plugin_and_strategies_keep_their_contracts():
+    check_plugin("peft")
+    for strategy in STRATEGIES:
+        check_strategy(plugins().strategy(strategy))

@@ -1,0 +1,60 @@
+"""What plugins bring is asked once what it would answer here, so that a fault costs itself and not the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autotl.errors import PluginError
+from autotl.plugins.contracts import Candidate, Regularizer, Strategy, StrategyContext
+from autotl.plugins.manager import plugins
+from autotl.search.space import Space
+
+
+@dataclass(frozen=True)
+class Vetted:
+    """Those that answer as they promised, and a sentence for each other."""
+
+    strategies: list[Strategy]
+    regularizers: list[Regularizer]
+    complaints: list[str]
+
+
+def vetted(
+    strategies: Sequence[Strategy],
+    regularizers: Sequence[Regularizer],
+    candidates: Sequence[Candidate],
+    contexts: Mapping[str, StrategyContext],
+) -> Vetted:
+    """contexts: by candidate key."""
+    found = Vetted([], [], [])
+    for regularizer in regularizers:
+        try:
+            for context in contexts.values():
+                _try_regularizer(regularizer, context)
+            found.regularizers.append(regularizer)
+        except Exception as error:  # a foreign plugin may fail in any way
+            found.complaints.append(_complaint("regularizer", regularizer.name, error))
+    for strategy in strategies:
+        try:
+            space = Space(candidates, [strategy], found.regularizers, contexts)
+            for config in space.portfolio():
+                space.units(config)
+                space.work(config)
+            found.strategies.append(strategy)
+        except Exception as error:
+            found.complaints.append(_complaint("strategy", strategy.name, error))
+    return found
+
+
+def _try_regularizer(regularizer: Regularizer, context: StrategyContext) -> None:
+    strengths = regularizer.strengths(context)
+    if strengths is None:
+        return
+    usual = regularizer.usual(context)
+    if 0.0 not in strengths.options or usual not in strengths.options:
+        raise PluginError(f"its strengths {strengths.options} lack 0 or its usual one, {usual}")
+
+
+def _complaint(kind: str, name: str, error: Exception) -> str:
+    return f"{kind} {name!r} of {plugins().origin(name, kind)} is left out: {type(error).__name__}: {error}"
