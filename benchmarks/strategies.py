@@ -1,8 +1,8 @@
 """Every strategy and regularizer beside plain fine-tuning: ``python3 tasks.py strategies --shared FOLDER``.
 
 Each trains the same network on the same rows for the same seconds, and is tested on all test rows. Strategies have
-their own first recipe; a regularizer is added to fine-tuning's. `--rows-a-class` keeps so many training rows of each class,
-drawn by the seed.
+their own first recipe; a regularizer is added to fine-tuning's. `--rows-a-class` keeps so many training rows of each
+class, drawn by the seed.
 """
 
 from __future__ import annotations

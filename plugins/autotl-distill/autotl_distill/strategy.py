@@ -13,8 +13,12 @@ from autotl.strategies.finetune import Finetune
 if TYPE_CHECKING:
     from autotl.training.trial import Trial
 
-#: 1 is what DIST has on ImageNet, 4 what KD and DIST have on smaller tasks.
+#: From none to what is usual on small tasks.
 TEMPERATURES = (1.0, 2.0, 4.0)
+
+#: A teacher is sure of rows that it was trained on, and has more to say when it is softened: MobileNetV2-0.35 on 2400
+#: photographs, one seed, half a recipe, right of 800 test rows: 0.730 alone, 0.728 with DIST at 1, 0.746 at 4.
+USUAL_TEMPERATURE = 4.0
 
 
 class Distill(Strategy):
@@ -46,7 +50,8 @@ class Distill(Strategy):
         """The published recipe with DIST (KD for two classes), then with KD."""
         published = self._finetune.portfolio(context)[0]
         losses = ("dist", "kd") if context.classes > 2 else ("kd",)
-        return [{**published, "distillation_loss": loss, "distillation_temperature": 4.0} for loss in losses]
+        own = {"distillation_temperature": USUAL_TEMPERATURE}
+        return [{**published, **own, "distillation_loss": loss} for loss in losses]
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
         return replace(self._finetune.work(context, settings), twin=self._finetune.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 
@@ -10,10 +9,15 @@ import pandas as pd
 import pytest
 
 import autotl
+from autotl.portfolio import Portfolio
+from autotl.search.portfolio_file import Entry, Sources
 
-PREDICT = (
-    "import sys; sys.modules['peft'] = None; import autotl; print(len(autotl.load(sys.argv[1]).predict(sys.argv[2])))"
-)
+PREDICT = """
+import sys
+sys.modules["peft"] = None
+import autotl
+print(len(autotl.load(sys.argv[1]).predict(sys.argv[2])))
+"""
 
 
 @pytest.mark.slow
@@ -21,12 +25,15 @@ def test_both_finish_their_trials_and_the_bundle_predicts_without_peft(zoo, make
     monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
     table, run = tmp_path / "table.csv", tmp_path / "run"
     pd.DataFrame({"text": make_texts(60), "label": ["good", "bad"] * 30}).to_csv(table, index=False)
+    short = {"epochs_multiplier": 0.3, "frozen_fraction": 0.5}  # what else they take is the recipe's
+    entries = tuple(Entry(strategy=name, settings=short, mean_regret=0.0) for name in ("lora", "ia3"))
+    Portfolio(sources=Sources(runs=1, tasks=1, trials=2), entries=entries).save(tmp_path / "first.json")
 
-    autotl.fit(table, models=zoo / "transformers", trials=6, out=run, quiet=True)
+    found = autotl.fit(
+        table, models=zoo / "transformers", trials=3, portfolio=tmp_path / "first.json", out=run, quiet=True
+    )
 
-    with (run / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    ended = {row["strategy"] for row in rows if row.get("score")}
-    assert {"lora", "ia3"} <= ended, rows
+    trials = found.leaderboard().set_index("strategy")
+    assert trials.loc[["lora", "ia3"], "score"].notna().all()
     answer = subprocess.run([sys.executable, "-c", PREDICT, run, table], capture_output=True, text=True, check=False)
     assert answer.stdout.strip() == "60", answer.stderr
