@@ -174,17 +174,17 @@ def test_a_family_with_wrong_shapes_is_named_and_left_out(search, distribution, 
 @pytest.mark.slow
 def test_a_strategy_whose_model_answers_in_a_wrong_shape_is_a_failed_trial(search, distribution):
     wrong = strategy(
-        "wrong",
+        "misshapen",
         "import numpy as np",
         "from autotl.features.heads import LinearHead",
         "from autotl.training.model import Classifier",
         "head = LinearHead(np.zeros((32, 2), np.float32), np.zeros(2, np.float32))",
         "trial.model = Classifier(trial.frozen.backbone, head)",
     )
-    folder = search(distribution("wrong", wrong), count=3)
-    row = rows_of(folder, "wrong")[0]
+    folder = search(distribution("misshapen", wrong), count=3)
+    row = rows_of(folder, "misshapen")[0]
     assert row["state"] == "failed"
-    assert row["reason"].startswith("wrong of autotl-wrong 3.2: TrialError: the model answers with [")
+    assert row["reason"].startswith("misshapen of autotl-misshapen 3.2: TrialError: the model answers with [")
     assert row["reason"].endswith(", 2] in place of [rows, 3] logits")
 
 

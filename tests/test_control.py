@@ -89,13 +89,13 @@ def test_where_features_say_nothing_the_same_network_is_tried_with_new_weights(c
         }
     )
     frame.to_csv(tmp_path / "noise.csv", index=False)
-    options = ["--data", "noise.csv", "--models", zoo / "one", "--trials", 3, "--out", "run"]
+    options = ["--data", "noise.csv", "--models", zoo / "one", "--trials", 4, "--out", "run"]
     answer = command_line("search", *options, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     started = [event["strategy"] for event in events if event["kind"] == "trial_started"]
-    assert started == ["finetune", "probe", "scratch"]
+    assert started[0] == "finetune"
     (said,) = [event for event in events if event["kind"] == "transfer"]
-    assert said["control"] == 2
+    assert said["control"] == started.index("scratch")
     assert said["low"] <= said["difference"] <= said["high"]
     assert transfer_sentence(said) in " ".join(answer.stdout.split())
