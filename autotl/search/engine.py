@@ -282,8 +282,9 @@ class Search:
         given, pace, screening = self._given, self._pace, self._screening
         if not self._request.limits.given or self._request.teacher is not None or not space.lessons():
             return None
-        first, *_ = space.candidates.values()
-        if pace.limited and space.context(first.key).passes < ENOUGH_TRIALS * first.recipe.epochs:
+        published = next(space.portfolio())
+        passes = space.context(published.backbone).passes
+        if pace.limited and passes < ENOUGH_TRIALS * space.work(published).passes:
             return None
         barred = [*given.too_large, *screening.too_slow]
         return Teaching(space, barred, screening, checkpoints, self._dialogue, self._judge, pace, self._events)

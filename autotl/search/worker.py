@@ -43,8 +43,12 @@ def main() -> None:
                     line.say("done", **bench.trial(request))
                 case "refit" if bench:
                     line.say("done", **bench.refit(request))
+                case "teach" if bench:
+                    line.say("done", **bench.teach(request))
                 case "test" if bench:
                     line.say("done", **bench.test(request))
+                case unknown:
+                    raise NotImplementedError(unknown)
         except Exception as error:  # the engine books it on the trial; the worker lives on
             print(traceback.format_exc(), file=sys.stderr, flush=True)
             fatal = isinstance(error, DataError)
