@@ -233,6 +233,17 @@ def test_last_stages_are_drawn_anew_and_the_others_stay(bench):
     assert not model.head.weight.any()
 
 
+def test_what_is_not_trained_stays_as_it_was_published(bench):
+    trial = bench.trial()
+    model = bench.model(trial)
+    for parameter in model.backbone.parameters():
+        parameter.requires_grad_(False)
+    known("reinit_top").effect(2.0).begin(model, trial)
+    published = bench.family.load(bench.frozen.candidate)
+    assert all(torch.equal(a, b) for a, b in zip(model.backbone.parameters(), published.parameters(), strict=True))
+    assert model.head.weight.any()
+
+
 def test_rare_classes_count_with_logit_adjustment(bench):
     """Labels that the input says nothing of: the frequent class wins without, none does with."""
     random = np.random.default_rng(0)

@@ -16,7 +16,10 @@ MOST_ROWS = 5000
 
 
 class ReinitTop(Regularizer):
-    """Its strength is a number of stages, 1 or 2. The head begins at zero then, as it was fitted to what is gone."""
+    """Its strength is a number of stages, 1 or 2; what is not trained of them stays as it was published.
+
+    The head begins at zero then, as it was fitted to what is gone.
+    """
 
     name = "reinit_top"
 
@@ -40,8 +43,12 @@ class _DrawnAnew(Effect):
         import torch
 
         torch.manual_seed(trial.seed)
-        new = trial.load_backbone(pretrained=False)
-        for ours, drawn in zip(model.backbone.stages[-self._stages :], new.stages[-self._stages :], strict=True):
-            ours.load_state_dict(drawn.state_dict())
-        torch.nn.init.zeros_(model.head.weight)
-        torch.nn.init.zeros_(model.head.bias)
+        new = dict(trial.load_backbone(pretrained=False).stages[-self._stages :].named_parameters())
+        ours = model.backbone.stages[-self._stages :].named_parameters()
+        redrawn = [(weight, new[name]) for name, weight in ours if weight.requires_grad and name in new]
+        if redrawn:
+            with torch.no_grad():
+                for weight, drawn in redrawn:
+                    weight.copy_(drawn)
+                model.head.weight.zero_()
+                model.head.bias.zero_()

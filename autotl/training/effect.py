@@ -27,7 +27,10 @@ class Effect:
     drop: float = 0.0  #: stochastic depth or dropout that the backbone is to be loaded with
 
     def begin(self, model: Classifier, trial: Trial) -> None:
-        """Once, before the first step and before a checkpoint is restored; may change the model's weights."""
+        """Once, before the first step and before a checkpoint is restored; may change the model's weights.
+
+        What the training will change requires gradients by then, and nothing else does.
+        """
 
     def rows(self, indices: np.ndarray) -> None:
         """Which rows of the table the next batch, or the next piece of one, is made of: ``[batch] int64``."""

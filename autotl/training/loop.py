@@ -70,8 +70,6 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     Goes on from the trial's checkpoint where there is one. Raises `TrialError` when the loss is not finite. Dropout and
     stochastic depth draw from torch's global generator, which is seeded here.
     """
-    for effect in trial.effects:
-        effect.begin(model, trial)
     groups = functools.partial(
         parameter_groups,
         model,
@@ -89,6 +87,8 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         return stepper
 
     optimizer = AdamW(groups(plan.frozen_at(1.0)))
+    for effect in trial.effects:
+        effect.begin(model, trial)
     steps = max(round(plan.epochs * len(trial.train) / plan.batch_size), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)

@@ -45,15 +45,13 @@ class Adapters(ABC):
         return [
             # half of the steps' time where the budget is short; deeper would leave few layers to adapt
             Choice("frozen_fraction", (0.0, 0.5)),
-            # not to be drawn anew: what is not trained has to be what was published
-            Choice("reinit_top", (0.0,)),
             *tuning.parameters(context),
         ]
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         """One recipe, the lower half frozen where fine-tuning's is."""
         frozen = 0.5 if tuning.is_short(context) else 0.0
-        return [tuning.usual(context) | {"frozen_fraction": frozen, "reinit_top": 0.0}]
+        return [tuning.usual(context) | {"frozen_fraction": frozen}]
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
         return tuning.work(context, settings, frozen_fraction=float(settings["frozen_fraction"]), method=self.name)
@@ -68,7 +66,6 @@ class Adapters(ABC):
         from autotl.training.model import Classifier
         from autotl_peft.layers import adapt, linear_layers, merge
 
-        trial.settings.number("reinit_top")
         backbone, head = trial.load_backbone().to(trial.device), trial.starting_head()
         frozen_stages = stage_at(trial.settings.number("frozen_fraction"), backbone)
         layers = linear_layers(backbone, trial, frozen_stages)

@@ -206,13 +206,6 @@ def test_ranks_go_with_the_width(make_bench, width, ranks):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_search_chooses_no_new_top_for_what_is_not_trained(make_bench, strategy):
-    context = make_bench("bert").context
-    (top,) = (one for one in plugins().strategy(strategy).parameters(context) if one.name == "reinit_top")
-    assert top.options == (0.0,)
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_forecasts_know_its_steps_by_its_name(make_bench, strategy):
     context = make_bench("bert").context
     known = plugins().strategy(strategy)
