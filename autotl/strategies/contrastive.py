@@ -31,7 +31,7 @@ class Contrastive:
 
     name = "contrastive"
     regularized = False  #: they see logits, of which there are none while it trains
-    weight = 2.0
+    weight = 1.0
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         if context.candidate.modality != "text" or max(context.class_rows) > MOST_ROWS_A_CLASS:
