@@ -86,7 +86,7 @@ def _check_encoder(
     expect(again == fingerprint, thing, "the same sample gives the same fingerprint", f"{fingerprint!r}, {again!r}")
     expect(longest is None or longest > 0, thing, "longest is None or a number of tokens", longest)
     with expect_no_error(thing, "an encoder can be pickled"):
-        copied: InputEncoder = pickle.loads(pickle.dumps(encoder))
+        copied: InputEncoder = pickle.loads(pickle.dumps(encoder))  # made here a moment ago, not read from anywhere
     expect(copied.fingerprint == fingerprint, thing, "a pickled encoder keeps its fingerprint", copied.fingerprint)
 
     with expect_no_error(thing, "encode() gives an array for each cell"):

@@ -242,7 +242,7 @@ def test_reading_prints_nothing(tmp_path):
 
 def test_pickling_keeps_the_encoder(encoder, photos):
     # bytes made on this very line; the contract asks that encoders can travel to other processes
-    other = pickle.loads(pickle.dumps(encoder))
+    other = pickle.loads(pickle.dumps(encoder))  # made here a moment ago
     assert other == encoder
     assert hash(other) == hash(encoder)
     assert other.fingerprint == encoder.fingerprint

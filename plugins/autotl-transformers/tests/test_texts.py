@@ -85,7 +85,7 @@ def test_pickling_keeps_fingerprint_and_tokens(family, local):
     encoder = family.encoder(local["bert"], ["good film"])
     before = encoder.encode(["a great film"])
     # bytes made on this very line; the contract asks that encoders can travel to other processes
-    other = pickle.loads(pickle.dumps(encoder))
+    other = pickle.loads(pickle.dumps(encoder))  # made here a moment ago
     assert other == encoder
     assert other.fingerprint == encoder.fingerprint
     assert np.array_equal(other.encode(["a great film"])[0], before[0])
