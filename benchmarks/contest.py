@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -70,3 +71,23 @@ def machine() -> dict[str, str]:
     facts["system"] = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     facts["load before"] = f"{os.getloadavg()[0]:.2f}"
     return facts
+
+
+def show_accuracies(found: Mapping[str, Mapping[str, list[float]]], reference: str) -> None:
+    """Prints means over seeds by data set and contender.
+
+    Beside each: by how many points it is ahead of `reference` in the mean, and that lead's standard error.
+    """
+    names = list(dict.fromkeys(name for each in found.values() for name in each))
+    print("| |" + "|".join(found) + "|\n|" + "---|" * (len(found) + 1))
+    for name in names:
+        cells = []
+        for each in found.values():
+            scores = each.get(name, [])
+            cell = f"{statistics.mean(scores):.4f}" if scores else ""
+            if scores and name != reference and reference in each:
+                leads = [100 * (ours - theirs) for ours, theirs in zip(scores, each[reference], strict=True)]
+                error = statistics.stdev(leads) / math.sqrt(len(leads)) if len(leads) > 1 else math.nan
+                cell += f" ({statistics.mean(leads):+.1f} ± {error:.1f})"
+            cells.append(cell)
+        print(f"| {name} |" + "|".join(cells) + "|")

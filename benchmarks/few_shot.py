@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,7 +16,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from contest import machine
+from contest import machine, show_accuracies
 from material import HERE, Bench, Table, read_table, text_candidate
 from strategies import sample
 
@@ -81,27 +79,7 @@ def main() -> None:
                     print(line, flush=True)
                 told = {"machine": machine(), "accuracies": found}
                 options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    show(found)
-
-
-def show(found: Mapping[str, Mapping[str, list[float]]]) -> None:
-    """Means over seeds with their deviation, and the mean lead over the probe with its standard error, in points."""
-    names = list(dict.fromkeys(name for each in found.values() for name in each))
-    print("| |" + "|".join(found) + "|\n|" + "---|" * (len(found) + 1))
-    for name in names:
-        cells = []
-        for each in found.values():
-            scores = each.get(name, [])
-            if len(scores) < 2:
-                cells.append("".join(f"{score:.4f}" for score in scores))
-                continue
-            cell = f"{statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}"
-            if name != REFERENCE and REFERENCE in each:
-                leads = [100 * (ours - probe) for ours, probe in zip(scores, each[REFERENCE], strict=True)]
-                error = statistics.stdev(leads) / math.sqrt(len(leads))
-                cell += f" ({statistics.mean(leads):+.1f} ± {error:.1f})"
-            cells.append(cell)
-        print(f"| {name} |" + "|".join(cells) + "|")
+    show_accuracies(found, REFERENCE)
 
 
 if __name__ == "__main__":

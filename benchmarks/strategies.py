@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from contest import machine
+from contest import machine, show_accuracies
 from material import HERE, Bench, Table, candidates, read_table, text_candidate
 from screening import DATA
 
@@ -138,27 +136,7 @@ def main() -> None:
                     told = {"machine": machine(), "seconds": options.seconds, "accuracies": found}
                     told["rows a class"] = options.rows_a_class
                     options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    show(found)
-
-
-def show(found: Mapping[str, Mapping[str, list[float]]]) -> None:
-    """Means over seeds, and the standard error of the difference from fine-tuning, in points."""
-    names = list(dict.fromkeys(name for each in found.values() for name in each))
-    print("| |" + "|".join(found) + "|\n|" + "---|" * (len(found) + 1))
-    for name in names:
-        cells = []
-        for each in found.values():
-            if name not in each:
-                cells.append("")
-                continue
-            mean = statistics.mean(each[name])
-            if name == REFERENCE or REFERENCE not in each:
-                cells.append(f"{mean:.4f}")
-                continue
-            differences = [100 * (a - b) for a, b in zip(each[name], each[REFERENCE], strict=True)]
-            error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.nan
-            cells.append(f"{mean:.4f} ({statistics.mean(differences):+.1f} ± {error:.1f})")
-        print(f"| {name} |" + "|".join(cells) + "|")
+    show_accuracies(found, REFERENCE)
 
 
 if __name__ == "__main__":

@@ -228,5 +228,16 @@ class Bench:
 
 
 @pytest.fixture
+def one_thread():
+    """Networks this small are slowed down by a second thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def bench(tiny, zoo, frame, tmp_path):
     return Bench(tiny, zoo, frame, tmp_path / "cache")

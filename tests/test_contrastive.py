@@ -35,13 +35,7 @@ CANDIDATE = Candidate(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are slowed down by a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -16,14 +16,7 @@ from autotl.training.loop import RUNGS, Plan, train
 from autotl.training.model import load_model, save_model
 from autotl.training.settings import Settings
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are slowed down by a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def plan(**changes):

@@ -295,6 +295,7 @@ class Regularizer(Protocol):
 
     def usual(self, context: StrategyContext) -> float:
         """The strength that published recipes have, which is the first to be tried; 0 for most."""
+        return 0.0
 
     def effect(self, strength: float) -> Any:
         """An `autotl.training.effect.Effect` of this strength, above 0, for one training. Imports torch late."""

@@ -14,9 +14,6 @@ class Drop(Regularizer):
     def strengths(self, context: StrategyContext) -> Choice | None:
         return Choice(self.name, (0.0, 0.1, 0.2), (4, 2, 1))
 
-    def usual(self, context: StrategyContext) -> float:
-        return 0.0
-
     def effect(self, strength: float) -> Effect:
         return Dropping(strength)
 

@@ -29,9 +29,6 @@ class L2SP(Regularizer):
     def strengths(self, context: StrategyContext) -> Choice | None:
         return Choice(self.name, (0.0, 0.3, 1.0, 3.0), (6, 1, 2, 1))
 
-    def usual(self, context: StrategyContext) -> float:
-        return 0.0
-
     def effect(self, strength: float) -> Effect:
         return _Pull(strength)
 

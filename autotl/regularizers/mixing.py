@@ -36,9 +36,6 @@ class Mixup(Regularizer):
     def strengths(self, context: StrategyContext) -> Choice | None:
         return Choice(self.name, (0.0, 0.1, 0.4), (6, 1, 1)) if _applies(context) else None
 
-    def usual(self, context: StrategyContext) -> float:
-        return 0.0
-
     def effect(self, strength: float) -> Effect:
         return _Mixed(strength)
 
@@ -50,9 +47,6 @@ class CutMix(Regularizer):
 
     def strengths(self, context: StrategyContext) -> Choice | None:
         return Choice(self.name, (0.0, 1.0), (6, 2)) if _applies(context) else None
-
-    def usual(self, context: StrategyContext) -> float:
-        return 0.0
 
     def effect(self, strength: float) -> Effect:
         return _Cut(strength)

@@ -27,9 +27,6 @@ class RDrop(Regularizer):
     def strengths(self, context: StrategyContext) -> Choice | None:
         return None if context.augments else Choice(self.name, (0.0, 1.0, 4.0), (6, 1, 1))
 
-    def usual(self, context: StrategyContext) -> float:
-        return 0.0
-
     def effect(self, strength: float) -> Dropping:
         return _Agreeing(strength)
 

@@ -28,9 +28,6 @@ class ReinitTop(Regularizer):
             return None
         return Choice(self.name, (0.0, 1.0, 2.0), (8, 1, 1))
 
-    def usual(self, context: StrategyContext) -> float:
-        return 0.0
-
     def effect(self, strength: float) -> Effect:
         return _DrawnAnew(int(strength))
 
