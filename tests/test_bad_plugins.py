@@ -229,6 +229,14 @@ def test_a_strategy_that_never_returns_is_not_waited_for_a_third_time(search, di
 
 
 @pytest.mark.slow
+def test_a_strategy_that_never_returns_is_cut_at_the_end_at_the_latest(search, distribution):
+    began = time.monotonic()
+    folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=20.0)
+    assert time.monotonic() - began < 22.5
+    assert rows_of(folder, "stuck")[0]["state"] in {"cut", "failed"}
+
+
+@pytest.mark.slow
 def test_strategies_and_regularizers_that_cannot_say_what_they_would_do_are_named_and_left_out(search, distribution):
     methods = ("parameters", "portfolio", "work")
     folders = [
