@@ -132,6 +132,15 @@ def make_request(
     )
 
 
+def moved(
+    *, data: str | None, test: str | None, set_aside: str | None, models: Sequence[str] | None
+) -> dict[str, str | tuple[str, ...]]:
+    """Fields of a `SearchRequest` that other places stand in; None leaves what it was."""
+    places = {"data": data, "test": test, "set_aside": set_aside}
+    found: dict[str, str | tuple[str, ...]] = {name: _whole(path) for name, path in places.items() if path is not None}
+    return found | ({"models": tuple(_whole(folder) for folder in models)} if models else {})
+
+
 def _whole(path: str | Path) -> str:
     return str(Path(path).expanduser().resolve())
 
@@ -203,10 +212,14 @@ def run_folder(data: str, out: str | Path | None) -> Path:
     return Path("runs") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")
 
 
+#: All that a search has written before it knows what it is about; with nothing else, a folder holds no run to lose.
+_BEGINNING = {"trials", "events.jsonl", "worker.log", ".lock", ".lock.json"}
+
+
 def create_run_folder(folder: Path) -> None:
     """Makes a new run folder. Raises `RunError` when it exists with something in it, or cannot be written."""
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - _BEGINNING):
             raise RunError(
                 f"{folder} exists already. Continue it with 'autotl resume {folder}', or name another with --out"
             )

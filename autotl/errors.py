@@ -4,6 +4,11 @@ The command line prints the message of an `AutoTLError` on one line and exits wi
 a bug and keeps its traceback. A message names the file, row or column and the way out.
 """
 
+from typing import Literal
+
+#: What can go wrong with a part of a search; `failures` says how each is known, and what helps.
+FailureKind = Literal["data", "memory", "numbers", "network", "disk", "plugin", "time", "defect"]
+
 
 class AutoTLError(Exception):
     """Something that the user can mend."""
@@ -40,7 +45,7 @@ class BundleError(AutoTLError):
 class TrialError(Exception):
     """A trial failed; it costs itself only and is recorded with this message."""
 
-    def __init__(self, message: str, *, kind: str | None = None) -> None:
-        """kind: the class of what went wrong, for logs that must not hold messages; by default this one's."""
+    def __init__(self, message: str, *, kind: FailureKind = "defect") -> None:
+        """kind: of what went wrong, for whoever reads no messages."""
         super().__init__(message)
-        self.kind = kind or type(self).__name__
+        self.kind = kind

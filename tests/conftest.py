@@ -119,6 +119,14 @@ def bare(monkeypatch, bare_environment):
         monkeypatch.setenv(name, bare_environment[name])
 
 
+@pytest.fixture
+def here(bare, tiny, monkeypatch, tmp_path):
+    """This process as a place to search and predict in, with the tiny family."""
+    monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"))
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.chdir(tmp_path)
+
+
 class CommandLine:
     """``autotl`` in processes of its own, with the tiny family installed."""
 

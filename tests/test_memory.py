@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from autotl.config import LEAST_SIZE, parse_memory, parse_size
 from autotl.errors import BudgetError
-from autotl.features.memory import free_memory, halving_on_out_of_memory, is_out_of_memory
+from autotl.failures import is_out_of_memory
+from autotl.features.memory import free_memory, halving_on_out_of_memory
 
 LIMITED = """
 import torch
-from autotl.features.memory import is_out_of_memory, limit_memory
+from autotl.failures import is_out_of_memory
+from autotl.features.memory import limit_memory
 torch.ones(1)
 assert limit_memory(1_500_000_000) == 1_500_000_000
 kept = torch.ones(10_000_000)

@@ -91,9 +91,9 @@ def test_failure_is_told_by_its_kind_alone_and_nothing_of_the_data_is_in_a_line(
     story = Story(tmp_path)
     story.begin()
     story.start(0)
-    story.end(0, "failed", score=None, reason="ValueError: /home/somebody/secret.csv", reason_kind="ValueError")
+    story.end(0, "failed", score=None, reason="ValueError: /home/somebody/secret.csv", reason_kind="defect")
     (text,) = lines(tmp_path)
-    assert json.loads(text)["reason_kind"] == "ValueError"
+    assert json.loads(text)["reason_kind"] == "defect"
     assert "secret" not in text
     assert "somebody" not in text
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from autotl.cli.options import add_output
-from autotl.cli.screen import choose_view, show_outcome
+from autotl.cli.screen import choose_view, ending_gently, show_outcome
 from autotl.cli.started import PROCESS_START
 
 HELP = "continue a run, with what is left of its budget or with more"
@@ -16,11 +16,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="the run's folder, such as runs/flowers")
     parser.add_argument("--budget", metavar="TIME", help="+10m for so much more, or a new total")
     parser.add_argument("--trials", metavar="+N", help="so many trials more, for a run that counts trials")
+    for name, what in {"data": "table", "test": "test table", "set-aside": "list of rows left out"}.items():
+        parser.add_argument(f"--{name}", metavar="PATH", help=f"where the {what} is by now, if it was moved")
+    parser.add_argument(
+        "--models", action="append", metavar="FOLDER", help="where the models are by now, if they were moved"
+    )
     add_output(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
+    from autotl.config import moved
     from autotl.errors import BudgetError
     from autotl.search.engine import resume
     from autotl.search.run_file import read_run_file
@@ -32,12 +38,13 @@ def run(options: argparse.Namespace) -> int:
     if options.trials and not options.trials.lstrip("+").isdigit():
         raise BudgetError(f"--trials {options.trials!r}: write +10")
     clock = Clock(known.seconds + more if more else total or float("inf"), start=PROCESS_START - known.seconds)
-    with choose_view(options, clock) as view:
+    with choose_view(options, clock) as view, ending_gently():
         outcome = resume(
             Path(options.folder),
             budget_seconds=total,
             more_seconds=more,
             more_trials=int((options.trials or "0").lstrip("+")),
+            moved=moved(data=options.data, test=options.test, set_aside=options.set_aside, models=options.models),
             listeners=[view],
             start=PROCESS_START,
         )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +31,16 @@ def choose_view(options: argparse.Namespace, clock: Clock) -> View:
     return LiveView(clock) if sys.stderr.isatty() else PlainView()
 
 
+@contextmanager
+def ending_gently() -> Iterator[None]:
+    """SIGTERM, which schedulers send before they kill, ends a search as Ctrl-C does: with the best model so far."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     """The last screen: the leaderboard, the score, and what to type next."""
     if options.quiet or options.json:
@@ -34,6 +48,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from autotl.events import read_events
+    from autotl.failures import REMEDIES
     from autotl.predictor.bundle import find_bundle, read_card
     from autotl.report.leaderboard import forecast_error, leaderboard
     from autotl.report.live import describe, leaderboard_table
@@ -63,6 +78,11 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         console.print(
             f"Test: [bold]{outcome.test['metric']} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
             f"on {outcome.test['rows']} rows never used before"
+        )
+    failed = Counter(event.data["reason_kind"] for event in events if event.data.get("state") == "failed")
+    for kind, count in failed.items():
+        console.print(
+            f"{count} failed of {kind}: {REMEDIES.get(kind, 'see the leaderboard')}", style="dim", markup=False
         )
     if error is not None:
         console.print(f"Trials took as long as forecast, give or take {error:.0%} (median)", style="dim")

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from autotl.failures import is_out_of_memory
+
 #: Of what is free when the search starts: the rest is for the engine, the page cache and whoever else works here.
 SHARE_OF_FREE = 0.8
 
@@ -47,14 +49,6 @@ def limit_memory(ceiling: int | None) -> int | None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
     return ceiling
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out: torch has a type for that on accelerators only."""
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and ("allocate memory" in words or "out of memory" in words)
 
 
 def halving_on_out_of_memory(run: Callable[[np.ndarray], None], rows: np.ndarray) -> None:

@@ -61,6 +61,8 @@ class PluginManager:
         self._pluggy = pluggy.PluginManager("autotl")
         self._pluggy.add_hookspecs(hookspecs)
         self.records: list[PluginRecord] = []
+        #: What their code is imported from, but for ours in the core.
+        self.modules = frozenset(point.module.partition(".")[0] for point in found) - {"autotl"}
         self._found: dict[str, dict[str, Any]] = {hook: {} for hook in CONTRACTS}
         # our own first: trial 0 is the first strategy's recipe, and no plugin should change what that is by its name
         for point in sorted(found, key=lambda point: (point.dist is None or point.dist.name != "autotl", point.name)):

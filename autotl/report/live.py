@@ -217,6 +217,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "progress": lambda d: f"trial {d['trial']} at {d['permille'] / 10:.0f} %: {d['score']:.4f}",
     "trial_ended": lambda d: (
         f"trial {d['trial']} {d['state']}"
+        + (f" of {d['reason_kind']}" if d["state"] == "failed" else "")
         + (f": {d['reason']}" if d["reason"] else "")
         + f" after {describe_seconds(d['seconds'])}"
     ),

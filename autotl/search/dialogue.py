@@ -88,16 +88,17 @@ class Dialogue:
                     message = self._worker.hear(min(patience, silence))
             except TimeoutError:
                 if silence < patience:
-                    raise WorkerStuck(f"{what}: nothing came of it for {silence:.0f} s, so it was ended") from None
+                    text = f"{what}: nothing came of it for {silence:.0f} s, so it was ended"
+                    raise WorkerStuck(text, kind="time") from None
                 self.close()
                 raise OutOfTime from None
             match message["say"]:
                 case "done":
                     return message
                 case "failed" if message["fatal"]:
-                    raise DataError(message["message"])
+                    raise DataError(message["what"].partition(": ")[2])
                 case "failed":
-                    raise TrialError(f"{what}: {message['error']}: {message['message']}", kind=message["error"])
+                    raise TrialError(f"{what}: {message['what']}", kind=message["failure"])
             if hearer:
                 self._worker.tell(**hearer(message))
 

@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
 from autotl.search.line import Message
+from autotl.search.lock import RunLock
 from autotl.search.pace import Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
@@ -108,6 +109,9 @@ class Search:
         new_folders = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         if self._resumed is None:
             create_run_folder(self._folder)
+        self._lock = RunLock(self._folder)
+        if self._resumed is None:  # what one left that was killed in its first second
+            (self._folder / EVENTS_FILE).unlink(missing_ok=True)
         self._dialogue = Dialogue(self._folder, self._pace, self._ledger)
         listeners = [self._keep_leaderboard, *self._listeners]
         self._events = EventLog(self._folder / EVENTS_FILE, lambda: self._pace.clock.elapsed, listeners)
@@ -127,6 +131,7 @@ class Search:
         finally:
             self._dialogue.close()
             self._events.close()
+            self._lock.release()
         return Outcome(self._folder, interrupted, self._test_result)
 
     # ---------------------------------------------------------------- prepare
@@ -197,6 +202,7 @@ class Search:
         """A new run that ends without a model leaves no folder behind, to be in the way of the next one."""
         self._dialogue.close()
         self._events.close()
+        self._lock.release()
         if self._resumed is None and not (self._folder / "best").exists():
             for path in self._folder.iterdir():  # all made by this run, which refuses a folder with contents
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -348,16 +354,24 @@ def resume(
     budget_seconds: float | None = None,
     more_seconds: float = 0.0,
     more_trials: int = 0,
+    moved: Mapping[str, Any] | None = None,
     listeners: Sequence[Listener] = (),
     start: float | None = None,
 ) -> Outcome:
     """Continues a run: with what is left of its budget, a new total, or so much more.
 
+    moved: where the files of its request are by now, by the names of its fields.
     Raises `RunError` when there is no run, or no budget left.
     """
     known = read_run_file(folder)
     if known.request.data == "DataFrame":
         raise RunError(f"{folder} was made from a DataFrame, which is gone; save it as a file and search that")
+    request = known.request.model_copy(update=moved or {})
+    for name, path in {"data": request.data, "test": request.test, "set-aside": request.set_aside}.items():
+        if path is not None and not Path(path).exists():
+            raise RunError(
+                f"{path} is not there any more; say where it is by now: autotl resume {folder} --{name} PATH"
+            )
     if more_seconds:
         total: float | None = known.seconds + more_seconds
     else:
@@ -369,5 +383,5 @@ def resume(
         raise RunError(f"{folder} has a budget of time and counts no trials; add time, such as --budget +10m")
     # time that is added to a run of so many trials is there to be used
     trials = None if counted is None or more_seconds else counted + more_trials
-    request = known.request.model_copy(update={"budget_seconds": total, "trials": trials})
+    request = request.model_copy(update={"budget_seconds": total, "trials": trials})
     return Search(request, folder, listeners=listeners, start=start, resumed=known).run()

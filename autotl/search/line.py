@@ -83,7 +83,7 @@ class EngineEnd:
             self._process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError) as error:
-            raise WorkerGone(self._how_it_ended()) from error
+            raise self._gone() from error
 
     def hear(self, seconds: float) -> Message:
         """The next message. Raises `TimeoutError` after `seconds`, `WorkerGone` when the worker has ended."""
@@ -92,15 +92,15 @@ class EngineEnd:
         except queue.Empty:
             raise TimeoutError from None
         if message is None:
-            raise WorkerGone(self._how_it_ended())
+            raise self._gone()
         return message
 
-    def _how_it_ended(self) -> str:
+    def _gone(self) -> WorkerGone:
         code = self._process.wait()
         if code == -9:
-            return "the worker was killed: most likely the machine ran out of memory"
+            return WorkerGone("the worker was killed: most likely the machine ran out of memory", kind="memory")
         words = Path(self._log.name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return f"the worker ended with code {code}" + (f" ({words[-1]})" if words else "")
+        return WorkerGone(f"the worker ended with code {code}" + (f" ({words[-1]})" if words else ""))
 
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""

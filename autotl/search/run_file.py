@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autotl.config import SearchRequest
-from autotl.data.inspection import Inspection, read_inputs
+from autotl.data.inspection import Inspection
 from autotl.data.task import Task
 from autotl.errors import RunError
 from autotl.events import read_events
@@ -62,11 +62,11 @@ def read_run_file(folder: Path) -> RunFile:
 
 
 def fingerprint(inspection: Inspection) -> str:
-    """Changes with any input or label, and with what has to stay together. For images, with their paths."""
+    """Changes with any input or label, and with what has to stay together. Images go by their paths in it."""
     digest = hashlib.sha256()
-    inputs = read_inputs(inspection.table, inspection.task)
+    cells = inspection.table.column(inspection.task.input.name)
     for row, label in zip(inspection.kept.tolist(), inspection.labels.tolist(), strict=True):
-        digest.update(f"{label}\0{inputs[row]}\0".encode("utf-8", "surrogatepass"))
+        digest.update(f"{label}\0{cells[row]}\0".encode("utf-8", "surrogatepass"))
     digest.update(inspection.groups.astype("<i8").tobytes())
     return digest.hexdigest()[:32]
 

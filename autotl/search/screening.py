@@ -29,6 +29,10 @@ FIRST_ANSWER, FIRST_SECONDS = 500, 2.0
 #: What is left for the whole look of a candidate whose first answer took all of its time.
 LEAST_SECONDS = 0.1
 
+#: A backbone that is not loaded after this share of what is left, and so many seconds at least, is given up, as it may
+#: never be: a family's library takes seconds to import, a download minutes. The longest where nothing limits it.
+LOADING_SHARE, LEAST_LOADING, MOST_LOADING = 0.5, 30.0, 900.0
+
 #: Unreadable rows that are named one by one; beyond that a count is easier to read.
 NAMED = 5
 
@@ -107,6 +111,7 @@ class Screening:
         answer = self._dialogue.ask(
             _named(candidate),
             "screening",
+            silence=self._loading + (seconds or 0.0) if self._pace.limited else MOST_LOADING,
             do="screen",
             candidate=dataclasses.asdict(candidate),
             seconds=seconds,
@@ -115,6 +120,10 @@ class Screening:
         )
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
         return answer
+
+    @property
+    def _loading(self) -> float:
+        return min(max(LOADING_SHARE * self._pace.clock.remaining, LEAST_LOADING), MOST_LOADING)
 
     def appraise(self, candidate: Candidate) -> float:
         """Accuracy of a head on a backbone that breaks the limits, leave-one-out. Raises `TrialError`."""

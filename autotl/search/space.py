@@ -48,6 +48,23 @@ class Space:
         self._strategies = {strategy.name: strategy for strategy in strategies}
         self._regularizers = {regularizer.name: regularizer for regularizer in regularizers}
         self._contexts = contexts
+        self._left_out: set[tuple[str, str]] = set()  #: backbone, strategy
+
+    def leave_out(self, *, strategy: str | None = None, backbone: str | None = None) -> bool:
+        """Never suggests a strategy, a backbone, or the one on the other from now on.
+
+        Returns whether that changes anything; it does not where nothing would be left.
+        """
+        among = {(key, name) for key in self.candidates for name in self._applying(key)}
+        out = {pair for pair in among if pair[0] == (backbone or pair[0]) and pair[1] == (strategy or pair[1])}
+        if not out or out == among:
+            return False
+        self._left_out |= out
+        return True
+
+    def offers(self, config: TrialConfig) -> bool:
+        """Whether a configuration may be tried, by what was left out since it was made."""
+        return (config.backbone, config.strategy) not in self._left_out
 
     def context(self, backbone: str) -> StrategyContext:
         """What strategies and regularizers know of a backbone here."""
@@ -57,12 +74,14 @@ class Space:
         """One trial's configuration from an Optuna trial."""
         backbone = trial.suggest_categorical("backbone", list(self.candidates))
         drawn = value_at(self._which, trial.suggest_float(self._which.name, 0.0, 1.0))
-        # a trial that is taken up again keeps the one that it had, whatever has been installed since
-        strategy = trial.user_attrs.get("strategy") or list(self._strategies)[int(drawn)]
-        applying = self._applying(backbone)
-        if strategy not in applying:
-            strategy = applying[trial.number % len(applying)]
-        trial.set_user_attr("strategy", strategy)
+        if known := trial.user_attrs.get("strategy"):
+            # a trial that is taken up again keeps what it had, whatever has been installed or left out since
+            backbone, strategy = trial.user_attrs.get("backbone", backbone), known
+        else:
+            backbone = _instead(backbone, [key for key in self.candidates if self._applying(key)], trial.number)
+            strategy = _instead(list(self._strategies)[int(drawn)], self._applying(backbone), trial.number)
+            trial.set_user_attr("backbone", backbone)
+            trial.set_user_attr("strategy", strategy)
         parameters = self._parameters(strategy, backbone)
         return TrialConfig(backbone, strategy, {p.name: _suggest(trial, p) for p in parameters.values()})
 
@@ -197,7 +216,16 @@ class Space:
 
     def _applying(self, backbone: str) -> list[str]:
         context = self._contexts[backbone]
-        return [name for name, strategy in self._strategies.items() if strategy.parameters(context)]
+        return [
+            name
+            for name, strategy in self._strategies.items()
+            if (backbone, name) not in self._left_out and strategy.parameters(context)
+        ]
+
+
+def _instead(drawn: str, options: Sequence[str], number: int) -> str:
+    """What was drawn, where it is among the options, and one of these in turn where it is not."""
+    return drawn if drawn in options else options[number % len(options)]
 
 
 def _holds(parameter: Parameter, value: Value) -> bool:

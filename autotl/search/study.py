@@ -22,6 +22,8 @@ def open_study(folder: Path, *, seed: int) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    # nobody else writes here (`lock`), and what a kill left of Optuna's own lock would be waited for
+    (folder / f"{STUDY_FILE}.lock").unlink(missing_ok=True)
     storage = JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
     study = optuna.create_study(study_name=_NAME, storage=storage, direction="maximize", load_if_exists=True)
     study.sampler = optuna.samplers.TPESampler(

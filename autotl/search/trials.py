@@ -5,35 +5,37 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from autotl.errors import TrialError
+from autotl.errors import FailureKind, TrialError
 from autotl.events import EventLog
 from autotl.plugins.manager import plugins
 from autotl.search.checkpoints import Checkpoints
-from autotl.search.dialogue import Dialogue, OutOfTime, WorkerStuck
+from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.failures import Failures
 from autotl.search.incumbent import DEFAULT_TRIAL, Judged
 from autotl.search.judging import Judge, Subject
-from autotl.search.line import Message
+from autotl.search.line import Message, WorkerGone
 from autotl.search.pace import Length, Pace
 from autotl.search.scheduler import FIRST_RUNG, KEPT_PAUSED, REDUCTION, Scheduler, most_promising, rungs_for
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import unfinished
 
-#: The same failure this often in a row is not the trials' fault.
-SAME_FAILURES = 5
-
 #: A trial that has not been judged for so many times what it was to take as a whole, a look at all rows, and so many
 #: seconds, is stuck: trials are judged several times, and forecasts are off by a third.
 TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
 
-#: A strategy that was stuck so often is not fitted again: once may be the machine's fault.
-OFTEN_STUCK = 2
+#: A trial that did not come on, and in which the whole search was killed, so often is not begun again: it may be what
+#: kills it, as a container does that has no memory left.
+MOST_STARTS = 3
+
+#: Kinds of failure that the settings decide about: the sampler learns to stay away from settings like these.
+BY_SETTINGS: Set[FailureKind] = {"memory", "numbers", "time"}
 
 #: What a new trial costs in the mean as a share of a full one: all run to the first rung, a third beyond.
 TO_A_VERDICT = (FIRST_RUNG / 1000 * (REDUCTION - 1) + 1) / REDUCTION
@@ -74,8 +76,7 @@ class Trials:
         self._rungs: tuple[int, ...] | None = None  #: not known before the first forecast
         self._usual = 0.0  #: seconds that a full trial takes, by the last forecast
         self._count = math.inf
-        self._failures: list[str] = []
-        self._stuck: list[str] = []  #: strategies, each as often as it was
+        self._failures = Failures(space, events)
 
     def run(self, portfolio: Iterable[TrialConfig], count: float) -> None:
         """portfolio: configurations that go first, but for those that the study has had. count: of trials.
@@ -85,18 +86,16 @@ class Trials:
         self._count = count
         past = self._study.get_trials(deepcopy=False)
         self._pace.compared = max(self._pace.compared - len(past), 1)
-        queue = deque(units for units in map(self._space.units, portfolio) if units not in [t.params for t in past])
+        known = [trial.params for trial in past]
+        queue = deque(config for config in portfolio if self._space.units(config) not in known)
         for running in self._take_over(past):
             self._run(running, "trial_continued")
-        while self._pace.time_for_a_trial():
+        while self._pace.time_for_a_trial() and not self._failures.hopeless:
             if (next_one := self._next()) is not None:
                 self._run(self._paused.pop(next_one), "trial_continued")
             elif self._started < count:
                 self._start(queue)
             else:
-                break
-            if len(self._failures) >= SAME_FAILURES and len(set(self._failures[-SAME_FAILURES:])) == 1:
-                self._events.emit("note", text=f"the last {SAME_FAILURES} trials failed alike: {self._failures[-1]}")
                 break
 
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
@@ -112,6 +111,9 @@ class Trials:
             running.used = frozen.user_attrs.get("seconds", 0.0)
             if running.permille >= 1000:  # the end came between its last word and ours
                 self._end(running, TrialState.COMPLETE, "complete")
+            elif frozen.user_attrs.get("starts", 0) >= MOST_STARTS:
+                text = f"the search was killed {MOST_STARTS} times in the midst of it"
+                self._fail(running, TrialError(text, kind="memory"))
             elif frozen.user_attrs.get("paused"):
                 self._paused[trial.number] = running
             else:
@@ -135,9 +137,11 @@ class Trials:
             seconds = {number: left for number, left in seconds.items() if self._scheduler.may_go_on(number)}
         return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None)
 
-    def _start(self, queue: deque[dict[str, Any]]) -> None:
-        if queue:
-            self._study.enqueue_trial(queue.popleft())
+    def _start(self, queue: deque[TrialConfig]) -> None:
+        while queue:
+            if self._space.offers(config := queue.popleft()):
+                self._study.enqueue_trial(self._space.units(config))
+                break
         trial = self._study.ask()
         self._run(Running(trial, self._space.suggest(trial)), "trial_started")
 
@@ -146,9 +150,8 @@ class Trials:
         number, config, trial = running.number, running.config, running.optuna_trial
         began, before = self._pace.clock.elapsed, running.used
         trial.set_user_attr("paused", False)
+        trial.set_user_attr("starts", trial.user_attrs.get("starts", 0) + 1)
         try:
-            if self._stuck.count(config.strategy) >= OFTEN_STUCK:
-                raise TrialError(f"{config.strategy} was stuck {OFTEN_STUCK} times and is not fitted again")
             length = self._forecast(running)
         except TrialError as error:
             self._announce(running, event, 0.0)
@@ -175,15 +178,15 @@ class Trials:
                 late_checkpoint=str(self._checkpoints.late(number)),
             )
         except TrialError as error:
-            self._stuck += [config.strategy] if isinstance(error, WorkerStuck) else []
             self._fail(running, error)
             return
         except (OutOfTime, KeyboardInterrupt):  # its checkpoint stays, for a search that is resumed
             running.used = before + self._pace.clock.elapsed - began
             trial.set_user_attr("seconds", running.used)
+            trial.set_user_attr("starts", 0)
             self._tell_end(running, "cut", "the time was up")
             raise
-        self._failures.clear()
+        self._failures.success(config)
         running.used = before + self._pace.clock.elapsed - began
         running.permille = answer["permille"]
         if running.permille >= 1000:
@@ -192,6 +195,7 @@ class Trials:
             self._end(running, TrialState.COMPLETE, "complete")
             return
         trial.set_user_attr("seconds", running.used)
+        trial.set_user_attr("starts", 0)
         trial.set_user_attr("paused", True)
         self._tell_end(running, "paused")
         self._paused[number] = running
@@ -213,8 +217,10 @@ class Trials:
         self._events.emit(event, trial=running.number, **known, planned_seconds=planned)
 
     def _fail(self, running: Running, error: TrialError) -> None:
-        self._failures.append(str(error))
-        self._end(running, TrialState.FAIL, "failed", reason=str(error), reason_kind=error.kind)
+        by_settings = error.kind in BY_SETTINGS and not isinstance(error, WorkerGone)  # whom anybody can kill
+        state = TrialState.PRUNED if by_settings else TrialState.FAIL
+        self._end(running, state, "failed", reason=str(error), reason_kind=error.kind)
+        self._failures.failure(running.config, error)
 
     def _hear(self, offer: Message, running: Running) -> Message:
         subject = Subject(running.number, self._space.candidates[running.config.backbone], running.config)
@@ -225,6 +231,7 @@ class Trials:
                 "progress", trial=running.number, permille=judged.permille, score=judged.score, **offer["details"]
             )
             running.optuna_trial.report(judged.score, judged.permille)
+            running.optuna_trial.set_user_attr("starts", 1)
             self._scheduler.record(running.number, judged.permille, judged.score)
             if judged.permille not in (self._rungs or ()) or running.number == DEFAULT_TRIAL:
                 return True

@@ -229,7 +229,7 @@ class Workbench:
             settings.check_all_read()
             permille = progress.permille
             if trial.model is None:
-                raise TrialError(f"strategy {request['strategy']!r} made no model")
+                raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
             answer = self._judge(
                 trial.model,
                 frozen,
@@ -245,7 +245,7 @@ class Workbench:
                 clock.seconds = left if trial.fill_time else min(left, clock.seconds)
         self._store.flush()
         if not permille:
-            raise TrialError(f"strategy {request['strategy']!r} ended without a model")
+            raise TrialError(f"strategy {request['strategy']!r} ended without a model", kind="plugin")
         return {"permille": permille, "seconds": clock.elapsed}
 
     def teach(self, request: Message) -> Message:
@@ -273,7 +273,7 @@ class Workbench:
             for _ in fit(trial, request["strategy"]):
                 pass  # nothing is judged on the way: these rows are no judges any more
         if trial.model is None:
-            raise TrialError(f"strategy {request['strategy']!r} made no model")
+            raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
         valid = self._readable(frozen, self._valid)
         place = self._folder / "trials" / request["name"] / f"{request['name']}-refit"
         probabilities = self._probabilities(self._logits_from_disk(trial.model, frozen, valid, place))
@@ -407,9 +407,11 @@ class Workbench:
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
         classes = len(self._task.classes)
         if logits.shape[1:] != (classes,):
-            raise TrialError(f"the model answers with {list(logits.shape)} in place of [rows, {classes}] logits")
+            raise TrialError(
+                f"the model answers with {list(logits.shape)} in place of [rows, {classes}] logits", kind="plugin"
+            )
         if not np.isfinite(logits).all():
-            raise TrialError("the model's outputs are not finite")
+            raise TrialError("the model's outputs are not finite", kind="numbers")
         return softmax(logits)
 
     def _logits_from_disk(

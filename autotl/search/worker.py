@@ -5,17 +5,25 @@ Each request ends with ``{"say": "done", ...}`` or ``{"say": "failed", ...}``.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import signal
 import sys
 import traceback
 
 from autotl.errors import DataError
+from autotl.failures import kind_of
+from autotl.plugins.manager import plugins
 from autotl.search.line import WorkerEnd
+
+#: ``PR_SET_PDEATHSIG`` of prctl(2).
+_SET_PARENT_DEATH_SIGNAL = 1
 
 
 def main() -> None:
     """Serves the engine until it hangs up. Ctrl-C in a terminal reaches the engine too, and the engine decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_engine()
     line = WorkerEnd()
     from autotl.search.workbench import Workbench  # loads torch while the engine still reads the table
 
@@ -51,8 +59,15 @@ def main() -> None:
                     raise ValueError(f"no such request: {other!r}")
         except Exception as error:  # the engine books it on the trial; the worker lives on
             print(traceback.format_exc(), file=sys.stderr, flush=True)
-            fatal = isinstance(error, DataError)
-            line.say("failed", error=type(error).__name__, message=str(error) or repr(error), fatal=fatal)
+            what, fatal = f"{type(error).__name__}: {str(error) or repr(error)}", isinstance(error, DataError)
+            line.say("failed", what=what, failure=kind_of(error, plugins().modules), fatal=fatal)
+
+
+def _end_with_engine() -> None:
+    """Has the kernel kill this process when the engine ends in whatever way, even while it listens to nobody."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # a C library without it; it still ends when it listens
+            ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             if losses:
                 details["loss"] = float(torch.stack(losses).mean())
                 if not np.isfinite(details["loss"]):
-                    raise TrialError(f"the loss is not finite after {step} steps")
+                    raise TrialError(f"the loss is not finite after {step} steps", kind="numbers")
             stepper.write_down()
             if ahead:
                 checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)

@@ -22,7 +22,7 @@ class Settings:
         """Raises `TrialError` when the setting is missing or not a number."""
         value = self._read(name)
         if isinstance(value, str):
-            raise TrialError(f"setting {name!r} is {value!r}, not a number")
+            raise TrialError(f"setting {name!r} is {value!r}, not a number", kind="plugin")
         return float(value)
 
     def word(self, name: str) -> str:
@@ -31,11 +31,13 @@ class Settings:
 
     def _read(self, name: str) -> Value:
         if name not in self._values:
-            raise TrialError(f"the strategy reads the setting {name!r}, which is not among its parameters")
+            raise TrialError(
+                f"the strategy reads the setting {name!r}, which is not among its parameters", kind="plugin"
+            )
         self._unread.discard(name)
         return self._values[name]
 
     def check_all_read(self) -> None:
         """Raises `TrialError` naming the settings that had no effect."""
         if self._unread:
-            raise TrialError(f"settings were chosen but never read: {', '.join(sorted(self._unread))}")
+            raise TrialError(f"settings were chosen but never read: {', '.join(sorted(self._unread))}", kind="plugin")

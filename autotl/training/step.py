@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autotl.features.memory import is_out_of_memory
+from autotl.failures import is_out_of_memory
 from autotl.features.speed import Precision, options_for
 from autotl.training.optimizer import AdamW, clip
 

@@ -1,0 +1,81 @@
+"""What can go wrong with a part of a search, in eight words, and what helps."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Iterator, Mapping
+
+from autotl.errors import DataError, FailureKind, PluginError, TrialError
+
+#: One line each, for whoever reads that something failed.
+REMEDIES: Mapping[FailureKind, str] = {
+    "data": "mend the rows that are named, or leave them out with --set-aside",
+    "memory": "close other programs, allow more with --max-memory, or keep to smaller backbones with --max-params",
+    "numbers": "nothing needs to be done: what diverges is given up, and settings like it are stayed away from",
+    "network": "try again when the network is back, or search what is on this machine with --offline",
+    "disk": "make room, or name another disk with --out and AUTOTL_CACHE",
+    "plugin": "tell the authors of the plugin; 'autotl plugins' says who they are, and without it the search works too",
+    "time": "give more of it, such as --budget +10m to 'autotl resume'",
+    "defect": "tell the developers of AutoTL; 'autotl doctor --bundle' packs what they need, without your data",
+}
+
+#: No room, no room for this person, a disk that became read-only, a disk that fails.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out: torch has a type for that on accelerators only."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and ("allocate memory" in words or "out of memory" in words)
+
+
+def is_out_of_disk(error: BaseException) -> bool:
+    """Whether an exception says that the disk takes nothing more; safetensors says so in words alone."""
+    return (isinstance(error, OSError) and error.errno in _DISK) or "(os error 28)" in str(error)
+
+
+def kind_of(error: BaseException, plugins: frozenset[str] = frozenset()) -> FailureKind:
+    """The kind of an exception, by its type, by what it came of, and at last by whose code raised it.
+
+    plugins: the packages, as they are imported, whose failures are their authors' to mend.
+    """
+    for cause in _causes(error):
+        match cause:
+            case TrialError():
+                return cause.kind
+            case DataError():
+                return "data"
+            case PluginError():
+                return "plugin"
+            case ConnectionError() | TimeoutError():
+                return "network"
+            case FloatingPointError():
+                return "numbers"
+        if type(cause).__name__.endswith("LinAlgError"):  # numpy's and torch's
+            return "numbers"
+        if is_out_of_memory(cause):
+            return "memory"
+        if is_out_of_disk(cause):
+            return "disk"
+    whose = next((package for package in _packages(error) if package in {"autotl", *plugins}), "autotl")
+    return "defect" if whose == "autotl" else "plugin"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, and what it was raised from or while handling."""
+    known: BaseException | None = error
+    seen: set[int] = set()
+    while known is not None and id(known) not in seen:
+        seen.add(id(known))
+        yield known
+        known = known.__cause__ or (None if known.__suppress_context__ else known.__context__)
+
+
+def _packages(error: BaseException) -> Iterator[str]:
+    """Of the code that was at work when it was raised, the innermost first."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
+        yield str(frame.f_globals.get("__name__", "")).partition(".")[0]

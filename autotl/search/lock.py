@@ -1,0 +1,48 @@
+"""One process works in a run's folder at a time: who does is written beside the lock that says so.
+
+The system gives the lock back when its process ends, in whatever way; so there is no stale one to be recognized, and
+what is written of a process that was killed is read by nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from autotl.errors import RunError
+from autotl.files import write_durably
+
+LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
+
+
+class RunLock:
+    """Held from its making to `release`, or to the end of the process."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: of the run. Raises `RunError` when another search works in it, with its process and host."""
+        self._lock, self._holder = FileLock(folder / LOCK_FILE, blocking=False), folder / HOLDER_FILE
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(f"{folder}: {_holder(folder)} works in it; wait for its end, or stop it first") from None
+        except (NotImplementedError, OSError):  # a disk that knows no locks: as good as it was without
+            return
+        write_durably(self._holder, json.dumps({"process": os.getpid(), "host": platform.node()}))
+
+    def release(self) -> None:
+        """Lets others work in the folder."""
+        if self._lock.is_locked:
+            self._holder.unlink(missing_ok=True)
+            self._lock.release()
+
+
+def _holder(folder: Path) -> str:
+    with suppress(OSError, ValueError, KeyError, TypeError):  # it is about to write it
+        known = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))
+        return f"another search (process {known['process']} on {known['host']})"
+    return "another search"

@@ -1,0 +1,347 @@
+"""Searches that are interrupted, killed, stopped, or given trials that fail: what they leave, and that they go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from runs import alive, children, events, leaderboard, needs_proc, notes, read_until, run_file, states, wait_until
+
+import autotl
+from autotl.cli.main import main
+from autotl.config import SearchRequest
+from autotl.search import screening
+from autotl.search.engine import Search, resume
+from autotl.search.run_log import read_run_logs
+
+THIRD_PARTY = Path(__file__).parent / "thirdparty"
+
+#: The tiny family, whose only backbone fails as often as `{fails}` says when it is loaded to be trained.
+FRAIL = """
+import dataclasses, os, pathlib, time
+import autotl
+
+COUNTER = pathlib.Path(os.environ["FRAIL_COUNTER"])
+
+@autotl.hookimpl
+def autotl_model_families(context):
+    from autotl_tiny.family import TinyFamily
+
+    class Frail(TinyFamily):
+        name = "frail"
+
+        def candidates(self, context):
+            found = super().candidates(context)
+            return [dataclasses.replace(one, family=self.name, prior=0.9) for one in found]
+
+        def load(self, candidate, *, drop=0.0, pretrained=True):
+            backbone = super().load(candidate, drop=drop, pretrained=pretrained)
+            COUNTER.write_text(str(number := int(COUNTER.read_text()) + 1))
+            {fails}
+            return backbone
+
+    return [Frail()]
+"""
+
+#: A clock on the wall that somebody sets forth and back all the time.
+JUMPING = """
+import random, time
+truth = time.time
+time.time = lambda: truth() + random.uniform(-1e6, 1e6)
+"""
+
+
+@pytest.fixture
+def frail(distribution, monkeypatch, tmp_path, put_on_path, here):
+    """Makes the family "frail" by what happens in a load; `number` counts them."""
+
+    def make(fails):
+        (tmp_path / "counter").write_text("0")
+        monkeypatch.setenv("FRAIL_COUNTER", str(tmp_path / "counter"))
+        folder = distribution("frail", FRAIL.replace("{fails}", fails))
+        put_on_path(folder)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (THIRD_PARTY / "tiny", folder))))
+
+    return make
+
+
+# -------------------------------------------------------------------- ends
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_cleanly_with_a_bundle(started, table, new_table, zoo, tmp_path, here, end):
+    process = started(
+        "search", "--data", table, "--models", zoo, "--budget", "5m", "--json", "--out", "run", cwd=tmp_path
+    )
+    read_until(process, "progress")
+    os.kill(process.pid, end)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert time.monotonic() - began < 5.0
+    assert run_file(tmp_path / "run")["state"] == "interrupted"
+    assert (autotl.load(tmp_path / "run").predict(new_table) != None).all()  # noqa: E711  element by element
+
+
+@pytest.mark.slow
+@needs_proc
+def test_worker_that_is_killed_costs_its_trial_only(started, table, zoo, tmp_path):
+    process = started("search", "--data", table, "--models", zoo, "--trials", 2, "--json", "--out", "run", cwd=tmp_path)
+    assert read_until(process, "trial_started")["trial"] == 0
+    (worker,) = children(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    first, second = events(tmp_path / "run", "trial_ended")
+    assert (first["state"], second["state"]) == ("failed", "complete")
+    assert "killed" in first["reason"]
+    assert states(tmp_path / "run")[0] == TrialState.FAIL
+
+
+@needs_proc
+def test_worker_that_dies_between_trials_costs_one_trial_at_most(table, zoo, here, tmp_path):
+    def kill(event):
+        if event.kind == "trial_ended" and event.data["trial"] == 0:
+            for worker in children(os.getpid()):
+                os.kill(worker, signal.SIGKILL)
+                assert wait_until(lambda worker=worker: not alive(worker))
+
+    request = SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=3)
+    Search(request, tmp_path / "run", listeners=[kill]).run()
+    ended = [event["state"] for event in events(tmp_path / "run", "trial_ended")]
+    assert ended[0] == "complete"
+    assert ended[-1] == "complete"
+    assert ended.count("failed") <= 1
+
+
+@needs_proc
+def test_worker_that_dies_while_screening_costs_one_backbone_at_most(table, zoo, here, tmp_path):
+    def kill(event):
+        if event.kind == "screened" and not dead:
+            for worker in children(os.getpid()):
+                dead.append(worker)
+                os.kill(worker, signal.SIGKILL)
+                assert wait_until(lambda worker=worker: not alive(worker))
+
+    dead = []
+    request = SearchRequest(data=str(table), models=(str(zoo),), trials=1)
+    Search(request, tmp_path / "run", listeners=[kill]).run()
+    assert [event["state"] for event in events(tmp_path / "run", "trial_ended")] == ["complete"]
+
+
+@pytest.mark.slow
+@needs_proc
+def test_engine_that_is_killed_leaves_no_worker_and_can_be_resumed(started, command_line, table, zoo, tmp_path):
+    process = started(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 2, "--json", "--out", "run", cwd=tmp_path
+    )
+    assert read_until(process, "trial_started")["trial"] == 0
+    (worker,) = children(process.pid)
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not alive(worker), 5.0)
+    answer = command_line("resume", tmp_path / "run", "--trials", "+1", "--quiet")
+    assert answer.returncode == 0, answer.stderr
+    assert run_file(tmp_path / "run")["state"] == "finished"
+    assert set(states(tmp_path / "run").values()) == {TrialState.COMPLETE}
+    assert [event["trial"] for event in events(tmp_path / "run", "trial_started")] == [0, 1, 2]
+    assert [event["trial"] for event in events(tmp_path / "run", "trial_continued")] == [0]
+    assert [event["trial"] for event in events(tmp_path / "run", "trial_ended")] == [0, 1, 2]
+    assert [line.trial for line in read_run_logs(tmp_path / "run").trials] == [0, 1, 2]
+    assert len((tmp_path / "run" / "trials.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+
+
+@pytest.mark.slow
+def test_strategies_with_faults_are_failed_trials_with_their_reason(command_line, table, zoo, tmp_path):
+    answer = command_line(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 6, "--quiet", "--out", "run",
+        cwd=tmp_path, also=[THIRD_PARTY / "odd"],
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    run = tmp_path / "run"
+    strategies = {event["trial"]: event["strategy"] for event in events(run, "trial_started")}
+    reasons = {strategies[event["trial"]]: event for event in events(run, "trial_ended")}
+    assert set(reasons) >= {"finetune", "probe", "clumsy", "forgetful", "boundless"}
+    assert {reasons[name]["state"] for name in ("forgetful", "clumsy", "boundless")} == {"failed"}
+    assert "forecast of boundless: " in reasons["boundless"]["reason"]
+    assert "never read: zeal" in reasons["forgetful"]["reason"]
+    assert "ZeroDivisionError: dropped the vase" in reasons["clumsy"]["reason"]
+    logged = {line.strategy: (line.state, line.reason_kind) for line in read_run_logs(run).trials}
+    assert logged["clumsy"] == ("failed", "plugin")
+    assert logged["forgetful"] == ("failed", "plugin")
+    booked = {strategies[number]: state for number, state in states(run).items() if number in strategies}
+    assert booked["forgetful"] == booked["clumsy"] == TrialState.FAIL
+    assert booked["finetune"] == booked["probe"] == TrialState.COMPLETE
+    listed = {row["strategy"]: row for row in leaderboard(run) if row["trial"] not in {"head", "mean"}}
+    assert "dropped the vase" in listed["clumsy"]["reason"]
+
+
+def test_cache_that_cannot_be_written_does_not_stop_a_search(command_line, table, zoo, tmp_path):
+    (tmp_path / "file").touch()
+    answer = command_line(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 1, "--quiet", "--out", "run",
+        cwd=tmp_path, environment={"AUTOTL_CACHE": str(tmp_path / "file" / "below")},
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.slow
+def test_worker_that_cannot_start_ends_the_search_with_its_reason(command_line, table, zoo, tmp_path):
+    """A broken torch: nothing can be trained, and waiting for the budget's end would not help."""
+    (tmp_path / "broken" / "torch").mkdir(parents=True)
+    (tmp_path / "broken" / "torch" / "__init__.py").write_text("raise ImportError('libtorch is broken')\n")
+    began = time.monotonic()
+    answer = command_line(
+        "search", "--data", table, "--models", zoo, "--budget", "30s", "--out", "run",
+        cwd=tmp_path, also=[tmp_path / "broken"],
+    )  # fmt: skip
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.splitlines()[-1].startswith("autotl: ")
+    assert "libtorch is broken" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert time.monotonic() - began < 20
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@needs_proc
+def test_worker_that_listens_to_nobody_ends_with_the_engine(started, table, zoo, tmp_path, frail):
+    frail("number > 1 and sum(range(10**15))  # keeps the interpreter's lock")
+    process = started(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 2, "--json", "--out", "run", cwd=tmp_path,
+        also=os.environ["PYTHONPATH"].split(os.pathsep),
+    )  # fmt: skip
+    read_until(process, "trial_started")
+    (worker,) = children(process.pid)
+    time.sleep(1.0)
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not alive(worker), 5.0)
+
+
+@pytest.mark.slow
+@needs_proc
+def test_search_that_is_stopped_for_a_while_goes_on(started, table, zoo, tmp_path):
+    process = started("search", "--data", table, "--models", zoo, "--trials", 2, "--json", "--out", "run", cwd=tmp_path)
+    read_until(process, "trial_started")
+    (worker,) = children(process.pid)
+    for stopped in (worker, process.pid):
+        os.kill(stopped, signal.SIGSTOP)
+        time.sleep(1.0)
+        os.kill(stopped, signal.SIGCONT)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert [event["state"] for event in events(tmp_path / "run", "trial_ended")] == ["complete"] * 2
+
+
+@pytest.mark.slow
+def test_budget_is_kept_while_the_clock_on_the_wall_jumps(command_line, table, zoo, tmp_path):
+    (tmp_path / "jumping").mkdir()
+    (tmp_path / "jumping" / "sitecustomize.py").write_text(JUMPING)
+    began = time.monotonic()
+    answer = command_line(
+        "search", "--data", table, "--models", zoo, "--budget", "12s", "--quiet", "--out", "run",
+        cwd=tmp_path, also=[tmp_path / "jumping"],
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert time.monotonic() - began < 14.0
+    assert run_file(tmp_path / "run")["state"] == "finished"
+
+
+# -------------------------------------------------------------------- one search a folder
+
+
+def test_second_search_in_a_folder_is_refused_with_the_first_ones_process(started, table, zoo, here, tmp_path, capsys):
+    process = started("search", "--data", table, "--models", zoo, "--trials", 9, "--json", "--out", "run", cwd=tmp_path)
+    read_until(process, "trial_started")
+    before = (tmp_path / "run" / "run.json").read_text(encoding="utf-8")
+    assert main(["resume", "run", "--trials", "+1"]) == 2
+    assert f"another search (process {process.pid} on " in capsys.readouterr().err
+    assert (tmp_path / "run" / "run.json").read_text(encoding="utf-8") == before
+
+
+def test_folder_of_a_search_that_was_killed_in_its_first_second_can_be_searched_into(table, zoo, here, tmp_path):
+    (tmp_path / "run" / "trials").mkdir(parents=True)
+    (tmp_path / "run" / ".lock.json").write_text('{"process": 1, "host": "elsewhere"}')
+    (tmp_path / "run" / "events.jsonl").write_text('{"at": 0.1, "kind": "phase", "name": "rea')
+    assert main(["search", "--data", str(table), "--models", str(zoo), "--trials", "1", "--quiet", "--out", "run"]) == 0
+    assert events(tmp_path / "run", "phase")[0]["name"] == "reading"
+
+
+@pytest.mark.slow
+def test_run_that_was_moved_with_its_data_and_models_goes_on(table, zoo, here, tmp_path, monkeypatch, capsys):
+    first, second = tmp_path / "here", tmp_path / "there"
+    first.mkdir()
+    shutil.copy(table, first / "kinds.csv")
+    shutil.copytree(zoo, first / "zoo")
+    monkeypatch.chdir(first)
+    request = ["search", "--data", "kinds.csv", "--models", "zoo", "--trials", "1", "--quiet", "--out", "run"]
+    assert main(request) == 0
+    first.rename(second)
+    monkeypatch.chdir(second)
+    assert main(["resume", "run", "--trials", "+1", "--quiet"]) == 2
+    assert "--data" in capsys.readouterr().err
+    moved = ["--data", "kinds.csv", "--models", "zoo"]
+    assert main(["resume", "run", "--trials", "+1", "--quiet", *moved]) == 0
+    assert [event["state"] for event in events(second / "run", "trial_ended")] == ["complete"] * 2
+    assert run_file(second / "run")["request"]["data"] == str(second / "kinds.csv")
+
+
+# -------------------------------------------------------------------- trials that fail
+
+
+@pytest.mark.slow
+def test_trials_that_fail_in_every_way_cost_themselves_and_are_told_by_kind(table, zoo, frail, tmp_path, monkeypatch):
+    """In turn: memory runs out, the process crashes, numbers are none; every other load is sound."""
+    frail(
+        "if number in (4, 6, 8): raise MemoryError('no room')\n"
+        "            if number == 10: os.abort()\n"
+        "            if number == 12: [weight.data.fill_(float('nan')) for weight in backbone.parameters()]"
+    )
+    request = SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=8)
+    Search(request, tmp_path / "run").run()
+    ended = events(tmp_path / "run", "trial_ended")
+    kinds = [event["reason_kind"] for event in ended if event["state"] == "failed"]
+    assert set(kinds) >= {"memory", "defect"}
+    assert sum(event["state"] == "complete" for event in ended) >= 3
+    assert autotl.load(tmp_path / "run").card.score > 0.8
+
+
+@pytest.mark.slow
+def test_backbone_that_is_never_loaded_is_given_up_and_another_one_is_searched(
+    table, zoo, frail, tmp_path, monkeypatch
+):
+    """As a hub does that takes a connection and never answers."""
+    monkeypatch.setattr(screening, "MOST_LOADING", 6.0)
+    frail("time.sleep(600)")
+    Search(SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=1), tmp_path / "run").run()
+    assert any(note.startswith("frail/one cannot be used: ") for note in notes(tmp_path / "run"))
+    assert {event["backbone"] for event in events(tmp_path / "run", "trial_started")} == {"tiny/one"}
+
+
+@pytest.mark.slow
+@needs_proc
+def test_trial_in_which_the_search_was_killed_again_and_again_is_not_begun_again(started, table, zoo, here, tmp_path):
+    process = started(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 2, "--json", "--out", "run", cwd=tmp_path
+    )
+    read_until(process, "trial_started")
+    process.kill()
+    process.wait()
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "run" / "study.journal")))
+    study = optuna.load_study(study_name=None, storage=storage)
+    optuna.Trial(study, study.trials[0]._trial_id).set_user_attr("starts", 3)
+    resume(tmp_path / "run")
+    first, second = events(tmp_path / "run", "trial_ended")
+    assert (first["trial"], first["state"], first["reason_kind"]) == (0, "failed", "memory")
+    assert "killed 3 times" in first["reason"]
+    assert (second["trial"], second["state"]) == (1, "complete")
