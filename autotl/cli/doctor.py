@@ -5,14 +5,43 @@ from __future__ import annotations
 import argparse
 import json
 
+from autotl.cli.options import new_file, writing
+
 HELP = "check this machine: devices, precision that pays, hub, caches, disk"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON on standard output")
+    parser.add_argument(
+        "--bundle", metavar="RUN", help="pack what the developers need to know of a run, without its data"
+    )
+    parser.add_argument("--out", metavar="FILE", help="the file to pack it in, new (default: problem-RUN.zip)")
 
 
 def run(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    facts = examine()
+    if options.bundle:
+        from autotl.report.problem import pack_problem
+
+        run = Path(options.bundle)
+        out = new_file(options.out or f"problem-{run.resolve().name}.zip")
+        with writing(out):
+            names = pack_problem(run, facts, out)
+        print(f"{out}: {', '.join(names)}. Look at them; then they can be sent to the developers")
+        return 0
+    if options.json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return 0
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name:>{width}}  {fact}")
+    return 0
+
+
+def examine() -> dict[str, str]:
+    """Facts about this machine, by what they are of. The home folder is called ``~`` in them."""
     import os
     import shutil
     from pathlib import Path
@@ -32,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     device = torch.device("cuda" if cuda else "cpu")
     ratio = measure_matrix_product(device)
     off = [f"{record.package}: {record.reason}" for record in plugins().records if record.state == "off"]
-    facts = {
+    return {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "devices": ", ".join(cuda) or f"no GPU; {os.cpu_count()} processor cores",
         "precision": f"bf16 multiplies matrices at {ratio:.1f} times the speed of fp32"
@@ -41,14 +70,7 @@ def run(options: argparse.Namespace) -> int:
         "families": ", ".join(f"{family.name} ({family.modality})" for family in plugins().families)
         or "none: pip install 'autotl[all]'",
         "plugins off": "; ".join(off) or "none",
-        "cache": f"{cache} ({used / 1e6:.1f} MB)",
+        "cache": f"{str(cache).replace(str(Path.home()), '~')} ({used / 1e6:.1f} MB)",
         "disk": f"{shutil.disk_usage(present).free / 1e9:.1f} GB free at the cache, "
         f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB here",
     }
-    if options.json:
-        print(json.dumps(facts, ensure_ascii=False))
-        return 0
-    width = max(map(len, facts))
-    for name, fact in facts.items():
-        print(f"{name:>{width}}  {fact}")
-    return 0

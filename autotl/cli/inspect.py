@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from autotl.data.set_aside import write_set_aside
     from autotl.data.tables import read_table
 
-    out = new_file(options.out)
+    out = new_file(options.out) if options.out else None
     inspection = inspect_table(
         options.data,
         Overrides(options.target, options.image, options.text, options.group),

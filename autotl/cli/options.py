@@ -102,10 +102,8 @@ def share(text: str) -> float:
     return value
 
 
-def new_file(path: str | None) -> Path | None:
+def new_file(path: str) -> Path:
     """The file that ``--out`` names, which is not there yet. Raises `RunError` where it is, or its folder is not."""
-    if path is None:
-        return None
     out = Path(path).expanduser()
     if out.exists():
         raise RunError(f"{out} exists already; name another file with --out")

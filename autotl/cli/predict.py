@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     from autotl.files import write_durably
     from autotl.predictor.predictor import Predictor
 
-    out = new_file(options.out)
+    out = new_file(options.out) if options.out else None
     table = read_table(options.data)
     predictor = Predictor(options.folder)
     predictions = predictor.predictions(table)
