@@ -44,3 +44,7 @@ class TrialError(Exception):
         """kind: the class of what went wrong, for logs that must not hold messages; by default this one's."""
         super().__init__(message)
         self.kind = kind or type(self).__name__
+
+
+class DivergedError(TrialError):
+    """Numbers that are not finite came out where nothing can be made of them: a loss, features, a model's answers."""

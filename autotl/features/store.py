@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from safetensors.numpy import save_file
 
-#: Named arrays of one row; those of one collection agree in dtype and in all dimensions but the first.
+#: Named arrays of one row; those of one collection agree in all dimensions but the first, and mostly in dtype.
 Row: TypeAlias = Mapping[str, np.ndarray]
 
 #: Rows wait in memory until a segment is worth a file: fewer files to map, and little lost by a kill.
@@ -274,7 +274,7 @@ def _checksum(row: Row) -> int:
 
 
 def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, Any]) -> Path:
-    values = list(rows.values())
+    values = _of_one_type(list(rows.values()))
     tensors: dict[str, np.ndarray] = {
         "digests": np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1),
         "checksums": np.array([_checksum(row) for row in values], np.uint32),
@@ -291,6 +291,12 @@ def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, 
     with temporary.open("rb+") as file:  # the bytes reach the disk before the name does
         os.fsync(file.fileno())
     return temporary.replace(folder / f"{name}{_SUFFIX}")
+
+
+def _of_one_type(rows: list[Row]) -> list[Row]:
+    """The same with dtypes that hold all: states of one batch may need more bits than those of another."""
+    types = {name: np.result_type(*{row[name].dtype for row in rows}) for name in rows[0]}
+    return [{name: row[name].astype(dtype, copy=False) for name, dtype in types.items()} for row in rows]
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int] | None:

@@ -162,7 +162,7 @@ class Search:
         shelf = Shelf(self._folder, inspection.task, inspection.labels, self._costs, self._run_file.versions)
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
-        self._dialogue.begin(given.for_worker(request, self._folder))
+        self._dialogue.begin(given.for_worker(request, self._folder, self._run_file.data_fingerprint))
 
     def _read_portfolio(self) -> Portfolio | None:
         """What past runs say to try first; a copy stays in the folder, so that a resumed search needs nothing else."""

@@ -20,12 +20,12 @@ from autotl.budget import Clock
 from autotl.config import cache_folder
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.task import Task
-from autotl.errors import TrialError
+from autotl.errors import DivergedError, TrialError
 from autotl.features.frozen import FrozenBackbone, weights_digest
 from autotl.features.heads import USUAL_PENALTY, LinearHead, balanced, fit_logistic, ridge_leave_one_out
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import SpeedBook
+from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import bag_of_words
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
@@ -77,7 +77,10 @@ class Workbench:
         torch.set_num_threads(os.cpu_count() or 1)
         limit_memory(request["max_memory"])
         made_by = sorted({f"{record.package} {record.version}" for record in plugins().records})
-        self._speeds = SpeedBook(cache_folder(), versions=", ".join(made_by))
+        self._found_by: str = request["found_by"]
+        self._speeds = (
+            SettledSpeeds(self.device) if self._found_by else SpeedBook(cache_folder(), versions=", ".join(made_by))
+        )
 
     def split(self, request: Message) -> Message:
         """Settles which rows train and which validate; before any backbone has looked at them."""
@@ -160,7 +163,7 @@ class Workbench:
         clock, key = Clock(seconds or math.inf), frozen.candidate.key
         looked, seen = self._seen.get(key, (0, self._train[:0]))
         most = min(most, len(self._train))
-        at_once = max(ROWS_A_LOOK, round(SECONDS_A_LOOK / frozen.seconds_a_row))
+        at_once = max(ROWS_A_LOOK, most if seconds is None else round(SECONDS_A_LOOK / frozen.seconds_a_row))
         while looked < most and (clock.remaining > 0 or len(seen) < self._fewest_rows):
             end = min(looked + at_once, most)
             seen = np.concatenate([seen, frozen.see(self._train[looked:end])])
@@ -338,7 +341,7 @@ class Workbench:
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
             frozen = FrozenBackbone(
                 candidate, family, rows, device=self.device, speeds=self._speeds, store=self._store,
-                made_by=plugins().origin(family.name),
+                made_by=plugins().origin(family.name), found_by=self._found_by,
             )  # fmt: skip
             frozen.calibrate(self._readable(frozen, self._train[: frozen.race_size]))
             self._frozen[candidate.key] = frozen
@@ -409,7 +412,7 @@ class Workbench:
         if logits.shape[1:] != (classes,):
             raise TrialError(f"the model answers with {list(logits.shape)} in place of [rows, {classes}] logits")
         if not np.isfinite(logits).all():
-            raise TrialError("the model's outputs are not finite")
+            raise DivergedError("the model's outputs are not finite")
         return softmax(logits)
 
     def _logits_from_disk(
