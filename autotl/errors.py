@@ -46,5 +46,9 @@ class TrialError(Exception):
         self.kind = kind or type(self).__name__
 
 
+class DiskFullError(TrialError):
+    """What a trial has to write finds no room, although everything that may make way has."""
+
+
 class DivergedError(TrialError):
     """Numbers that are not finite came out where nothing can be made of them: a loss, features, a model's answers."""

@@ -71,6 +71,7 @@ class Preparation:
             "seed": request.seed,
             "skip_limit": request.skip_limit,
             "max_memory": request.max_memory,
+            "max_disk": request.max_disk,
             "folder": str(folder.resolve()),
             "teacher": request.teacher,
             "found_by": "" if request.budget_seconds is not None else _name(request, fingerprint),

@@ -20,7 +20,7 @@ from autotl.budget import Clock
 from autotl.config import cache_folder
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.task import Task
-from autotl.errors import DivergedError, TrialError
+from autotl.errors import DiskFullError, DivergedError, TrialError
 from autotl.features.frozen import FrozenBackbone, weights_digest
 from autotl.features.heads import USUAL_PENALTY, LinearHead, balanced, fit_logistic, ridge_leave_one_out
 from autotl.features.memory import limit_memory
@@ -28,6 +28,7 @@ from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import bag_of_words
+from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
@@ -68,7 +69,8 @@ class Workbench:
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
         self._teacher = Path(request["teacher"]) if request["teacher"] else None
-        self._store = FeatureStore(cache_folder())
+        self._store = FeatureStore(cache_folder(), run=self._folder, together=request["max_disk"])
+        self._equal_files = EqualFiles()
         self.split(request)
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
@@ -402,10 +404,32 @@ class Workbench:
         probabilities = self._probabilities(self._logits_from_disk(model, frozen, valid, weights))
         return {"weights": weights.name, "probabilities": probabilities.round(6).tolist()}
 
-    @staticmethod
-    def _save(model: Classifier, frozen: FrozenBackbone, place: Path) -> None:
+    def _save(self, model: Classifier, frozen: FrozenBackbone, place: Path) -> None:
+        """Writes a model, in the place of one that is there. Raises `DiskFullError`, and leaves that one then."""
+        fresh, size = place.with_name(f".{place.name}"), sum(tensor.nbytes for tensor in model.state_dict().values())
+
+        def write() -> None:
+            self._store.claim(size)
+            shutil.rmtree(fresh, ignore_errors=True)
+            save_model(model, frozen.family, frozen.rows.encoder, fresh)
+            for file in fresh.rglob("*.safetensors"):
+                reach_the_disk(file)
+
+        try:
+            making_room(write, [self._store.give_way, self._ask_for_room])
+        except Exception as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if not is_disk_full(error):
+                raise
+            raise DiskFullError(f"{place} found no room ({error}): free some space there") from error
         shutil.rmtree(place, ignore_errors=True)
-        save_model(model, frozen.family, frozen.rows.encoder, place)
+        fresh.rename(place)
+        self._equal_files.share(place)  # what is frozen is the same in every model
+
+    def _ask_for_room(self) -> None:
+        """Has the engine remove what the run can do without."""
+        self._line.say("full")
+        self._line.receive()
 
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
         classes = len(self._task.classes)

@@ -94,7 +94,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)
     batches = plan.batches(trial, plan.batch_size)
-    checkpoint = Checkpoint(trial.checkpoint, trial.late_checkpoint, model, optimizer, average)
+    checkpoint = Checkpoint(trial, model, optimizer, average)
     step, judged = 0, 0
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])

@@ -74,7 +74,7 @@ def clip(optimizer: AdamW, largest: float) -> torch.Tensor:
                 norms.append(torch.linalg.vector_norm(parameter.grad.values()))
             elif parameter.grad is not None:
                 norms.append(torch.linalg.vector_norm(parameter.grad))
-    norm = torch.linalg.vector_norm(torch.stack(norms))
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
     optimizer.grad_scale = (norm / largest).clamp(min=1.0)
     optimizer.found_inf = torch.zeros_like(norm)  # type: ignore[attr-defined]  # the fused kernel reads both
     return norm
