@@ -135,9 +135,11 @@ class Collection:
                 self.flush()
 
     def let_go(self) -> None:
-        """Forgets what is on disk, which can be removed for good then; it has to be computed again."""
+        """Removes what is on disk; it has to be computed again."""
         with self._lock:
             self._places.clear()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def size(self) -> int:
@@ -184,6 +186,7 @@ class FeatureStore:
         self.limit = limit if limit is not None else default_limit(cache) if cache else 0
         self._run = run
         self._together = default_together(run) if run is not None and together is None else together
+        self._share_spent = False  #: whether the last claim was for more than that
         self._memory_left = memory
         self._collections: dict[str, Collection] = {}
         self._mine: set[Path] = set()
@@ -205,9 +208,8 @@ class FeatureStore:
         if self.folder is None:
             return 0
         mine = sum(segment.size for segment in _segments(self.folder) if segment.path in self._mine)
-        return max(
-            min(self.limit - mine, shutil.disk_usage(_existing(self.folder)).free, self._left_beside_the_run()), 0
-        )
+        free = shutil.disk_usage(_existing(self.folder)).free
+        return max(min(self.limit - mine, free, self._left_beside_the_run()), 0)
 
     def _left_beside_the_run(self) -> int:
         """Bytes that may still be kept for the run, a half of the rest being its own."""
@@ -224,17 +226,19 @@ class FeatureStore:
         """Raises `OSError`, as on a full disk, where the run's folder may not grow by so many bytes."""
         if self._run is None or self._together is None:
             return
-        if folder_bytes(self._run) + self._for_the_run + size > self._together:
+        self._share_spent = folder_bytes(self._run) + self._for_the_run + size > self._together
+        if self._share_spent:
             raise OSError(errno.ENOSPC, f"the run and its cache may take {self._together / 1e6:.0f} MB (--max-disk)")
 
     def give_way(self) -> None:
-        """Removes what is on the disk of the run, to the last file, and keeps nothing there any more."""
-        if self.folder is None or self._run is None or not on_one_disk(self.folder, self._run):
+        """Removes what is kept for the run, and where the disk itself is full everything; keeps nothing any more."""
+        if self.folder is None or self._run is None or not (self._share_spent or on_one_disk(self.folder, self._run)):
             return
         self.limit = 0
         for collection in self._collections.values():
             collection.let_go()
-        clear_store(self.folder.parent)
+        if not self._share_spent:
+            clear_store(self.folder.parent)
 
     def wrote(self, path: Path) -> None:
         self._mine.add(path)

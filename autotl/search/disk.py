@@ -21,25 +21,25 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         """folder: of the run."""
         self._folder = folder
-        self._givers: list[Callable[[], object]] = [self._clear_cache]
+        self._givers: list[Callable[[], object]] = []
 
     def _clear_cache(self) -> None:
         if on_one_disk(cache_folder(), self._folder):
             clear_store(cache_folder())
 
     def gives_way(self, giver: Callable[[], object]) -> None:
-        """What removes something that the run can do without, after the cache and what was named before."""
+        """giver: removes what the run can do without, after the cache and what was named before."""
         self._givers.append(giver)
 
     def give_way(self) -> None:
-        """Removes all that may be removed, for the worker, which has something to write."""
+        """Removes all that the run can do without, for the worker, whose cache has made way already."""
         for giver in self._givers:
             giver()
 
     def keep(self, write: Callable[[], Written]) -> Written:
         """Has something written. Raises `RunError` where there is no room, whatever makes way."""
         try:
-            return making_room(write, self._givers)
+            return making_room(write, [self._clear_cache, *self._givers])
         except OSError as error:
             if not is_disk_full(error):
                 raise

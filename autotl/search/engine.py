@@ -267,6 +267,7 @@ class Search:
         dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
         trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events)
         self._disk.gives_way(trials.give_way)
+        self._disk.gives_way(judge.give_way)
         pace.begin_trials()
         portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
         if teaching := self._teaching(space, checkpoints):

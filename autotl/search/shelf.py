@@ -26,6 +26,9 @@ from autotl.search.incumbent import Judged
 #: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
 KEPT = 8
 
+#: What reading a model's answers raises where they are torn.
+_NOT_WHOLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -73,7 +76,6 @@ class Shelf:
         """folder: of the run. labels ``[table rows] int64``, indexed by `Judged.valid`."""
         self._disk = disk
         self._needed: set[str] = set()  #: models that the answer is made of, or may be in a moment
-        disk.gives_way(lambda: self._take_away(self._needed))
         self._trials, self._bundle, self._teacher = folder / "trials", folder / "best", folder / "teacher"
         self._task, self._labels, self._costs, self._versions = task, labels, costs, versions
         self._models: dict[str, Model] = {}
@@ -94,13 +96,7 @@ class Shelf:
                 there = weights if weights.is_dir() else None
                 rows, refit = known["training_rows"], known["refit"]
                 model = Model(file.stem, file.parent.name, judged, member, there, rows, refit)
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-                EOFError,
-                zipfile.BadZipFile,
-            ):  # a kill came between two files; the trial is run again
+            except _NOT_WHOLE:  # a kill came between two files; the trial is run again
                 continue
             self._models[model.name] = model
         found = [
@@ -237,6 +233,10 @@ class Shelf:
         written = [f"{folder.name} {folder.stat().st_mtime_ns}" for folder in folders]
         digest = hashlib.sha256(" ".join(written).encode()).hexdigest()[:8]
         return f"{folders[0].name if len(folders) == 1 else 'mean'}-{digest}"
+
+    def give_way(self) -> None:
+        """Removes the weights of all models outside the answer."""
+        self._take_away(self._needed)
 
     def _take_away(self, keep: Set[str]) -> None:
         """The weights of all models but these."""
