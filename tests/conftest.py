@@ -126,7 +126,8 @@ class CommandLine:
         self.environment = environment
 
     def _arguments(self, arguments, also):
-        path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", *also)))
+        given = self.environment.get("PYTHONPATH")  # where the packages are not installed
+        path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", *also, *([given] if given else []))))
         command = [sys.executable, "-m", "autotl.cli.main", *map(str, arguments)]
         return command, self.environment | {"PYTHONPATH": path}
 

@@ -202,7 +202,7 @@ line.say("done")
 @pytest.mark.slow
 def test_a_search_keeps_to_its_share_of_the_disk(table, zoo, bare, tiny, monkeypatch, tmp_path):
     """300 kB: a model is 80 kB, a checkpoint of all weights 320 kB."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "thirdparty" / "tiny"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "thirdparty" / "tiny"), prepend=os.pathsep)
     monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
     most, sizes = 300_000, []
 

@@ -113,7 +113,7 @@ def run(finished, tmp_path):
 @pytest.fixture
 def here(bare, tiny, monkeypatch, tmp_path):
     """This process as a place to search and predict in, with the tiny family."""
-    monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"))
+    monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"), prepend=os.pathsep)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.chdir(tmp_path)
 
