@@ -412,8 +412,9 @@ class Workbench:
             self._store.claim(size)
             shutil.rmtree(fresh, ignore_errors=True)
             save_model(model, frozen.family, frozen.rows.encoder, fresh)
-            for file in fresh.rglob("*.safetensors"):
-                reach_the_disk(file)
+            for file in fresh.rglob("*"):
+                if file.is_file():
+                    reach_the_disk(file)
 
         try:
             making_room(write, [self._store.give_way, self._ask_for_room])
