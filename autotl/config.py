@@ -21,7 +21,10 @@ DEFAULT_BUDGET = "5m"
 BYTES_A_PARAMETER = 4
 
 #: What Python with torch takes before it has done anything.
-LEAST_SIZE = 200 * 10**6
+LEAST_MEMORY = 200 * 10**6
+
+#: What a run of the smallest networks takes, of some million parameters: a head, a trial and a checkpoint.
+LEAST_DISK = 50 * 10**6
 
 #: File names that say nothing about what is in them; the folder's name does then.
 _COLOURLESS = {"train", "training", "data", "dataset", "table", "labels", "all", "index", "metadata"}
@@ -75,6 +78,7 @@ class SearchRequest(BaseModel):
     offline: bool = False
     skip_limit: float = SKIP_LIMIT
     max_memory: int | None = None  #: bytes that training may take; None: a share of what is free
+    max_disk: int | None = None  #: bytes that the run and what the cache keeps for it may take; None: likewise
     limits: Limits = Limits()
     portfolio: str | None = None  #: path of what past runs say to try first; the run's folder keeps a copy
     teacher: str | None = None  #: path of a run or bundle that strategies may learn from
@@ -102,6 +106,7 @@ def make_request(
     offline: bool = False,
     skip_unreadable: float | None = None,
     max_memory: str | None = None,
+    max_disk: str | None = None,
     max_latency: str | None = None,
     max_params: str | None = None,
     max_size: str | None = None,
@@ -125,6 +130,7 @@ def make_request(
         offline=offline,
         skip_limit=SKIP_LIMIT if skip_unreadable is None else skip_unreadable,
         max_memory=None if max_memory is None else parse_memory(max_memory),
+        max_disk=None if max_disk is None else parse_disk(max_disk),
         limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
         portfolio=None if portfolio is None else _whole(portfolio),
         teacher=None if teacher is None else _whole(teacher),
@@ -161,9 +167,18 @@ def parse_seed(seed: int) -> int:
 
 def parse_memory(text: str) -> int:
     """Bytes as `parse_size` has them. Raises `BudgetError` for what nothing could be trained in, too."""
+    return _at_least(LEAST_MEMORY, text, "memory")
+
+
+def parse_disk(text: str) -> int:
+    """Bytes as `parse_size` has them. Raises `BudgetError` for what no run could be kept in, too."""
+    return _at_least(LEAST_DISK, text, "disk")
+
+
+def _at_least(least: int, text: str, what: str) -> int:
     size = parse_size(text)
-    if size < LEAST_SIZE:
-        raise BudgetError(f"{text!r} is too little memory to work with: at least 200MB")
+    if size < least:
+        raise BudgetError(f"{text!r} is too little {what} to work with: at least {least / 1e6:.0f}MB")
     return size
 
 

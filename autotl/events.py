@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autotl.files import ends_torn
+from autotl.files import append, ends_torn
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,25 @@ Listener = Callable[[Event], None]
 class EventLog:
     """Appends events to a file and hands them to whoever listens."""
 
-    def __init__(self, path: Path, elapsed: Callable[[], float], listeners: list[Listener]) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(
+        self,
+        path: Path,
+        elapsed: Callable[[], float],
+        listeners: list[Listener],
+        keep: Callable[[Callable[[], None]], None] = lambda write: write(),
+    ) -> None:
+        """keep: has a line written, and knows what to do where there is no room for it."""
+        self._file = path.open("ab", buffering=0)
         if ends_torn(path):
-            self._file.write("\n")
+            append(self._file, b"\n")
         self._elapsed = elapsed
         self._listeners = listeners
+        self._keep = keep
 
     def emit(self, kind: str, **data: Any) -> None:
         event = Event(self._elapsed(), kind, data)
-        self._file.write(event.line() + "\n")
-        self._file.flush()
+        line = (event.line() + "\n").encode()
+        self._keep(lambda: append(self._file, line))
         for listener in self._listeners:
             listener(event)
 

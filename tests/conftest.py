@@ -122,7 +122,7 @@ def bare(monkeypatch, bare_environment):
 @pytest.fixture
 def here(bare, tiny, monkeypatch, tmp_path):
     """This process as a place to search and predict in, with the tiny family."""
-    monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"))
+    monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"), prepend=os.pathsep)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.chdir(tmp_path)
 
@@ -134,7 +134,8 @@ class CommandLine:
         self.environment = environment
 
     def _arguments(self, arguments, also):
-        path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", *also)))
+        given = self.environment.get("PYTHONPATH")  # where the packages are not installed
+        path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", *also, *([given] if given else []))))
         command = [sys.executable, "-m", "autotl.cli.main", *map(str, arguments)]
         return command, self.environment | {"PYTHONPATH": path}
 

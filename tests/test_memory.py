@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotl.config import LEAST_SIZE, parse_memory, parse_size
+from autotl.config import LEAST_MEMORY, parse_memory, parse_size
 from autotl.errors import BudgetError
 from autotl.failures import is_out_of_memory
 from autotl.features.memory import free_memory, halving_on_out_of_memory
@@ -92,4 +92,4 @@ def test_too_little_memory_is_refused(text):
 
 
 def test_least_memory_is_taken():
-    assert parse_memory("200MB") == LEAST_SIZE
+    assert parse_memory("200MB") == LEAST_MEMORY

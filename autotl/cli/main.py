@@ -27,6 +27,7 @@ from autotl.cli import (
     search,
 )
 from autotl.errors import AutoTLError
+from autotl.files import is_disk_full
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
@@ -79,12 +80,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AutoTLError as error:
         print(f"autotl: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        _silence_output()  # `autotl models | head` is no error
+        return 0
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print(f"autotl: {error.filename or 'what was to be written'} finds no room ({error.strerror})", file=sys.stderr)
+        _silence_output()
+        return 2
     except KeyboardInterrupt:
         print("autotl: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `autotl models | head` is no error
-        return 0
+
+
+def _silence_output() -> None:
+    """What still waits to be printed would fail again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

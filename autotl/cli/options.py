@@ -71,6 +71,11 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
     )
+    parser.add_argument(
+        "--max-disk",
+        metavar="SIZE",
+        help="that the run and its cache may take, such as 2GB (default: half of the free)",
+    )
     add_limits(parser)
     parser.add_argument(
         "--teacher", metavar="RUN", help="a run or bundle for the same classes, which strategies may learn from"
@@ -82,7 +87,7 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
         "data", "target", "image", "text", "group", "metric", "skip_unreadable", "set_aside", "models", "offline",
-        "max_memory", "max_latency", "max_params", "max_size", "teacher", "seed",
+        "max_memory", "max_disk", "max_latency", "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

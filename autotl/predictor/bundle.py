@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autotl.data.task import Task
 from autotl.errors import BundleError
-from autotl.files import write_durably
+from autotl.files import reach_the_disk, write_durably
 
 BUNDLE_FILE = "bundle.json"
 CARD_FILE = "README.md"
@@ -90,11 +90,15 @@ def commit(folder: Path, sources: Mapping[str, Path], card: BundleCard) -> None:
     if not target.exists():
         fresh = folder / f".{card.weights}"
         shutil.rmtree(fresh, ignore_errors=True)
-        for name, source in sources.items():
-            for file in source.rglob("*"):
-                if file.is_file():
-                    _link(file, fresh / name / file.relative_to(source))
-        fresh.rename(target)
+        try:
+            for name, source in sources.items():
+                for file in source.rglob("*"):
+                    if file.is_file():
+                        _link(file, fresh / name / file.relative_to(source))
+            fresh.rename(target)
+        except OSError:  # a full disk has no room for half a bundle
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
     write_durably(folder / BUNDLE_FILE, card.model_dump_json(indent=1))
     write_durably(folder / CARD_FILE, _model_card(card))
     for other in folder.iterdir():
@@ -109,8 +113,7 @@ def _link(file: Path, copy: Path) -> None:
         os.link(file, copy)
     except OSError:
         shutil.copyfile(file, copy)
-    with copy.open("rb") as handle:
-        os.fsync(handle.fileno())
+    reach_the_disk(copy)
 
 
 def find_bundle(folder: str | Path) -> Path:

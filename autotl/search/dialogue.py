@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autotl.errors import DataError, RunError, TrialError
+from autotl.search.disk import Disk
 from autotl.search.ledger import Ledger
 from autotl.search.line import EngineEnd, Message, WorkerGone
 from autotl.search.pace import Pace
@@ -29,10 +30,10 @@ class WorkerStuck(TrialError):
 class Dialogue:
     """Requests to the worker. A request that a worker dies of, or is stuck in, fails; the next finds a new worker."""
 
-    def __init__(self, folder: Path, pace: Pace, ledger: Ledger) -> None:
+    def __init__(self, folder: Path, disk: Disk, pace: Pace, ledger: Ledger) -> None:
         """folder: of the run, where what the worker's libraries print is kept. The worker starts now."""
         self._log = folder / LOG_FILE
-        self._pace, self._ledger = pace, ledger
+        self._disk, self._pace, self._ledger = disk, pace, ledger
         self._set_up: Message = {}
         self._worker = EngineEnd(self._log)
 
@@ -95,6 +96,10 @@ class Dialogue:
             match message["say"]:
                 case "done":
                     return message
+                case "full":
+                    self._disk.give_way()
+                    self._worker.tell(do="answer")
+                    continue
                 case "failed" if message["fatal"]:
                     raise DataError(message["what"].partition(": ")[2])
                 case "failed":

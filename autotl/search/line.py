@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import queue
@@ -21,12 +23,28 @@ class WorkerGone(TrialError):
     """The worker died or was killed; `message` says how."""
 
 
+class _Log(io.RawIOBase):
+    """The worker's standard error; what its log has no room for is lost, and nobody fails for what is printed."""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 2
+
+    def write(self, printed: Any) -> int:
+        with contextlib.suppress(OSError):
+            os.write(2, printed)
+        return len(printed)
+
+
 class WorkerEnd:
     """The worker's end: receives requests, says answers."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)  # what a library prints must not end up among the messages
+        sys.stdout = sys.stderr = io.TextIOWrapper(_Log(), "utf-8", errors="backslashreplace", write_through=True)
         self._inbox: queue.Queue[Message] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 

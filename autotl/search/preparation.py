@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,8 +58,8 @@ class Preparation:
         train, valid = holdout(self.inspection.labels, seed=seed, groups=merged)
         return replace(self, train=train, valid=valid)
 
-    def for_worker(self, request: SearchRequest, folder: Path) -> dict[str, Any]:
-        """What the worker must know, as JSON."""
+    def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str) -> dict[str, Any]:
+        """What the worker must know, as JSON. fingerprint: of the data."""
         table, kept = self.inspection.table, self.inspection.kept.tolist()
         inputs = read_inputs(table, self.inspection.task)
         return {
@@ -70,9 +71,17 @@ class Preparation:
             "seed": request.seed,
             "skip_limit": request.skip_limit,
             "max_memory": request.max_memory,
+            "max_disk": request.max_disk,
             "folder": str(folder.resolve()),
             "teacher": request.teacher,
+            "found_by": "" if request.budget_seconds is not None else _name(request, fingerprint),
         }
+
+
+def _name(request: SearchRequest, fingerprint: str) -> str:
+    """Equal for searches that do the same from the first trial on, however far they go."""
+    asked = request.model_dump_json(exclude={"trials", "test"})
+    return hashlib.sha256(f"{fingerprint} {asked}".encode()).hexdigest()[:16]
 
 
 def audit_seconds(request: SearchRequest) -> float:

@@ -13,6 +13,7 @@ from autotl.errors import TrialError
 from autotl.events import EventLog
 from autotl.files import write_durably
 from autotl.search.dialogue import Dialogue
+from autotl.search.disk import Disk
 from autotl.search.preparation import Preparation
 
 #: Places among the rows that can be used, counted from 0.
@@ -22,9 +23,9 @@ SPLIT_FILE = "split.json"
 class Splitting:
     """The split of a run, on disk and in the worker."""
 
-    def __init__(self, folder: Path, dialogue: Dialogue, events: EventLog, *, seed: int) -> None:
+    def __init__(self, folder: Path, disk: Disk, dialogue: Dialogue, events: EventLog, *, seed: int) -> None:
         """folder: of the run."""
-        self._file, self._seed = folder / SPLIT_FILE, seed
+        self._file, self._disk, self._seed = folder / SPLIT_FILE, disk, seed
         self._dialogue, self._events = dialogue, events
 
     def settle(self, given: Preparation, seconds: float | None, *, known: bool) -> Preparation:
@@ -38,7 +39,8 @@ class Splitting:
             given = dataclasses.replace(given, train=np.array(split["train"]), valid=np.array(split["valid"]))
         elif given.inspection.task.modality == "image":
             given = self._keep_copies_together(given, seconds)
-        write_durably(self._file, json.dumps(given.split))
+        settled = json.dumps(given.split)
+        self._disk.keep(lambda: write_durably(self._file, settled))
         if given is not before:
             self._dialogue.settle_split(given.split)
         return given

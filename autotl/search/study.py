@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from autotl.files import drop_torn_end
+from autotl.search.disk import Disk
+
 STUDY_FILE = "study.journal"
 _NAME = "autotl"
 
 
-def open_study(folder: Path, *, seed: int) -> optuna.Study:
+class _Journal(JournalFileBackend):
+    """A journal that holds whole lines only: Optuna refuses one where anything stands behind a torn line."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        super().__init__(str(path))
+        self._path, self._disk = path, disk
+        drop_torn_end(path)  # as a kill leaves it
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._disk.keep(lambda: self._append(logs))
+
+    def _append(self, logs: list[dict[str, Any]]) -> None:
+        size = self._path.stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError:
+            os.truncate(self._path, size)
+            raise
+
+
+def open_study(folder: Path, disk: Disk, *, seed: int) -> optuna.Study:
     """The run's study, new or continued.
 
     A journal file needs no database and survives a kill between any two lines. The study's seed is moved on by the
@@ -24,7 +49,7 @@ def open_study(folder: Path, *, seed: int) -> optuna.Study:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     # nobody else writes here (`lock`), and what a kill left of Optuna's own lock would be waited for
     (folder / f"{STUDY_FILE}.lock").unlink(missing_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
+    storage = JournalStorage(_Journal(folder / STUDY_FILE, disk))
     study = optuna.create_study(study_name=_NAME, storage=storage, direction="maximize", load_if_exists=True)
     study.sampler = optuna.samplers.TPESampler(
         seed=seed + len(study.trials),

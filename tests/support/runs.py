@@ -46,10 +46,13 @@ def wait_until(condition, seconds=10.0):
     return condition()
 
 
-def states(folder) -> dict[int, TrialState]:
+def trials(folder):
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-    study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
-    return {trial.number: trial.state for trial in study.trials}
+    return optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage).trials
+
+
+def states(folder) -> dict[int, TrialState]:
+    return {trial.number: trial.state for trial in trials(folder)}
 
 
 def leaderboard(folder) -> list[dict[str, str]]:
