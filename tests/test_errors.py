@@ -10,27 +10,6 @@ from autotl.cli.main import main
 
 
 @pytest.fixture
-def refused(tmp_path, tmp_path_factory, monkeypatch, capsys, bare, tiny):
-    """Runs a command that must be refused, and returns what it says."""
-    empty = tmp_path_factory.mktemp("cwd")
-    monkeypatch.chdir(empty)
-
-    def run(*arguments):
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        assert main([str(argument) for argument in arguments]) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.startswith("autotl: ")
-        assert err.count("\n") == 1
-        assert err.endswith("\n")
-        assert list(empty.iterdir()) == []
-        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-        return err
-
-    return run
-
-
-@pytest.fixture
 def search(refused, tmp_path, zoo):
     """Searches a table of `lines` that must be refused."""
 

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except AutoTLError as error:
-        print(f"autotl: {error}", file=sys.stderr)
+        print(f"autotl: {' '.join(str(error).splitlines())}", file=sys.stderr)  # names of files may hold line ends
         return 2
     except KeyboardInterrupt:
         print("autotl: interrupted", file=sys.stderr)

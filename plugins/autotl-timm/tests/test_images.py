@@ -194,7 +194,7 @@ def test_what_is_no_picture_is_unreadable_with_a_reason_that_names_the_file(enco
     answers = dict(zip(broken, encoder.encode(list(broken.values())), strict=True))
     for name, answer in answers.items():
         assert isinstance(answer, Unreadable), name
-        assert answer.reason.startswith(str(broken[name])), answer
+        assert answer.reason.startswith(repr(str(broken[name]))), answer
         assert "\n" not in answer.reason
     assert "not exist" in answers["missing"].reason
     assert "not an image" in answers["text"].reason
