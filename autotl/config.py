@@ -129,7 +129,7 @@ def make_request(
         budget_seconds=budget_seconds,
         trials=parse_trials(trials),
         offline=offline,
-        skip_limit=SKIP_LIMIT if skip_unreadable is None else skip_unreadable,
+        skip_limit=SKIP_LIMIT if skip_unreadable is None else parse_share(skip_unreadable),
         max_memory=None if max_memory is None else parse_memory(max_memory),
         limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
         portfolio=None if portfolio is None else _whole(portfolio),
@@ -148,6 +148,13 @@ def parse_trials(trials: int | None) -> int | None:
     if trials is not None and not 1 <= trials <= 100_000:
         raise BudgetError(f"{trials} trials: give a number from 1 to 100000")
     return trials
+
+
+def parse_share(share: float) -> float:
+    """Raises `BudgetError` for what is no share of the rows."""
+    if not 0 <= share <= 1:
+        raise BudgetError(f"skip_unreadable {share}: give a share of the rows, from 0 to 1")
+    return share
 
 
 def parse_seed(seed: int) -> int:
