@@ -69,7 +69,7 @@ def looks_like_images(cells: list[object]) -> bool:
 def judge_images(table: Table, name: str) -> ColumnRole:
     """The role of a column of image paths, after looking for a sample of the files.
 
-    Raises `DataError` naming the first file that is not there when fewer than half are.
+    Raises `DataError` naming the first that is not there when fewer than half are.
     """
     filled = [(row, cell) for row, cell in enumerate(table.column(name)) if not is_missing(cell)]
     if not filled:
@@ -81,17 +81,17 @@ def judge_images(table: Table, name: str) -> ColumnRole:
             raise DataError(
                 f"{table.describe_row(row)}: column {name!r} holds {type(cell).__name__}, not the path of an image."
             )
-        if is_address(cell):
-            raise DataError(
-                f"{table.describe_row(row)}: column {name!r} holds web addresses ({shortened(cell)}). "
-                "Download the images and give their paths."
-            )
         path = image_path(table.root, cell)
         if not _exists(path):
             missing.append((row, path))
     found = len(sample) - len(missing)
     if 2 * found < len(sample):
         row, path = missing[0]
+        if is_address(path):
+            raise DataError(
+                f"{table.describe_row(row)}: column {name!r} holds web addresses ({shortened(path)}). "
+                "Download the images and give their paths."
+            )
         raise DataError(
             f"{table.describe_row(row)}: column {name!r} names {shortened(path, width=200)}, which "
             f"{obstacle(path) or 'is not there'} ({found} of {len(sample)} files looked for exist). "

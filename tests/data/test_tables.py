@@ -89,36 +89,6 @@ def test_selected_rows_keep_their_numbers(tmp_path):
     assert (table.rows, table.columns, table.describe_row(0)) == (1, {"a": ["s"]}, "t.csv: row 4")
 
 
-BAD_TEXT = [
-    ("empty.csv", "", "empty.csv: the file is empty"),
-    ("header.csv", "text,label\n", "header.csv: the table has no rows"),
-    ("short.csv", "text,label\na,b\nc\n", r"short.csv: row 2 \(line 3\) has 1 cell, the header has 2"),
-    ("long.csv", "text,label\na,b\nc,d,e\n", r"long.csv: row 2 \(line 3\) has 3 cells, the header has 2"),
-    ("twice.csv", "text,label,text\na,b,c\n", "twice.csv: the header names 'text' more than once"),
-    ("unnamed.csv", ",text,label\n0,a,b\n", "unnamed.csv: column 1 has no name"),
-    ("quote.csv", 'text,label\nok,x\n"open,x\nmore,y\n', "quote.csv: the record that begins on line 3"),
-    ("latin.csv", "text,label\nok,x\ncaf\xe9,y\n".encode("latin-1"), r"latin.csv: line 3 \(byte 20\).*iconv"),
-    ("nul.csv", "text,label\na\0,b\n", "nul.csv: line 2 holds a NUL"),
-    ("utf16.csv", "text,label\na,b\n".encode("utf-16-le"), "utf16.csv: line 1 holds a NUL"),
-    ("torn.csv", "text,label\na,b\n".encode("utf-16")[:-1], "torn.csv: line .* is not UTF-16"),
-    ("bad.jsonl", '{"a": 1}\n{"a": \n', "bad.jsonl: line 2 is not JSON"),
-    ("list.jsonl", '{"a": 1}\n\n[1]\n', "list.jsonl: line 3 is not an object"),
-    ("half.jsonl", '{"a": "\\ud83d"}\n', "half.jsonl: line 1 is not JSON .*surrogates"),
-    ("none.jsonl", "\n\n", "none.jsonl: the table has no rows"),
-    ("rows.json", "[]", "rows.json: a table is read from .csv.*jq -c"),
-    ("sheet.xlsx", "PK", "sheet.xlsx: .*Save the sheet as CSV"),
-    ("t.csv.gz", "x", "t.csv.gz: .*Unpack"),
-    ("table", "a,b\n1,2\n", "table: a table is read from .csv"),
-    ("broken.parquet", "PAR1", "broken.parquet is not a readable Parquet file"),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "message"), BAD_TEXT, ids=[name for name, _, _ in BAD_TEXT])
-def test_unreadable_files_are_refused_with_their_place(tmp_path, name, content, message):
-    with pytest.raises(DataError, match=message):
-        read_table(written(tmp_path, name, content))
-
-
 def test_missing_file_names_the_closest(tmp_path):
     written(tmp_path, "flowers.csv", "a,b\n1,2\n")
     with pytest.raises(DataError, match=r"flower\.csv: there is no such file. Did you mean 'flowers.csv'"):
@@ -185,19 +155,6 @@ def test_parquet_gives_the_same_cells_and_no_column_from_its_folder(tmp_path):
     assert read_table(folder / "t.parquet").columns == {
         name: cells for name, cells in CELLS.items() if name != "scalar"
     }
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "'a' names more than one column"),
-        (pd.DataFrame({"a": []}), "DataFrame: the table has no rows"),
-        ([1, 2], "a pandas DataFrame, not a list"),
-    ],
-)
-def test_unusable_objects_are_refused(source, message):
-    with pytest.raises(DataError, match=message):
-        read_table(source)
 
 
 def test_class_folders_become_images_and_labels(tmp_path):
