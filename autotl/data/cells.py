@@ -24,6 +24,11 @@ def is_missing(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
+def in_whole_characters(text: str) -> str:
+    """The text with a question mark for each lone half of a character, which neither files nor tokenizers hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def is_nested(cell: Any) -> bool:
     """Several values in one, or bytes: nothing that is read as one text, path or label."""
     return isinstance(cell, Iterable) and not isinstance(cell, str)

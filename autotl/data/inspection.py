@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotl.data.cells import is_missing, is_nested
+from autotl.data.cells import in_whole_characters, is_missing, is_nested
 from autotl.data.columns import ColumnRole, judge_images
 from autotl.data.groups import merge_groups, number_groups
 from autotl.data.labels import label_of
@@ -134,7 +134,7 @@ def _input_cells(table: Table, column: InputColumn) -> list[str | None]:
         )
     texts = [None if is_missing(cell) else str(cell) for cell in cells]
     if column.modality == "text":
-        return texts
+        return [None if text is None else in_whole_characters(text) for text in texts]
     return [None if text is None else image_path(table.root, text) for text in texts]
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autotl.data.cells import distinct, is_missing, is_nested, is_number, is_whole
+from autotl.data.cells import distinct, in_whole_characters, is_missing, is_nested, is_number, is_whole
 from autotl.data.wording import listed
 
 #: A scale of marks in half steps has some twenty values; a measured quantity soon has more.
@@ -54,7 +54,7 @@ def no_label(cell: Any) -> str | None:
         return f"holds a value of type {type(cell).__name__}. A row has one label; several come in a later version"
     if isinstance(cell, float) and math.isinf(cell):
         return f"is {cell}, which is no class. Empty the cell, or remove the row"
-    if isinstance(cell, str) and not cell.isprintable() and cell != cell.encode("utf-8", "replace").decode():
+    if isinstance(cell, str) and cell != in_whole_characters(cell):
         return f"is {cell!r}, which is not UTF-8 text. Write it, or the folder that it names, in UTF-8"
     return None
 

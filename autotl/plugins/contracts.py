@@ -92,7 +92,7 @@ class InputEncoder(Protocol):
         """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included.
 
         An image cell is the path of a file, or of nothing: pipes, devices, folders and addresses are kept away. A text
-        cell is a string. Called from several threads at once.
+        cell is a string that UTF-8 can hold. Called from several threads at once.
         """
 
     def batch(
