@@ -42,6 +42,44 @@ def test_any_text_written_as_csv_is_read_back(rows, separator, tmp_path_factory)
     assert table.columns == {"text": [a or None for a, _ in rows], "label": [b or None for _, b in rows]}
 
 
+#: Beginnings that lead the readers far: any of them may be followed by anything.
+STARTS = [b"", b"text,label\n", b'{"text": "', b"\xff\xfe", b"\xef\xbb\xbf", b'"', b"PAR1", b"sep=;\n", b"[[["]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.tuples(st.sampled_from(STARTS), st.one_of(st.binary(), TEXT.map(str.encode))).map(b"".join),
+    suffix=st.sampled_from([".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".parquet", ".json", ""]),
+)
+def test_any_bytes_are_a_table_or_refused_with_the_name_of_the_file(content, suffix, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_bytes(content)
+    try:
+        table = read_table(path)
+    except DataError as refusal:
+        said = str(refusal)
+    else:
+        assert {len(cells) for cells in table.columns.values()} == {table.rows}
+        said = table.describe_row(table.rows - 1)
+    assert f"any{suffix}" in said
+    assert len(said) < 1000
+
+
+CELLS_OF_JSON = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXT, st.lists(TEXT))
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.dictionaries(st.sampled_from("abc"), CELLS_OF_JSON, min_size=1), min_size=1))
+def test_any_objects_written_as_json_lines_are_read_back(rows, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "round_trip.jsonl"
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8", newline="")
+    columns = read_table(path).columns
+    assert [{name: cells[row] for name, cells in columns.items()} for row in range(len(rows))] == [
+        {name: row.get(name) for name in columns} for row in rows
+    ]
+    assert set(columns) == set().union(*rows)
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("suffix", [".csv", ".txt"])
 def test_separator_is_found_among_texts_that_hold_the_others(tmp_path, separator, suffix):
