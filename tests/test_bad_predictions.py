@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +150,18 @@ def test_classes_that_are_markup_are_shown_as_they_are(bundle, tmp_path, capsys)
     (tmp_path / "new.csv").write_text("text,label\na cat,[/b]\nan oak,1\n")
     assert main(["evaluate", str(bundle), "--data", str(tmp_path / "new.csv")]) == 0
     assert "[/b]" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a disk that takes any bytes as a name")
+def test_names_of_files_that_are_not_utf_8_are_written_with_question_marks(bundle, tmp_path, capsys):
+    shutil.copytree(bundle, tmp_path / "bundle")
+    card = (bundle / "bundle.json").read_text().replace('"name": "text"', '"name": "image"')  # the paths as texts
+    (tmp_path / "bundle" / "bundle.json").write_text(card)
+    (tmp_path / "new" / "a").mkdir(parents=True)
+    (tmp_path / "new" / "a" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"")
+    command = ["predict", str(tmp_path / "bundle"), "--data", str(tmp_path / "new"), "--out", str(tmp_path / "p.csv")]
+    assert main(command) == 0
+    assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith("a/caf?.jpg,a,")
 
 
 REFUSED = {

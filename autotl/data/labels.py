@@ -96,10 +96,11 @@ def look_like_quantities(cells: Sequence[Any]) -> bool:
 
 def spelling_notes(cells: Sequence[Any]) -> list[str]:
     """What a person should know of labels written in several ways."""
+    labels = [(label, str(cell)) for cell in cells if (label := label_of(cell)) is not None]
+    classes = name_classes(label for label, _ in labels)
     spellings: defaultdict[str, set[str]] = defaultdict(set)
-    for cell in cells:
-        if (label := label_of(cell)) is not None:
-            spellings[without_fraction(label)].add(str(cell))
+    for label, spelling in labels:
+        spellings[classes[label]].add(spelling)
     notes = []
     if merged := [label for label, ways in spellings.items() if len(ways) > 1]:
         which = listed(in_natural_order(merged))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from pathlib import Path
 
 #: More bytes than the largest picture that is read (150 million pixels) has in 16 bits and four channels.
@@ -35,8 +36,16 @@ def is_address(cell: str) -> bool:
 
 
 def image_path(root: Path, cell: str) -> str:
-    """The path that a cell names, which is relative to `root` or whole; an address stays as it is."""
-    return cell if is_address(cell) else str(root / cell)
+    """The path that a cell names, which is relative to `root` or whole; an address stays as it is.
+
+    Accents may be written in another Unicode form than on the disk, as when an archive or a table comes from a Mac.
+    """
+    if is_address(cell):
+        return cell
+    if not cell.isascii():
+        forms = (cell, *(unicodedata.normalize(form, cell) for form in ("NFC", "NFD")))
+        return next((str(root / form) for form in forms if os.path.lexists(root / form)), str(root / cell))
+    return str(root / cell)
 
 
 def obstacle(path: str | Path, *, most_bytes: float = MOST_BYTES) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import unicodedata
 
 import pytest
 
@@ -60,6 +61,17 @@ GOOD = {
     "with dots in between": "./././{number}.jpg",
     "behind a link out of the folder": "link-{number}.jpg",
 }
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_accents_may_be_written_otherwise_than_on_the_disk(folder, capsys, on_disk, in_table):
+    for number in range(N):
+        (folder / unicodedata.normalize(on_disk, f"é-{number}.jpg")).write_bytes(bytes([number, 2]))
+    path = write(folder, [unicodedata.normalize(in_table, f"é-{number}.jpg") for number in range(N)])
+    assert main(["inspect", "--data", str(path), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["columns"][0]["evidence"] == f"{N} of {N} sampled cells name image files"
+    assert answer["audit"]["input"]["least"] == 2
 
 
 @pytest.mark.parametrize("cell", GOOD.values(), ids=GOOD)
