@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,12 +71,10 @@ def content_digest(cell: Any, modality: Modality) -> bytes:
     """Of what the cell says, or of the bytes of the file that it names; of the name where there is none to read."""
     if modality == "text":
         return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
-    try:
+    with suppress(OSError, ValueError):  # not there, or a character that no path may hold
         if obstacle(cell) is None:
             with Path(cell).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
-    except (OSError, ValueError):  # not there, or a character that no path may hold
-        pass
     return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
 
 

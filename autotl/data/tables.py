@@ -168,7 +168,7 @@ def _tidy(cell: Any) -> Any:
 
 def _plain(name: str) -> str:
     """A column's name as it is compared."""
-    return unicodedata.normalize("NFC", name).strip().strip("\ufeff")
+    return unicodedata.normalize("NFC", name.replace("\ufeff", "")).strip()
 
 
 def _frame_columns(frame: pd.DataFrame) -> dict[str, list[Any]]:

@@ -135,13 +135,14 @@ def encode_labels(table: Table, task: Task) -> npt.NDArray[np.int64]:
 
     Raises `DataError` for a table without the target, and naming the row for a label that is not a class.
     """
-    codes = {_compared(label): code for code, label in enumerate(task.classes)}
+    exact = {label: code for code, label in enumerate(task.classes)}
+    codes = {_compared(label): code for label, code in exact.items()} | exact
     encoded = np.full(table.rows, -1, dtype=np.int64)
     for row, cell in enumerate(table.column(task.target)):
         label = label_of(cell)
         if label is None:
             continue
-        code = codes.get(_compared(label))
+        code = codes.get(label, codes.get(_compared(label)))
         if code is None:
             raise DataError(
                 f"{table.describe_row(row)}: {task.target!r} is {shortened(label)}, which is not one of the classes "
