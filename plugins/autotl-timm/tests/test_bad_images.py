@@ -224,6 +224,7 @@ def test_the_largest_picture_that_is_read_takes_less_than_two_gigabytes(tmp_path
     assert megabytes < 2000
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     start=st.sampled_from([content for _, content, _ in SEEN.values() if len(content) < 5000]),
