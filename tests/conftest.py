@@ -127,6 +127,29 @@ def here(bare, tiny, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def refused(tmp_path, tmp_path_factory, monkeypatch, capsys, bare, tiny):
+    """Runs a command that must be refused in one line, with exit code 2 and nothing written; returns what it says."""
+    from autotl.cli.main import main
+
+    empty = tmp_path_factory.mktemp("cwd")
+    monkeypatch.chdir(empty)
+
+    def run(*arguments):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert main([str(argument) for argument in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("autotl: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        assert list(empty.iterdir()) == []
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        return err
+
+    return run
+
+
 class CommandLine:
     """``autotl`` in processes of its own, with the tiny family installed."""
 

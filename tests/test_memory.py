@@ -79,13 +79,7 @@ def test_sizes_mean_what_they_say(number, unit):
     assert parse_size(f"{number:.2f}{name}") == int(float(f"{number:.2f}") * size)
 
 
-@pytest.mark.parametrize("text", ["", "lots", "-1GB", "5", "5 apples"])
-def test_sizes_that_are_none_are_refused_with_the_way_out(text):
-    with pytest.raises(BudgetError, match="6GB"):
-        parse_size(text)
-
-
-@pytest.mark.parametrize("text", ["1KB", "199MB", "0GB"])
+@pytest.mark.parametrize("text", ["1KB", "199MB"])
 def test_too_little_memory_is_refused(text):
     with pytest.raises(BudgetError, match="at least 200MB"):
         parse_memory(text)

@@ -23,10 +23,9 @@ def run(options: argparse.Namespace) -> int:
     from collections import Counter
 
     from autotl.data.audit import audit
-    from autotl.data.inspection import SKIP_LIMIT, inspect_table
+    from autotl.data.inspection import SKIP_LIMIT, inspect_table, read_test
     from autotl.data.roles import Overrides
     from autotl.data.set_aside import write_set_aside
-    from autotl.data.tables import read_table
 
     out = new_file(options.out) if options.out else None
     inspection = inspect_table(
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         metric=options.metric,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
     )
-    audited = audit(inspection, test=read_table(options.test) if options.test else None)
+    audited = audit(inspection, test=read_test(options.test, inspection.task) if options.test else None)
     found, notes = audited.inspection, [*inspection.notes, *audited.notes]
     if out:
         with writing(out):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from autotl.cli.started import PROCESS_START  # isort: skip  # noqa: F401  first of all: it is the time now
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ def _name(module: ModuleType) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
+    _write_every_character()
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)
@@ -78,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except AutoTLError as error:
-        print(f"autotl: {error}", file=sys.stderr)
+        print(f"autotl: {' '.join(str(error).splitlines())}", file=sys.stderr)  # names of files may hold line ends
         return 2
     except BrokenPipeError:
         _silence_output()  # `autotl models | head` is no error
@@ -97,6 +99,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _silence_output() -> None:
     """What still waits to be printed would fail again at the end of the process."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_every_character() -> None:
+    """Files and pipes get UTF-8, which is what tables and JSON are read in; a terminal that shows less gets escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="backslashreplace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

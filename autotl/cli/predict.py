@@ -8,6 +8,7 @@ import io
 import json
 import math
 import sys
+from typing import Any
 
 from autotl.cli.options import add_data, new_file, writing
 
@@ -51,9 +52,8 @@ def run(options: argparse.Namespace) -> int:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*table.columns, *added])
-        writer.writerows(
-            [*cells, *row] for cells, row in zip(zip(*table.columns.values(), strict=True), rows, strict=True)
-        )
+        given = zip(*table.columns.values(), strict=True)
+        writer.writerows([*map(_writable, cells), *row] for cells, row in zip(given, rows, strict=True))
         if out:
             with writing(out):
                 write_durably(out, text.getvalue())
@@ -61,3 +61,10 @@ def run(options: argparse.Namespace) -> int:
         else:
             sys.stdout.write(text.getvalue())
     return 0
+
+
+def _writable(cell: Any) -> Any:
+    """A cell as UTF-8 holds it: names of files need not be UTF-8."""
+    from autotl.data.cells import in_whole_characters
+
+    return in_whole_characters(cell) if isinstance(cell, str) else cell

@@ -12,7 +12,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from autotl.data.cells import is_missing
+from autotl.data.cells import in_whole_characters, is_missing
 from autotl.data.inspection import Inspection
 from autotl.data.labels import label_of
 from autotl.data.tables import Table
@@ -80,5 +80,4 @@ def _plain(cell: Any) -> str:
     """A cell on one line, cut where it is long, in characters that every file can hold."""
     if is_missing(cell):
         return ""
-    line = " ".join(str(cell).replace("\0", " ").split())[:_SHOWN].rstrip()
-    return line.encode("utf-8", "replace").decode("utf-8")
+    return in_whole_characters(" ".join(str(cell).replace("\0", " ").split())[:_SHOWN].rstrip())

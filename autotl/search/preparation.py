@@ -13,10 +13,8 @@ import numpy as np
 from autotl.config import SearchRequest
 from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
 from autotl.data.groups import merge_groups
-from autotl.data.inspection import Inspection, inspect_table, read_inputs
+from autotl.data.inspection import Inspection, inspect_table, read_inputs, read_test
 from autotl.data.splits import holdout
-from autotl.data.tables import Table, read_table
-from autotl.data.task import encode_labels
 from autotl.data.wording import did_you_mean, listed
 from autotl.errors import BundleError, DataError, ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
@@ -97,7 +95,8 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     """
     source = request.data if frame is None else frame
     inspection = inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
-    test = _read_test(request, inspection)
+    # read now, so that its faults are found before the budget is spent
+    test = None if request.test is None else read_test(request.test, inspection.task)
     teacher_notes = _check_teacher(request, inspection)
     chosen = None if request.set_aside is None else Path(request.set_aside)
     audited = audit(inspection, test=test, chosen=chosen, seconds=seconds)
@@ -126,17 +125,6 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
     )
-
-
-def _read_test(request: SearchRequest, inspection: Inspection) -> Table | None:
-    """The test table; reading it now finds its faults before the budget is spent."""
-    if request.test is None:
-        return None
-    table = read_table(request.test)
-    read_inputs(table, inspection.task)
-    if not (encode_labels(table, inspection.task) >= 0).any():
-        raise DataError(f"{table.name}: no row has a label in {inspection.task.target!r}")
-    return table
 
 
 def _beyond(

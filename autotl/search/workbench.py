@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from autotl.budget import Clock
 from autotl.config import cache_folder
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
+from autotl.data.paths import obstacle
 from autotl.data.task import Task
 from autotl.errors import DiskFullError, DivergedError, TrialError
 from autotl.features.frozen import FrozenBackbone, weights_digest
@@ -338,7 +339,10 @@ class Workbench:
         candidate = Candidate(**{**data, "recipe": Recipe(**data["recipe"])})
         if candidate.key not in self._frozen:
             family = plugins().family(candidate.family)
-            encoder = family.encoder(candidate, [self._cells[index] for index in self._train[:256]])
+            sample = [self._cells[index] for index in self._train[:256]]
+            if self._task.modality == "image":
+                sample = [path for path in sample if obstacle(path) is None]
+            encoder = family.encoder(candidate, sample)
             shared = self._rows.setdefault(encoder.fingerprint, self._encoded(encoder))
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
             frozen = FrozenBackbone(
