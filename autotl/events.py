@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autotl.files import ends_torn
+from autotl.untrusted import parse_json
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def read_events(path: Path) -> list[Event]:
     events = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            data = json.loads(line)
-        except json.JSONDecodeError:
+            data = parse_json(line)
+            events.append(Event(data.pop("at"), data.pop("kind"), data))
+        except (ValueError, AttributeError, KeyError):
             continue
-        events.append(Event(data.pop("at"), data.pop("kind"), data))
     return events

@@ -18,10 +18,10 @@ from safetensors.numpy import save_file
 from autotl.config import Limits
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
+from autotl.untrusted import read_header
 from autotl.zoo import hub
 from autotl.zoo.inventory import inventory, usable_candidates, zoo_folders
 from autotl.zoo.local import cached_snapshots, model_folders
-from autotl.untrusted import read_header
 
 
 class Shelf:

@@ -47,12 +47,14 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from autotl.report.plain import plain
+
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("kept", "of", "rows", "MB", "last used"):
         table.add_column(column, justify="right" if column in {"rows", "MB"} else "left", overflow="fold")
     for kept in collections:
         table.add_row(
-            *_in_words(kept.about), str(kept.rows), f"{kept.size / 1e6:.1f}",
+            *map(plain, _in_words(kept.about)), str(kept.rows), f"{kept.size / 1e6:.1f}",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.last_used)),
         )  # fmt: skip
     console = Console()

@@ -27,6 +27,7 @@ from autotl.cli import (
     search,
 )
 from autotl.errors import AutoTLError
+from autotl.escaping import for_terminal
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
@@ -68,8 +69,21 @@ def _name(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
+def _show_warnings_plainly() -> None:
+    """Warnings name folders and what is in them: characters that the terminal would obey are spelled out."""
+    import logging
+
+    class Plain(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return for_terminal(super().format(record))
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Plain())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
+    _show_warnings_plainly()
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)
@@ -77,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except AutoTLError as error:
-        print(f"autotl: {error}", file=sys.stderr)
+        print(f"autotl: {for_terminal(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("autotl: interrupted", file=sys.stderr)

@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from autotl.report.plain import plain
+
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("backbone", no_wrap=True)
     table.add_column("input", min_width=5)
@@ -59,12 +61,12 @@ def run(options: argparse.Namespace) -> int:
     for item in listings:
         candidate = item.candidate
         table.add_row(
-            candidate.key,
+            plain(candidate.key),
             candidate.modality,
             f"{candidate.parameters / 1e6:.1f} M",
             str(candidate.input_size),
             f"{candidate.prior:.2f}",
-            candidate.licence,
+            plain(candidate.licence),
             f"yes: {item.reason}" if item.usable else f"no: {item.reason}",
             style="" if item.usable else "dim",
         )

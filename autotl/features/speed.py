@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from autotl.files import write_durably
+from autotl.untrusted import read_object
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone, State
@@ -108,7 +109,7 @@ class SpeedBook:
         machine = f"{_processor()}|{os.cpu_count()}|{torch.get_num_threads()}|{torch.__version__}|{versions}"
         self._path = folder / f"speed-{hashlib.sha256(machine.encode()).hexdigest()[:12]}.json"
         try:
-            written = json.loads(self._path.read_text(encoding="utf-8"))
+            written = read_object(self._path)
             self._known = {
                 key: Speed(Precision(**entry["precision"]), float(entry["seconds_a_row"]), float(entry["exact"]))
                 for key, entry in written.items()

@@ -330,7 +330,7 @@ def _read_segment(path: Path) -> _Segment | None:
     try:
         stored = _header(path)
         raw = np.memmap(path, np.uint8, "r", stored.begin)
-        arrays = {
+        arrays: dict[str, Any] = {
             name: raw[tensor.begin : tensor.end].view(_DTYPES[tensor.dtype]).reshape(tensor.shape)
             for name, tensor in stored.tensors.items()
         }

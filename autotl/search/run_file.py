@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from autotl.config import SearchRequest
 from autotl.data.inspection import Inspection, read_inputs
@@ -16,6 +16,7 @@ from autotl.data.task import Task
 from autotl.errors import RunError
 from autotl.events import read_events
 from autotl.files import write_durably
+from autotl.untrusted import read_object
 
 RUN_FILE = "run.json"
 EVENTS_FILE = "events.jsonl"
@@ -54,8 +55,8 @@ def read_run_file(folder: Path) -> RunFile:
     if not path.is_file():
         raise RunError(f"{folder}: no run here (no {RUN_FILE}); see 'autotl search --help' to start one")
     try:
-        run = RunFile.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, OSError) as error:
+        run = RunFile.model_validate(read_object(path))
+    except (ValueError, OSError) as error:  # pydantic's is one of these
         raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     last = max((event.at for event in read_events(folder / EVENTS_FILE)), default=0.0)
     return run.model_copy(update={"seconds": max(run.seconds, last)})
