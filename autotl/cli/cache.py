@@ -17,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _in_words(about: Mapping[str, Any]) -> tuple[str, str]:
     """What a collection holds, and of which backbone."""
-    if about["kind"] == "inputs":
+    kind, view = about.get("kind"), about.get("view")
+    if kind == "inputs":
         return "inputs, read once", ""
-    after = f"{about['kind']} after stage {about['boundary']}"
-    return after if about["view"] == "exact" else f"{after}, {about['view']}", about["backbone"]
+    after = f"{kind} after stage {about.get('boundary')}"
+    return after if view == "exact" else f"{after}, {view}", str(about.get("backbone"))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from autotl.data.task import Task
 from autotl.files import write_durably
@@ -100,11 +101,12 @@ class Shelf:
 
     def _answers(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
         """The rows that a model answered, and its answers. Raises `OSError`, `ValueError` and `KeyError`."""
-        read_header(file)
-        stored = load_file(file)
-        valid, probabilities = stored["valid"], stored["probabilities"]
-        if valid.ndim != 1 or probabilities.shape != (len(valid), len(self._task.classes)):
-            raise ValueError(f"{file.name}: {probabilities.shape} are no answers")
+        tensors = read_header(file).tensors
+        (rows,) = tensors["valid"].shape
+        if rows > len(self._labels) or tensors["probabilities"].shape != (rows, len(self._task.classes)):
+            raise ValueError(f"{file.name}: not answers of so many classes to rows of this table")
+        with safe_open(file, "numpy") as stored:
+            valid, probabilities = stored.get_tensor("valid"), stored.get_tensor("probabilities")
         if not (np.diff(valid) > 0).all() or not np.isin(valid, np.arange(len(self._labels))).all():
             raise ValueError(f"{file.name}: not rows of this table")
         return valid, probabilities

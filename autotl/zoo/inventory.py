@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from pathlib import Path
 from autotl.config import Limits
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
+from autotl.zoo.local import model_folders, pickled_only
+
+logger = logging.getLogger(__name__)
 
 #: A hub model must be downloaded inside the budget; on a common 20 Mbit/s line 90 M parameters take 2.5 minutes.
 LARGEST_DOWNLOAD = 100_000_000
@@ -34,6 +38,11 @@ def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
     for name, folder in zip(named, folders, strict=True):
         if not folder.is_dir():
             raise ZooError(f"{name}: no such folder of models. Check --models and AUTOTL_ZOO")
+    for model in model_folders(folders):
+        if pickled := pickled_only(model):
+            logger.warning(
+                "%s: skipped, %s is a pickle, which is never read: convert it to safetensors", model, pickled
+            )
     return folders
 
 

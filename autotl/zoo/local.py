@@ -6,11 +6,21 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+#: Weights that run code when they are read. They are not.
+PICKLES = ("*.bin", "*.pth", "*.pt", "*.ckpt", "*.pkl")
+
 
 def model_folders(given: Sequence[Path]) -> Iterator[Path]:
     """Each folder given that is a model itself, and otherwise the folders in it; sorted by name."""
     for folder in given:
         yield from [folder] if (folder / "config.json").is_file() else sorted(folder.glob("*/"))
+
+
+def pickled_only(folder: Path) -> str:
+    """The file whose weights are pickles, where a model folder has no others; else nothing."""
+    if any(folder.glob("*.safetensors")):
+        return ""
+    return next((file.name for ending in PICKLES for file in sorted(folder.glob(ending))), "")
 
 
 def cached_snapshots() -> Iterator[tuple[str, Path]]:
