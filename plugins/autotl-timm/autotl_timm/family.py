@@ -24,6 +24,9 @@ PREPROCESSING = "preprocessing.json"
 #: DINOv2 was trained on 518 pixels and interpolates its positions down to this, at a sixth of the cost.
 LARGEST_TRANSFORMER_SIDE = 224
 
+#: Numbers in the arguments of a network, taken together; the largest there are is 21 843, of classes.
+LARGEST_ARGUMENTS = 2**17
+
 #: Arguments that publishers record and that are ours to choose.
 OURS = {"num_classes", "drop_rate", "drop_path_rate"}
 
@@ -193,7 +196,7 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
 
     if foreign := inspect.signature(timm.create_model).parameters.keys() & arguments.keys():
         raise ValueError(f"its settings name {min(foreign)!r}, which is no argument of a network")
-    check_settings(arguments)
+    check_settings(arguments, largest=LARGEST_ARGUMENTS)
 
 
 def _local(model: ModelFolder, name: str, source: Source) -> Candidate:

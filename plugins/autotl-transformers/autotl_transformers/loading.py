@@ -22,6 +22,9 @@ HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dr
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 
 
+#: Numbers in a configuration, taken together; the largest vocabulary has 901 629 words.
+LARGEST_SETTINGS = 2**21
+
 #: What peft writes beside weights that go with those of another network.
 ADAPTER = "adapter_config.json"
 
@@ -74,7 +77,7 @@ def _settings(location: str, parameters: int, *, local: bool) -> Any:
     from transformers import AutoConfig, AutoModel
 
     if local:  # read by the library, some numbers alone would take all memory
-        check_settings(read_object(Path(location, "config.json")))
+        check_settings(read_object(Path(location, "config.json")), largest=LARGEST_SETTINGS)
         if Path(location, ADAPTER).exists():  # the library would go on with whatever else that names
             raise ValueError(f"{ADAPTER} is there: merge the adapter into the weights")
     config = AutoConfig.from_pretrained(location, local_files_only=local, trust_remote_code=False)
