@@ -52,6 +52,7 @@ def fit(
     trials: int | None = None,
     out: str | Path | None = None,
     offline: bool = False,
+    licenses: str | Sequence[str] | None = None,
     skip_unreadable: float = SKIP_LIMIT,
     max_memory: str | None = None,
     max_latency: str | None = None,
@@ -72,7 +73,8 @@ def fit(
     max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_latency, max_params and
     max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``. portfolio: a file of what
     past runs say to try first (`autotl.portfolio`). teacher: a run or bundle for the same classes, which strategies may
-    learn from.
+    learn from. offline: opens no connection. licenses: that the weights of backbones may have, such as
+    ``"permissive"`` or ``["mit", "apache-2.0"]``.
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
@@ -97,6 +99,7 @@ def fit(
         budget_seconds=seconds,
         trials=trials,
         offline=offline,
+        licenses=licenses,
         skip_unreadable=skip_unreadable,
         max_memory=max_memory,
         max_latency=max_latency,

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from autotl.config import parse_licences
     from autotl.data.inspection import SKIP_LIMIT, inspect_table
     from autotl.data.roles import Overrides
     from autotl.plugins.contracts import ZooContext
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         families = plugins().families_for(modality)
     folders = zoo_folders(options.models)
     online = not options.offline and hub.reachable()
-    listings = inventory(families, ZooContext(folders, online))
+    listings = inventory(families, ZooContext(folders, online), licences=parse_licences(options.licenses))
     if options.json:
         print(
             json.dumps(

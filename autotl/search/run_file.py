@@ -17,6 +17,7 @@ from autotl.errors import RunError
 from autotl.events import read_events
 from autotl.files import write_durably
 from autotl.untrusted import read_object
+from autotl.zoo.origin import Origin
 
 RUN_FILE = "run.json"
 EVENTS_FILE = "events.jsonl"
@@ -36,6 +37,7 @@ class RunFile(BaseModel):
     rows: dict[str, int]  #: training, validation, set aside
     audit_seconds: float  #: what the audit was given at the start; with more it could come to another split
     survivors: tuple[str, ...] = ()  #: backbones that the search chooses from, best first
+    origins: tuple[Origin, ...] = ()  #: of these
     seconds: float = 0.0  #: used so far, without the time between an end and a resume
     ledger: dict[str, float] = {}  #: seconds by phase
     memory: int = 0  #: bytes that the engine and the worker had resident at most, both together; at the end

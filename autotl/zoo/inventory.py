@@ -11,6 +11,7 @@ from pathlib import Path
 from autotl.config import Limits
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
+from autotl.zoo.licences import allowed
 from autotl.zoo.local import model_folders, pickled_only
 
 logger = logging.getLogger(__name__)
@@ -46,15 +47,20 @@ def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
     return folders
 
 
-def inventory(families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS) -> list[Listing]:
-    """Every candidate, usable ones first, then by strength."""
-    listings = [_judge(candidate, context, limits) for family in families for candidate in family.candidates(context)]
+def inventory(
+    families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS, licences: Sequence[str] = ()
+) -> list[Listing]:
+    """Every candidate, usable ones first, then by strength. licences: that may be used, as in `SearchRequest`."""
+    candidates = [candidate for family in families for candidate in family.candidates(context)]
+    listings = [_judge(candidate, context, limits, licences) for candidate in candidates]
     return sorted(listings, key=lambda listing: (not listing.usable, -listing.candidate.prior, listing.candidate.key))
 
 
-def _judge(candidate: Candidate, context: ZooContext, limits: Limits) -> Listing:
+def _judge(candidate: Candidate, context: ZooContext, limits: Limits, licences: Sequence[str]) -> Listing:
     if reason := limits.too_large(candidate.parameters):
         return Listing(candidate, False, reason)
+    if not allowed(candidate.licence, licences):
+        return Listing(candidate, False, f"its licence is {candidate.licence}, which --licenses leaves out")
     if candidate.source == "folder":
         return Listing(candidate, True, "in a folder given")
     if context.folders:
@@ -71,19 +77,30 @@ def _judge(candidate: Candidate, context: ZooContext, limits: Limits) -> Listing
 
 
 def usable_candidates(
-    modality: Modality, families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS
+    modality: Modality,
+    families: Sequence[ModelFamily],
+    context: ZooContext,
+    limits: Limits = _NO_LIMITS,
+    licences: Sequence[str] = (),
 ) -> list[Candidate]:
     """The candidates that a search may use. Raises `ZooError` when there is none, saying what was looked at."""
     extra = {"image": "vision", "text": "text"}[modality]
     if not families:
         raise ZooError(f"no plugin here brings {modality} backbones: pip install 'autotl[{extra}]'")
-    listings = inventory(families, context, limits)
+    listings = inventory(families, context, limits, licences)
     usable = [listing.candidate for listing in listings if listing.usable]
     if not usable and any(limits.too_large(listing.candidate.parameters) for listing in listings):
         smallest = min(listings, key=lambda listing: listing.candidate.parameters)
         raise ZooError(
             f"no {modality} backbone keeps the limits: the smallest, {smallest.candidate.key}, has {smallest.reason}. "
             "Raise it"
+        )
+    barred = [item.candidate for item in inventory(families, context, limits) if item.usable]
+    if not usable and barred:
+        found = ", ".join(sorted({candidate.licence for candidate in barred}))
+        raise ZooError(
+            f"no {modality} backbone here has a licence that --licenses {','.join(licences)} allows: there are {found}"
+            ". Allow one of these, or give others with --models FOLDER"
         )
     if not usable:
         looked = ", ".join(str(folder) for folder in context.folders) or "the hub's cache on this machine"
