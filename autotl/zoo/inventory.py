@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotl.config import Limits
@@ -13,6 +13,7 @@ from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
 from autotl.zoo.licences import allowed
 from autotl.zoo.local import model_folders, pickled_only
+from autotl.zoo.manifest import packed_model
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,12 @@ LARGEST_DOWNLOAD = 100_000_000
 
 
 _NO_LIMITS = Limits()
+
+#: Why a backbone that could be downloaded is not.
+TOO_LARGE = "too large to download inside a budget; fetch it once, then it is found"
+
+#: What families say of a licence that nothing states.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -51,9 +58,17 @@ def inventory(
     families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS, licences: Sequence[str] = ()
 ) -> list[Listing]:
     """Every candidate, usable ones first, then by strength. licences: that may be used, as in `SearchRequest`."""
-    candidates = [candidate for family in families for candidate in family.candidates(context)]
+    candidates = [_with_licence(candidate) for family in families for candidate in family.candidates(context)]
     listings = [_judge(candidate, context, limits, licences) for candidate in candidates]
     return sorted(listings, key=lambda listing: (not listing.usable, -listing.candidate.prior, listing.candidate.key))
+
+
+def _with_licence(candidate: Candidate) -> Candidate:
+    """Where a packed zoo knows the licence that the model's own files do not state."""
+    if candidate.source != "folder" or candidate.licence != UNKNOWN:
+        return candidate
+    packed = packed_model(Path(candidate.location))
+    return replace(candidate, licence=packed.licence) if packed else candidate
 
 
 def _judge(candidate: Candidate, context: ZooContext, limits: Limits, licences: Sequence[str]) -> Listing:
@@ -72,7 +87,7 @@ def _judge(candidate: Candidate, context: ZooContext, limits: Limits, licences: 
     if not context.hub:
         return Listing(candidate, False, "the hub is not reachable and it is not cached here")
     if candidate.parameters > LARGEST_DOWNLOAD:
-        return Listing(candidate, False, "too large to download inside a budget; fetch it once, then it is found")
+        return Listing(candidate, False, TOO_LARGE)
     return Listing(candidate, True, "from the hub")
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from autotl.plugins.contracts import Candidate, Source
 from autotl.zoo.local import cached_snapshots
+from autotl.zoo.manifest import packed_model
 
 
 class Origin(BaseModel):
@@ -45,8 +46,13 @@ def model_folder(candidate: Candidate) -> Path | None:
 
 
 def revision_of(folder: Path | None) -> str:
-    """The hub's name for the state of a snapshot in its cache; empty for any other folder."""
-    return folder.name if folder is not None and folder.parent.name == "snapshots" else ""
+    """The hub's name for the state of a model that is in its cache, or was when it was packed; else empty."""
+    if folder is None:
+        return ""
+    if folder.parent.name == "snapshots":
+        return folder.name
+    packed = packed_model(folder)
+    return packed.revision if packed else ""
 
 
 def sha256(file: Path) -> str:

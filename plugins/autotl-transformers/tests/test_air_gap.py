@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -11,6 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from autotl.cli.main import main
+from autotl.plugins.contracts import Candidate, Recipe
+from autotl.zoo.origin import origin_of
 
 #: Found by every Python that is started with it on its path.
 BLOCKED = """
@@ -78,3 +83,23 @@ def test_offline_search_opens_no_connection_and_records_what_it_used(autotl, sna
         "backbone": "transformers/mine/bert", "source": "cache", "licence": "mit", "revision": "abc123",
         "weights": {"model.safetensors": digest},
     }  # fmt: skip
+
+
+def test_cached_model_is_packed_and_unpacked_with_what_is_known_of_it(snapshot, tmp_path, monkeypatch, capsys):
+    blobs = snapshot.parent.parent / "blobs"
+    blobs.mkdir()
+    for file in list(snapshot.iterdir()):  # as the cache has them
+        shutil.move(file, blobs / file.name)
+        file.symlink_to(Path("..", "..", "blobs", file.name))
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "--offline", "pack", "-o", "zoo.tar", "mine/bert"]) == 0
+    assert main(["models", "unpack", "zoo.tar"]) == main(["models", "verify", "zoo"]) == 0
+    (tmp_path / "zoo" / "bert" / "README.md").unlink()  # the list knows the licence too
+    capsys.readouterr()
+    assert main(["models", "--models", "zoo", "--licenses", "mit", "--json"]) == 0
+    (found,) = [item for item in json.loads(capsys.readouterr().out) if item["usable"]]
+    assert (found["name"], found["licence"]) == ("bert", "mit")
+    known = {field.name: found[field.name] for field in dataclasses.fields(Candidate) if field.name != "recipe"}
+    candidate = Candidate(**known, recipe=Recipe(**found["recipe"]))
+    assert origin_of(candidate).revision == "abc123"
+    assert (tmp_path / "zoo" / "bert" / "model.safetensors").read_bytes() == (blobs / "model.safetensors").read_bytes()
