@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 from autotl.cli.main import main
 from autotl.config import Limits
 from autotl.data.task import InputColumn, Task
+from autotl.errors import RunError
 from autotl.escaping import for_csv, for_markdown, for_terminal
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
@@ -30,6 +31,7 @@ from autotl.predictor.bundle import BundleCard, Member, commit
 from autotl.search.costs import Costs
 from autotl.search.portfolio_file import PORTFOLIO_FILE
 from autotl.search.shelf import Shelf
+from autotl.search.study import STUDY_FILE, open_study
 
 TERABYTE = 2**40
 NESTED = '{"format": 2, "a": ' + "[" * 200_000
@@ -432,6 +434,13 @@ def test_hostile_answers_are_as_if_they_were_not_there(tmp_path, restored, canar
 def test_hostile_run_is_refused(refused, bare, tmp_path, content, words):
     (tmp_path / "run.json").write_text(content)
     assert words in refused("resume", tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000 + "\n", "[]\n", '{"op_code": 99}\n', "no journal\nat all\n"])
+def test_hostile_journal_is_refused(tmp_path, content):
+    (tmp_path / STUDY_FILE).write_text(content)
+    with pytest.raises(RunError, match="cannot be read"):
+        open_study(tmp_path, seed=0)
 
 
 def test_hostile_portfolio_is_refused(refused, bare, tmp_path, table):

@@ -10,6 +10,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from autotl.errors import RunError
+
 STUDY_FILE = "study.journal"
 _NAME = "autotl"
 
@@ -19,11 +21,18 @@ def open_study(folder: Path, *, seed: int) -> optuna.Study:
 
     A journal file needs no database and survives a kill between any two lines. The study's seed is moved on by the
     number of trials that exist, so that a resumed search does not draw the same configurations again.
+    Raises `RunError` for a journal that cannot be read.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    storage = JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
-    study = optuna.create_study(study_name=_NAME, storage=storage, direction="maximize", load_if_exists=True)
+    journal = folder / STUDY_FILE
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        study = optuna.create_study(study_name=_NAME, storage=storage, direction="maximize", load_if_exists=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever Optuna stumbles over, it means this
+        raise RunError(f"{journal} cannot be read ({type(error).__name__}); search again with another --out") from error
     study.sampler = optuna.samplers.TPESampler(
         seed=seed + len(study.trials),
         # the portfolio already gives TPE something to stand on; the default of 10 is a whole budget here

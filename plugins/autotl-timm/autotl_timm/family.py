@@ -110,6 +110,8 @@ class TimmFamily:
         config = read_object(folder / "config.json")
         arguments, published = config["model_args"], config["pretrained_cfg"] | {"architecture": config["architecture"]}
         _check_arguments(arguments)
+        if not timm.is_model(config["architecture"]):  # timm would look for some names elsewhere
+            raise ValueError(f"config.json: timm knows no network {config['architecture']!r}")
 
         def build() -> Any:  # the published settings decide on sides and pooling too
             return timm.create_model(

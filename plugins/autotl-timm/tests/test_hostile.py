@@ -105,6 +105,14 @@ def test_published_settings_name_no_other_weights(family, model, canary):
     family.load(candidate_in(family, model))  # from the folder's own safetensors
 
 
+def test_network_of_a_bundle_is_timms_own(family, saved, zoo):
+    config = json.loads((saved / "config.json").read_text())
+    for name in ("hf-hub:evil/network", f"local-dir:{zoo / 'resnet'}", "../resnet", ""):
+        (saved / "config.json").write_text(json.dumps(config | {"architecture": name}))
+        with pytest.raises(ValueError, match="knows no network"):
+            family.restore(saved)
+
+
 @pytest.mark.parametrize("side", [0, 10**6, 10**12])
 def test_images_are_not_read_at_any_size(family, saved, side):
     path = saved / "preprocessing.json"

@@ -98,6 +98,14 @@ def test_adapter_does_not_lead_to_other_weights(family, model, zoo):
         family.load(candidate_in(family, model))
 
 
+def test_words_are_those_of_the_folder(family, model, texts, tmp_path):
+    (model / "tokenizer.json").unlink()
+    (model / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "mine"]))
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "secret"]))
+    change(model, "tokenizer_config.json", tokenizer_class="BertTokenizer", vocab_file=str(tmp_path / "vocab.txt"))
+    assert "secret" not in family.encoder(candidate_in(family, model), texts).tokenizer
+
+
 def test_attention_of_elsewhere_is_not_fetched(family, model):
     change(model, attn_implementation="evil/kernel", _attn_implementation="evil/kernel")
     assert family.load(candidate_in(family, model)).model.config._attn_implementation in {"sdpa", "eager"}
