@@ -15,6 +15,9 @@ from typing import Any
 #: of twenty times their bytes from JSON, so that the worst costs less than a gigabyte.
 LARGEST_JSON = 32 * 2**20
 
+#: A line for everything that happened: a thousand trials leave some megabytes.
+LARGEST_LOG = 256 * 2**20
+
 #: Tokenizers are read as text; the largest that are published, of a million words, have about 60 MB.
 LARGEST_TOKENIZER = 128 * 2**20
 
@@ -67,13 +70,22 @@ def refuse_links(folder: Path) -> None:
 
 def read_text(path: Path, *, largest: int = LARGEST_JSON) -> str:
     """The text of a UTF-8 file. Raises `OSError`, and `ValueError` where it is too large or no file."""
+    return _read(path, largest).decode("utf-8")
+
+
+def _read(path: Path, largest: int) -> bytes:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{path.name} is no file")
         if status.st_size > largest:
             raise ValueError(f"{path.name} has {status.st_size / 1e6:.0f} MB, at most {largest / 1e6:.0f} MB are read")
-        return file.read(largest).decode("utf-8")
+        return file.read(largest)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a log, what is no UTF-8 replaced. Raises `OSError`, and `ValueError` where it is too large."""
+    return _read(path, LARGEST_LOG).decode("utf-8", errors="replace").split("\n")
 
 
 def read_object(path: Path, *, largest: int = LARGEST_JSON) -> dict[str, Any]:

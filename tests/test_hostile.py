@@ -25,6 +25,7 @@ from autotl.config import Limits
 from autotl.data.task import InputColumn, Task
 from autotl.errors import RunError
 from autotl.escaping import for_csv, for_markdown, for_terminal
+from autotl.events import read_events
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
 from autotl.predictor.bundle import BundleCard, Member, commit
@@ -201,6 +202,11 @@ def have_a_head_for_other_features(bundle):
     save_file(weights, bundle / "w" / "one" / "head.safetensors")
 
 
+def name_a_model_often(bundle):
+    (member,) = json.loads((bundle / "bundle.json").read_text())["members"]
+    edit_card(bundle, members=[member] * 1000)
+
+
 def nest_deeply(bundle):
     (bundle / "bundle.json").write_text(NESTED)
 
@@ -232,6 +238,7 @@ def name_a_family(bundle):
         (have_an_endless_header, "does not fit"),
         (have_a_head_for_others, "9 answers for 3 classes"),
         (have_a_head_for_other_features, "32 features"),
+        (name_a_model_often, "twice"),
         (nest_deeply, "nested too deeply"),
         (be_large, "at most"),
         (be_a_list, "not a JSON object"),
@@ -454,3 +461,16 @@ def test_hostile_portfolio_is_refused(refused, bare, tmp_path, table):
 def test_hostile_logs_of_runs_are_passed_over(bare, tmp_path, refused):
     (tmp_path / "trials.jsonl").write_text("[" * 200_000 + "\n[]\n")
     assert "autotl: " in refused("portfolio", tmp_path, "--out", tmp_path / "out.json")
+    os.truncate(tmp_path / "trials.jsonl", TERABYTE)
+    assert "at most" in refused("portfolio", tmp_path, "--out", tmp_path / "out.json")
+
+
+def test_hostile_events_are_refused_or_passed_over(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text(
+        "[" * 200_000 + '\n[]\n{"at": 1}\n{"at": 2, "kind": "note", "text": "a\u2028b"}\n', encoding="utf-8"
+    )
+    assert [(event.kind, event.data) for event in read_events(path)] == [("note", {"text": "a\u2028b"})]
+    os.truncate(path, TERABYTE)
+    with pytest.raises(RunError, match="at most"):
+        read_events(path)

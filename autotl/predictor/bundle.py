@@ -141,6 +141,8 @@ def read_card(bundle: Path) -> BundleCard:
     names = (card.weights, *(member.folder for member in card.members))
     if not all(is_plain_name(name) for name in names) or (bundle / card.weights).is_symlink():
         raise BundleError(f"{bundle / BUNDLE_FILE}: its weights lie outside the bundle")
+    if len(set(names[1:])) < len(card.members):  # each is loaded
+        raise BundleError(f"{bundle / BUNDLE_FILE} names a folder of weights twice")
     return card
 
 
