@@ -467,9 +467,8 @@ def test_hostile_logs_of_runs_are_passed_over(bare, tmp_path, refused):
 
 def test_hostile_events_are_refused_or_passed_over(tmp_path):
     path = tmp_path / "events.jsonl"
-    path.write_text(
-        "[" * 200_000 + '\n[]\n{"at": 1}\n{"at": 2, "kind": "note", "text": "a\u2028b"}\n', encoding="utf-8"
-    )
+    whole = '{"at": 2, "kind": "note", "text": "a\u2028b"}'
+    path.write_text("\n".join(["[" * 200_000, "[]", '{"at": 1}', whole, ""]), encoding="utf-8")
     assert [(event.kind, event.data) for event in read_events(path)] == [("note", {"text": "a\u2028b"})]
     os.truncate(path, TERABYTE)
     with pytest.raises(RunError, match="at most"):
