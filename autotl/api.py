@@ -52,6 +52,7 @@ def fit(
     trials: int | None = None,
     out: str | Path | None = None,
     offline: bool = False,
+    licenses: str | Sequence[str] | None = None,
     skip_unreadable: float = SKIP_LIMIT,
     max_memory: str | None = None,
     max_disk: str | None = None,
@@ -74,7 +75,8 @@ def fit(
     folder and what the cache keeps for it may take, by default half of what is free. max_latency, max_params and
     max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``. portfolio: a file of what
     past runs say to try first (`autotl.portfolio`). teacher: a run or bundle for the same classes, which strategies may
-    learn from.
+    learn from. offline: opens no connection. licenses: that the weights of backbones may have, such as
+    ``"permissive"`` or ``["mit", "apache-2.0"]``.
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
@@ -99,6 +101,7 @@ def fit(
         budget_seconds=seconds,
         trials=trials,
         offline=offline,
+        licenses=licenses,
         skip_unreadable=skip_unreadable,
         max_memory=max_memory,
         max_disk=max_disk,

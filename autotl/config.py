@@ -15,7 +15,7 @@ from autotl.data.inspection import SKIP_LIMIT
 from autotl.data.paths import absolute, expanded, is_address
 from autotl.data.roles import Overrides
 from autotl.data.wording import shortened
-from autotl.errors import BudgetError, RunError
+from autotl.errors import BudgetError, RunError, ZooError
 
 #: Five minutes on two cores buy one good fine-tuning of a small backbone on some thousand rows.
 DEFAULT_BUDGET = "5m"
@@ -82,6 +82,7 @@ class SearchRequest(BaseModel):
     budget_seconds: float | None = None  #: None: as many trials as asked for, however long
     trials: int | None = None
     offline: bool = False
+    licences: tuple[str, ...] = ()  #: that weights may have, as `zoo.licences` reads them; none: any
     skip_limit: float = SKIP_LIMIT
     max_memory: int | None = None  #: bytes that training may take; None: a share of what is free
     max_disk: int | None = None  #: bytes that the run and what the cache keeps for it may take; None: likewise
@@ -110,6 +111,7 @@ def make_request(
     budget_seconds: float | None = None,
     trials: int | None = None,
     offline: bool = False,
+    licenses: str | Sequence[str] | None = None,
     skip_unreadable: float | None = None,
     max_memory: str | None = None,
     max_disk: str | None = None,
@@ -120,7 +122,7 @@ def make_request(
     teacher: str | Path | None = None,
     seed: int = 0,
 ) -> SearchRequest:
-    """From what people write; paths become whole, names of columns text. Raises `BudgetError`."""
+    """From what people write; paths become whole, names of columns text. Raises `BudgetError` and `ZooError`."""
     return SearchRequest(
         data=data if data == "DataFrame" else _whole(data),
         test=None if test is None else _whole(test),
@@ -134,6 +136,7 @@ def make_request(
         budget_seconds=budget_seconds,
         trials=parse_trials(trials),
         offline=offline,
+        licences=parse_licences(licenses),
         skip_limit=SKIP_LIMIT if skip_unreadable is None else parse_share(skip_unreadable),
         max_memory=None if max_memory is None else parse_memory(max_memory),
         max_disk=None if max_disk is None else parse_disk(max_disk),
@@ -230,6 +233,20 @@ def parse_limits(*, latency: str | None, parameters: str | None, size: str | Non
         parameters=None if parameters is None else parse_count(parameters),
         size=None if size is None else parse_size(size),
     )
+
+
+def parse_licences(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    """From ``permissive``, ``mit,apache-2.0`` or a list of such; none where there is nothing to keep to.
+
+    Raises `ZooError` for a list without a name.
+    """
+    if text is None:
+        return ()
+    names = text.split(",") if isinstance(text, str) else text
+    licences = tuple(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
+    if not licences:
+        raise ZooError(f"{text!r} names no licence: write permissive, or names such as mit,apache-2.0")
+    return licences
 
 
 def run_folder(data: str, out: str | Path | None) -> Path:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autotl.errors import RunError
 from autotl.files import append, ends_torn
+from autotl.untrusted import parse_json, read_lines
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,16 @@ class EventLog:
 
 
 def read_events(path: Path) -> list[Event]:
-    """The events of a run; a last line that a kill left torn is passed over."""
+    """The events of a run; a last line that a kill left torn is passed over. Raises `RunError` for a file too large."""
+    try:
+        lines = read_lines(path) if path.exists() else []
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read ({error})") from error
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in lines:
         try:
-            data = json.loads(line)
-        except json.JSONDecodeError:
+            data = parse_json(line)
+            events.append(Event(data.pop("at"), data.pop("kind"), data))
+        except (ValueError, AttributeError, KeyError, TypeError):
             continue
-        events.append(Event(data.pop("at"), data.pop("kind"), data))
     return events

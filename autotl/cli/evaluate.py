@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
 
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from autotl.report.plain import plain
 
     console = Console(highlight=False)
     low, high = result.interval
@@ -49,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
     if len(result.classes) <= 12:
         table = Table("true \\ predicted", box=None, header_style="dim")
         for name in result.classes:
-            table.add_column(Text(name), justify="right")  # a name is no markup
+            table.add_column(plain(name), justify="right")
         for name, counts in zip(result.classes, result.confusion.tolist(), strict=True):
-            table.add_row(Text(name), *(str(count) for count in counts))
+            table.add_row(plain(name), *(str(count) for count in counts))
         console.print(table)
     return 0

@@ -28,6 +28,7 @@ from autotl.cli import (
     search,
 )
 from autotl.errors import AutoTLError
+from autotl.escaping import for_terminal
 from autotl.files import is_disk_full
 
 if TYPE_CHECKING:
@@ -70,9 +71,22 @@ def _name(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
+def _show_warnings_plainly() -> None:
+    """Warnings name folders and what is in them: characters that the terminal would obey are spelled out."""
+    import logging
+
+    class Plain(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return for_terminal(super().format(record))
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Plain())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
     _write_every_character()
+    _show_warnings_plainly()
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)
@@ -80,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except AutoTLError as error:
-        print(f"autotl: {' '.join(str(error).splitlines())}", file=sys.stderr)  # names of files may hold line ends
+        print(
+            f"autotl: {for_terminal(' '.join(str(error).splitlines()))}", file=sys.stderr
+        )  # names of files may hold line ends
         return 2
     except BrokenPipeError:
         _silence_output()  # `autotl models | head` is no error

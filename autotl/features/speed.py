@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from autotl.files import write_durably
+from autotl.untrusted import read_object
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone, State
@@ -172,7 +173,7 @@ def _read_speeds(path: Path) -> dict[str, Speed]:
     try:
         return {
             key: Speed(Precision(**entry["precision"]), float(entry["seconds_a_row"]), float(entry["exact"]))
-            for key, entry in json.loads(path.read_text(encoding="utf-8")).items()
+            for key, entry in read_object(path).items()
         }
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return {}

@@ -28,6 +28,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from autotl.untrusted import TensorFile, parse_json, read_header
 from autotl.usage import folder_bytes
 
 #: Named arrays of one row; those of one collection agree in all dimensions but the first, and mostly in dtype.
@@ -47,7 +48,10 @@ SHARE_OF_FREE, LEFT_TO_THE_RUN = 0.5, 0.5
 #: A temporary file older than this belongs to nobody any more.
 ABANDONED_SECONDS = 3600.0
 
-_SUFFIX = ".safetensors"
+#: Rows are written when so many wait, which are at most the above and those of one batch; a larger file is not ours.
+LARGEST_SEGMENT = 2**30
+
+_SUFFIX, _WRITING = ".safetensors", ".writing"
 _FOLDER = "store"
 
 
@@ -65,6 +69,16 @@ class _Segment:
 
     def __post_init__(self) -> None:
         self.intact = np.zeros(len(self.digests), bool)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all its parts speak of the same number of rows."""
+        rows = len(self.digests)
+        whole = self.digests.ndim == 2 and self.checksums.shape == (rows,)
+        return whole and all(
+            self.shapes[name].ndim == 2 and len(self.shapes[name]) == rows and self.starts[name].shape == (rows + 1,)
+            for name in self.data
+        )
 
     def row(self, place: int) -> dict[str, np.ndarray]:
         return {
@@ -311,13 +325,22 @@ def stored_collections(cache: Path) -> list[StoredCollection]:
         found.setdefault(segment.path.parent, []).append(segment)
     collections = []
     for segments in found.values():
-        headers = [header for segment in segments if (header := _read_header(segment.path))]
-        if headers:
-            about = json.loads(headers[0][0]["__metadata__"]["about"])
-            rows = sum(header["digests"]["shape"][0] for header, _ in headers)
+        known = [content for segment in segments if (content := _content(segment.path))]
+        if known:
+            about, rows = known[0][0], sum(rows for _, rows in known)
             size, last_used = sum(s.size for s in segments), max(s.last_used for s in segments)
             collections.append(StoredCollection(about, rows, size, last_used))
     return sorted(collections, key=lambda collection: -collection.last_used)
+
+
+def _content(path: Path) -> tuple[dict[str, Any], int] | None:
+    """What is computed in a segment, and how many rows it has; None for one that cannot be read."""
+    try:
+        stored = _header(path)
+        about = parse_json(stored.metadata["about"])
+        return (about, stored.tensors["digests"].shape[0]) if isinstance(about, dict) else None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
 
 
 def clear_store(cache: Path) -> int:
@@ -330,13 +353,15 @@ def clear_store(cache: Path) -> int:
 def _segments(folder: Path) -> Iterable[StoredSegment]:
     now = time.time()
     for path in folder.glob("*/*"):
+        if path.parent.is_symlink():  # nothing of ours, and what is behind it is not ours to remove
+            continue
         try:
-            status = path.stat()
+            status = path.lstat()
         except OSError:  # evicted by another process in this moment
             continue
         if path.suffix == _SUFFIX:
             yield StoredSegment(path, status.st_size, status.st_mtime)
-        elif now - status.st_mtime > ABANDONED_SECONDS:
+        elif path.suffix == _WRITING and now - status.st_mtime > ABANDONED_SECONDS:
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -362,7 +387,7 @@ def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, 
         tensors[f"{name}.data"] = np.concatenate([array.reshape(-1) for array in arrays])
     folder.mkdir(parents=True, exist_ok=True)
     name = uuid.uuid4().hex
-    temporary = folder / f"{name}.writing"
+    temporary = folder / f"{name}{_WRITING}"
     try:
         save_file(tensors, temporary, metadata={"about": json.dumps(about)})
         with temporary.open("rb+") as file:  # the bytes reach the disk before the name does
@@ -379,19 +404,6 @@ def _of_one_type(rows: list[Row]) -> list[Row]:
     return [{name: row[name].astype(dtype, copy=False) for name, dtype in types.items()} for row in rows]
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], int] | None:
-    """The header of a whole file, and where its data begins; None for any other."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header: dict[str, Any] = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-            file.seek(0, os.SEEK_END)
-            return (header, 8 + length) if file.tell() == 8 + length + max(ends) else None
-    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
-        return None
-
-
 _DTYPES = {
     "U8": np.uint8, "BOOL": np.bool_, "I32": np.int32, "I64": np.int64, "U16": np.uint16, "U32": np.uint32,
     "F16": np.float16, "F32": np.float32, "F64": np.float64,
@@ -399,20 +411,16 @@ _DTYPES = {
 
 
 def _read_segment(path: Path) -> _Segment | None:
-    """Maps a segment; None when it is not whole."""
-    found = _read_header(path)
-    if found is None:
-        return None
-    header, begin = found
+    """Maps a segment; None when it is not whole, or not what `_write_segment` writes."""
     try:
-        raw = np.memmap(path, np.uint8, "r", begin)
-        arrays = {
-            name: raw[slice(*entry["data_offsets"])].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-            for name, entry in header.items()
-            if name != "__metadata__"
+        stored = _header(path)
+        raw = np.memmap(path, np.uint8, "r", stored.begin)
+        arrays: dict[str, Any] = {
+            name: raw[tensor.begin : tensor.end].view(_DTYPES[tensor.dtype]).reshape(tensor.shape)
+            for name, tensor in stored.tensors.items()
         }
         names = [name.removesuffix(".data") for name in arrays if name.endswith(".data")]
-        return _Segment(
+        segment = _Segment(
             path,
             np.array(arrays["digests"]),
             np.array(arrays["checksums"]),
@@ -420,5 +428,13 @@ def _read_segment(path: Path) -> _Segment | None:
             {name: np.array(arrays[f"{name}.starts"]) for name in names},
             {name: arrays[f"{name}.data"] for name in names},
         )
+        return segment if segment.agrees else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _header(path: Path) -> TensorFile:
+    """Raises `OSError` and `ValueError`, also for a file that is larger than any segment."""
+    if (size := path.stat().st_size) > LARGEST_SEGMENT:
+        raise ValueError(f"{path.name}: {size} bytes are no segment")
+    return read_header(path)

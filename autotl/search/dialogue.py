@@ -30,12 +30,16 @@ class WorkerStuck(TrialError):
 class Dialogue:
     """Requests to the worker. A request that a worker dies of, or is stuck in, fails; the next finds a new worker."""
 
-    def __init__(self, folder: Path, disk: Disk, pace: Pace, ledger: Ledger) -> None:
-        """folder: of the run, where what the worker's libraries print is kept. The worker starts now."""
+    def __init__(self, folder: Path, disk: Disk, pace: Pace, ledger: Ledger, *, offline: bool) -> None:
+        """folder: of the run, where what the worker's libraries print is kept. The worker starts now.
+
+        offline: whether it may open no connection.
+        """
         self._log = folder / LOG_FILE
         self._disk, self._pace, self._ledger = disk, pace, ledger
         self._set_up: Message = {}
-        self._worker = EngineEnd(self._log)
+        self._offline = offline
+        self._worker = EngineEnd(self._log, offline=self._offline)
 
     def begin(self, set_up: Message) -> None:
         """Tells the worker, and each one after it, what it must know; `ready` waits for it."""
@@ -110,7 +114,7 @@ class Dialogue:
     def _start_again(self) -> None:
         """A new worker; it looks through backbones when they are needed."""
         self.close()
-        self._worker = EngineEnd(self._log)
+        self._worker = EngineEnd(self._log, offline=self._offline)
         self.begin(self._set_up)
         self.ready()
 

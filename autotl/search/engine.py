@@ -59,6 +59,7 @@ from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import Trials
 from autotl.search.vetting import vetted
 from autotl.usage import peak_memory
+from autotl.zoo.origin import origin_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +115,7 @@ class Search:
         self._lock = RunLock(self._folder)
         if self._resumed is None:  # what one left that was killed in its first second
             (self._folder / EVENTS_FILE).unlink(missing_ok=True)
-        self._dialogue = Dialogue(self._folder, self._disk, self._pace, self._ledger)
+        self._dialogue = Dialogue(self._folder, self._disk, self._pace, self._ledger, offline=self._request.offline)
         listeners = [self._keep_leaderboard, *self._listeners]
         events = self._folder / EVENTS_FILE
         self._events = EventLog(events, lambda: self._pace.clock.elapsed, listeners, self._disk.keep)
@@ -157,6 +158,7 @@ class Search:
             rows={"training": len(given.train), "validation": len(given.valid), "set aside": len(inspection.set_aside)},
             audit_seconds=seconds,
             survivors=self._resumed.survivors if self._resumed else (),
+            origins=self._resumed.origins if self._resumed else (),
             ledger=self._ledger.seconds,
             versions=versions(),
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -234,7 +236,8 @@ class Search:
             task, labels = self._given.inspection.task, self._given.inspection.labels
             floor = Floor(task, labels, self._dialogue, self._pace, self._events)
             floor.measure(self._given.train, self._given.valid)
-        self._update(survivors=tuple(candidate.key for candidate in survivors))
+        origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)
+        self._update(survivors=tuple(candidate.key for candidate in survivors), origins=origins)
         return survivors
 
     def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:

@@ -72,8 +72,8 @@ _SET_BY_PEOPLE = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 class EngineEnd:
     """The engine's end: starts a worker process, asks, and waits with a limit."""
 
-    def __init__(self, log: Path) -> None:
-        """`log` collects what the worker's libraries print."""
+    def __init__(self, log: Path, *, offline: bool = False) -> None:
+        """`log` collects what the worker's libraries print. offline: whether the hub's library is told not to ask."""
         self._log = log.open("a", encoding="utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "autotl.search.worker"],
@@ -83,7 +83,8 @@ class EngineEnd:
             encoding="utf-8",
             env=({} if any(name in os.environ for name in _SET_BY_PEOPLE) else PATIENCE)
             | os.environ
-            | {OFF_VARIABLE: " ".join(plugins().unresponsive)},
+            | {OFF_VARIABLE: " ".join(plugins().unresponsive)}
+            | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
         )
         self._inbox: queue.Queue[Message | None] = queue.Queue()
         assert self._process.stdout is not None

@@ -112,7 +112,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     ask_hub = not request.offline and not folders
     online = ask_hub and hub.reachable()
     modality, zoo = inspection.task.modality, ZooContext(folders, online)
-    within = usable_candidates(modality, families, zoo, request.limits)
+    within = usable_candidates(modality, families, zoo, request.limits, request.licences)
     candidates = _named(within, request.backbones)
     return Preparation(
         inspection=inspection,
@@ -121,17 +121,22 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         valid=valid,
         test_rows=0 if test is None else test.rows,
         candidates=sorted(candidates, key=lambda candidate: candidate.parameters),
-        too_large=_beyond(within, modality, families, zoo) if request.limits.given else (),
+        too_large=_beyond(within, modality, families, zoo, request.licences) if request.limits.given else (),
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
     )
 
 
 def _beyond(
-    within: Sequence[Candidate], modality: Modality, families: Sequence[ModelFamily], zoo: ZooContext
+    within: Sequence[Candidate],
+    modality: Modality,
+    families: Sequence[ModelFamily],
+    zoo: ZooContext,
+    licences: Sequence[str],
 ) -> Sequence[Candidate]:
     """What could be used but for the limits."""
-    return [candidate for candidate in usable_candidates(modality, families, zoo) if candidate not in within]
+    usable = usable_candidates(modality, families, zoo, licences=licences)
+    return [candidate for candidate in usable if candidate not in within]
 
 
 def _named(candidates: Sequence[Candidate], names: Sequence[str]) -> Sequence[Candidate]:

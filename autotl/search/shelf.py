@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import io
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from autotl.data.task import Task
 from autotl.files import write_durably
@@ -22,12 +22,13 @@ from autotl.predictor.combination import Decision, decide
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.incumbent import Judged
+from autotl.untrusted import is_plain_name, read_header, read_object, refuse_links
+
+#: How the file with a model's answers on the validation rows ends.
+_ANSWERS = ".safetensors"
 
 #: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
 KEPT = 8
-
-#: What reading a model's answers raises where they are torn.
-_NOT_WHOLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,13 @@ class Shelf:
         """
         for file in sorted(self._trials.glob("*/*.json")):
             try:
-                known = json.loads(file.read_text(encoding="utf-8"))
-                with np.load(file.with_suffix(".npz"), allow_pickle=False) as stored:
-                    judged = Judged(
-                        known["trial"], known["permille"], known["score"], stored["valid"], stored["probabilities"]
-                    )
-                weights, member = file.parent / known["weights"], Member.model_validate(known["member"])
-                there = weights if weights.is_dir() else None
+                known = read_object(file)
+                valid, probabilities = self._answers(file.with_suffix(_ANSWERS))
+                judged = Judged(known["trial"], known["permille"], known["score"], valid, probabilities)
+                member, there = Member.model_validate(known["member"]), self._weights(file.parent, known["weights"])
                 rows, refit = known["training_rows"], known["refit"]
                 model = Model(file.stem, file.parent.name, judged, member, there, rows, refit)
-            except _NOT_WHOLE:  # a kill came between two files; the trial is run again
+            except (OSError, ValueError, KeyError, TypeError):  # a kill came between two files; the trial is run again
                 continue
             self._models[model.name] = model
         found = [
@@ -105,6 +103,29 @@ class Shelf:
             if model.weights and model.name == model.trial_folder and self.may_answer(model.member.backbone)
         ]
         return sorted(found, key=lambda judged: (judged.trial >= 0, abs(judged.trial)))
+
+    def _answers(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
+        """The rows that a model answered, and its answers. Raises `OSError`, `ValueError` and `KeyError`."""
+        tensors = read_header(file).tensors
+        (rows,) = tensors["valid"].shape
+        if rows > len(self._labels) or tensors["probabilities"].shape != (rows, len(self._task.classes)):
+            raise ValueError(f"{file.name}: not answers of so many classes to rows of this table")
+        with safe_open(file, "numpy") as stored:
+            valid, probabilities = stored.get_tensor("valid"), stored.get_tensor("probabilities")
+        if not (np.diff(valid) > 0).all() or not np.isin(valid, np.arange(len(self._labels))).all():
+            raise ValueError(f"{file.name}: not rows of this table")
+        return valid, probabilities
+
+    @staticmethod
+    def _weights(folder: Path, name: str) -> Path | None:
+        """A folder of weights in that of its trial, whole and nowhere else; None where there is none."""
+        if not is_plain_name(name) or not (folder / name).is_dir():
+            return None
+        try:
+            refuse_links(folder / name)
+        except ValueError:
+            return None
+        return folder / name
 
     def put(self, model: Model) -> None:
         """Takes a model whose weights are on disk, in the place of an earlier state of the same trial."""
@@ -121,9 +142,9 @@ class Shelf:
     def _keep(self, model: Model) -> None:
         self._models[model.name] = model
         self._needed.add(model.name)
-        judged, place, answers = model.judged, self.place(model.trial_folder), io.BytesIO()
-        np.savez(answers, valid=judged.valid, probabilities=judged.probabilities)
-        self._disk.keep(lambda: write_durably(place / f"{model.name}.npz", answers.getvalue()))
+        judged, place = model.judged, self.place(model.trial_folder)
+        answers = save({"valid": judged.valid, "probabilities": np.ascontiguousarray(judged.probabilities)})
+        self._disk.keep(lambda: write_durably(place / f"{model.name}{_ANSWERS}", answers))
         known = {
             "trial": judged.trial,
             "permille": judged.permille,

@@ -12,6 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from autotl.errors import RunError
 from autotl.files import drop_torn_end
 from autotl.search.disk import Disk
 
@@ -44,13 +45,20 @@ def open_study(folder: Path, disk: Disk, *, seed: int) -> optuna.Study:
 
     A journal file needs no database and survives a kill between any two lines. The study's seed is moved on by the
     number of trials that exist, so that a resumed search does not draw the same configurations again.
+    Raises `RunError` for a journal that cannot be read.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    journal = folder / STUDY_FILE
     # nobody else writes here (`lock`), and what a kill left of Optuna's own lock would be waited for
-    (folder / f"{STUDY_FILE}.lock").unlink(missing_ok=True)
-    storage = JournalStorage(_Journal(folder / STUDY_FILE, disk))
-    study = optuna.create_study(study_name=_NAME, storage=storage, direction="maximize", load_if_exists=True)
+    journal.with_name(f"{STUDY_FILE}.lock").unlink(missing_ok=True)
+    try:
+        storage = JournalStorage(_Journal(journal, disk))
+        study = optuna.create_study(study_name=_NAME, storage=storage, direction="maximize", load_if_exists=True)
+    except (OSError, RunError):
+        raise
+    except Exception as error:  # whatever Optuna stumbles over, it means this
+        raise RunError(f"{journal} cannot be read ({type(error).__name__}); search again with another --out") from error
     study.sampler = optuna.samplers.TPESampler(
         seed=seed + len(study.trials),
         # the portfolio already gives TPE something to stand on; the default of 10 is a whole budget here

@@ -30,6 +30,8 @@ MOST_PIXELS = 150_000_000
 #: Below this side pretrained networks lose most of what they know; larger sides cost with their square.
 SMALLEST_SIDE = 128
 
+#: No network of timm was made for more; what a file of settings claims beyond would only cost memory.
+LARGEST_SIDE = 1024
 #: What pictures come in. Pillow knows forty more; some are a program's business (EPS starts Ghostscript), and none is
 #: what a camera, a scanner or the web gives.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -64,6 +66,10 @@ class ImageEncoder:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     mirrored: bool = False  #: whether batches that are not augmented are
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.side <= LARGEST_SIDE or len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError(f"images of {self.side} pixels: 1 to {LARGEST_SIDE}, and three channels, can be read")
 
     @property
     def fingerprint(self) -> str:

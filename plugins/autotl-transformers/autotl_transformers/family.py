@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ZooContext
+from autotl.untrusted import LARGEST_TOKENIZER, read_object, read_text
 from autotl_transformers.discovery import FAMILY, discover
+from autotl_transformers.folders import LONGEST_INPUT
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
@@ -49,7 +51,9 @@ class TransformersFamily:
 
         try:
             local = candidate.source != "hub"
-            model = published_network(candidate.location, local=local, drop=drop, pretrained=pretrained)
+            model = published_network(
+                candidate.location, candidate.parameters, local=local, drop=drop, pretrained=pretrained
+            )
             return Backbone(model, pooling=published_pooling(candidate)).eval()  # type: ignore[return-value]
         except Exception as error:  # as above
             raise _unusable(candidate, "weights", error) from error
@@ -77,8 +81,10 @@ class TransformersFamily:
         from autotl_transformers.stages import Backbone
         from autotl_transformers.texts import TextEncoder
 
-        settings = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
-        tokenizer = (folder / TOKENIZER).read_text(encoding="utf-8")
+        settings = read_object(folder / PREPROCESSING)
+        if not 1 <= settings["max_tokens"] <= LONGEST_INPUT:
+            raise ValueError(f"{PREPROCESSING}: texts of {settings['max_tokens']} tokens")
+        tokenizer = read_text(folder / TOKENIZER, largest=LARGEST_TOKENIZER)
         encoder = TextEncoder(tokenizer, max_tokens=settings["max_tokens"], pad_id=settings["pad_id"])
         backbone = Backbone(saved_weights(folder), pooling=settings["pooling"]).eval()
         return backbone, encoder  # type: ignore[return-value]
