@@ -94,9 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except AutoTLError as error:
-        print(
-            f"autotl: {for_terminal(' '.join(str(error).splitlines()))}", file=sys.stderr
-        )  # names of files may hold line ends
+        print(f"autotl: {for_terminal(' '.join(str(error).splitlines()))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         _silence_output()  # `autotl models | head` is no error
