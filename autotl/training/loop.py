@@ -67,9 +67,8 @@ class Plan:
 def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     """Trains `model` in place, yielding at each of `RUNGS`, where it has the running mean of its weights.
 
-    Goes on from the trial's checkpoint where there is one. Raises `DivergedError` as soon as the loss is not
-    finite. Dropout and
-    stochastic depth draw from torch's global generator, which is seeded here.
+    Goes on from the trial's checkpoint where there is one. Raises `DivergedError` as soon as the loss is not finite.
+    Dropout and stochastic depth draw from torch's global generator, which is seeded here.
     """
     groups = functools.partial(
         parameter_groups,
