@@ -145,7 +145,20 @@ def run_benchmark(script: str) -> None:
 
 def main() -> None:
     """Runs the chore that was named."""
-    known = (demo, test, lint, wheels, benchmarks, searches, decoys, strategies, distillation, few_shot, kills, full_disk)
+    known = (
+        demo,
+        test,
+        lint,
+        wheels,
+        benchmarks,
+        searches,
+        decoys,
+        strategies,
+        distillation,
+        few_shot,
+        kills,
+        full_disk,
+    )
     chores = {chore.__name__: chore for chore in known}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)
