@@ -23,6 +23,7 @@ from autotl.cli import (
     plugins,
     portfolio,
     predict,
+    report,
     resume,
     search,
 )
@@ -31,7 +32,9 @@ from autotl.errors import AutoTLError
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
-_COMMANDS = (search, resume, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache, doctor)
+_COMMANDS = (
+    search, resume, report, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache, doctor,
+)  # fmt: skip
 
 
 def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:

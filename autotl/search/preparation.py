@@ -86,12 +86,10 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     seconds: `audit_seconds` of the request that began the run, as the split depends on it.
     Raises `AutoTLError` for whatever cannot be used.
     """
-    source = request.data if frame is None else frame
-    inspection = inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
+    inspection = _inspect(request, request.data if frame is None else frame)
     test = _read_test(request, inspection)
     teacher_notes = _check_teacher(request, inspection)
-    chosen = None if request.set_aside is None else Path(request.set_aside)
-    audited = audit(inspection, test=test, chosen=chosen, seconds=seconds)
+    audited = _audit(request, inspection, test, seconds)
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
     train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
     if len(valid) == 0:
@@ -117,6 +115,23 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
     )
+
+
+def read_again(request: SearchRequest, *, seconds: float) -> Inspection:
+    """The table as `prepare` left it, for whoever looks at a run later. Raises `AutoTLError` for one that is gone."""
+    if request.data == "DataFrame":
+        raise DataError("the table was a DataFrame, which is gone")
+    inspection = _inspect(request, request.data)
+    return _audit(request, inspection, _read_test(request, inspection), seconds).inspection
+
+
+def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
+    return inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
+
+
+def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:
+    chosen = None if request.set_aside is None else Path(request.set_aside)
+    return audit(inspection, test=test, chosen=chosen, seconds=seconds)
 
 
 def _read_test(request: SearchRequest, inspection: Inspection) -> Table | None:
