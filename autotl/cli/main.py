@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import autotl
 from autotl.cli import (
     cache,
+    compare,
     doctor,
     evaluate,
     inspect,
@@ -26,6 +27,7 @@ from autotl.cli import (
     report,
     resume,
     search,
+    show,
 )
 from autotl.errors import AutoTLError
 
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
 _COMMANDS = (
-    search, resume, report, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache, doctor,
+    search, resume, report, show, compare, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache,
+    doctor,
 )  # fmt: skip
 
 

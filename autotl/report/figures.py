@@ -212,17 +212,17 @@ def _slice(axes: Axes, name: str, rows: Sequence[Row], looks: Mapping[str, tuple
     axes.set_xlabel(short(name, 28), fontsize=9)
 
 
-def where_the_time_went(ledger: Mapping[str, float]) -> Picture | None:
+def where_the_time_went(spent: Mapping[str, float]) -> Picture | None:
     """Seconds by account, the most first."""
-    spent = sorted(((name, seconds) for name, seconds in ledger.items() if seconds > 0), key=lambda part: -part[1])
-    if not spent:
+    accounts = sorted(((name, seconds) for name, seconds in spent.items() if seconds > 0), key=lambda part: -part[1])
+    if not accounts:
         return None
-    total = sum(seconds for _, seconds in spent)
+    total = sum(seconds for _, seconds in accounts)
     return _bars(
-        spent[:MOST_BARS],
+        accounts[:MOST_BARS],
         "ledger",
         label="seconds",
-        caption=f"All {describe_seconds(total)}, from the start of the process.",
+        caption=f"All {describe_seconds(total)} that are accounted for.",
     )
 
 

@@ -39,6 +39,7 @@ class Findings:
     why_no_rows: str = ""
     importances: Mapping[str, float] = field(default_factory=dict)  #: shares by setting, the largest first
     finished_trials: int = 0  #: that the importances come from
+    why_no_importances: str = ""
 
 
 class TooLong(Exception):

@@ -64,6 +64,7 @@ def _page(record: Record, findings: Findings, clock: Clock) -> str:
         "board": record.board[:MOST_LINES],
         "licences": _licences(record),
         "why_no_rows": findings.why_no_rows,
+        "why_no_importances": findings.why_no_importances,
         "answered": answers is not None,
         "audit": record.last("audit"),
         "notes": [event.data["text"] for event in record.of("note")],
@@ -93,7 +94,7 @@ def _drawn(record: Record, findings: Findings, answers: Answers | None, clock: C
         "curves": lambda: figures.learning_curves(record),
         "importances": lambda: figures.importances(shares, findings.finished_trials),
         "slices": lambda: figures.slices(record, shares),
-        "ledger": lambda: figures.where_the_time_went(record.ledger),
+        "ledger": lambda: figures.where_the_time_went(record.spent),
     }
     if answers:
         makers["confusion"] = lambda: answer_figures.confusion(answers, record.task.classes)

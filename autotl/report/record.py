@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,17 @@ class Record:
     def last(self, kind: str) -> dict[str, Any] | None:
         """What the last event of a kind says, None where there is none."""
         return next((event.data for event in reversed(self.events) if event.kind == kind), None)
+
+    @property
+    def spent(self) -> Mapping[str, float]:
+        """Seconds by account; by phase while the run has not come to an end, which is when accounts are written."""
+        if self.state != "running":
+            return self.ledger
+        phases = [(event.at, event.data["name"]) for event in self.of("phase")]
+        spent: dict[str, float] = {}
+        for (at, name), (end, _) in pairwise([*phases, (self.seconds, "")]):
+            spent[name] = spent.get(name, 0.0) + end - at
+        return spent
 
     @property
     def latency(self) -> dict[str, float]:

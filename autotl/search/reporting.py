@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from autotl.budget import Clock
 from autotl.data.inspection import Inspection, read_inputs
+from autotl.data.wording import counted
 from autotl.errors import AutoTLError
 from autotl.report.findings import Findings, SetAside, TableRows
+from autotl.search.pace import REPORTING
 from autotl.search.preparation import read_again
 from autotl.search.run_file import fingerprint, read_run_file
 from autotl.search.study import read_study
 
 #: Trials that came to their end, below which the best part would be a single trial.
 ENOUGH_TRIALS = 8
+
+#: Seconds for loading Optuna's importances, which load scikit-learn where that is installed: measured 1 s on two idle
+#: cores, 3 s on busy ones. They are left out where they would take the time of the report.
+LOADING = 3.0
 
 #: The part of the trials that counts as good. Optuna's tenth is one trial or two in a search of some dozens.
 BEST_PART = 0.25
@@ -54,9 +60,10 @@ def report(
     """
     from autotl.report.page import write_report  # the only one who needs matplotlib, which takes a second to load
 
-    shares, trials = _importances(folder)
-    rows = None if inspection is None else _rows(inspection)
-    return write_report(folder, Findings(rows, why_no_rows, shares, trials), out=out, clock=clock)
+    findings = _importances(folder, Findings(why_no_rows=why_no_rows), clock or Clock())
+    if inspection is not None:
+        findings = replace(findings, rows=_rows(inspection))
+    return write_report(folder, findings, out=out, clock=clock)
 
 
 def _rows(inspection: Inspection) -> TableRows:
@@ -71,13 +78,20 @@ def _rows(inspection: Inspection) -> TableRows:
     )
 
 
-def _importances(folder: Path) -> tuple[dict[str, float], int]:
-    """Shares by setting, the largest first, and how many finished trials they come from; none of too few."""
+def _importances(folder: Path, findings: Findings, clock: Clock) -> Findings:
+    """With the settings' importances, where enough trials came to their end and there is time."""
     study = read_study(folder)
     finished = 0 if study is None else len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     if study is None or finished < ENOUGH_TRIALS:
-        return {}, finished
+        why = f"{counted(finished, 'trial')} came to an end: too few to say which settings mattered most."
+        return replace(findings, why_no_importances=why)
+    if clock.remaining < LOADING + REPORTING:
+        why = f"No time was left to find out which settings mattered most: 'autotl report {folder}' does."
+        return replace(findings, why_no_importances=why)
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=BEST_PART))
-    return {name: share for name, share in shares.items() if share > 0}, finished
+    shares = {name: share for name, share in shares.items() if share > 0}
+    return replace(findings, importances=shares, finished_trials=finished)
