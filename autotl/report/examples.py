@@ -85,14 +85,13 @@ def most_wrong(answers: Answers, rows: TableRows, classes: Sequence[str], modali
 
 def repeats(rows: TableRows, modality: Modality) -> list[Repeat]:
     """Groups of rows that repeat each other, the largest first."""
-    order = np.argsort(rows.groups, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(rows.groups[order])) + 1)
-    several = sorted((part.tolist() for part in parts if len(part) > 1), key=len, reverse=True)[:MOST_REPEATS]
+    _, groups, sizes = np.unique(rows.groups, return_inverse=True, return_counts=True)
+    largest = [group for group in np.argsort(-sizes, kind="stable")[:MOST_REPEATS] if sizes[group] > 1]
     return [
         Repeat(
             shown(rows.names[first], rows.cells[first], modality),
             [short(rows.names[other], 80) for other in others[:3]],
             1 + len(others),
         )
-        for first, *others in several
+        for first, *others in (np.flatnonzero(groups == group).tolist() for group in largest)
     ]

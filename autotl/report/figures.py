@@ -87,25 +87,31 @@ def screening(record: Record) -> Picture | None:
         name: [row.score for row in record.trials if row.backbone == name and row.score is not None] for name in order
     }
     figure, axes = new_figure(0.8 + 0.42 * len(order))
+    comparable = record.task.metric != "neg_log_loss"  # the others go from 0 to 1, as the head's accuracy does
     for place, name in enumerate(order):
         scores = reached[name]
-        if scores:
+        if scores and comparable:
             axes.plot([proxy[name], max(scores)], [place, place], color=MUTED, linewidth=0.8)
             axes.plot(scores, [place] * len(scores), "|", color=ACCENT, markersize=6)
             axes.plot([max(scores)], [place], "o", color=ACCENT, markersize=6)
         axes.plot([proxy[name]], [place], "o", markerfacecolor=PAPER, markeredgecolor=INK, markersize=6)
         axes.annotate(
-            short(name, 50), (0, place - 0.3), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK
+            short(name, 50) + ("" if comparable or not scores else f": best trial {max(scores):.3f}"),
+            (0, place - 0.3),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=9,
+            color=INK,
         )
     axes.set_ylim(len(order) - 0.5, -0.7)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(record.task.metric)
+    axes.set_xlabel("accuracy" if not comparable else record.task.metric)
     hollow = Line2D(
         [], [], linestyle="", marker="o", markerfacecolor=PAPER, markeredgecolor=INK, label="linear head (screening)"
     )
     full = Line2D([], [], linestyle="", marker="o", color=ACCENT, label="best trial")
-    _legend(figure, [hollow, full])
+    _legend(figure, [hollow, full] if comparable else [hollow])
     said = "; ".join(
         f"{name}: {proxy[name]:.3f}" + (f", best trial {max(reached[name]):.3f}" if reached[name] else ", not tried")
         for name in order

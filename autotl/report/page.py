@@ -67,7 +67,7 @@ def _page(record: Record, findings: Findings, clock: Clock) -> str:
         "why_no_importances": findings.why_no_importances,
         "answered": answers is not None,
         "audit": record.last("audit"),
-        "notes": [event.data["text"] for event in record.of("note")],
+        "notes": list(dict.fromkeys(event.data["text"] for event in record.of("note"))),
         "most_named": MOST_NAMED,
         "longest_note": LONGEST_NOTE,
         "wrong": [],

@@ -44,10 +44,10 @@ def score_sentence(record: Record) -> str:
     refit = ""
     if card.refit:
         refit = " Afterwards the models were refitted with these rows too; the score stays the one from before."
-    return (
-        f"Estimated on {counted(card.validation_rows, 'validation row')} that trained nothing, less "
-        f"{card.optimism:.4f} for having chosen among {counted(card.chosen_among, 'model')}.{refit}"
-    )
+    chosen = ""
+    if card.chosen_among > 1:
+        chosen = f", less {card.optimism:.4f} for having chosen among {counted(card.chosen_among, 'model')}"
+    return f"Estimated on {counted(card.validation_rows, 'validation row')} that trained nothing{chosen}.{refit}"
 
 
 def choice_sentence(record: Record) -> str:
@@ -110,6 +110,17 @@ def settings_in_words(row: Row) -> str:
     return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.settings.items()
     )
+
+
+def again_sentence(request: SearchRequest) -> str:
+    """What `command` gives, and what it does not."""
+    if request.data == "DataFrame":
+        return "The table was a DataFrame, given to autotl.fit with the same options."
+    if request.backbones or request.limits.passes is not None:
+        return "A plugin's command began this run, with a request that no option spells; run.json has all of it."
+    if request.budget_seconds is None:
+        return "The same command on the same data gives the same result, but for rounding."
+    return "With a budget of time the result depends on the machine's speed; with --trials N it does not."
 
 
 def command(request: SearchRequest, *, trials: int | None = None) -> str:
