@@ -12,8 +12,8 @@ from autotl.budget import Clock
 #: The end of the process: last events, leaderboard, closing the worker. Measured 0.1 to 0.3 s.
 CLOSING = 0.4
 
-#: Writing the report. Measured 1.1 to 1.9 s on two cores, half of it for loading matplotlib, with other work beside it:
-#: two kinds of networks, 20 images or texts, 3 to 24 trials.
+#: Writing the report: 0.9 to 1.8 s of a core were measured, half of it for loading matplotlib, for runs of 1 to 24 trials
+#: that show up to 20 images or texts.
 REPORTING = 2.0
 
 #: A report that would take more of the budget is written only if the time is left over.
