@@ -103,4 +103,5 @@ def test_a_report_is_written_when_it_ends_in_time_and_keeps_nobody_waiting():
     assert late.reporting_seconds(interrupted=False) == 0.0
     assert 2.0 <= Pace(Clock(100.0, start=now - 98.0)).reporting_seconds(interrupted=False) <= 3.0
     assert late.reporting_seconds(interrupted=True) == 2.0
+    assert Pace(Clock(20.0, start=now - 18.5)).reporting_seconds(interrupted=False) == 0.0
     assert Pace(Clock()).reporting_seconds(interrupted=False) == math.inf

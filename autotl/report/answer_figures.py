@@ -50,8 +50,8 @@ def confusion(answers: Answers, classes: Sequence[str]) -> Picture | None:
     return picture(
         figure,
         "confusion",
-        caption="Validation rows by their label and by what they are taken for; the stronger the colour, the larger the "
-        "share of the label's rows.",
+        caption="Validation rows by their label and by what they are taken for; the stronger the colour, the larger "
+        "the share of the label's rows.",
         alt=f"Confusion matrix of {counted(len(classes), 'class', 'classes')}: {right} of {counts.sum()} rows are "
         "taken for what they are",
     )

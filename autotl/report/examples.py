@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -56,12 +55,7 @@ class Repeat:
 
 def shown(name: str, cell: str, modality: Modality) -> Example:
     """A row as an example."""
-    return Example(short(name, 80), _small(cell) if modality == "image" else None, short(cell, QUOTED))
-
-
-@cache
-def _small(path: str) -> str | None:
-    return data_uri(path)
+    return Example(short(name, 80), data_uri(cell) if modality == "image" else None, short(cell, QUOTED))
 
 
 def most_wrong(answers: Answers, rows: TableRows, classes: Sequence[str], modality: Modality) -> list[Wrong]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,20 +38,14 @@ _LOWEST = 0.1
 
 def score_over_time(record: Record) -> Picture | None:
     """Every trial and head, and the score that was expected of the answer."""
-    strategies = {row.name: row.strategy for row in record.board[:MOST_TRIALS] if row.name.isdecimal()}
-    points: dict[str, list[tuple[float, float]]] = {}
-    for event in record.events:
-        if event.kind == "progress" and str(event.data["trial"]) in strategies:
-            points.setdefault(str(event.data["trial"]), []).append((event.at, event.data["score"]))
-        elif event.kind == "head":
-            points.setdefault(f"head {event.at}", []).append((event.at, event.data["score"]))
-    if not points:
+    tracks = _tracks(record)
+    if not tracks:
         return None
     figure, axes = new_figure(3.1)
-    low = _floor([score for line in points.values() for _, score in line])
-    looks = marks(strategies.get(name, "probe") for name in points)
-    for name, line in points.items():
-        colour, mark = looks[strategies.get(name, "probe")]
+    low = _floor([score for _, line in tracks for _, score in line])
+    looks = marks(strategy for strategy, _ in tracks)
+    for strategy, line in tracks:
+        colour, mark = looks[strategy]
         at, scores = np.array(line).T
         axes.plot(at, np.maximum(scores, low), color=colour, linewidth=0.8, alpha=0.5)
         axes.plot(at[-1:], np.maximum(scores[-1:], low), mark, color=colour, markersize=5)
@@ -63,18 +58,30 @@ def score_over_time(record: Record) -> Picture | None:
     axes.set_ylabel(record.task.metric)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: describe_seconds(at)))
-    handles = [Line2D([], [], color=INK, linewidth=1.8, label="answer, expected on new rows")]
-    _legend(figure, [*handles, *_handles(looks)])
+    answer = Line2D([], [], color=INK, linewidth=1.8, label="answer, expected on new rows")
+    _legend(figure, [answer, *_handles(looks)])
     best = f"; the answer reached {answers[-1][1]:.4f} after {describe_seconds(answers[-1][0])}" if answers else ""
-    cut = " What scored less than the axis reaches lies on its lower edge." if low > -math.inf else ""
     return picture(
         figure,
         "time",
         caption="Each thin line is a trial, its mark where it came to; the thick line is what is expected of the "
-        f"answer on new rows, less what choosing adds.{cut}",
-        alt=f"{record.task.metric} against time: {counted(len(points), 'model')} in {describe_seconds(record.seconds)}"
-        + best,
+        "answer on new rows, less what choosing adds."
+        + (" What scored less than the axis reaches lies on its lower edge." if low > -math.inf else "")
+        + (f" Of the trials the best {MOST_TRIALS} are shown." if len(record.trials) > MOST_TRIALS else ""),
+        alt=f"{record.task.metric} against time: {counted(len(tracks), 'model')} in "
+        f"{describe_seconds(record.seconds)}{best}",
     )
+
+
+def _tracks(record: Record) -> list[tuple[str, list[tuple[float, float]]]]:
+    """The strategy of each trial and head, with when it was judged and how."""
+    strategies = {int(row.name): row.strategy for row in record.board[:MOST_TRIALS] if row.name.isdecimal()}
+    trials: dict[int, list[tuple[float, float]]] = {}
+    heads = [("probe", [(event.at, event.data["score"])]) for event in record.of("head")]
+    for event in record.of("progress"):
+        if event.data["trial"] in strategies:
+            trials.setdefault(event.data["trial"], []).append((event.at, event.data["score"]))
+    return heads + [(strategies[number], line) for number, line in trials.items()]
 
 
 def screening(record: Record) -> Picture | None:
@@ -83,47 +90,47 @@ def screening(record: Record) -> Picture | None:
     if not proxy:
         return None
     order = sorted(proxy, key=lambda name: -proxy[name])[:MOST_BARS]
-    reached = {
-        name: [row.score for row in record.trials if row.backbone == name and row.score is not None] for name in order
-    }
+    scored = [(row.backbone, row.score) for row in record.trials if row.score is not None]
+    reached = {name: [score for backbone, score in scored if backbone == name] for name in order}
+    metric = record.task.metric
+    # others than the log loss go from 0 to 1, as the head's accuracy does
+    tried = {} if metric == "neg_log_loss" else reached
     figure, axes = new_figure(0.8 + 0.42 * len(order))
-    comparable = record.task.metric != "neg_log_loss"  # the others go from 0 to 1, as the head's accuracy does
     for place, name in enumerate(order):
-        scores = reached[name]
-        if scores and comparable:
-            axes.plot([proxy[name], max(scores)], [place, place], color=MUTED, linewidth=0.8)
-            axes.plot(scores, [place] * len(scores), "|", color=ACCENT, markersize=6)
-            axes.plot([max(scores)], [place], "o", color=ACCENT, markersize=6)
-        axes.plot([proxy[name]], [place], "o", markerfacecolor=PAPER, markeredgecolor=INK, markersize=6)
-        axes.annotate(
-            short(name, 50) + ("" if comparable or not scores else f": best trial {max(scores):.3f}"),
-            (0, place - 0.3),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9,
-            color=INK,
-        )
+        _backbone(axes, place, name, proxy[name], tried.get(name, []))
     axes.set_ylim(len(order) - 0.5, -0.7)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("accuracy" if not comparable else record.task.metric)
-    hollow = Line2D(
-        [], [], linestyle="", marker="o", markerfacecolor=PAPER, markeredgecolor=INK, label="linear head (screening)"
-    )
+    axes.set_xlabel(metric if tried else "accuracy")
+    hollow = Line2D([], [], linestyle="", label="linear head (screening)", **_HOLLOW)
     full = Line2D([], [], linestyle="", marker="o", color=ACCENT, label="best trial")
-    _legend(figure, [hollow, full] if comparable else [hollow])
-    said = "; ".join(
+    _legend(figure, [hollow, full] if tried else [hollow])
+    said = [
         f"{name}: {proxy[name]:.3f}" + (f", best trial {max(reached[name]):.3f}" if reached[name] else ", not tried")
         for name in order
-    )
-    different = "" if record.task.metric == "accuracy" else " The head's score is its accuracy, whatever the metric."
+    ]
     return picture(
         figure,
         "screening",
         caption="What a linear head on each backbone's frozen features gets on the training rows, each predicted by a "
-        f"head that did not see it, and what trials came to.{different}",
-        alt=said,
+        "head that did not see it, and what trials came to."
+        + ("" if metric == "accuracy" else f" The head's score is its accuracy, the trials' is {metric}."),
+        alt="; ".join(said),
     )
+
+
+#: The mark of what was not fine-tuned.
+_HOLLOW: Any = {"marker": "o", "markerfacecolor": PAPER, "markeredgecolor": INK, "markersize": 6}
+
+
+def _backbone(axes: Axes, place: int, name: str, proxy: float, scores: Sequence[float]) -> None:
+    if scores:
+        axes.plot([proxy, max(scores)], [place, place], color=MUTED, linewidth=0.8)
+        axes.plot(scores, [place] * len(scores), "|", color=ACCENT, markersize=6)
+        axes.plot([max(scores)], [place], "o", color=ACCENT, markersize=6)
+    axes.plot([proxy], [place], **_HOLLOW)
+    above = (0, place - 0.3)  # names are longer than a margin is wide
+    axes.annotate(short(name, 50), above, xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK)
 
 
 def learning_curves(record: Record) -> Picture | None:

@@ -12,8 +12,8 @@ from autotl.budget import Clock
 #: The end of the process: last events, leaderboard, closing the worker. Measured 0.1 to 0.3 s.
 CLOSING = 0.4
 
-#: Writing the report: 0.9 to 1.8 s of a core were measured, half of it for loading matplotlib, for runs of 1 to 24 trials
-#: that show up to 20 images or texts.
+#: Writing the report: measured 0.9 to 1.8 s of a core, half of it for loading matplotlib, with 1 to 24 trials and 20
+#: images or texts.
 REPORTING = 2.0
 
 #: A report that would take more of the budget is written only if the time is left over.
@@ -191,14 +191,20 @@ class Pace:
     @property
     def _closing(self) -> float:
         """What the process does when the worker has answered for the last time."""
-        return CLOSING + (REPORTING if REPORTING_SHARE * self.clock.seconds >= REPORTING else 0.0)
+        return CLOSING + self._kept_for_the_report
+
+    @property
+    def _kept_for_the_report(self) -> float:
+        return REPORTING if REPORTING_SHARE * self.clock.seconds >= REPORTING else 0.0
 
     def reporting_seconds(self, *, interrupted: bool) -> float:
         """How long the report may take; 0 where it would not be written in that time.
 
-        interrupted: whether somebody waits for the end.
+        interrupted: whether somebody waits for the end. A worker that was late has used the time that was kept free, so
+        the report may be late too, but not where it only takes what is left over.
         """
-        seconds = REPORTING if interrupted else self.clock.remaining + self._grace
+        grace = self._grace if self._kept_for_the_report else 0.0
+        seconds = REPORTING if interrupted else self.clock.remaining + grace
         return seconds if seconds >= REPORTING else 0.0
 
     def seconds_of_training(self, backbone: str) -> float:
