@@ -22,12 +22,12 @@ class Event:
     """Something that happened `at` seconds into the run.
 
     Kinds: ``phase`` (name), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, set_aside, shortcut,
-    split, seconds), ``note`` (text), ``screened`` (backbone, score, opinions, seconds), ``floor`` (majority, words),
-    ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds), ``trial_continued``
-    (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, seconds, reason,
-    reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency), ``transfer``
-    (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit`` (trial, rows,
-    taken), ``tested`` (score), ``finished`` (score, seconds).
+    split, seconds), ``note`` (text), ``screened`` (backbone, score, opinions, latency, seconds), ``floor`` (majority,
+    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds),
+    ``trial_continued`` (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score,
+    seconds, reason, reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency),
+    ``transfer`` (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit``
+    (trial, rows, taken), ``tested`` (score), ``finished`` (score, seconds).
     """
 
     at: float

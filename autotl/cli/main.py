@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import autotl
 from autotl.cli import (
     cache,
+    compare,
     doctor,
     evaluate,
     inspect,
@@ -24,8 +25,10 @@ from autotl.cli import (
     plugins,
     portfolio,
     predict,
+    report,
     resume,
     search,
+    show,
 )
 from autotl.errors import AutoTLError
 from autotl.escaping import for_terminal
@@ -34,7 +37,10 @@ from autotl.files import is_disk_full
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
-_COMMANDS = (search, resume, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache, doctor)
+_COMMANDS = (
+    search, resume, report, show, compare, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache,
+    doctor,
+)  # fmt: skip
 
 
 def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:

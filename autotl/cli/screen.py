@@ -88,6 +88,8 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     if error is not None:
         console.print(f"Trials took as long as forecast, give or take {error:.0%} (median)", style="dim")
     console.print("\nNext:", style="dim")
+    if (report := outcome.folder / "report.html").is_file():
+        console.print(plain(f"  a browser shows all of it: {report}"))
     console.print(plain(f"  autotl predict {outcome.folder} --data new.csv --out predictions.csv"))
     console.print(plain(f"  autotl evaluate {outcome.folder} --data test.csv"))
     console.print(plain(f"  autotl resume {outcome.folder} --budget +10m"))

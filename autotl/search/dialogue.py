@@ -61,8 +61,11 @@ class Dialogue:
 
         Raises `RunError` when the worker cannot start, `OutOfTime` when it does not in time.
         """
+        return self._ready("loading")
+
+    def _ready(self, account: str) -> str:
         try:
-            return str(self._converse("set up", "loading", None)["device"])
+            return str(self._converse("set up", account, None)["device"])
         except WorkerGone as error:  # a new one would end as this did
             raise RunError(f"nothing can be trained: {error}") from error
 
@@ -77,12 +80,12 @@ class Dialogue:
         try:
             self._worker.tell(**request)
         except WorkerGone:  # since its last answer, which costs nothing
-            self._start_again()
+            self._start_again(account)
             self._worker.tell(**request)
         try:
             return self._converse(what, account, hearer, silence)
         except (WorkerGone, WorkerStuck):
-            self._start_again()
+            self._start_again(account)
             raise
 
     def _converse(self, what: str, account: str, hearer: Hearer | None, silence: float = math.inf) -> Message:
@@ -111,12 +114,12 @@ class Dialogue:
             if hearer:
                 self._worker.tell(**hearer(message))
 
-    def _start_again(self) -> None:
-        """A new worker; it looks through backbones when they are needed."""
+    def _start_again(self, account: str) -> None:
+        """A new worker, in the time of whoever needs it; it looks through backbones when they are needed."""
         self.close()
         self._worker = EngineEnd(self._log, offline=self._offline)
         self.begin(self._set_up)
-        self.ready()
+        self._ready(account)
 
     def last_words(self) -> str:
         """The last line that the worker's libraries printed; empty when there is none."""

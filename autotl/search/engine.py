@@ -31,6 +31,7 @@ from autotl.plugins.contracts import Candidate, StrategyContext
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.bundle import find_bundle, read_card
+from autotl.report.findings import TooLong
 from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.control import comparisons, is_doubtful, verdict
@@ -47,6 +48,7 @@ from autotl.search.pace import Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
 from autotl.search.refit import Refit
+from autotl.search.reporting import report
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
 from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
@@ -347,6 +349,22 @@ class Search:
         memory = peak_memory() + peak_memory(children=True)
         state = "interrupted" if interrupted else "finished"
         self._update(state=state, seconds=self._pace.clock.elapsed, memory=memory)
+        with self._ledger.book("reporting"):
+            self._report(interrupted)
+        self._update(seconds=self._pace.clock.elapsed)
+
+    def _report(self, interrupted: bool) -> None:
+        """Writes the report where there is time for it; the search has ended well without it."""
+        seconds = self._pace.reporting_seconds(interrupted=interrupted)
+        try:
+            if not seconds:
+                raise TooLong
+            report(self._folder, self._given.inspection, clock=Clock(seconds))
+        except TooLong:
+            self._events.emit("note", text=f"no time was left for the report: 'autotl report {self._folder}' writes it")
+        except Exception as error:  # a defect of it must not make a finished search one that failed
+            text = f"the report was not written ({type(error).__name__}: {error})"
+            self._events.emit("note", text=text)
 
     def _phase(self, name: str) -> None:
         self._events.emit("phase", name=name)

@@ -15,6 +15,7 @@ from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
 from autotl.data.groups import merge_groups
 from autotl.data.inspection import Inspection, inspect_table, read_inputs, read_test
 from autotl.data.splits import holdout
+from autotl.data.tables import Table
 from autotl.data.wording import did_you_mean, listed
 from autotl.errors import BundleError, DataError, ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
@@ -93,13 +94,11 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     seconds: `audit_seconds` of the request that began the run, as the split depends on it.
     Raises `AutoTLError` for whatever cannot be used.
     """
-    source = request.data if frame is None else frame
-    inspection = inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
+    inspection = _inspect(request, request.data if frame is None else frame)
     # read now, so that its faults are found before the budget is spent
     test = None if request.test is None else read_test(request.test, inspection.task)
     teacher_notes = _check_teacher(request, inspection)
-    chosen = None if request.set_aside is None else Path(request.set_aside)
-    audited = audit(inspection, test=test, chosen=chosen, seconds=seconds)
+    audited = _audit(request, inspection, test, seconds)
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
     train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
     if len(valid) == 0:
@@ -125,6 +124,24 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
     )
+
+
+def read_again(request: SearchRequest, *, seconds: float) -> Inspection:
+    """The table as `prepare` left it, for whoever looks at a run later. Raises `AutoTLError` for one that is gone."""
+    if request.data == "DataFrame":
+        raise DataError("the table was a DataFrame, which is gone")
+    inspection = _inspect(request, request.data)
+    test = None if request.test is None else read_test(request.test, inspection.task)
+    return _audit(request, inspection, test, seconds).inspection
+
+
+def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
+    return inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
+
+
+def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:
+    chosen = None if request.set_aside is None else Path(request.set_aside)
+    return audit(inspection, test=test, chosen=chosen, seconds=seconds)
 
 
 def _beyond(

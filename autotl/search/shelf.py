@@ -11,21 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save
 
 from autotl.data.task import Task
 from autotl.files import write_durably
 from autotl.predictor import metrics
+from autotl.predictor.answers import SUFFIX, as_bytes, read_answers
 from autotl.predictor.bundle import BundleCard, Member, commit
 from autotl.predictor.combination import Decision, decide
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.incumbent import Judged
-from autotl.untrusted import is_plain_name, read_header, read_object, refuse_links
-
-#: How the file with a model's answers on the validation rows ends.
-_ANSWERS = ".safetensors"
+from autotl.untrusted import is_plain_name, read_object, refuse_links
 
 #: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
 KEPT = 8
@@ -89,7 +85,9 @@ class Shelf:
         for file in sorted(self._trials.glob("*/*.json")):
             try:
                 known = read_object(file)
-                valid, probabilities = self._answers(file.with_suffix(_ANSWERS))
+                valid, probabilities = read_answers(
+                    file.with_suffix(SUFFIX), rows=len(self._labels), classes=len(self._task.classes)
+                )
                 judged = Judged(known["trial"], known["permille"], known["score"], valid, probabilities)
                 member, there = Member.model_validate(known["member"]), self._weights(file.parent, known["weights"])
                 rows, refit = known["training_rows"], known["refit"]
@@ -103,18 +101,6 @@ class Shelf:
             if model.weights and model.name == model.trial_folder and self.may_answer(model.member.backbone)
         ]
         return sorted(found, key=lambda judged: (judged.trial >= 0, abs(judged.trial)))
-
-    def _answers(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
-        """The rows that a model answered, and its answers. Raises `OSError`, `ValueError` and `KeyError`."""
-        tensors = read_header(file).tensors
-        (rows,) = tensors["valid"].shape
-        if rows > len(self._labels) or tensors["probabilities"].shape != (rows, len(self._task.classes)):
-            raise ValueError(f"{file.name}: not answers of so many classes to rows of this table")
-        with safe_open(file, "numpy") as stored:
-            valid, probabilities = stored.get_tensor("valid"), stored.get_tensor("probabilities")
-        if not (np.diff(valid) > 0).all() or not np.isin(valid, np.arange(len(self._labels))).all():
-            raise ValueError(f"{file.name}: not rows of this table")
-        return valid, probabilities
 
     @staticmethod
     def _weights(folder: Path, name: str) -> Path | None:
@@ -143,8 +129,8 @@ class Shelf:
         self._models[model.name] = model
         self._needed.add(model.name)
         judged, place = model.judged, self.place(model.trial_folder)
-        answers = save({"valid": judged.valid, "probabilities": np.ascontiguousarray(judged.probabilities)})
-        self._disk.keep(lambda: write_durably(place / f"{model.name}{_ANSWERS}", answers))
+        answers = as_bytes(judged.valid, judged.probabilities)
+        self._disk.keep(lambda: write_durably(place / f"{model.name}{SUFFIX}", answers))
         known = {
             "trial": judged.trial,
             "permille": judged.permille,

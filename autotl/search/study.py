@@ -74,6 +74,15 @@ def open_study(folder: Path, disk: Disk, *, seed: int) -> optuna.Study:
     return study
 
 
+def read_study(folder: Path) -> optuna.Study | None:
+    """The run's study to be looked at, also while a search is at work in it; None where there is none yet."""
+    if not (folder / STUDY_FILE).is_file():
+        return None
+    storage = JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
+    known = [summary.study_name for summary in storage.get_all_studies()]
+    return optuna.load_study(study_name=_NAME, storage=storage) if _NAME in known else None
+
+
 def unfinished(study: optuna.Study) -> list[tuple[FrozenTrial, optuna.Trial]]:
     """Trials that an earlier process began and did not end, as they are known and as they can be gone on with."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
