@@ -98,6 +98,8 @@ class EngineEnd:
     def tell(self, **request: Any) -> None:
         """Raises `WorkerGone` when nobody listens."""
         assert self._process.stdin is not None
+        if self._process.poll() is not None:
+            raise self._gone()
         try:
             self._process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
             self._process.stdin.flush()
