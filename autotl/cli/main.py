@@ -25,13 +25,14 @@ from autotl.cli import (
     predict,
     resume,
     search,
+    serve,
 )
 from autotl.errors import AutoTLError
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
-_COMMANDS = (search, resume, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache, doctor)
+_COMMANDS = (search, resume, predict, evaluate, serve, inspect, models, plan, portfolio, plugins, plugin, cache, doctor)
 
 
 def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:

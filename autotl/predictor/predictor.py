@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,15 @@ class Predictor:
 
     def predictions(self, table: Table) -> Predictions:
         """Predicts every row, in order. Raises `DataError` when the table lacks the input or no row can be read."""
-        cells = read_inputs(table, self.task)
+        predictions = self.answers(read_inputs(table, self.task))
+        if len(predictions.unreadable) == table.rows:
+            first = min(predictions.unreadable)
+            reason = predictions.unreadable[first]
+            raise DataError(f"{table.describe_row(first)}: {reason}; no row of {table.name} can be read")
+        return predictions
+
+    def answers(self, cells: Sequence[Any]) -> Predictions:
+        """Predicts inputs, in order: texts, or paths of images; None counts as unreadable. Not for two threads."""
         probabilities = np.full((len(cells), len(self.task.classes)), np.nan, np.float32)
         unreadable: dict[int, str] = {}
         for start in range(0, len(cells), ROWS_AT_A_TIME):
@@ -109,12 +117,9 @@ class Predictor:
                     unreadable[start + index] = row.reason
                 else:
                     probabilities[start + index] = row
-        if cells and len(unreadable) == len(cells):
-            first = min(unreadable)
-            raise DataError(f"{table.describe_row(first)}: {unreadable[first]}; no row of {table.name} can be read")
         return Predictions(probabilities, unreadable)
 
-    def _predict(self, cells: list[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
+    def _predict(self, cells: Sequence[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
         from autotl.features.rows import EncodedRows
         from autotl.features.speed import Precision
         from autotl.features.store import FeatureStore
