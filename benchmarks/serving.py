@@ -1,7 +1,8 @@
 """The HTTP service beside in-process prediction: ``python3 tasks.py serving [--shared FOLDER]``.
 
-A short search makes a model of texts and, where `--shared` has pictures, one of images. The same rows are then predicted
-in this process and asked of ``autotl serve`` over loopback by many clients at once, in turns. One request in ten is bad.
+A short search makes a model of texts and, where `--shared` has pictures, one of images. The same rows are then
+predicted in this process and asked of ``autotl serve`` over loopback by many clients at once, in turns. One request in
+ten is bad.
 """
 
 from __future__ import annotations
@@ -103,9 +104,9 @@ async def ask(bodies: Sequence[bytes], address: str, clients: int) -> tuple[list
 
 
 async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> int:
-    """The status of the answer, which is read whole. Plain sockets: the client's work is at the service's cost here."""
-    head = f"POST /predict HTTP/1.1\r\nHost: it\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    writer.write(head.encode() + body)
+    """The status of the answer, which is read whole. Plain sockets: clients and service share the cores here."""
+    head = f"POST /predict HTTP/1.1\r\nHost: it\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    writer.write(f"{head}\r\n\r\n".encode() + body)
     await writer.drain()
     answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
     await reader.readexactly(int(answer.partition("content-length:")[2].split()[0]))
@@ -138,13 +139,14 @@ def measure(table: Table, run: Path, options: argparse.Namespace) -> dict[str, A
                 for size, one in rounds.items():
                     found.setdefault(size, []).append(one)
     speed = statistics.median(alone)
-    print(f"\n{table.name}: {len(table.cells)} rows, {speed:.0f} a second in this process", flush=True)
+    print(f"\n{table.name}: {len(table.cells)} rows, {speed:.0f} a second in this process")
+    print(f"over HTTP, {options.clients} clients:", flush=True)
     for size, several in found.items():
         ratio = statistics.median(one.rows_a_second for one in several) / speed
         p50, p95 = (1000 * statistics.median(getattr(one, name) for one in several) for name in ("p50", "p95"))
         failed, unrefused = (sum(getattr(one, name) for one in several) for name in ("failed", "unrefused"))
         print(
-            f"  {options.clients} clients, {size:2d} rows a request: {ratio:.2f} x{'' if ratio >= GOAL else ' (short)'}, "
+            f"  {size:2d} rows a request: {ratio:.2f} x{'' if ratio >= GOAL else ' (short)'}, "
             f"p50 {p50:.0f} ms, p95 {p95:.0f} ms; {failed} good ones failed, {unrefused} bad ones were not refused",
             flush=True,
         )

@@ -100,9 +100,10 @@ class _Service:
 
     def _rows(self, predictions: Predictions) -> list[dict[str, object]]:
         labels, classes = self._predictor.labels(predictions), self._predictor.task.classes
+        probabilities = predictions.probabilities.astype(float).round(6)
         return [
             {"prediction": label, "probabilities": dict(zip(classes, row, strict=True))}
-            for label, row in zip(labels.tolist(), predictions.probabilities.astype(float).round(6).tolist(), strict=True)
+            for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True)
         ]
 
 
@@ -113,4 +114,5 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "json_invalid":
         return JSONResponse({"detail": "the request is not JSON"}, 400)
     where = ".".join(str(part) for part in first["loc"])
-    return JSONResponse({"detail": f"{where}: {first['msg']}; send JSON (Content-Type: application/json) as /openapi.json has it"}, 422)
+    way_out = "send JSON (Content-Type: application/json) as /openapi.json has it"
+    return JSONResponse({"detail": f"{where}: {first['msg']}; {way_out}"}, 422)
