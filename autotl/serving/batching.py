@@ -15,7 +15,11 @@ from autotl.predictor.predictor import Predictions
 
 logger = logging.getLogger(__name__)
 
-WAIT = 0.005
+#: Seconds that the first of a batch waits for others. MiniLM on two busy cores, answers a second without a wait, with
+#: this, and with 5 ms: 50, 67 and 64 for 8 clients, 90, 122 and 119 for 50; who asks alone waits for nothing.
+WAIT = 0.002
+
+#: Rows of a batch. MiniLM, ms of a core a row: 5.2 in batches of 16, 3.9 of 64, 3.4 of 256, and 3.4 of 1024.
 MOST_ROWS = 256
 
 
