@@ -26,13 +26,16 @@ from autotl.cli import (
     resume,
     search,
     serve,
+    watch,
 )
 from autotl.errors import AutoTLError
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
-_COMMANDS = (search, resume, predict, evaluate, serve, inspect, models, plan, portfolio, plugins, plugin, cache, doctor)
+_COMMANDS = (
+    search, resume, watch, predict, evaluate, serve, inspect, models, plan, portfolio, plugins, plugin, cache, doctor,
+)  # fmt: skip
 
 
 def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:
