@@ -178,7 +178,8 @@ def leaderboard_table(rows: list[Row], width: int | None = None) -> Table:
 def _cells(row: Row) -> list[str]:
     score = "" if row.score is None else f"{row.score:.4f}"
     curve = sparkline([score for _, score in row.curve][-_CURVE:])
-    return [row.name, score, row.backbone, row.strategy, row.state, describe_seconds(row.seconds), curve]
+    seconds = "" if row.state == "running" and not row.seconds else describe_seconds(row.seconds)
+    return [row.name, score, row.backbone, row.strategy, row.state, seconds, curve]
 
 
 def sparkline(values: list[float]) -> str:
