@@ -5,6 +5,7 @@ from __future__ import annotations
 from autotl.cli.started import PROCESS_START  # isort: skip  # noqa: F401  first of all: it is the time now
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -74,6 +75,7 @@ def _name(module: ModuleType) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
+    logging.basicConfig(format="autotl: %(message)s")  # warnings, on standard error
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,12 @@ class Table:
             return f"{self.name}: row {number}"
         return f"{self.name}: row {number} (line {self.lines[index]})"
 
+    def labelled(self, target: str, labels: Sequence[Any]) -> Table:
+        """The same with labels in a column `target`, or others there. Raises `DataError` unless there is one a row."""
+        if len(labels) != self.rows:
+            raise DataError(f"{self.name}: {self.rows} rows and {len(labels)} labels; there has to be one a row.")
+        return replace(self, columns={**self.columns, target: [_tidy(label) for label in labels]})
+
     def select(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Table:
         """The rows at `indices` (from 0), in that order, under the numbers they had."""
         chosen = [int(index) for index in indices]
@@ -90,6 +96,16 @@ def read_table(source: str | Path | pd.DataFrame) -> Table:
         return _read_folder(path) if path.is_dir() else _read_file(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). Check its permissions.") from error
+
+
+def table_of(cells: Iterable[Any], column: str) -> Table:
+    """A table of one column, from cells that are in memory. Image paths are relative to the working folder.
+
+    Raises `DataError` where there are none, or where they are no plain sequence.
+    """
+    if isinstance(cells, Mapping | bytes) or getattr(cells, "ndim", 1) != 1 or not isinstance(cells, Iterable):
+        raise DataError(f"Inputs are a list of texts or of paths of images, not a {type(cells).__name__}.")
+    return _table("the list", Path.cwd(), {column: list(cells)})
 
 
 def _read_folder(folder: Path) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from autotl.predictor.bundle import BundleCard
+from autotl.predictor.display import described_score
 from autotl.serving.limits import Limits
 
 _EXAMPLES = {
@@ -35,8 +36,7 @@ body {{ font: 1rem/1.5 system-ui; max-width: 45rem; margin: 2rem auto; padding: 
 pre {{ overflow: auto }}
 </style>
 <h1>{title}</h1>
-<p>{escape(card.describe())}; {escape(task.metric)} {card.score:.4f}
-(95 %: {card.interval[0]:.4f} to {card.interval[1]:.4f}) expected on new rows.</p>
+<p>{escape(card.describe())}: {escape(described_score(card))}.</p>
 <p>Classes: {escape(classes)}.</p>
 <h2>Ask</h2>
 <pre>{escape(_EXAMPLES[task.modality])}</pre>
