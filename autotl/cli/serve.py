@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 HELP = "serve a run's best model over HTTP"
@@ -22,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from autotl.cli.screen import ending_gently
     from autotl.errors import PluginError
+    from autotl.search.line import patience
+
+    os.environ.update(patience())  # what speaks HTTP works beside the model; torch reads this when it is loaded
     from autotl.predictor.predictor import Predictor
 
     try:
