@@ -151,22 +151,9 @@ def run_benchmark(script: str) -> None:
 
 def main() -> None:
     """Runs the chore that was named."""
-    known = (
-        demo,
-        test,
-        lint,
-        wheels,
-        benchmarks,
-        searches,
-        decoys,
-        strategies,
-        distillation,
-        few_shot,
-        kills,
-        full_disk,
-        serving,
-    )
-    chores = {chore.__name__: chore for chore in known}
+    daily = (demo, test, lint, wheels)
+    measured = (benchmarks, searches, decoys, strategies, distillation, few_shot, serving, kills, full_disk)
+    chores = {chore.__name__: chore for chore in (*daily, *measured)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)
     set_up()

@@ -91,7 +91,6 @@ ANSWERED = {
     "no rows": (table().head(0), "no rows"),
     "no columns": (pd.DataFrame(), "no rows"),
     "nested texts": (table(text=pd.Series(["a", ["b"], "c"])), "row 2: column 'text' holds a value of type list"),
-    "a list of texts": (TEXTS, "not a list"),
     "a text": ("a cat sat", "no such file"),
     "an address": ("https://example.org/new.csv", "is no path"),
     "a folder": (".", "no class folders"),
