@@ -16,6 +16,7 @@ from autotl.cli import (
     cache,
     doctor,
     evaluate,
+    export,
     inspect,
     models,
     plan,
@@ -31,7 +32,21 @@ from autotl.errors import AutoTLError
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
-_COMMANDS = (search, resume, predict, evaluate, inspect, models, plan, portfolio, plugins, plugin, cache, doctor)
+_COMMANDS = (
+    search,
+    resume,
+    predict,
+    evaluate,
+    export,
+    inspect,
+    models,
+    plan,
+    portfolio,
+    plugins,
+    plugin,
+    cache,
+    doctor,
+)
 
 
 def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:

@@ -16,12 +16,13 @@ from autotl.errors import DataError
 from autotl.plugins.contracts import Unreadable
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
-from autotl.predictor.combination import Combination, mixed
+from autotl.predictor.mixing import Combination, mixed, softmax
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from autotl.plugins.contracts import InputEncoder
+    from autotl.predictor.bundle import Member
     from autotl.training.model import Classifier
 
 #: Rows encoded and predicted at a time: enough to fill batches of like length, little enough to hold in memory.
@@ -63,16 +64,10 @@ class Predictor:
         """
         import torch
 
-        from autotl.training.model import load_model
-
         self.folder = find_bundle(bundle)
         self.card = read_card(self.folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._models: list[tuple[Classifier, InputEncoder]] = []
-        for member in self.card.members:
-            folder = self.folder / self.card.weights / member.folder
-            model, encoder = load_model(plugins().family(member.family), folder)
-            self._models.append((model.to(self._device), encoder))
+        self._models = [(model.to(self._device), encoder) for _, model, encoder in self.members()]
 
     @property
     def task(self) -> Task:
@@ -82,6 +77,14 @@ class Predictor:
     def classes_(self) -> np.ndarray:
         """The classes ``[classes]``, in the order of `predict_proba`'s columns."""
         return np.array(self.task.classes, dtype=object)
+
+    def members(self) -> Iterator[tuple[Member, Classifier, InputEncoder]]:
+        """Each model of the answer with its network, on the CPU and loaded anew, and how it reads inputs."""
+        from autotl.training.model import load_model
+
+        for member in self.card.members:
+            folder = self.folder / self.card.weights / member.folder
+            yield member, *load_model(plugins().family(member.family), folder)
 
     def predict(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """The most probable class of each row ``[rows] object``; None where a row cannot be read."""
@@ -169,10 +172,3 @@ class Predictor:
             confusion=confusion,
             left_out=int((~usable).sum()),
         )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """``[rows, classes] float32`` probabilities from logits of the same shape."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities: np.ndarray = (shifted / shifted.sum(1, keepdims=True)).astype(np.float32)
-    return probabilities

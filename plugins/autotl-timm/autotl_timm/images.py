@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import statistics
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from autotl.plugins.contracts import Unreadable
+from autotl_timm.preprocess import SETTINGS, read_square
 
 if TYPE_CHECKING:
     import torch
 
     from autotl.plugins.contracts import State
 
-# What Pillow warns of is decided here by errors and sizes. Once for all: `catch_warnings` is not safe in threads.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-
-#: Above this a file is taken for a decompression bomb: three times what a good camera makes, less than Pillow refuses.
-MOST_PIXELS = 150_000_000
-
 #: Below this side pretrained networks lose most of what they know; larger sides cost with their square.
 SMALLEST_SIDE = 128
-
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 @dataclass(frozen=True)
@@ -60,23 +51,8 @@ class ImageEncoder:
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
         """``[side, side, 3] uint8`` for each path."""
-        return [self._read(str(cell)) for cell in cells]
-
-    def _read(self, path: str) -> np.ndarray | Unreadable:
-        try:
-            with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    return Unreadable(f"{path} has {image.width}x{image.height} pixels, too many")
-                image.draft("RGB", (self.side, self.side))  # large JPEGs decode at an eighth of the work
-                return self._square(_to_rgb(ImageOps.exif_transpose(image)))
-        except FileNotFoundError:
-            return Unreadable(f"{path} does not exist")
-        except Exception as error:  # decoders fail on foreign bytes in every way there is
-            return Unreadable(f"{path} cannot be read ({_reason(error)})")
-
-    def _square(self, image: Image.Image) -> np.ndarray:
-        fitted = ImageOps.fit(image, (self.side, self.side), _FILTERS.get(self.interpolation, Image.Resampling.BICUBIC))
-        return np.asarray(fitted)
+        squares = (read_square(str(cell), self.side, self.interpolation) for cell in cells)
+        return [Unreadable(square) if isinstance(square, str) else square for square in squares]
 
     def batch(
         self, rows: Sequence[np.ndarray], *, augment: float = 0.0, generator: torch.Generator | None = None
@@ -104,25 +80,22 @@ class ImageEncoder:
         """The mirrored one: training mirrors too."""
         return [] if self.mirrored else [replace(self, mirrored=True)]
 
+    def save(self, folder: Path) -> None:
+        """Writes the settings, which `restore` reads, and `autotl_timm.preprocess.Inputs` where there is no AutoTL."""
+        (folder / SETTINGS).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB; transparency on white, 16 bits scaled to 8."""
-    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
-        values = np.asarray(image, np.float32)
-        top = 65535.0 if values.max() > 255 else 255.0
-        return Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+    @classmethod
+    def restore(cls, folder: Path) -> ImageEncoder:
+        """What `save` wrote."""
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        return cls(**settings | {"mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
 
-
-def _reason(error: Exception) -> str:
-    text = str(error).splitlines()[0] if str(error) else ""
-    if "cannot identify" in text:
-        return "not an image that Pillow knows"
-    return text or type(error).__name__
+    def write_portable(self, folder: Path) -> Sequence[str]:
+        """The settings, and a copy of `preprocess.py`, which needs Pillow and numpy."""
+        self.save(folder)
+        code = files("autotl_timm").joinpath("preprocess.py").read_text(encoding="utf-8")
+        (folder / "preprocess.py").write_text(code, encoding="utf-8")
+        return ["numpy", "pillow"]
 
 
 def native_side(cells: Sequence[Any], largest: int) -> int:

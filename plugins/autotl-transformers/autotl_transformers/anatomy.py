@@ -194,9 +194,10 @@ def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
     """What is added to attention scores: ``[batch, 1, queries or 1, keys]``, 0 where one may look, else `MASKED`.
 
     `mask` is ``[batch, keys]`` or ``[batch, queries, keys]`` bool. None when nothing is hidden, which lets attention
-    take its fastest path; not asked on an accelerator, where the answer would have to be waited for.
+    take its fastest path; not asked on an accelerator, where the answer would have to be waited for, and not while the
+    network is exported, which has to serve every mask.
     """
-    if mask.device.type == "cpu" and bool(mask.all()):
+    if mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all()):
         return None
     hidden = ~(mask[:, None, None, :] if mask.ndim == 2 else mask[:, None])
     return torch.zeros(hidden.shape, dtype=dtype, device=mask.device).masked_fill_(hidden, MASKED)

@@ -14,9 +14,6 @@ from autotl_transformers.discovery import FAMILY, discover
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
 
-TOKENIZER = "tokenizer.json"
-PREPROCESSING = "preprocessing.json"
-
 
 class TransformersFamily:
     """Text encoders of the `transformers` library in the Hugging Face layout, safetensors only."""
@@ -67,17 +64,16 @@ class TransformersFamily:
             raise TypeError(f"not of this family: {type(backbone).__name__}, {type(encoder).__name__}")
         with quiet():
             backbone.model.save_pretrained(folder)
-        (folder / TOKENIZER).write_text(encoder.tokenizer, encoding="utf-8")
-        settings = {"max_tokens": encoder.max_tokens, "pad_id": encoder.pad_id, "pooling": backbone.pooling}
-        (folder / PREPROCESSING).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        encoder.save(folder, pooling=backbone.pooling)
 
     def restore(self, folder: Path) -> tuple[Backbone, InputEncoder]:
         """What `save` wrote, in eval mode on the CPU. Raises what the libraries raise for missing or torn files."""
         from autotl_transformers.loading import saved_weights
+        from autotl_transformers.preprocess import SETTINGS, TOKENIZER
         from autotl_transformers.stages import Backbone
         from autotl_transformers.texts import TextEncoder
 
-        settings = json.loads((folder / PREPROCESSING).read_text(encoding="utf-8"))
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         tokenizer = (folder / TOKENIZER).read_text(encoding="utf-8")
         encoder = TextEncoder(tokenizer, max_tokens=settings["max_tokens"], pad_id=settings["pad_id"])
         backbone = Backbone(saved_weights(folder), pooling=settings["pooling"]).eval()
