@@ -98,11 +98,16 @@ class StandaloneExporter(Exporter, ABC):
 
     def load(self, folder: Path) -> Callable[[Sequence[Any]], np.ndarray]:
         """``predict_proba`` of the folder's own ``predict.py``."""
-        module = ModuleType(f"autotl export {folder.resolve()}")
-        module.__file__ = str(folder / "predict.py")
-        exec(compile((folder / "predict.py").read_bytes(), module.__file__, "exec"), module.__dict__)
-        answer: Callable[[Sequence[Any]], np.ndarray] = module.predict_proba
+        answer: Callable[[Sequence[Any]], np.ndarray] = module_at(folder / "predict.py").predict_proba
         return answer
+
+
+def module_at(path: Path) -> ModuleType:
+    """A Python file as a module, without leaving compiled code beside it."""
+    module = ModuleType(str(path))
+    module.__file__ = str(path)
+    exec(compile(path.read_bytes(), module.__file__, "exec"), module.__dict__)
+    return module
 
 
 def shipped(name: str) -> str:

@@ -38,7 +38,7 @@ def traced(
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            return torch.export.export(
+            program = torch.export.export(
                 network, ({part: tensor.contiguous() for part, tensor in state.items()},), dynamic_shapes=(shapes,)
             )
     except Exception as error:  # tracing fails in every way that a network's code can
@@ -46,3 +46,11 @@ def traced(
         raise ExportError(
             f"{name}: torch.export cannot trace this network ({reason}); use the bundle itself"
         ) from error
+    for limits in program.range_constraints.values():
+        # torch takes a size of one for granted where two will do
+        if limits.lower > 2 or limits.upper < (encoder.longest or 0):
+            raise ExportError(
+                f"{name}: this network computes something else for other numbers of rows or tokens than from "
+                f"{limits.lower} to {limits.upper}, which one graph cannot; use the bundle itself"
+            )
+    return program
