@@ -173,7 +173,7 @@ class ModernBert(Anatomy):
         everywhere = attention_bias(mask, x.dtype)
         positions = torch.arange(x.shape[1], device=x.device)
         reach = self.model.config.local_attention // 2
-        if x.shape[1] <= reach + 1 and not torch.compiler.is_compiling():  # an exported network serves every length
+        if not torch.compiler.is_compiling() and x.shape[1] <= reach + 1:  # an exported network serves every length
             nearby = everywhere
         else:
             near = (positions[:, None] - positions).abs() <= reach
