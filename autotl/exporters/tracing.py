@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Rows that the network is traced with; one would be taken for a number that never changes, and so would two where
 #: something else in the network is two.
-TRACED = 3
+TRACED = 5
 
 
 def traced(
