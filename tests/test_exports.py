@@ -120,21 +120,18 @@ def test_the_tiny_family_can_do_without_autotl(tiny, candidates, texts):
     check_family(tiny, candidates[0], texts[:5])
 
 
-def test_programs_of_torch_keep_the_contract_and_hold_nothing_pickled(bundle, texts, tmp_path):
-    exporter = plugins().exporter("torch")
-    check_exporter(exporter, bundle, texts)
+def test_programs_of_torch_keep_the_contract_and_hold_nothing_pickled(tiny, candidates, texts, tmp_path):
+    model, exporter = make_bundle(tiny, candidates[:1], texts, tmp_path / "single"), plugins().exporter("torch")
+    check_exporter(exporter, model, texts)
     (tmp_path / "out").mkdir()
-    exporter.export(bundle, texts, tmp_path / "out")
-    programs = sorted((tmp_path / "out").rglob("*.pt2"))
-    assert len(programs) == 2
-    for program in programs:
-        with zipfile.ZipFile(program) as archive:
-            contents = {Path(name).name: archive.read(name) for name in archive.namelist()}
-        assert not [name for name, content in contents.items() if content.startswith(b"PK") or name.endswith("obj")]
-        assert contents["model.pt"] == b""  # the inputs that it was traced with
-        configs = [json.loads(content) for name, content in contents.items() if name.endswith("_config.json")]
-        assert len(configs) == 2
-        assert not [entry for config in configs for entry in config["config"].values() if entry["use_pickle"]]
+    exporter.export(model, texts, tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "out" / "member-1" / "network.pt2") as archive:
+        contents = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    assert not [name for name, content in contents.items() if content.startswith(b"PK") or name.endswith("obj")]
+    assert contents["model.pt"] == b""  # the inputs that it was traced with
+    configs = [json.loads(content) for name, content in contents.items() if name.endswith("_config.json")]
+    assert len(configs) == 2
+    assert not [entry for config in configs for entry in config["config"].values() if entry["use_pickle"]]
 
 
 def test_an_export_is_compared_with_its_bundle(bundle, exporters, labelled, tmp_path):

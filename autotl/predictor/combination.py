@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotl.predictor import metrics
-from autotl.predictor.mixing import SMALLEST, Combination, mixed, tempered
+from autotl.predictor.mixing import Combination, mixed, tempered
 
 #: Picks of the greedy selection, with replacement (Caruana et al. 2004 find that weights settle within some 20).
 PICKS = 25
@@ -28,6 +28,9 @@ _SUREST, _LEAST_SURE = -2.08, 2.08
 
 #: Rows that tell one temperature from another.
 _ENOUGH_ROWS = 2000
+
+#: Probabilities below it count as this much in a log loss, so that one row does not decide it.
+_SMALLEST = np.finfo(np.float32).eps
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def greedy_shares(labels: np.ndarray, each: np.ndarray, weights: np.ndarray) -> 
     total = np.zeros(len(labels))
     best_loss, best_counts = np.inf, counts
     for pick in range(1, PICKS + 1):
-        losses = -np.log(np.maximum((total + right) / pick, SMALLEST)) @ weights / len(labels)
+        losses = -np.log(np.maximum((total + right) / pick, _SMALLEST)) @ weights / len(labels)
         model = int(np.argmin(losses))
         total, counts = total + right[model], counts + np.eye(len(each))[model]
         if losses[model] < best_loss - 1e-9:
@@ -167,5 +170,5 @@ def _one(model: int, models: int) -> np.ndarray:
 
 
 def _log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    losses: np.ndarray = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
+    losses: np.ndarray = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _SMALLEST))
     return losses

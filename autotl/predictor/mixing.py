@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Probabilities below it count as this much, so that their logarithms are finite.
-SMALLEST = np.finfo(np.float32).eps
+#: Probabilities below it count as this much, so that their logarithms are finite. As small as can be: above it,
+#: tempering is the same as dividing logits, which is what the layouts of other libraries do.
+_SMALLEST = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities ``[rows, classes]`` made less sure (above 1) or surer (below); the favourite stays the same."""
     if temperature == 1.0:
         return probabilities
-    powers = np.log(np.maximum(probabilities, SMALLEST)) / temperature
+    powers = np.log(np.maximum(probabilities, _SMALLEST)) / temperature
     powers = np.exp(powers - powers.max(1, keepdims=True))
     scaled: np.ndarray = (powers / powers.sum(1, keepdims=True)).astype(np.float32)
     return scaled

@@ -29,8 +29,8 @@ SPECIALS = {"<s>": 0, "[PAD]": 1, "</s>": 2, "[UNK]": 3}
 def write_bert(folder: Path, seed: int) -> None:
     torch.manual_seed(seed)
     config = transformers.BertConfig(
-        vocab_size=80, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
-        max_position_embeddings=64, initializer_range=0.2, pad_token_id=1,
+        vocab_size=80, hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512,
+        max_position_embeddings=64, initializer_range=0.1, pad_token_id=1,
     )  # fmt: skip
     transformers.BertModel(config).save_pretrained(folder)
     vocabulary = SPECIALS | {word: index for index, word in enumerate(WORDS, start=len(SPECIALS))}

@@ -15,7 +15,7 @@ import pytest
 import autotl
 from autotl.plugins.contracts import ZooContext
 from autotl.plugins.manager import plugins
-from autotl.testing import check_exporter, check_plugin, make_bundle
+from autotl.testing import check_plugin, make_bundle
 
 #: Runs a script as it would run where nothing is installed that an export does without.
 ALONE = """
@@ -57,10 +57,6 @@ def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
 
 def test_the_plugin_keeps_its_contracts():
     check_plugin("onnx")
-
-
-def test_one_network_for_texts_keeps_the_contract(bundle, texts):
-    check_exporter(plugins().exporter("onnx"), bundle("one"), texts)
 
 
 def test_a_mixture_for_texts_answers_where_nothing_of_ours_is(bundle, texts, tmp_path):
