@@ -127,7 +127,7 @@ def load(folder: str | Path) -> Predictor:
 def export(run: str | Path, *, to: str, out: str | Path, data: str | Path | pd.DataFrame | None = None) -> Comparison:
     """Writes the model of a run folder or a bundle into a new folder, for programs without AutoTL.
 
-    to: the form, such as ``"onnx"``; ``autotl plugins`` lists exporters. What was written is loaded again and compared
+    to: the form, such as ``"torch"``; ``autotl plugins`` lists exporters. What was written is loaded again and compared
     with the bundle on up to 200 rows of `data`, with labels or without; by default of the run's own table.
 
     Raises `ExportError` where `out` exists, the form cannot hold the model or does not answer as the bundle does, and

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from autotl.errors import ExportError
-from autotl.predictor.mixing import softmax
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
     from autotl.predictor.predictor import Predictor
@@ -49,6 +48,9 @@ def answering(
 
     encode: what the network takes for each cell, or a reason as str. logits: ``[rows, classes]`` of some of these.
     """
+    import numpy as np
+
+    from autotl.predictor.mixing import softmax
 
     def answer(cells: Sequence[Any]) -> np.ndarray:
         answers = np.full((len(cells), classes), np.nan, np.float32)

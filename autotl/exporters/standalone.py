@@ -6,7 +6,7 @@
     predict.py            reads it and answers
     mixing.py             the arithmetic from several networks to one answer
     network.py            how a network is run
-    member-1/             preprocess.py and what it reads, network.onnx
+    member-1/             preprocess.py and what it reads, and the network
     README.md             the few lines that load it
 
 Members that are views of one network share it.
@@ -22,12 +22,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from autotl.errors import ExportError
 from autotl.plugins.contracts import Exporter, InputEncoder, PortableEncoder, Unreadable
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch.export import ExportedProgram
 
     from autotl.plugins.contracts import State

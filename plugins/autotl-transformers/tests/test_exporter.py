@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,6 @@ def test_every_type_of_encoder_keeps_the_contract(model, texts):
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_the_readme_says_how_it_is_loaded(family, local, texts, tmp_path, pooling, monkeypatch):
-    pytest.importorskip("sentence_transformers")
     load = type(family).load
     monkeypatch.setattr(
         type(family), "load", lambda self, candidate: Backbone(load(self, candidate).model, pooling=pooling).eval()
@@ -49,6 +49,8 @@ def test_the_readme_says_how_it_is_loaded(family, local, texts, tmp_path, poolin
     blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
+        if "sentence_transformers" in block and find_spec("sentence_transformers") is None:
+            continue  # no requirement of ours
         names = {}
         code = block.replace("path/to/this/folder", str(tmp_path / "out")).replace('["a text"]', repr(texts))
         exec(code, names)
