@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import zipfile
 from pathlib import Path
 
@@ -132,6 +134,21 @@ def test_programs_of_torch_keep_the_contract_and_hold_nothing_pickled(tiny, cand
     configs = [json.loads(content) for name, content in contents.items() if name.endswith("_config.json")]
     assert len(configs) == 2
     assert not [entry for config in configs for entry in config["config"].values() if entry["use_pickle"]]
+
+
+def test_the_readme_says_how_a_folder_that_runs_by_itself_is_loaded(bundle, texts, tmp_path, monkeypatch):
+    data = pd.DataFrame({"text": texts})
+    autotl.export(tmp_path / "run", to="torch", out=tmp_path / "out", data=data)
+    (block,) = re.findall(
+        r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "out"))
+    names = {}
+    exec(block, names)
+    assert names["CLASSES"] == list(bundle.task.classes)
+    assert names["predict"](texts) == bundle.predict(data).tolist()
+    assert names["predict_proba"]([]).shape == (0, 3)
+    monkeypatch.delitem(sys.modules, "predict")
 
 
 def test_an_export_is_compared_with_its_bundle(bundle, exporters, labelled, tmp_path):

@@ -39,13 +39,20 @@ class Comparison:
     bundle_size: int
 
 
-def compare(model: Predictor, answer: Callable[[Sequence[Any]], np.ndarray], folder: Path, table: Table) -> Comparison:
+def compare(
+    model: Predictor,
+    answer: Callable[[Sequence[Any]], np.ndarray],
+    folder: Path,
+    table: Table,
+    expected: np.ndarray,
+) -> Comparison:
     """An export's `answer`, whose files are in `folder`, beside `model` on the rows of `table`.
 
-    Raises `DataError` where the table lacks the input, or has a label that is no class.
+    expected ``[rows, classes] float32``: what `model` answers to them, NaN where it cannot read one. Raises `DataError`
+    where the table has a label that is no class.
     """
     cells = read_inputs(table, model.task)
-    expected, found = model.predictions(table).probabilities, answer(cells)
+    found = answer(cells)
     readable = np.flatnonzero(~np.isnan(expected[:, 0]))
     difference = _difference(expected, found)
     seconds, bundle_seconds = [], []

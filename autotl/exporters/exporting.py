@@ -38,13 +38,14 @@ def export(model: Predictor, exporter: Exporter, table: Table, out: Path) -> Com
         raise ExportError(f"{out.parent}: no such folder; make it, or name another with --out")
     rows = np.unique(np.linspace(0, table.rows - 1, MOST_ROWS).round().astype(np.int64))
     sample = table.select(rows)
-    readable = np.flatnonzero(~np.isnan(model.predictions(sample).probabilities[:, 0]))
+    expected = model.predictions(sample).probabilities
     cells = read_inputs(sample, model.task)
+    readable = np.flatnonzero(~np.isnan(expected[:, 0]))
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         unfinished.mkdir()
         exporter.export(model, [cells[row] for row in readable], unfinished)
-        comparison = compare(model, exporter.load(unfinished), unfinished, sample)
+        comparison = compare(model, exporter.load(unfinished), unfinished, sample, expected)
         if exporter.exact and comparison.difference > TOLERANCE:
             raise ExportError(
                 f"the export to {exporter.name!r} differs from {model.folder} by {comparison.difference:.2g} in a "
