@@ -138,7 +138,8 @@ def export(run: str | Path, *, to: str, out: str | Path, data: str | Path | pd.D
 
     exporter = plugins().exporter(to)
     table = read_table(_own_table(Path(run).expanduser()) if data is None else data)
-    return exporting.export(Predictor(run), exporter, table, Path(out).expanduser())
+    model = Predictor(run, device="cpu")  # as exports run; an accelerator rounds in its own way
+    return exporting.export(model, exporter, table, Path(out).expanduser())
 
 
 def _own_table(run: Path) -> str:

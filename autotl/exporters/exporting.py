@@ -46,14 +46,24 @@ def export(model: Predictor, exporter: Exporter, table: Table, out: Path) -> Com
         unfinished.mkdir()
         exporter.export(model, [cells[row] for row in readable], unfinished)
         comparison = compare(model, exporter.load(unfinished), unfinished, sample, expected)
-        if exporter.exact and comparison.difference > TOLERANCE:
-            raise ExportError(
-                f"the export to {exporter.name!r} differs from {model.folder} by {comparison.difference:.2g} in a "
-                f"probability, more than {TOLERANCE:g}; it was removed. Use the bundle itself, and report this"
-            )
+        _refuse(model, exporter, comparison)
         unfinished.rename(out)
     except OSError as error:
         raise ExportError(f"{out} cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return comparison
+
+
+def _refuse(model: Predictor, exporter: Exporter, found: Comparison) -> None:
+    """Raises `ExportError` where the form keeps less than it promises; a lossy one may lose all but rows."""
+    if found.difference == float("inf"):
+        what = "cannot read the same rows"
+    elif exporter.exact and found.difference > TOLERANCE:
+        what = f"differs by {found.difference:.2g} in a probability, more than {TOLERANCE:g}"
+    else:
+        return
+    raise ExportError(
+        f"beside {model.folder}, its export to {exporter.name!r} {what}, and was removed; use the bundle itself, and "
+        "tell the authors of the exporter"
+    )

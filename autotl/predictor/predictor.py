@@ -57,16 +57,17 @@ class Predictor:
     Takes what `fit` takes: a file, a folder of class folders, or a DataFrame; the target column may be missing.
     """
 
-    def __init__(self, bundle: str | Path) -> None:
+    def __init__(self, bundle: str | Path, *, device: str | None = None) -> None:
         """Reads the bundle of a run folder, or a bundle's own folder.
 
-        Raises `BundleError` when there is none or it is torn, and `PluginError` when its family is not installed.
+        device: of torch, such as ``"cpu"``; by default an accelerator where there is one. Raises `BundleError` when
+        there is no bundle or it is torn, and `PluginError` when its family is not installed.
         """
         import torch
 
         self.folder = find_bundle(bundle)
         self.card = read_card(self.folder)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._models = [(model.to(self._device), encoder) for _, model, encoder in self.members()]
 
     @property
