@@ -10,6 +10,8 @@
     python3 tasks.py strategies --shared FOLDER     set up, then every strategy and regularizer, three hours
     python3 tasks.py distillation --shared FOLDER   set up, then students with and without a teacher, an hour
     python3 tasks.py few_shot --shared FOLDER       set up, then a few texts a class, half an hour
+    python3 tasks.py kills                          set up, then a hundred searches killed and resumed, two hours
+    python3 tasks.py full_disk                      set up, then searches whose disk fills up, half an hour
 
 Everything is installed into `.venv` beside this file (AutoGluon, where `searches` is asked for it, into
 `benchmarks/.autogluon`); nothing else on the machine is touched.
@@ -124,6 +126,16 @@ def few_shot() -> None:
     run_benchmark("few_shot.py")
 
 
+def kills() -> None:
+    """Searches that are killed at random moments and resumed."""
+    run_benchmark("faults/kills.py")
+
+
+def full_disk() -> None:
+    """Searches whose disk fills up at random moments."""
+    run_benchmark("faults/full_disk.py")
+
+
 def run_benchmark(script: str) -> None:
     """A script of `benchmarks/`; what only they need is installed on the way."""
     accelerate = "accelerate>=1.1"  # the Trainer that AutoTL is compared with does not start without it
@@ -133,7 +145,20 @@ def run_benchmark(script: str) -> None:
 
 def main() -> None:
     """Runs the chore that was named."""
-    known = (demo, test, lint, wheels, benchmarks, searches, decoys, strategies, distillation, few_shot)
+    known = (
+        demo,
+        test,
+        lint,
+        wheels,
+        benchmarks,
+        searches,
+        decoys,
+        strategies,
+        distillation,
+        few_shot,
+        kills,
+        full_disk,
+    )
     chores = {chore.__name__: chore for chore in known}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)

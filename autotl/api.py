@@ -57,8 +57,10 @@ def fit(
     trials: int | None = None,
     out: str | Path | None = None,
     offline: bool = False,
+    licenses: str | Sequence[str] | None = None,
     skip_unreadable: float = SKIP_LIMIT,
     max_memory: str | None = None,
+    max_disk: str | None = None,
     max_latency: str | None = None,
     max_params: str | None = None,
     max_size: str | None = None,
@@ -74,10 +76,12 @@ def fit(
     group: a column; rows with equal values there stay on one side of the split. set_aside: a list of rows to leave out,
     such as an edited ``set_aside.csv`` of an earlier run, in place of those that AutoTL would.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
-    max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_latency, max_params and
+    max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_disk: that the run's
+    folder and what the cache keeps for it may take, by default half of what is free. max_latency, max_params and
     max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``. portfolio: a file of what
     past runs say to try first (`autotl.portfolio`). teacher: a run or bundle for the same classes, which strategies may
-    learn from.
+    learn from. offline: opens no connection. licenses: that the weights of backbones may have, such as
+    ``"permissive"`` or ``["mit", "apache-2.0"]``.
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
@@ -102,8 +106,10 @@ def fit(
         budget_seconds=seconds,
         trials=trials,
         offline=offline,
+        licenses=licenses,
         skip_unreadable=skip_unreadable,
         max_memory=max_memory,
+        max_disk=max_disk,
         max_latency=max_latency,
         max_params=max_params,
         max_size=max_size,

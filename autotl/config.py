@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from autotl.data.inspection import SKIP_LIMIT
+from autotl.data.paths import absolute, expanded, is_address
 from autotl.data.roles import Overrides
-from autotl.errors import BudgetError, RunError
+from autotl.data.wording import shortened
+from autotl.errors import BudgetError, RunError, ZooError
 
 #: Five minutes on two cores buy one good fine-tuning of a small backbone on some thousand rows.
 DEFAULT_BUDGET = "5m"
@@ -21,7 +24,13 @@ DEFAULT_BUDGET = "5m"
 BYTES_A_PARAMETER = 4
 
 #: What Python with torch takes before it has done anything.
-LEAST_SIZE = 200 * 10**6
+LEAST_MEMORY = 200 * 10**6
+
+#: What a run of the smallest networks takes, of some million parameters: a head, a trial and a checkpoint.
+LEAST_DISK = 50 * 10**6
+
+#: What people write for a number that is not negative.
+_NUMBER = r"\d+(?:\.\d+)?"
 
 #: File names that say nothing about what is in them; the folder's name does then.
 _COLOURLESS = {"train", "training", "data", "dataset", "table", "labels", "all", "index", "metadata"}
@@ -73,8 +82,10 @@ class SearchRequest(BaseModel):
     budget_seconds: float | None = None  #: None: as many trials as asked for, however long
     trials: int | None = None
     offline: bool = False
+    licences: tuple[str, ...] = ()  #: that weights may have, as `zoo.licences` reads them; none: any
     skip_limit: float = SKIP_LIMIT
     max_memory: int | None = None  #: bytes that training may take; None: a share of what is free
+    max_disk: int | None = None  #: bytes that the run and what the cache keeps for it may take; None: likewise
     limits: Limits = Limits()
     portfolio: str | None = None  #: path of what past runs say to try first; the run's folder keeps a copy
     teacher: str | None = None  #: path of a run or bundle that strategies may learn from
@@ -100,8 +111,10 @@ def make_request(
     budget_seconds: float | None = None,
     trials: int | None = None,
     offline: bool = False,
+    licenses: str | Sequence[str] | None = None,
     skip_unreadable: float | None = None,
     max_memory: str | None = None,
+    max_disk: str | None = None,
     max_latency: str | None = None,
     max_params: str | None = None,
     max_size: str | None = None,
@@ -109,22 +122,24 @@ def make_request(
     teacher: str | Path | None = None,
     seed: int = 0,
 ) -> SearchRequest:
-    """From what people write; paths become whole. Raises `BudgetError`."""
+    """From what people write; paths become whole, names of columns text. Raises `BudgetError` and `ZooError`."""
     return SearchRequest(
         data=data if data == "DataFrame" else _whole(data),
         test=None if test is None else _whole(test),
-        target=target,
-        image=image,
-        text=text,
-        group=group,
+        target=None if target is None else str(target),
+        image=None if image is None else str(image),
+        text=None if text is None else str(text),
+        group=None if group is None else str(group),
         metric=metric,
         set_aside=None if set_aside is None else _whole(set_aside),
         models=tuple(_whole(folder) for folder in models),
         budget_seconds=budget_seconds,
         trials=parse_trials(trials),
         offline=offline,
-        skip_limit=SKIP_LIMIT if skip_unreadable is None else skip_unreadable,
+        licences=parse_licences(licenses),
+        skip_limit=SKIP_LIMIT if skip_unreadable is None else parse_share(skip_unreadable),
         max_memory=None if max_memory is None else parse_memory(max_memory),
+        max_disk=None if max_disk is None else parse_disk(max_disk),
         limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
         portfolio=None if portfolio is None else _whole(portfolio),
         teacher=None if teacher is None else _whole(teacher),
@@ -142,7 +157,8 @@ def moved(
 
 
 def _whole(path: str | Path) -> str:
-    return str(Path(path).expanduser().resolve())
+    """From the root; an empty name and an address stay as they are, and are refused by whoever reads them."""
+    return str(path) if not str(path) or is_address(str(path)) else str(absolute(path))
 
 
 def parse_trials(trials: int | None) -> int | None:
@@ -150,6 +166,13 @@ def parse_trials(trials: int | None) -> int | None:
     if trials is not None and not 1 <= trials <= 100_000:
         raise BudgetError(f"{trials} trials: give a number from 1 to 100000")
     return trials
+
+
+def parse_share(share: float) -> float:
+    """Raises `BudgetError` for what is no share of the rows."""
+    if not 0 <= share <= 1:
+        raise BudgetError(f"skip_unreadable {share}: give a share of the rows, from 0 to 1")
+    return share
 
 
 def parse_seed(seed: int) -> int:
@@ -161,35 +184,46 @@ def parse_seed(seed: int) -> int:
 
 def parse_memory(text: str) -> int:
     """Bytes as `parse_size` has them. Raises `BudgetError` for what nothing could be trained in, too."""
+    return _at_least(LEAST_MEMORY, text, "memory")
+
+
+def parse_disk(text: str) -> int:
+    """Bytes as `parse_size` has them. Raises `BudgetError` for what no run could be kept in, too."""
+    return _at_least(LEAST_DISK, text, "disk")
+
+
+def _at_least(least: int, text: str, what: str) -> int:
     size = parse_size(text)
-    if size < LEAST_SIZE:
-        raise BudgetError(f"{text!r} is too little memory to work with: at least 200MB")
+    if size < least:
+        raise BudgetError(f"{text!r} is too little {what} to work with: at least {least / 1e6:.0f}MB")
     return size
 
 
 def parse_size(text: str) -> int:
-    """Bytes from ``6GB``, ``512MB`` or ``1.5GiB``. Raises `BudgetError` for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
-    if not match:
-        raise BudgetError(f"{text!r} is no size: write 6GB, 512MB or 1.5GiB")
-    base = 1024 if match[3] else 1000
-    return int(float(match[1]) * base ** (1 + "KMGT".index(match[2].upper())))
+    """Bytes from ``6GB``, ``512MB`` or ``1.5GiB``, one at least. Raises `BudgetError` for anything else."""
+    match = re.fullmatch(rf"\s*({_NUMBER})\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
+    size = float(match[1]) * (1024 if match[3] else 1000) ** (1 + "KMGT".index(match[2].upper())) if match else 0.0
+    if not 1 <= size < math.inf:
+        raise BudgetError(f"{shortened(text)} is no size: write 6GB, 512MB or 1.5GiB")
+    return int(size)
 
 
 def parse_count(text: str) -> int:
-    """A number from ``5M``, ``300k`` or ``1200000``. Raises `BudgetError` for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)\s*", text)
-    if not match:
-        raise BudgetError(f"{text!r} is no number of parameters: write 5M, 300k or 1200000")
-    return int(float(match[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match[2]])
+    """A number from ``5M``, ``300k`` or ``1200000``, one at least. Raises `BudgetError` for anything else."""
+    match = re.fullmatch(rf"\s*({_NUMBER})\s*([kMG]?)\s*", text)
+    count = float(match[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match[2]] if match else 0.0
+    if not 1 <= count < math.inf:
+        raise BudgetError(f"{shortened(text)} is no number of parameters: write 5M, 300k or 1200000")
+    return int(count)
 
 
 def parse_latency(text: str) -> float:
     """Seconds from ``5ms`` or ``0.2s``. Raises `BudgetError` for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)\s*", text)
-    if not match or float(match[1]) == 0:
-        raise BudgetError(f"{text!r} is no time for a row: write 5ms or 0.2s")
-    return float(match[1]) * {"ms": 1e-3, "s": 1.0}[match[2]]
+    match = re.fullmatch(rf"\s*({_NUMBER})\s*(ms|s)\s*", text)
+    seconds = float(match[1]) * {"ms": 1e-3, "s": 1.0}[match[2]] if match else 0.0
+    if not 0 < seconds < math.inf:
+        raise BudgetError(f"{shortened(text)} is no time for a row: write 5ms or 0.2s")
+    return seconds
 
 
 def parse_limits(*, latency: str | None, parameters: str | None, size: str | None) -> Limits:
@@ -201,13 +235,27 @@ def parse_limits(*, latency: str | None, parameters: str | None, size: str | Non
     )
 
 
+def parse_licences(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    """From ``permissive``, ``mit,apache-2.0`` or a list of such; none where there is nothing to keep to.
+
+    Raises `ZooError` for a list without a name.
+    """
+    if text is None:
+        return ()
+    names = text.split(",") if isinstance(text, str) else text
+    licences = tuple(dict.fromkeys(name.strip().lower() for name in names if name.strip()))
+    if not licences:
+        raise ZooError(f"{text!r} names no licence: write permissive, or names such as mit,apache-2.0")
+    return licences
+
+
 def run_folder(data: str, out: str | Path | None) -> Path:
     """The folder of a new run: `out`, or ``runs/NAME`` with the name of the data."""
     if out is not None:
-        return Path(out).expanduser()
-    path = Path(data).expanduser()
+        return expanded(out)
+    path = absolute(data)
     name = path.name if path.is_dir() else path.stem
-    if name.lower() in _COLOURLESS and (parent := path.resolve().parent.name):
+    if name.lower() in _COLOURLESS and (parent := path.parent.name):
         name = parent
     return Path("runs") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")
 

@@ -49,7 +49,21 @@ class ExportError(AutoTLError):
 class TrialError(Exception):
     """A trial failed; it costs itself only and is recorded with this message."""
 
-    def __init__(self, message: str, *, kind: FailureKind = "defect") -> None:
-        """kind: of what went wrong, for whoever reads no messages."""
+    kind: FailureKind = "defect"
+
+    def __init__(self, message: str, *, kind: FailureKind | None = None) -> None:
+        """kind: of what went wrong, for whoever reads no messages; by default this class's."""
         super().__init__(message)
-        self.kind = kind
+        self.kind = kind or self.kind
+
+
+class DiskFullError(TrialError):
+    """What a trial has to write finds no room, although everything that may make way has."""
+
+    kind = "disk"
+
+
+class DivergedError(TrialError):
+    """Numbers that are not finite came out where nothing can be made of them: a loss, features, a model's answers."""
+
+    kind = "numbers"

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autotl.files import ends_torn
+from autotl.errors import RunError
+from autotl.files import append, ends_torn
+from autotl.untrusted import parse_json, read_lines
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,12 @@ class Event:
     """Something that happened `at` seconds into the run.
 
     Kinds: ``phase`` (name), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, set_aside, shortcut,
-    split, seconds), ``note`` (text), ``screened`` (backbone, score, opinions, seconds), ``floor`` (majority, words),
-    ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds), ``trial_continued``
-    (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, seconds, reason,
-    reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency), ``transfer``
-    (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit`` (trial, rows,
-    taken), ``tested`` (score), ``finished`` (score, seconds).
+    split, seconds), ``note`` (text), ``screened`` (backbone, score, opinions, latency, seconds), ``floor`` (majority,
+    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds),
+    ``trial_continued`` (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score,
+    seconds, reason, reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency),
+    ``transfer`` (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit``
+    (trial, rows, taken), ``tested`` (score), ``finished`` (score, seconds).
     """
 
     at: float
@@ -42,17 +44,25 @@ Listener = Callable[[Event], None]
 class EventLog:
     """Appends events to a file and hands them to whoever listens."""
 
-    def __init__(self, path: Path, elapsed: Callable[[], float], listeners: list[Listener]) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(
+        self,
+        path: Path,
+        elapsed: Callable[[], float],
+        listeners: list[Listener],
+        keep: Callable[[Callable[[], None]], None] = lambda write: write(),
+    ) -> None:
+        """keep: has a line written, and knows what to do where there is no room for it."""
+        self._file = path.open("ab", buffering=0)
         if ends_torn(path):
-            self._file.write("\n")
+            append(self._file, b"\n")
         self._elapsed = elapsed
         self._listeners = listeners
+        self._keep = keep
 
     def emit(self, kind: str, **data: Any) -> None:
         event = Event(self._elapsed(), kind, data)
-        self._file.write(event.line() + "\n")
-        self._file.flush()
+        line = (event.line() + "\n").encode()
+        self._keep(lambda: append(self._file, line))
         for listener in self._listeners:
             listener(event)
 
@@ -65,12 +75,16 @@ class EventLog:
 
 
 def read_events(path: Path) -> list[Event]:
-    """The events of a run; a last line that a kill left torn is passed over."""
+    """The events of a run; a last line that a kill left torn is passed over. Raises `RunError` for a file too large."""
+    try:
+        lines = read_lines(path) if path.exists() else []
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read ({error})") from error
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in lines:
         try:
-            data = json.loads(line)
-        except json.JSONDecodeError:
+            data = parse_json(line)
+            events.append(Event(data.pop("at"), data.pop("kind"), data))
+        except (ValueError, AttributeError, KeyError, TypeError):
             continue
-        events.append(Event(data.pop("at"), data.pop("kind"), data))
     return events

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 
 from autotl.errors import DataError, FailureKind, PluginError, TrialError
+from autotl.files import is_disk_full
 
 #: One line each, for whoever reads that something failed.
 REMEDIES: Mapping[FailureKind, str] = {
@@ -20,9 +21,6 @@ REMEDIES: Mapping[FailureKind, str] = {
     "defect": "tell the developers of AutoTL; 'autotl doctor --bundle' packs what they need, without your data",
 }
 
-#: No room, no room for this person, a disk that became read-only, a disk that fails.
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
-
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out: torch has a type for that on accelerators only."""
@@ -30,11 +28,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     words = str(error).lower()
     return isinstance(error, RuntimeError) and ("allocate memory" in words or "out of memory" in words)
-
-
-def is_out_of_disk(error: BaseException) -> bool:
-    """Whether an exception says that the disk takes nothing more; safetensors says so in words alone."""
-    return (isinstance(error, OSError) and error.errno in _DISK) or "(os error 28)" in str(error)
 
 
 def kind_of(error: BaseException, plugins: frozenset[str] = frozenset()) -> FailureKind:
@@ -58,7 +51,7 @@ def kind_of(error: BaseException, plugins: frozenset[str] = frozenset()) -> Fail
             return "numbers"
         if is_out_of_memory(cause):
             return "memory"
-        if is_out_of_disk(cause):
+        if is_disk_full(cause) or (isinstance(cause, OSError) and cause.errno == errno.EIO):
             return "disk"
     whose = next((package for package in _packages(error) if package in {"autotl", *plugins}), "autotl")
     return "defect" if whose == "autotl" else "plugin"

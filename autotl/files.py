@@ -1,19 +1,67 @@
-"""Writing files so that whoever reads, at any moment and after any kill, finds whole ones."""
+"""Writing files so that whoever reads, at any moment and after any kill or on a full disk, finds whole ones."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
+
+Written = TypeVar("Written")
+
+#: What the system says where nothing more can be written: the disk is full, or the quota, or it can only be read.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def write_durably(path: Path, text: str) -> None:
-    """Replaces a file in one rename, after its contents have reached the disk."""
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception says that nothing more can be written; safetensors says it in words only."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(f"(os error {code})" in str(error) for code in _FULL)
+
+
+def making_room(write: Callable[[], Written], givers: Iterable[Callable[[], object]]) -> Written:
+    """What `write` returns; where the disk is full, one giver after the other makes way before it is tried again.
+
+    Raises whatever `write` raises at last.
+    """
+    for give_way in givers:
+        try:
+            return write()
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+        give_way()
+    return write()
+
+
+def write_durably(path: Path, contents: str | bytes) -> None:
+    """Replaces a file in one rename, after its contents have reached the disk; a failure leaves nothing behind."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(contents.encode() if isinstance(contents, str) else contents)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def append(file: io.FileIO, contents: bytes) -> None:
+    """Adds to the end of a file that is open for it: everything, or where there is no room nothing."""
+    size = file.seek(0, os.SEEK_END)
+    rest = memoryview(contents)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError:
+        file.truncate(size)
+        raise
 
 
 def ends_torn(path: Path) -> bool:
@@ -25,8 +73,41 @@ def ends_torn(path: Path) -> bool:
         return file.read() != b"\n"
 
 
+def drop_torn_end(path: Path) -> None:
+    """Takes away what stands behind the last whole line of a file; for readers that do not pass over it."""
+    with path.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
 def append_line(path: Path, text: str) -> None:
     """Adds a line of its own to a file, also after a last line that is torn."""
     torn = path.exists() and ends_torn(path)
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n" * torn + text + "\n")
+    with path.open("ab", buffering=0) as file:
+        append(file, ("\n" * torn + text + "\n").encode())
+
+
+def reach_the_disk(file: Path) -> None:
+    """Returns when the contents of a file will be there after a power cut."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+class EqualFiles:
+    """Gives files with the same contents one place on the disk and as many names. Nobody may change them afterwards."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Path] = {}  #: by the digest of their contents
+
+    def share(self, folder: Path) -> None:
+        """Looks through a folder that was just written, perhaps in the place of another."""
+        self._known = {digest: file for digest, file in self._known.items() if folder not in file.parents}
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            with file.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            twin, link = self._known.setdefault(digest, file), file.with_name(f".{file.name}")
+            if twin != file:
+                try:
+                    os.link(twin, link)
+                    link.replace(file)
+                except OSError:  # a disk without links, or the twin was removed
+                    self._known[digest] = file

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
 import sys
 from pathlib import Path
 
@@ -21,5 +23,10 @@ def peak_memory(*, children: bool = False) -> int:
 
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files below a folder; a file with several names counts once."""
-    files = {(status := path.lstat()).st_ino: status.st_size for path in folder.rglob("*") if path.is_file()}
-    return sum(files.values())
+    sizes: dict[int, int] = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # removed since it was listed
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                sizes[status.st_ino] = status.st_size
+    return sum(sizes.values())

@@ -122,9 +122,32 @@ def bare(monkeypatch, bare_environment):
 @pytest.fixture
 def here(bare, tiny, monkeypatch, tmp_path):
     """This process as a place to search and predict in, with the tiny family."""
-    monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"))
+    monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"), prepend=os.pathsep)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def refused(tmp_path, tmp_path_factory, monkeypatch, capsys, bare, tiny):
+    """Runs a command that must be refused in one line, with exit code 2 and nothing written; returns what it says."""
+    from autotl.cli.main import main
+
+    empty = tmp_path_factory.mktemp("cwd")
+    monkeypatch.chdir(empty)
+
+    def run(*arguments):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert main([str(argument) for argument in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("autotl: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        assert list(empty.iterdir()) == []
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        return err
+
+    return run
 
 
 class CommandLine:
@@ -134,7 +157,8 @@ class CommandLine:
         self.environment = environment
 
     def _arguments(self, arguments, also):
-        path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", *also)))
+        given = self.environment.get("PYTHONPATH")  # where the packages are not installed
+        path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", *also, *([given] if given else []))))
         command = [sys.executable, "-m", "autotl.cli.main", *map(str, arguments)]
         return command, self.environment | {"PYTHONPATH": path}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from autotl.features.boundary import VIEWS, Boundary
+from autotl.features.boundary import SAMPLE, VIEWS, Boundary
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, SpeedBook
@@ -168,13 +168,53 @@ def test_maps_come_back_as_they_were(dtype, channels_last):
     torch.testing.assert_close(back, maps, rtol=0, atol=0)
 
 
-def test_half_precision_is_used_where_it_fits_only():
-    small, large = torch.randn(2, 4, 3, 3), torch.full((2, 4, 3, 3), 1e6)
-    assert pack({"x": small}, exact=False, channels_last=False)[0]["x"].dtype == np.float16
-    assert pack({"x": large}, exact=False, channels_last=False)[0]["x"].dtype == np.float32
-    assert pack({"x": small}, exact=True, channels_last=False)[0]["x"].dtype == np.float32
-    mixed = pack({"x": small}, exact=False, channels_last=False) + pack({"x": large}, exact=False, channels_last=False)
-    torch.testing.assert_close(unpack(mixed, channels_last=False)["x"], torch.cat([small, large]), rtol=1e-3, atol=1e-3)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_half_precision_is_used_where_it_fits_only(channels_last):
+    usual, large = torch.randn(2, 4, 3, 3), torch.full((2, 4, 3, 3), 1e6)
+    one_small = usual * torch.tensor([1.0, 1.0, 1e-7, 1.0]).view(1, 4, 1, 1)
+    dtypes = {}
+    for name, maps in {"usual": usual, "large": large, "one small": one_small}.items():
+        rows = pack({"x": maps}, exact=False, channels_last=channels_last)
+        dtypes[name] = rows[0]["x"].dtype
+        back = unpack(rows, channels_last=channels_last)["x"]
+        largest = maps.abs().amax((0, 2, 3), keepdim=True)
+        assert ((back - maps).abs() <= largest * 2**-9).all(), name
+    assert dtypes == {"usual": np.float16, "large": np.float32, "one small": np.float32}
+    assert pack({"x": usual}, exact=True, channels_last=channels_last)[0]["x"].dtype == np.float32
+    both = [row for maps in (usual, large) for row in pack({"x": maps}, exact=False, channels_last=False)]
+    torch.testing.assert_close(unpack(both, channels_last=False)["x"], torch.cat([usual, large]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e-6])
+def test_states_and_features_of_any_magnitude_come_back_from_the_store(look, monkeypatch, scale):
+    """Behind a pass in bf16, which states are kept in 16 bits for where these hold them."""
+
+    def scaled():
+        frozen = look()
+        frozen.precision = Precision(bf16=True)
+        with torch.no_grad():
+            frozen.backbone.stages[0].table.weight.mul_(scale)
+        return frozen
+
+    def all_states(frozen):
+        rows = frozen.rows.readable(np.arange(60))
+        boundary = Boundary(frozen, 1, rows, augment=0.0, passes=9.0)
+        states = torch.cat([boundary.batch(rows[at : at + 1], 0, torch.Generator())["x"][0] for at in range(60)])
+        return rows, states, frozen.features(rows)
+
+    first = scaled()
+    rows, states, features = all_states(first)
+    through = torch.cat([first.prefix(first.rows.encoder.batch(first.rows.gather([row])), 1)["x"][0] for row in rows])
+    largest = through.abs().amax(0)
+    assert scale / 10 < largest.max() < 10 * scale
+    assert ((states - through).abs() <= largest * 2**-9).all()
+    first.store.flush()
+    again = scaled()
+    computed = passes(again, monkeypatch)
+    _, found, known = all_states(again)
+    assert torch.equal(found, states)
+    np.testing.assert_array_equal(known, features)
+    assert sum(computed) == SAMPLE
 
 
 def test_padding_is_not_kept_and_comes_back_as_zeros():

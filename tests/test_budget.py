@@ -38,27 +38,10 @@ def test_plain_number_is_seconds(seconds):
     assert parse_budget(f"{seconds:f}") == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    "text", ["", " ", "soon", "5x", "-5m", "+5m", "m", "5m5m", "1e3", "nan", "inf", "5,5m", "0x10", "5m later", "٣m!"]
-)
-def test_what_is_no_time_is_refused_with_an_example(text):
-    with pytest.raises(BudgetError, match=r"write 30s, 5m"):
-        parse_budget(text)
-
-
 @pytest.mark.parametrize("text", ["0", "0s", "1s", "9.9s", "31d", "99999h", "9" * 400 + "s"])
 def test_absurd_budget_is_refused_with_the_limits(text):
     with pytest.raises(BudgetError, match=r"outside 10s to 30d"):
         parse_budget(text)
-
-
-@given(st.text(max_size=12))
-def test_any_text_is_a_budget_within_limits_or_refused(text):
-    try:
-        seconds = parse_budget(text)
-    except BudgetError:
-        return
-    assert SHORTEST <= seconds <= LONGEST
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from autotl.cli.main import main
 from autotl.config import SearchRequest
 from autotl.search import screening
 from autotl.search.engine import Search, resume
+from autotl.search.pace import Pace
 from autotl.search.run_log import read_run_logs
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
@@ -136,6 +137,22 @@ def test_worker_that_dies_while_screening_costs_one_backbone_at_most(table, zoo,
     request = SearchRequest(data=str(table), models=(str(zoo),), trials=1)
     Search(request, tmp_path / "run", listeners=[kill]).run()
     assert [event["state"] for event in events(tmp_path / "run", "trial_ended")] == ["complete"]
+
+
+@pytest.mark.slow
+@needs_proc
+def test_time_kept_for_the_test_rows_is_there_for_a_new_worker_too(table, new_table, zoo, here, tmp_path, monkeypatch):
+    def kill(event):
+        if (event.kind, event.data.get("name")) == ("phase", "finishing"):
+            monkeypatch.setattr(Pace, "_test_seconds", lambda self: 100.0)  # all that is left is for them
+            for worker in children(os.getpid()):
+                os.kill(worker, signal.SIGKILL)
+                assert wait_until(lambda worker=worker: not alive(worker))
+
+    models = (str(zoo / "one"),)
+    request = SearchRequest(data=str(table), test=str(new_table), models=models, budget_seconds=60.0, trials=1)
+    outcome = Search(request, tmp_path / "run", listeners=[kill]).run()
+    assert outcome.test is not None, notes(tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""What cannot be used is refused in one line with exit code 2, and leaves nothing behind."""
+"""What cannot be used is refused in one line with exit code 2, and leaves nothing behind.
+
+Tables that cannot be used are in `data/test_bad_tables.py`, settings in `test_bad_settings.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,6 @@ import json
 import pytest
 
 from autotl.cli.main import main
-
-
-@pytest.fixture
-def refused(tmp_path, tmp_path_factory, monkeypatch, capsys, bare, tiny):
-    """Runs a command that must be refused, and returns what it says."""
-    empty = tmp_path_factory.mktemp("cwd")
-    monkeypatch.chdir(empty)
-
-    def run(*arguments):
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        assert main([str(argument) for argument in arguments]) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.startswith("autotl: ")
-        assert err.count("\n") == 1
-        assert err.endswith("\n")
-        assert list(empty.iterdir()) == []
-        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-        return err
-
-    return run
 
 
 @pytest.fixture
@@ -74,30 +56,6 @@ def test_list_of_rows_to_set_aside(search, refused, tmp_path):
     assert "no such folder" in refused(
         "inspect", "--data", tmp_path / "table.csv", "--out", tmp_path / "no" / "list.csv"
     )
-
-
-def test_empty_table(search):
-    assert "table.csv" in search([])
-    assert "table.csv" in search(["text,label"])
-
-
-def test_one_class(search):
-    assert "At least two classes" in search(lines(["good"] * 40))
-
-
-def test_class_with_one_row(search):
-    said = search(lines(["good", "bad"] * 20 + ["rare"]))
-    assert "'rare'" in said
-    assert "row 42" in said or "row 41" in said
-
-
-def test_missing_labels(search):
-    assert "no label" in search(lines(["good", "bad", ""] * 20))
-
-
-def test_text_that_is_not_utf_8(search):
-    said = search("\n".join(GOOD).replace("review", "crítica").encode("latin-1"))
-    assert "UTF-8" in said
 
 
 @pytest.mark.parametrize("budget", ["0s", "-5m", "soon", "99y", "1000d", "nan", "5s"])
@@ -170,15 +128,6 @@ def test_folder_that_is_empty_is_taken_and_given_back(search, tmp_path):
 def test_unknown_metric(search):
     assert "'acuracy'" in search(GOOD, "--metric", "acuracy")
     assert "roc_auc" in search(lines(["a", "b", "c"] * 20), "--metric", "roc_auc")
-
-
-def test_test_table_that_cannot_be_used(search, tmp_path):
-    other = tmp_path / "test.csv"
-    other.write_text("\n".join(lines(["good", "bad"], header="review,label")))
-    assert "'text'" in search(GOOD, "--test", other)
-    other.write_text("\n".join(lines(["good", "ugly"])))
-    assert "'ugly'" in search(GOOD, "--test", other)
-    assert "gone.csv" in search(GOOD, "--test", tmp_path / "gone.csv")
 
 
 def test_run_or_bundle_that_is_not_there(refused, tmp_path, new_table):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -42,3 +45,14 @@ def test_lengths_split_and_notes_are_shown(messy, new_table, monkeypatch, capsys
     assert "holdout of 49 of 196 rows (25 %)" in out
     assert "messy.csv: row 11 (new.csv: row 5 has the same content)" in out
     assert "(--group)" in out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_output_in_a_pipe_is_utf_8_whatever_the_terminal_speaks(tmp_path, encoding):
+    (tmp_path / "t.csv").write_text("text,label\n" + "a 漢字 text,é\nan other text,è\n" * 9, encoding="utf-8")
+    command = [sys.executable, "-m", "autotl.cli.main", "inspect", "--data", str(tmp_path / "t.csv"), "--json"]
+    options = ["--text", "text"]
+    answer = subprocess.run(
+        [*command, *options], env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, check=True
+    )
+    assert json.loads(answer.stdout)["task"]["classes"] == ["è", "é"]

@@ -428,7 +428,7 @@ class Exploding(Effect):
         (Never(), r"applies somewhere"),
         (AlwaysOn(), r"0 the least, which is off.*\(0.5, 1.0\)"),
         (Unusual(), r"what is usual is among the strengths.*0.3 of \[0.0, 1.0\]"),
-        (type("Wild", (Slow,), {"effect_class": Exploding})(), r"finite losses.*TrialError: the loss is not finite"),
+        (type("Wild", (Slow,), {"effect_class": Exploding})(), r"finite losses.*DivergedError: the loss is not finite"),
         (type("Alien", (Slow,), {"effect_class": dict})(), r"effect\(\) gives an Effect. Found: dict"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Slow) else "",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from autotl.config import Limits, parse_count, parse_latency, parse_limits
-from autotl.errors import BudgetError
 from autotl.plugins.contracts import Candidate, Recipe
 from autotl.search.costs import Costs
 
@@ -18,18 +17,6 @@ def test_counts_mean_what_they_say(text, count):
 @pytest.mark.parametrize(("text", "seconds"), [("5ms", 0.005), ("0.2s", 0.2), (" 12.5 ms ", 0.0125)])
 def test_latencies_mean_what_they_say(text, seconds):
     assert parse_latency(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "5", "fast", "-3ms", "0ms", "5 minutes"])
-def test_latencies_that_are_none_are_refused_with_the_way_out(text):
-    with pytest.raises(BudgetError, match="5ms"):
-        parse_latency(text)
-
-
-@pytest.mark.parametrize("text", ["", "many", "-3M", "5m"])
-def test_counts_that_are_none_are_refused_with_the_way_out(text):
-    with pytest.raises(BudgetError, match="5M"):
-        parse_count(text)
 
 
 def test_no_limit_forbids_nothing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
@@ -89,3 +90,18 @@ def test_what_the_answers_members_take_on_the_test_rows_is_kept_free():
     assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 12.0, abs=0.1)
     pace.test_rows = 100_000  # more than there is time for, as the answer has grown
     assert pace.patience() == pytest.approx(1.0)
+
+
+def test_time_for_the_report_is_kept_where_it_is_a_small_part_of_the_budget():
+    assert Pace(Clock(100.0)).seconds_to_the_end() == pytest.approx(100 - 0.4 - 2.0, abs=0.1)
+    assert Pace(Clock(20.0)).seconds_to_the_end() == pytest.approx(20 - 0.4, abs=0.1)
+
+
+def test_a_report_is_written_when_it_ends_in_time_and_keeps_nobody_waiting():
+    now = time.monotonic()
+    late = Pace(Clock(100.0, start=now - 99.5))
+    assert late.reporting_seconds(interrupted=False) == 0.0
+    assert 2.0 <= Pace(Clock(100.0, start=now - 98.0)).reporting_seconds(interrupted=False) <= 3.0
+    assert late.reporting_seconds(interrupted=True) == 2.0
+    assert Pace(Clock(20.0, start=now - 18.5)).reporting_seconds(interrupted=False) == 0.0
+    assert Pace(Clock()).reporting_seconds(interrupted=False) == math.inf

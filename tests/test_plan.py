@@ -27,6 +27,7 @@ def test_plan_has_a_line_a_budget_and_leaves_nothing_behind(plan, tmp_path):
     assert short["memory"] > 100e6
     assert 0 < short["run_folder"] <= longest["run_folder"] < 50e6
     assert short["cache"] > 0
+    assert longest["fits"]
     assert short["download"] == 0
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from optuna.trial import TrialState
-from runs import events, leaderboard, run_file, states
+from runs import events, leaderboard, run_file, states, trials
 
 import autotl
 from autotl.cli.main import main
@@ -225,13 +225,22 @@ def test_existing_run_is_not_searched_into(run, table, zoo, here, capsys):
 
 
 @pytest.mark.slow
-def test_same_seed_gives_the_same_leaderboard_and_quiet_says_nothing(
-    finished, command_line, table, new_table, zoo, tmp_path
+def test_same_seed_gives_the_same_trials_and_predictions_and_quiet_says_nothing(
+    finished, command_line, table, new_table, zoo, here, tmp_path
 ):
+    """Whatever the cache knows, and in whatever order this process iterates over sets."""
     options = ["--data", table, "--test", new_table, "--models", zoo, "--trials", 3, "--quiet", "--out", "again"]
-    answer = command_line("search", *options, cwd=tmp_path)
+    environment = {"AUTOTL_CACHE": str(tmp_path / "cache"), "PYTHONHASHSEED": "1"}
+    answer = command_line("search", *options, cwd=tmp_path, environment=environment)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
-    assert leaderboard(tmp_path / "again") == leaderboard(finished[0])
+    first, second = finished[0], tmp_path / "again"
+    assert leaderboard(second) == leaderboard(first)
+    assert [(trial.params, trial.values) for trial in trials(second)] == [
+        (trial.params, trial.values) for trial in trials(first)
+    ]
+    assert events(second, "floor") == events(first, "floor")
+    one, other = (autotl.load(folder).predict_proba(new_table) for folder in (first, second))
+    assert one.tobytes() == other.tobytes()
 
 
 def test_fit_returns_a_model_from_a_frame(frame, zoo, here, tmp_path):

@@ -13,6 +13,7 @@ from autotl.data.task import InputColumn, Task
 from autotl.plugins.contracts import Candidate, Recipe
 from autotl.predictor.bundle import Member, read_card
 from autotl.search.costs import Costs
+from autotl.search.disk import Disk
 from autotl.search.incumbent import Judged
 from autotl.search.shelf import KEPT, Model, Shelf
 
@@ -28,7 +29,7 @@ def task():
 
 @pytest.fixture
 def shelf(tmp_path, task):
-    return Shelf(tmp_path, task, LABELS, free(), {"autotl": "0"})
+    return Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
 
 
 def free(limits=NO_LIMITS):
@@ -89,7 +90,7 @@ def test_a_better_mixture_becomes_the_bundle_with_all_its_members(shelf, tmp_pat
 
 @pytest.mark.parametrize("limits", [Limits(latency=0.025), Limits(parameters=2500), Limits(size=4 * 2500)])
 def test_a_mixture_that_breaks_a_limit_gives_way_to_the_best_model(tmp_path, task, limits):
-    shelf = Shelf(tmp_path, task, LABELS, free(limits), {"autotl": "0"})
+    shelf = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(limits), {"autotl": "0"})
     models = [a_model(tmp_path, number) for number in range(3)]
     for model in models:
         shelf.put(model)
@@ -99,7 +100,7 @@ def test_a_mixture_that_breaks_a_limit_gives_way_to_the_best_model(tmp_path, tas
 
 
 def test_a_mixture_that_breaks_a_limit_teaches(tmp_path, task):
-    shelf = Shelf(tmp_path, task, LABELS, free(Limits(parameters=2500)), {"autotl": "0"})
+    shelf = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(Limits(parameters=2500)), {"autotl": "0"})
     models = [a_model(tmp_path, number) for number in range(3)]
     for model in models:
         shelf.put(model)
@@ -121,7 +122,9 @@ def test_a_model_that_breaks_the_limits_by_itself_teaches_and_is_no_part_of_the_
     recipe = Recipe(learning_rate=1e-3)
     large = Candidate("large", "f", "text", "folder", "large", 9000, 8, 16, "none", 0.5, recipe)
     small = Candidate("b", "f", "text", "folder", "b", 1000, 8, 16, "none", 0.5, recipe)
-    shelf = Shelf(tmp_path, task, LABELS, Costs(Limits(parameters=2500), [small, large]), {"autotl": "0"})
+    shelf = Shelf(
+        tmp_path, Disk(tmp_path), task, LABELS, Costs(Limits(parameters=2500), [small, large]), {"autotl": "0"}
+    )
     allowed, barred = a_model(tmp_path, 0, noise=2.0), a_model(tmp_path, 1, noise=0.3)
     barred = dataclasses.replace(barred, member=barred.member.model_copy(update={"backbone": "f/large"}))
     for model in (allowed, barred):
@@ -129,7 +132,9 @@ def test_a_model_that_breaks_the_limits_by_itself_teaches_and_is_no_part_of_the_
     card = shelf.answer(allowed.judged).card
     assert ([member.backbone for member in card.members], card.chosen_among) == (["f/b"], 1)
     assert read_card(shelf.teacher()).members[0].backbone == "f/large"
-    again = Shelf(tmp_path, task, LABELS, Costs(Limits(parameters=2500), [small, large]), {"autotl": "0"})
+    again = Shelf(
+        tmp_path, Disk(tmp_path), task, LABELS, Costs(Limits(parameters=2500), [small, large]), {"autotl": "0"}
+    )
     assert [judged.trial for judged in again.restore()] == [0]
 
 
@@ -146,7 +151,7 @@ def test_refitted_weights_take_the_place_of_those_that_were_judged(shelf, tmp_pa
     assert (after.score, after.interval) == (before.score, before.interval)
     assert (tmp_path / "best" / after.weights / "0000" / "backbone" / "model.safetensors").read_text() == "refitted"
     assert not model.weights.exists()
-    again = Shelf(tmp_path, task, LABELS, free(), {"autotl": "0"})
+    again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
     again.restore()
     assert again.entries("0000")[0].refit
 
@@ -180,7 +185,7 @@ def test_another_process_finds_the_models_again(shelf, tmp_path, task):
     (tmp_path / "trials" / "0009").mkdir()
     (tmp_path / "trials" / "0009" / "0009.json").write_text('{"trial": 9')  # a kill in the middle
 
-    again = Shelf(tmp_path, task, LABELS, free(), {"autotl": "0"})
+    again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
     found = again.restore()
 
     assert [judged.trial for judged in found] == [0, 1, 2]

@@ -9,6 +9,8 @@ import warnings
 import numpy as np
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autotl.errors import PluginError
 from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, Strategy, StrategyContext, Work
@@ -124,6 +126,46 @@ def test_sampled_configurations_are_complete_and_flat_ones_lead_back():
         assert tried.work(config).passes >= 0
         seen.add((config.backbone, config.strategy))
     assert len(seen) == 6
+
+
+def within(parameter, value):
+    return value in parameter.options if isinstance(parameter, Choice) else parameter.low <= value <= parameter.high
+
+
+@settings(deadline=None)
+@given(
+    data=st.data(),
+    classes=st.integers(2, 40),
+    rows=st.integers(80, 10**6),
+    passes=st.floats(0.1, 1000.0),
+    augments=st.booleans(),
+    doubtful=st.booleans(),
+)
+def test_any_numbers_from_0_to_1_are_settings_in_their_declared_ranges(data, classes, rows, passes, augments, doubtful):
+    strategies, regularizers = plugins().strategies, plugins().regularizers
+    tried = space(
+        (BEST, SECOND), strategies, regularizers,
+        classes=classes, rows=rows, passes=passes, augments=augments, doubtful=doubtful,
+    )  # fmt: skip
+
+    class Drawn(optuna.trial.FixedTrial):
+        """Whatever it is asked for, it says a number that nobody has thought of."""
+
+        def suggest_float(self, name, low, high, **_):
+            return data.draw(st.floats(low, high), label=name)
+
+        def suggest_categorical(self, name, choices):
+            return data.draw(st.sampled_from(choices), label=name)
+
+    config = tried.suggest(Drawn({}))
+    context = tried.context(config.backbone)
+    declared = {parameter.name: parameter for one in strategies for parameter in one.parameters(context)
+                if one.name == config.strategy}  # fmt: skip
+    declared |= {one.name: one.strengths(context) for one in regularizers if one.name not in declared}
+    assert all(within(declared[name], value) for name, value in config.settings.items())
+    assert tried.work(config).passes >= 0
+    units = tried.units(config)
+    assert all(0 <= unit <= 1 for unit in units.values() if not isinstance(unit, str))
 
 
 @pytest.mark.parametrize("augments", [True, False])

@@ -80,6 +80,16 @@ def test_rows_can_be_read_before_they_are_written(tmp_path):
     assert digest(2) not in collection
 
 
+def test_rows_that_need_more_bits_than_others_are_kept_beside_them(tmp_path):
+    rows = [{"x": np.arange(4, dtype=np.float16)}, {"x": np.full(4, 1e6, np.float32)}]
+    written = FeatureStore(tmp_path).collection(kind="states")
+    written.add([digest(0), digest(1)], rows)
+    written.flush()
+    read = FeatureStore(tmp_path).collection(kind="states")
+    for number, row in enumerate(rows):
+        np.testing.assert_array_equal(read.get(digest(number))["x"], row["x"])
+
+
 def test_what_decides_the_values_decides_the_collection(tmp_path):
     fill(FeatureStore(tmp_path), [1], weights="a", boundary=2)
     assert found(tmp_path, [1], weights="a", boundary=2) == [1]

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from autotl.budget import Clock
-from autotl.errors import TrialError
+from autotl.errors import DivergedError, TrialError
 from autotl.plugins.contracts import Work
+from autotl.training.effect import Effect
 from autotl.training.forecast import forecast
 from autotl.training.loop import RUNGS, Plan, train
 from autotl.training.model import load_model, save_model
@@ -141,13 +142,41 @@ def test_short_training_does_not_wait_for_its_clock_unless_it_should_fill_it(ben
     assert last.details["steps"] > 10
 
 
-def test_loss_that_is_not_finite_fails_the_trial(bench):
-    trial = bench.trial()
-    model = bench.model(trial)
+class Explosion(Effect):
+    """Ruins a training in one of its steps: its loss, or the gradients of a loss that is as it should be."""
+
+    def __init__(self, step, *, in_gradients):
+        self.step, self.in_gradients, self.steps = step, in_gradients, 0
+
+    def loss(self, logits, again):
+        if self.steps != self.step:
+            return None
+        if self.in_gradients:  # the root of zero has a gradient that no number is
+            return logits.sub(logits.detach()).square().sum().sqrt()
+        return logits.sum() * float("inf")
+
+    def stepped(self, step, progress):
+        self.steps = step + 1
+
+
+@pytest.mark.parametrize("in_gradients", [False, True])
+@pytest.mark.parametrize("step", [0, 5])
+def test_loss_that_is_not_finite_fails_the_trial_at_once(bench, step, in_gradients, tmp_path):
+    explosion = Explosion(step, in_gradients=in_gradients)
+    trial = bench.trial(effects=[explosion], checkpoint=tmp_path / "trial")
+    with pytest.raises(DivergedError, match=f"the loss is not finite after {step + 1} steps"):
+        list(train(bench.model(trial), trial, plan(epochs=50)))
+    assert explosion.steps == step
+    assert not trial.checkpoint.exists()
+
+
+def test_features_that_are_not_finite_are_never_kept(bench):
     with torch.no_grad():
-        model.backbone.stages[1].up.weight.fill_(float("nan"))
-    with pytest.raises(TrialError, match=r"the loss is not finite"):
-        list(train(model, trial, plan()))
+        bench.frozen.backbone.stages[1].up.weight.fill_(float("inf"))
+    with pytest.raises(DivergedError, match=r"150 rows among 150 are not finite"):
+        bench.frozen.features(bench.train)
+    with pytest.raises(DivergedError):
+        bench.frozen.features(bench.train)
 
 
 def test_table_smaller_than_a_batch_is_trained_on(bench):

@@ -17,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _in_words(about: Mapping[str, Any]) -> tuple[str, str]:
     """What a collection holds, and of which backbone."""
-    if about["kind"] == "inputs":
+    kind, view = about.get("kind"), about.get("view")
+    if kind == "inputs":
         return "inputs, read once", ""
-    after = f"{about['kind']} after stage {about['boundary']}"
-    return after if about["view"] == "exact" else f"{after}, {about['view']}", about["backbone"]
+    after = f"{kind} after stage {about.get('boundary')}"
+    return after if view == "exact" else f"{after}, {view}", str(about.get("backbone"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,12 +48,14 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from autotl.report.plain import plain
+
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("kept", "of", "rows", "MB", "last used"):
         table.add_column(column, justify="right" if column in {"rows", "MB"} else "left", overflow="fold")
     for kept in collections:
         table.add_row(
-            *_in_words(kept.about), str(kept.rows), f"{kept.size / 1e6:.1f}",
+            *map(plain, _in_words(kept.about)), str(kept.rows), f"{kept.size / 1e6:.1f}",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.last_used)),
         )  # fmt: skip
     console = Console()

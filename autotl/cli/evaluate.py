@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from autotl.report.plain import plain
+
     console = Console(highlight=False)
     low, high = result.interval
     console.print(f"[bold]{result.metric} {result.score:.4f}[/] (95 %: {low:.4f} to {high:.4f}) on {result.rows} rows")
@@ -48,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
     if len(result.classes) <= 12:
         table = Table("true \\ predicted", box=None, header_style="dim")
         for name in result.classes:
-            table.add_column(name, justify="right")
+            table.add_column(plain(name), justify="right")
         for name, counts in zip(result.classes, result.confusion.tolist(), strict=True):
-            table.add_row(name, *(str(count) for count in counts))
+            table.add_row(plain(name), *(str(count) for count in counts))
         console.print(table)
     return 0

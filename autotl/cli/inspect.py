@@ -23,10 +23,9 @@ def run(options: argparse.Namespace) -> int:
     from collections import Counter
 
     from autotl.data.audit import audit
-    from autotl.data.inspection import SKIP_LIMIT, inspect_table
+    from autotl.data.inspection import SKIP_LIMIT, inspect_table, read_test
     from autotl.data.roles import Overrides
     from autotl.data.set_aside import write_set_aside
-    from autotl.data.tables import read_table
 
     out = new_file(options.out) if options.out else None
     inspection = inspect_table(
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         metric=options.metric,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
     )
-    audited = audit(inspection, test=read_table(options.test) if options.test else None)
+    audited = audit(inspection, test=read_test(options.test, inspection.task) if options.test else None)
     found, notes = audited.inspection, [*inspection.notes, *audited.notes]
     if out:
         with writing(out):
@@ -60,23 +59,26 @@ def run(options: argparse.Namespace) -> int:
 
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from autotl.report.plain import plain
 
     console = Console(highlight=False)
     columns = Table("column", "role", "evidence", box=None, header_style="dim")
     for role in found.roles:
-        columns.add_row(Text(role.name), role.role, Text(role.evidence))
+        columns.add_row(plain(role.name), role.role, plain(role.evidence))
     console.print(columns)
     task = found.task
+    console.print()
     console.print(
-        Text(f"\n{task.kind} task: predict {task.target!r} from {task.modality} {task.input.name!r}, by {task.metric}")
+        plain(f"{task.kind} task: predict {task.target!r} from {task.modality} {task.input.name!r}, by {task.metric}")
     )
-    console.print(Text(f"{len(found.kept)} of {found.table.rows} rows can be used"))
+    console.print(plain(f"{len(found.kept)} of {found.table.rows} rows can be used"))
     classes = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
-    console.print(Text(f"{len(task.classes)} classes: {classes}" + (", …" if len(counts) > 20 else "")))
+    console.print(plain(f"{len(task.classes)} classes: {classes}" + (", …" if len(counts) > 20 else "")))
     if size := audited.facts["input"]:
-        console.print(Text(f"{size['unit']} of an input: {size['least']} to {size['most']}, median {size['median']:g}"))
-    console.print(Text(audited.facts["split"]))
+        spread = f"{size['least']} to {size['most']}, median {size['median']:g}"
+        console.print(plain(f"{size['unit']} of an input: {spread}"))
+    console.print(plain(audited.facts["split"]))
     for note in notes:
-        console.print(Text(f"note: {note}", "yellow"))
+        console.print(plain(f"note: {note}", "yellow"))
     return 0

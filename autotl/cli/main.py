@@ -5,6 +5,7 @@ from __future__ import annotations
 from autotl.cli.started import PROCESS_START  # isort: skip  # noqa: F401  first of all: it is the time now
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import autotl
 from autotl.cli import (
     cache,
+    compare,
     doctor,
     evaluate,
     export,
@@ -24,29 +26,22 @@ from autotl.cli import (
     plugins,
     portfolio,
     predict,
+    report,
     resume,
     search,
+    show,
 )
 from autotl.errors import AutoTLError
+from autotl.escaping import for_terminal
+from autotl.files import is_disk_full
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
 _COMMANDS = (
-    search,
-    resume,
-    predict,
-    evaluate,
-    export,
-    inspect,
-    models,
-    plan,
-    portfolio,
-    plugins,
-    plugin,
-    cache,
-    doctor,
-)
+    search, resume, report, show, compare, predict, evaluate, export, inspect, models, plan, portfolio, plugins, plugin,
+    cache, doctor,
+)  # fmt: skip
 
 
 def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:
@@ -83,8 +78,22 @@ def _name(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
+def _show_warnings_plainly() -> None:
+    """Warnings name folders and what is in them: characters that the terminal would obey are spelled out."""
+    import logging
+
+    class Plain(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return for_terminal(super().format(record))
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(Plain())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
+    _write_every_character()
+    _show_warnings_plainly()
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)
@@ -92,14 +101,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except AutoTLError as error:
-        print(f"autotl: {error}", file=sys.stderr)
+        print(f"autotl: {for_terminal(' '.join(str(error).splitlines()))}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        _silence_output()  # `autotl models | head` is no error
+        return 0
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print(f"autotl: {error.filename or 'what was to be written'} finds no room ({error.strerror})", file=sys.stderr)
+        _silence_output()
         return 2
     except KeyboardInterrupt:
         print("autotl: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `autotl models | head` is no error
-        return 0
+
+
+def _silence_output() -> None:
+    """What still waits to be printed would fail again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_every_character() -> None:
+    """Files and pipes get UTF-8, which is what tables and JSON are read in; a terminal that shows less gets escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="backslashreplace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
-"""``autotl models``: which backbones could be searched here, from where, at what cost, and why not."""
+"""``autotl models``: which backbones could be searched here, and how they get to machines without a network."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from autotl.cli.options import add_models, add_roles
+from autotl.cli.options import add_models, add_roles, new_file
 
-HELP = "list the pretrained backbones that could be searched here"
+if TYPE_CHECKING:
+    from autotl.zoo.inventory import Listing
+    from autotl.zoo.manifest import Manifest
+
+HELP = "list the pretrained backbones that could be searched here; pack them for a machine without a network"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,9 +22,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_roles(parser)
     add_models(parser)
     parser.add_argument("--json", action="store_true", help="JSON on standard output")
+    actions = parser.add_subparsers(metavar="ACTION", title="actions, after all other options", dest="action")
+    pack = actions.add_parser("pack", help="write models into one file; what is on the hub is downloaded first")
+    pack.add_argument("names", nargs="+", metavar="NAME", help="as 'autotl models' lists them, with or without family")
+    pack.add_argument("-o", "--out", required=True, metavar="FILE", help="the archive, such as zoo.tar")
+    unpack = actions.add_parser("unpack", help="make a folder for --models of such a file, each byte as it was packed")
+    unpack.add_argument("archive", metavar="FILE")
+    unpack.add_argument("--into", metavar="FOLDER", help="a new one (default: named after the file)")
+    verify = actions.add_parser("verify", help="look whether such a folder is still what was packed")
+    verify.add_argument("folder", metavar="FOLDER")
 
 
 def run(options: argparse.Namespace) -> int:
+    action = {"pack": _pack, "unpack": _unpack, "verify": _verify}.get(options.action, _list)
+    return action(options)
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from autotl.errors import ZooError
+    from autotl.plugins.manager import plugins
+    from autotl.zoo.archive import pack
+    from autotl.zoo.inventory import TOO_LARGE
+
+    out = new_file(options.out)
+    assert out is not None  # it is required
+    listings = {item.candidate.key: item for item in _listings(options)}
+    chosen = []
+    for name in dict.fromkeys(options.names):
+        found = [item for key, item in listings.items() if name in (key, item.candidate.name)]
+        if len(found) != 1:
+            known = "several backbones have this name: write one with its family" if found else "see 'autotl models'"
+            raise ZooError(f"no backbone {name!r} to pack: {known}")
+        (item,) = found
+        if not item.usable and item.reason != TOO_LARGE:  # it is fetched now
+            raise ZooError(f"{item.candidate.key} cannot be packed: {item.reason}")
+        chosen.append(item.candidate)
+    for candidate in chosen:  # whatever a family needs of the hub is in its cache afterwards
+        if candidate.source == "hub":
+            family = plugins().family(candidate.family)
+            family.encoder(candidate, [])
+            family.load(candidate)
+    return _show(pack(chosen, out), f"packed into {out}", options)
+
+
+def _unpack(options: argparse.Namespace) -> int:
+    from autotl.zoo.archive import unpack
+
+    archive = Path(options.archive).expanduser()
+    into = Path(options.into).expanduser() if options.into else Path(archive.stem)
+    return _show(unpack(archive, into), f"unpacked: search them with --models {into}", options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from autotl.zoo.archive import verify
+
+    return _show(verify(Path(options.folder).expanduser()), "every file is as it was packed", options)
+
+
+def _show(manifest: Manifest, outcome: str, options: argparse.Namespace) -> int:
+    if options.json:
+        print(manifest.model_dump_json())
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    from autotl.report.plain import plain
+
+    table = Table("backbone", "folder", "licence", "revision", box=None, header_style="dim", pad_edge=False)
+    table.add_column("MB", justify="right")
+    for model in manifest.models:
+        words = (model.backbone, model.folder, model.licence, model.revision, f"{model.size / 1e6:.1f}")
+        table.add_row(*map(plain, words))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(plain(outcome))
+    return 0
+
+
+def _listings(options: argparse.Namespace) -> list[Listing]:
+    from autotl.config import parse_licences
     from autotl.data.inspection import SKIP_LIMIT, inspect_table
     from autotl.data.roles import Overrides
     from autotl.plugins.contracts import ZooContext
@@ -34,7 +116,11 @@ def run(options: argparse.Namespace) -> int:
         families = plugins().families_for(modality)
     folders = zoo_folders(options.models)
     online = not options.offline and hub.reachable()
-    listings = inventory(families, ZooContext(folders, online))
+    return inventory(families, ZooContext(folders, online), licences=parse_licences(options.licenses))
+
+
+def _list(options: argparse.Namespace) -> int:
+    listings = _listings(options)
     if options.json:
         print(
             json.dumps(
@@ -49,6 +135,8 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from autotl.report.plain import plain
+
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("backbone", no_wrap=True)
     table.add_column("input", min_width=5)
@@ -59,12 +147,12 @@ def run(options: argparse.Namespace) -> int:
     for item in listings:
         candidate = item.candidate
         table.add_row(
-            candidate.key,
+            plain(candidate.key),
             candidate.modality,
             f"{candidate.parameters / 1e6:.1f} M",
             str(candidate.input_size),
             f"{candidate.prior:.2f}",
-            candidate.licence,
+            plain(candidate.licence),
             f"yes: {item.reason}" if item.usable else f"no: {item.reason}",
             style="" if item.usable else "dim",
         )

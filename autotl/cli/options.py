@@ -49,7 +49,12 @@ def add_models(parser: argparse.ArgumentParser) -> None:
         help="a pretrained model's folder, or a folder of them (timm or Hugging Face layout); may be repeated. "
         "Only these are searched then. AUTOTL_ZOO does the same",
     )
-    parser.add_argument("--offline", action="store_true", help="do not look whether the model hub is reachable")
+    parser.add_argument("--offline", action="store_true", help="open no connection: search what is on this machine")
+    parser.add_argument(
+        "--licenses",
+        metavar="NAMES",
+        help="that weights may have: permissive, or names with commas between, such as mit,apache-2.0 (default: any)",
+    )
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +76,11 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
     )
+    parser.add_argument(
+        "--max-disk",
+        metavar="SIZE",
+        help="that the run and its cache may take, such as 2GB (default: half of the free)",
+    )
     add_limits(parser)
     parser.add_argument(
         "--teacher", metavar="RUN", help="a run or bundle for the same classes, which strategies may learn from"
@@ -82,7 +92,7 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
         "data", "target", "image", "text", "group", "metric", "skip_unreadable", "set_aside", "models", "offline",
-        "max_memory", "max_latency", "max_params", "max_size", "teacher", "seed",
+        "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

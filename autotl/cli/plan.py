@@ -57,4 +57,11 @@ def _show(outlooks: list[Outlook]) -> None:
         sizes = (outlook.memory, outlook.run_folder, outlook.cache, outlook.download)
         counts = (str(outlook.trials), str(outlook.finished))
         table.add_row(describe_seconds(outlook.budget), *counts, rungs, *(f"{size / 1e6:.0f} MB" for size in sizes))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    for outlook in outlooks:
+        if not outlook.fits:
+            console.print(
+                f"{describe_seconds(outlook.budget)}: run and cache do not fit into what they may take of this disk; "
+                "what does not is computed again and again. Free some, or raise --max-disk"
+            )

@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from autotl.data.wording import counted
     from autotl.portfolio import build
+    from autotl.report.plain import plain
 
     out = Path(options.out).expanduser()
     portfolio = build(Path(options.folder).expanduser(), options.size)
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
             f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in entry.settings.items()
         )
-        table.add_row(str(place), Text(entry.strategy), Text(settings), f"{entry.mean_regret:.3f}")
+        table.add_row(str(place), plain(entry.strategy), plain(settings), f"{entry.mean_regret:.3f}")
     console = Console(highlight=False)
     console.print(table)
     sources = portfolio.sources

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import sys
+from typing import Any
 
 from autotl.cli.options import add_data, new_file, writing
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from autotl.data.tables import read_table
     from autotl.errors import DataError
+    from autotl.escaping import for_csv, for_terminal
     from autotl.files import write_durably
     from autotl.predictor.predictor import Predictor
 
@@ -36,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
     if clash := sorted(set(added) & set(table.columns)):
         raise DataError(f"{table.name} has a column {clash[0]!r} already; rename it, as the predictions bring one")
     for index, reason in sorted(predictions.unreadable.items())[:5]:
-        print(f"autotl: {table.describe_row(index)}: {reason}; left without a prediction", file=sys.stderr)
+        sentence = f"autotl: {table.describe_row(index)}: {reason}; left without a prediction"
+        print(for_terminal(sentence), file=sys.stderr)
     if len(predictions.unreadable) > 5:
         print(f"autotl: and {len(predictions.unreadable) - 5} more rows", file=sys.stderr)
 
@@ -51,8 +54,9 @@ def run(options: argparse.Namespace) -> int:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*table.columns, *added])
+        given = zip(*table.columns.values(), strict=True)
         writer.writerows(
-            [*cells, *row] for cells, row in zip(zip(*table.columns.values(), strict=True), rows, strict=True)
+            [*map(_writable, cells), for_csv(label), *row] for cells, (label, *row) in zip(given, rows, strict=True)
         )
         if out:
             with writing(out):
@@ -61,3 +65,10 @@ def run(options: argparse.Namespace) -> int:
         else:
             sys.stdout.write(text.getvalue())
     return 0
+
+
+def _writable(cell: Any) -> Any:
+    """A cell as UTF-8 holds it: names of files need not be UTF-8."""
+    from autotl.data.cells import in_whole_characters
+
+    return in_whole_characters(cell) if isinstance(cell, str) else cell

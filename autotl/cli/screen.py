@@ -52,6 +52,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from autotl.predictor.bundle import find_bundle, read_card
     from autotl.report.leaderboard import forecast_error, leaderboard
     from autotl.report.live import describe, leaderboard_table
+    from autotl.report.plain import plain
 
     card = read_card(find_bundle(outcome.folder))
     events = read_events(outcome.folder / "events.jsonl")
@@ -63,16 +64,16 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console.print(
         f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) expected on new rows"
     )
-    console.print(f"      {card.describe()}", markup=False)
+    console.print(plain(f"      {card.describe()}"))
     console.print(
         f"      from {card.validation_rows} validation rows, less {card.optimism:.4f} for choosing among {tried}"
     )
     console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
     for event in events:
         if event.kind == "floor":
-            console.print(f"      {describe(event)}{_below(event, card)}")
+            console.print(plain(f"      {describe(event)}{_below(event, card)}"))
         if event.kind in {"transfer", "compared"}:
-            console.print(f"      {describe(event)}")
+            console.print(plain(f"      {describe(event)}"))
     if outcome.test:
         low, high = outcome.test["interval"]
         console.print(
@@ -87,9 +88,11 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     if error is not None:
         console.print(f"Trials took as long as forecast, give or take {error:.0%} (median)", style="dim")
     console.print("\nNext:", style="dim")
-    console.print(f"  autotl predict {outcome.folder} --data new.csv --out predictions.csv", markup=False)
-    console.print(f"  autotl evaluate {outcome.folder} --data test.csv", markup=False)
-    console.print(f"  autotl resume {outcome.folder} --budget +10m", markup=False)
+    if (report := outcome.folder / "report.html").is_file():
+        console.print(plain(f"  a browser shows all of it: {report}"))
+    console.print(plain(f"  autotl predict {outcome.folder} --data new.csv --out predictions.csv"))
+    console.print(plain(f"  autotl evaluate {outcome.folder} --data test.csv"))
+    console.print(plain(f"  autotl resume {outcome.folder} --budget +10m"))
     return 130 if outcome.interrupted else 0
 
 

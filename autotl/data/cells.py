@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from autotl.data.paths import obstacle
 from autotl.plugins.contracts import Modality
 
 T = TypeVar("T")
@@ -21,6 +23,16 @@ _WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
 def is_missing(cell: Any) -> bool:
     """Nothing, or nothing but white space."""
     return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def in_whole_characters(text: str) -> str:
+    """The text with a question mark for each lone half of a character, which neither files nor tokenizers hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def is_nested(cell: Any) -> bool:
+    """Several values in one, or bytes: nothing that is read as one text, path or label."""
+    return isinstance(cell, Iterable) and not isinstance(cell, str)
 
 
 def is_number(cell: Any) -> bool:
@@ -56,14 +68,14 @@ def are_few(distinct_cells: int, rows: int) -> bool:
 
 
 def content_digest(cell: Any, modality: Modality) -> bytes:
-    """Of what the cell says, or of the bytes of the file that it names; of the name where there is no such file."""
+    """Of what the cell says, or of the bytes of the file that it names; of the name where there is none to read."""
     if modality == "text":
         return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
-    try:
-        with Path(cell).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except (OSError, ValueError):
-        return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
+    with suppress(OSError, ValueError):  # not there, or a character that no path may hold
+        if obstacle(cell) is None:
+            with Path(cell).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+    return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
 
 
 def spread(cells: Sequence[T], count: int) -> list[T]:

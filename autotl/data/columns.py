@@ -9,6 +9,7 @@ from typing import Literal
 
 from autotl.data.cells import are_few, count_words, distinct, is_missing, is_number, is_whole, spread
 from autotl.data.folders import IMAGE_SUFFIXES
+from autotl.data.paths import image_path, is_address, obstacle
 from autotl.data.tables import Table
 from autotl.data.wording import shortened
 from autotl.errors import DataError
@@ -19,7 +20,6 @@ _LOOKED_AT = 50  #: files whose existence is checked: each may be a round trip t
 _READ = 1000  #: cells whose words are counted; the mean is then within a few per cent
 _ID_NAME = re.compile(r"(id|idx|index|uuid|guid|row|unnamed: \d+|__index_level_\d+__)", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,31 +69,33 @@ def looks_like_images(cells: list[object]) -> bool:
 def judge_images(table: Table, name: str) -> ColumnRole:
     """The role of a column of image paths, after looking for a sample of the files.
 
-    Raises `DataError` naming the first file that is not there when fewer than half are.
+    Raises `DataError` naming the first that is not there when fewer than half are.
     """
     filled = [(row, cell) for row, cell in enumerate(table.column(name)) if not is_missing(cell)]
     if not filled:
         raise DataError(f"{table.name}: every cell of column {name!r} is empty, so it names no image.")
     sample = spread(filled, _LOOKED_AT)
-    missing: list[tuple[int, Path]] = []
+    missing: list[tuple[int, str]] = []
     for row, cell in sample:
         if not isinstance(cell, str):
             raise DataError(
                 f"{table.describe_row(row)}: column {name!r} holds {type(cell).__name__}, not the path of an image."
             )
-        if _URL.match(cell):
-            raise DataError(
-                f"{table.describe_row(row)}: column {name!r} holds web addresses ({shortened(cell)}). "
-                "Download the images and give their paths."
-            )
-        if not _exists(table.root / cell):
-            missing.append((row, table.root / cell))
+        path = image_path(table.root, cell)
+        if not _exists(path):
+            missing.append((row, path))
     found = len(sample) - len(missing)
     if 2 * found < len(sample):
         row, path = missing[0]
+        if is_address(path):
+            raise DataError(
+                f"{table.describe_row(row)}: column {name!r} holds web addresses ({shortened(path)}). "
+                "Download the images and give their paths."
+            )
         raise DataError(
-            f"{table.describe_row(row)}: column {name!r} names {path}, which is not there ({found} of {len(sample)} "
-            f"files looked for exist). Relative paths start at {table.root}: move the table or mend the paths."
+            f"{table.describe_row(row)}: column {name!r} names {shortened(path, width=200)}, which "
+            f"{obstacle(path) or 'is not there'} ({found} of {len(sample)} files looked for exist). "
+            f"Relative paths start at {table.root}: move the table or mend the paths."
         )
     return ColumnRole(name, "image", found / len(sample), f"{found} of {len(sample)} sampled cells name image files")
 
@@ -110,8 +112,8 @@ def _judge_text(name: str, texts: list[str], different: int) -> ColumnRole:
     return ColumnRole(name, "text", min(0.95, 0.6 + words / 20), evidence)
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: str) -> bool:
     try:
-        return path.is_file()
+        return Path(path).is_file()
     except (OSError, ValueError):  # too long a name, or a character that no path may hold
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def _image_contents(paths: Sequence[str]) -> Contents:
 
 def _file_size(path: str) -> int:
     try:
-        return Path(path).stat().st_size
+        found = Path(path).stat()
     except (OSError, ValueError):  # not there, or a character that no path may hold
         return -1
+    return found.st_size if stat.S_ISREG(found.st_mode) else -1

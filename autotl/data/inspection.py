@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotl.data.cells import is_missing
-from autotl.data.columns import ColumnRole
+from autotl.data.cells import in_whole_characters, is_missing, is_nested
+from autotl.data.columns import ColumnRole, judge_images
 from autotl.data.groups import merge_groups, number_groups
 from autotl.data.labels import label_of
+from autotl.data.paths import image_path
 from autotl.data.roles import Overrides, infer_roles
 from autotl.data.tables import Table, read_table
 from autotl.data.task import InputColumn, Task, encode_labels, infer_task, input_columns
@@ -103,16 +104,38 @@ def inspect_table(
 def read_inputs(table: Table, task: Task) -> list[Any]:
     """The input of each row, in order: text, or the absolute path of an image, as str; None where missing.
 
-    Raises `DataError` with the closest name when the table lacks the column.
+    Raises `DataError` with the closest name when the table lacks the column, and naming the row for a cell that is
+    neither text nor a path.
     """
     return _input_cells(table, task.input)
 
 
+def read_test(source: str | Path, task: Task) -> Table:
+    """A labelled table to score on. Raises `DataError` for whatever would keep it from that, before time is spent."""
+    table = read_table(source)
+    inputs = read_inputs(table, task)
+    labels = encode_labels(table, task)
+    if task.modality == "image":
+        judge_images(table, task.input.name)
+    if not (labels >= 0).any():
+        raise DataError(f"{table.name}: no row has a label in {task.target!r}")
+    if all(cell is None or label < 0 for cell, label in zip(inputs, labels, strict=True)):
+        raise DataError(f"{table.name}: no row with a label has anything in {task.input.name!r}")
+    return table
+
+
 def _input_cells(table: Table, column: InputColumn) -> list[str | None]:
-    cells = [None if is_missing(cell) else str(cell) for cell in table.column(column.name)]
+    cells = table.column(column.name)
+    if (odd := next((row for row, cell in enumerate(cells) if is_nested(cell)), None)) is not None:
+        wanted = "a text" if column.modality == "text" else "the path of an image"
+        raise DataError(
+            f"{table.describe_row(odd)}: column {column.name!r} holds a value of type {type(cells[odd]).__name__}, not "
+            f"{wanted}. Give it a column that has one in each row"
+        )
+    texts = [None if is_missing(cell) else str(cell) for cell in cells]
     if column.modality == "text":
-        return cells
-    return [None if cell is None else str(table.root / cell) for cell in cells]
+        return [None if text is None else in_whole_characters(text) for text in texts]
+    return [None if text is None else image_path(table.root, text) for text in texts]
 
 
 def _refuse_too_many(table: Table, name: str, empty: Sequence[int], skip_limit: float) -> None:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autotl.data.cells import distinct, is_missing, is_number, is_whole
+from autotl.data.cells import distinct, in_whole_characters, is_missing, is_nested, is_number, is_whole
 from autotl.data.wording import listed
 
 #: A scale of marks in half steps has some twenty values; a measured quantity soon has more.
 _MOST_FRACTIONS = 20
 _MOST_INTEGERS = 100
+
+#: Characters that nobody sees: zero-width space, word joiner, byte order mark, soft hyphen. The joiners of Persian and
+#: of emoji are none of them, as they change what is seen.
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
+
+#: A whole number as programs write it that know only fractions.
+_WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
+
+#: Cyrillic and Greek letters that look like a Latin one, small or large.
+_LOOKS_LIKE = str.maketrans("авекмнорстухіјѕԁαβεικνορτυχ", "abekmhopctyxijsdabeiknoptux")
+
+#: How programs write a value that is missing. "none" is not among them: people name classes so.
+_MISSING_WORDS = {"nan", "NaN", "NAN", "null", "NULL", "n/a", "N/A", "#N/A", "NA", "<NA>", "NaT", "None"}
 
 #: Classes are of unlike size from here on, largest over smallest.
 IMBALANCED = 5.0
@@ -22,7 +36,8 @@ IMBALANCED = 5.0
 def label_of(cell: Any) -> str | None:
     """The label that a cell stands for; None where it is missing. Applying it twice changes nothing.
 
-    Text is stripped and put into Unicode normal form C, case is kept; 1.0 is "1", True is "True".
+    Text is put into Unicode normal form C, without characters that nobody sees, with single plain spaces between words
+    and none around them; case is kept. 1.0 is "1", True is "True".
     """
     if is_missing(cell):
         return None
@@ -30,7 +45,32 @@ def label_of(cell: Any) -> str | None:
         if cell != cell:
             return None
         return str(int(cell)) if cell.is_integer() else repr(cell)
-    return unicodedata.normalize("NFC", str(cell)).strip() or None
+    return " ".join(unicodedata.normalize("NFC", str(cell).translate(_INVISIBLE)).split()) or None
+
+
+def no_label(cell: Any) -> str | None:
+    """Why a cell cannot be a label, such as ``is inf``; None where it can, or is missing."""
+    if is_nested(cell):
+        return f"holds a value of type {type(cell).__name__}. A row has one label; several come in a later version"
+    if isinstance(cell, float) and math.isinf(cell):
+        return f"is {cell}, which is no class. Empty the cell, or remove the row"
+    if isinstance(cell, str) and cell != in_whole_characters(cell):
+        return f"is {cell!r}, which is not UTF-8 text. Write it, or the folder that it names, in UTF-8"
+    return None
+
+
+def without_fraction(label: str) -> str:
+    """``1`` for ``1.0``, and any other label as it is: tables that passed through fractions write whole numbers so."""
+    found = _WHOLE.fullmatch(label)
+    return found[1] if found else label
+
+
+def name_classes(labels: Iterable[str]) -> dict[str, str]:
+    """The class of each label, by its name: ``1`` and ``1.0`` are one, called ``1`` where both are written."""
+    ways: defaultdict[str, set[str]] = defaultdict(set)
+    for label in labels:
+        ways[without_fraction(label)].add(label)
+    return {label: label if len(alike) == 1 else name for name, alike in ways.items() for label in alike}
 
 
 def in_natural_order(labels: Iterable[str]) -> list[str]:
@@ -56,13 +96,15 @@ def look_like_quantities(cells: Sequence[Any]) -> bool:
 
 def spelling_notes(cells: Sequence[Any]) -> list[str]:
     """What a person should know of labels written in several ways."""
+    labels = [(label, str(cell)) for cell in cells if (label := label_of(cell)) is not None]
+    classes = name_classes(label for label, _ in labels)
     spellings: defaultdict[str, set[str]] = defaultdict(set)
-    for cell in cells:
-        if (label := label_of(cell)) is not None:
-            spellings[label].add(str(cell))
+    for label, spelling in labels:
+        spellings[classes[label]].add(spelling)
     notes = []
     if merged := [label for label, ways in spellings.items() if len(ways) > 1]:
-        notes.append(f"made one, for they differ only in spaces or Unicode form: {listed(in_natural_order(merged))}")
+        which = listed(in_natural_order(merged))
+        notes.append(f"made one, for they differ only in spaces, Unicode form or a fraction of zero: {which}")
     by_case: defaultdict[str, list[str]] = defaultdict(list)
     for label in spellings:
         by_case[label.casefold()].append(label)
@@ -70,6 +112,19 @@ def spelling_notes(cells: Sequence[Any]) -> list[str]:
         f"labels {listed(sorted(variants))} differ only in case and stay different classes; make them one if they are"
         for variants in by_case.values()
         if len(variants) > 1
+    ]
+    by_look: defaultdict[str, list[str]] = defaultdict(list)
+    for variants in by_case.values():
+        by_look[_look(variants[0])].append(variants[0])
+    notes += [
+        f"labels {listed(sorted(variants))} look alike and stay different classes, as they hold other letters "
+        f"({', '.join(map(ascii, sorted(variants)))}); make them one if they are"
+        for variants in by_look.values()
+        if len(variants) > 1
+    ]
+    notes += [
+        f"label {label!r} is a class like any other; where it says that the label is missing, empty the cells"
+        for label in sorted(_MISSING_WORDS & set(spellings))
     ]
     return notes
 
@@ -98,6 +153,11 @@ def balance_note(counts: Mapping[str, int], *, dominated: bool) -> str | None:
     if dominated:
         return found + "scores are balanced accuracy, to which all classes count alike; --metric accuracy if not wanted"
     return found + "--metric balanced_accuracy or macro_f1 has all classes count alike"
+
+
+def _look(label: str) -> str:
+    """What a label looks like: equal for those that an eye takes for one."""
+    return unicodedata.normalize("NFKC", label).casefold().translate(_LOOKS_LIKE)
 
 
 def _pieces(label: str) -> list[tuple[int, int, str]]:

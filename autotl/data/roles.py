@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotl.data.cells import are_few, distinct, is_missing
 from autotl.data.columns import ColumnRole, judge_column, judge_images, looks_like_images
 from autotl.data.tables import Table
-from autotl.data.wording import listed, option
+from autotl.data.wording import listed, option, shortened
 from autotl.errors import DataError, TaskError
+
+#: Columns that a message speaks of one by one.
+_NAMED = 8
 
 TARGET_NAMES = ("label", "target", "class", "category", "y", "sentiment")
 
@@ -23,6 +26,11 @@ class Overrides:
     text: str | None = None
     group: str | None = None  #: rows with equal values in this column stay on one side of a split
 
+    def in_table(self, table: Table) -> Overrides:
+        """With names as the table has them. Raises `DataError` for a column that does not exist."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(self, **{name: table.name_of(value) for name, value in given.items()})
+
 
 def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True) -> list[ColumnRole]:
     """The role of every column, in the order of the table: one input, one target, the rest ignored.
@@ -31,6 +39,7 @@ def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True)
     Raises `DataError` for a column that does not exist, image paths that lead nowhere or a group that is the target
     or the input, and `TaskError` where the target or the input is missing or could be several.
     """
+    overrides = overrides.in_table(table)
     _check(table, overrides)
     target = _find_target(table, overrides, need_target=need_target)
     chosen = overrides.image or overrides.text
@@ -59,8 +68,6 @@ def _input_roles(roles: Sequence[ColumnRole]) -> list[ColumnRole]:
 
 def _check(table: Table, overrides: Overrides) -> None:
     given = [name for name in (overrides.target, overrides.image, overrides.text) if name is not None]
-    for name in given:
-        table.column(name)
     if overrides.image is not None and overrides.text is not None:
         raise TaskError(
             f"{table.name}: --image {overrides.image} and --text {overrides.text} are two inputs. "
@@ -68,10 +75,8 @@ def _check(table: Table, overrides: Overrides) -> None:
         )
     if len(given) > len(set(given)):
         raise TaskError(f"{table.name}: column {given[0]!r} cannot be both the target and the input.")
-    if overrides.group is not None:
-        table.column(overrides.group)
-        if overrides.group in given:
-            raise _group_is(table, overrides.group, "target" if overrides.group == overrides.target else "input")
+    if overrides.group is not None and overrides.group in given:
+        raise _group_is(table, overrides.group, "target" if overrides.group == overrides.target else "input")
 
 
 def _group_is(table: Table, group: str, role: str) -> DataError:
@@ -108,6 +113,11 @@ def _find_target(table: Table, overrides: Overrides, *, need_target: bool) -> Co
     last = ([name for name in table.columns if name != overrides.group] or list(table.columns))[-1]
     if last in free and _could_be_classes(table, last):
         return ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")
+    if len(table.columns) == 1:
+        raise TaskError(
+            f"{table.name}: there is only one column, {shortened(last)}, and a table needs an input and a target. In "
+            "text files a comma, a semicolon, a tab (in .tsv always) or a bar stands between columns"
+        )
     raise TaskError(
         f"{table.name}: no column is named like a target ({', '.join(TARGET_NAMES)}) and the last one, {last!r}, does "
         f"not look like classes ({_values(table, last)}). Name one of {listed(table.columns)} with --target NAME"
@@ -129,12 +139,14 @@ def _require_one_input(table: Table, roles: list[ColumnRole]) -> None:
     if len(inputs) == 1:
         return
     if inputs:
-        found = ", ".join(f"{role.name!r} ({role.role})" for role in inputs)
+        found = ", ".join(f"{role.name!r} ({role.role})" for role in inputs[:_NAMED])
+        found += f" and {len(inputs) - _NAMED} more" if len(inputs) > _NAMED else ""
         raise TaskError(
             f"{table.name}: {len(inputs)} columns could be the input: {found}. Choose one with "
-            f"{' or '.join(option(f'--{role.role}', role.name) for role in inputs)}; "
+            f"{' or '.join(option(f'--{role.role}', role.name) for role in inputs[:_NAMED])}; "
             "joining several comes in a later version."
         )
     rest = [role for role in roles if role.role == "ignore"]
-    seen = "; ".join(f"{role.name!r}: {role.evidence}" for role in rest) or "there is only the target"
+    seen = "; ".join(f"{role.name!r}: {role.evidence}" for role in rest[:_NAMED]) or "there is only the target"
+    seen += f"; and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
     raise TaskError(f"{table.name}: no column looks like images or text ({seen}). Name it with --image or --text.")

@@ -12,13 +12,14 @@ import io
 from pathlib import Path
 from typing import Any
 
-from autotl.data.cells import is_missing
+from autotl.data.cells import in_whole_characters, is_missing
 from autotl.data.inspection import Inspection
 from autotl.data.labels import label_of
 from autotl.data.tables import Table
 from autotl.data.text_files import parse_delimited, read_text
 from autotl.data.wording import did_you_mean, shortened
 from autotl.errors import DataError
+from autotl.escaping import for_csv
 from autotl.files import write_durably
 
 SET_ASIDE_FILE = "set_aside.csv"
@@ -36,7 +37,8 @@ def write_set_aside(path: Path, inspection: Inspection) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row, reason in inspection.set_aside:
-        writer.writerow([table.numbers[row], _plain(reason), _plain(inputs[row]), _plain(label_of(labels[row]))])
+        cells = (_plain(reason), _plain(inputs[row]), _plain(label_of(labels[row])))
+        writer.writerow([table.numbers[row], *map(for_csv, cells)])
     write_durably(path, text.getvalue())
 
 
@@ -66,7 +68,7 @@ def read_set_aside(path: Path, table: Table, column: str) -> dict[int, str]:
                 f"{path.name}: line {line}: {shortened(number or '')} is not a row of {table.name}. Rows are counted "
                 f"from 1 without the header, here to {table.rows}"
             )
-        if shown is not None and _plain(shown) != _plain(inputs[index]):
+        if shown is not None and _plain(shown) not in (_plain(inputs[index]), for_csv(_plain(inputs[index]))):
             raise DataError(
                 f"{path.name}: line {line}: row {number} of {table.name} is {shortened(_plain(inputs[index]))}, not "
                 f"{shortened(shown)}: the list was made for another table, or this one has changed. Make it anew with "
@@ -80,5 +82,4 @@ def _plain(cell: Any) -> str:
     """A cell on one line, cut where it is long, in characters that every file can hold."""
     if is_missing(cell):
         return ""
-    line = " ".join(str(cell).replace("\0", " ").split())[:_SHOWN].rstrip()
-    return line.encode("utf-8", "replace").decode("utf-8")
+    return in_whole_characters(" ".join(str(cell).replace("\0", " ").split())[:_SHOWN].rstrip())

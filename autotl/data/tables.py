@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
+from autotl.data.paths import expanded, is_address, obstacle
 from autotl.data.text_files import parse_delimited, parse_json_lines, read_text
 from autotl.data.wording import did_you_mean, listed
 from autotl.errors import DataError
@@ -32,7 +37,8 @@ _WAY_OUT = {
 class Table:
     """Columns of equal length. Cells are str, int, float or bool, None where missing.
 
-    Cells of any other type (lists, dates, bytes) are kept as they came, for whoever knows them.
+    Cells of any other type (lists, dates, bytes) are kept as they came, for whoever knows them. Names are kept as they
+    were written, and found without regard to spaces around them and to their Unicode form.
     """
 
     name: str  #: short, for messages: the file's name, or "DataFrame"
@@ -46,14 +52,21 @@ class Table:
     def rows(self) -> int:
         return len(self.numbers)
 
-    def column(self, name: str) -> list[Any]:
-        """The cells of a column. Raises `DataError` with the closest name where there is none."""
-        if name not in self.columns:
+    def name_of(self, name: str) -> str:
+        """A column's name as the table has it. Raises `DataError` with the closest name where there is none."""
+        if name in self.columns:
+            return name
+        alike = [column for column in self.columns if _plain(column) == _plain(name)]
+        if len(alike) != 1:
             raise DataError(
                 f"{self.name} has no column {name!r}.{did_you_mean(name, self.columns)} "
                 f"Its columns are {listed(self.columns)}."
             )
-        return self.columns[name]
+        return alike[0]
+
+    def column(self, name: str) -> list[Any]:
+        """The cells of a column. Raises `DataError` as `name_of` does."""
+        return self.columns[self.name_of(name)]
 
     def describe_row(self, index: int) -> str:
         """``flowers.csv: row 41``, and the line where an editor would not find it on the next one."""
@@ -83,13 +96,20 @@ def read_table(source: str | Path | pd.DataFrame) -> Table:
     """
     if not isinstance(source, (str, os.PathLike)):
         if not (hasattr(source, "columns") and hasattr(source, "isna")):
-            raise DataError(f"A table is a path or a pandas DataFrame, not a {type(source).__name__}.")
+            kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}".removeprefix("builtins.")
+            raise DataError(f"A table is a path or a pandas DataFrame, not a {kind}.")
         return _table("DataFrame", Path.cwd(), _frame_columns(source))
-    path = Path(source).expanduser()
+    if not os.fspath(source) or is_address(str(source)):
+        raise DataError(f"{str(source)!r} is no path: a table is a file or folder on this machine. Download it first.")
+    path = expanded(source)
     try:
         return _read_folder(path) if path.is_dir() else _read_file(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}). Check its permissions.") from error
+        way_out = " Check its permissions." if isinstance(error, PermissionError) else ""
+        what = error.filename if error.filename is not None else path
+        raise DataError(f"{what} cannot be read ({error.strerror or error}).{way_out}") from error
+    except MemoryError as error:
+        raise DataError(f"{path} does not fit into memory. Give a part of its rows.") from error
 
 
 def _read_folder(folder: Path) -> Table:
@@ -100,6 +120,8 @@ def _read_folder(folder: Path) -> Table:
 def _read_file(path: Path) -> Table:
     if not path.exists():
         raise DataError(_missing_file(path))
+    if found := obstacle(path, most_bytes=math.inf):
+        raise DataError(f"{path} {found}. Write the table to a file first.")
     suffix = path.suffix.lower()
     lines: list[int] | None = None
     if suffix in {".csv", ".tsv", ".txt"}:
@@ -129,7 +151,7 @@ def _table(
     tidy = {column: [_tidy(cell) for cell in cells] for column, cells in columns.items()}
     rows = len(next(iter(tidy.values()), []))
     if rows == 0:
-        raise DataError(f"{name}: the table has no rows.")
+        raise DataError(f"{name}: the table has no {'rows' if columns else 'rows or no columns'}.")
     return Table(name, root, tidy, range(1, rows + 1), lines, tuple(notes))
 
 
@@ -139,10 +161,22 @@ def _tidy(cell: Any) -> Any:
         cell = cell.item()
     if isinstance(cell, os.PathLike):
         return os.fspath(cell)
+    if isinstance(cell, Decimal):
+        return int(cell) if cell.is_finite() and cell == cell.to_integral_value() else float(cell)
     return None if isinstance(cell, float) and cell != cell else cell
 
 
+def _plain(name: str) -> str:
+    """A column's name as it is compared."""
+    return unicodedata.normalize("NFC", name.replace("\ufeff", "")).strip()
+
+
 def _frame_columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    if frame.columns.nlevels > 1:
+        raise DataError(
+            f"DataFrame: its columns have {frame.columns.nlevels} levels of names. Make them one, for example: "
+            "frame.columns = ['_'.join(map(str, name)) for name in frame.columns]"
+        )
     names = [str(name) for name in frame.columns]
     _refuse_repeats("DataFrame", names)
     columns = {}
@@ -158,20 +192,30 @@ def _parquet_columns(path: Path) -> dict[str, list[Any]]:
     import pyarrow.parquet as pq
 
     try:
+        _refuse_repeats(path.name, pq.read_schema(path).names)
         arrow = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:  # a damaged file gives either
         raise DataError(f"{path.name} is not a readable Parquet file ({str(error).partition(chr(10))[0]}).") from error
-    _refuse_repeats(path.name, arrow.column_names)
-    return {name: arrow.column(name).to_pylist() for name in arrow.column_names}
+    columns = {}
+    for name in arrow.column_names:
+        try:
+            columns[name] = arrow.column(name).to_pylist()
+        except (pa.ArrowException, ValueError, OverflowError) as error:  # text that is not UTF-8, dates beyond Python's
+            raise DataError(
+                f"{path.name}: column {name!r} holds what cannot be read ({error}). Mend it, or leave the column out."
+            ) from error
+    return columns
 
 
-def _refuse_repeats(name: str, columns: Sequence[str]) -> None:
-    if repeated := sorted({column for column in columns if columns.count(column) > 1}):
+def _refuse_repeats(name: str, columns: Iterable[str]) -> None:
+    if repeated := sorted(column for column, count in Counter(columns).items() if count > 1):
         raise DataError(f"{name}: {listed(repeated)} names more than one column. Rename or remove the repeats.")
 
 
 def _missing_file(path: Path) -> str:
     folder = path.parent
+    if path.is_symlink():
+        return f"{path} is a link that leads nowhere."
     if not folder.is_dir():
         return f"{path}: there is no folder {folder}."
     return f"{path}: there is no such file.{did_you_mean(path.name, [entry.name for entry in folder.iterdir()])}"

@@ -17,7 +17,10 @@ from autotl.data.labels import (
     is_dominated,
     label_of,
     look_like_quantities,
+    name_classes,
+    no_label,
     spelling_notes,
+    without_fraction,
 )
 from autotl.data.tables import Table
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
@@ -86,7 +89,7 @@ def infer_task(table: Table, roles: Sequence[ColumnRole], *, metric: str | None 
     `metric` None is accuracy, or balanced accuracy where one class would decide what accuracy is.
 
     Raises `TaskError` for a target of quantities, a single class, or a metric that is unknown or does not
-    fit, and `DataError` for too many missing labels or a class with one row.
+    fit, and `DataError` for too many missing labels, a cell that is no label, or a class with one row.
     """
     target = next(role.name for role in roles if role.role == "target")
     cells = table.column(target)
@@ -98,6 +101,11 @@ def infer_task(table: Table, roles: Sequence[ColumnRole], *, metric: str | None 
             "that is regression, which comes in a later version. Choose another column with --target, or put the "
             "numbers into a few classes."
         )
+    for row, cell in enumerate(cells):
+        if wrong := no_label(cell):
+            raise DataError(f"{table.describe_row(row)}: {target!r} {wrong}")
+    names = name_classes(label for label in labels if label is not None)
+    labels = [None if label is None else names[label] for label in labels]
     counts = Counter(label for label in labels if label is not None)
     _check_classes(table, target, labels, counts)
     _check_metric(metric, classes=len(counts))
@@ -127,19 +135,26 @@ def encode_labels(table: Table, task: Task) -> npt.NDArray[np.int64]:
 
     Raises `DataError` for a table without the target, and naming the row for a label that is not a class.
     """
-    codes = {label: code for code, label in enumerate(task.classes)}
+    exact = {label: code for code, label in enumerate(task.classes)}
+    codes = {_compared(label): code for label, code in exact.items()} | exact
     encoded = np.full(table.rows, -1, dtype=np.int64)
     for row, cell in enumerate(table.column(task.target)):
         label = label_of(cell)
         if label is None:
             continue
-        if label not in codes:
+        code = codes.get(label, codes.get(_compared(label)))
+        if code is None:
             raise DataError(
                 f"{table.describe_row(row)}: {task.target!r} is {shortened(label)}, which is not one of the classes "
                 f"({listed(task.classes)}).{did_you_mean(label, task.classes)}"
             )
-        encoded[row] = codes[label]
+        encoded[row] = code
     return encoded
+
+
+def _compared(label: str) -> str:
+    """A label as it is compared; classes of bundles may have been named when spaces counted."""
+    return without_fraction(label_of(label) or label)
 
 
 def _unlabelled_notes(table: Table, target: str, labels: Sequence[str | None]) -> list[str]:

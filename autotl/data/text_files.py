@@ -9,8 +9,10 @@ import codecs
 import csv
 import io
 import json
+import re
 import shlex
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,9 +45,14 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         position = skipped + error.start
         line = data.count(b"\n", 0, position) + 1
+        way_out = (
+            "Save it as UTF-8, for example: "
+            f"iconv -f windows-1252 -t utf-8 {shlex.quote(path.name)} > {shlex.quote('utf8-' + path.name)}"
+        )
+        if encoding == "utf-8" and not data[skipped:].decode(encoding, "ignore").isascii():
+            way_out = "Other parts are, so mend that line; converting the whole file would spoil them"
         raise DataError(
-            f"{path.name}: line {line} (byte {position + 1}) is not {encoding.upper()} text. Save it as UTF-8, for "
-            f"example: iconv -f latin-1 -t utf-8 {shlex.quote(path.name)} > {shlex.quote('utf8-' + path.name)}"
+            f"{path.name}: line {line} (byte {position + 1}) is not {encoding.upper()} text. {way_out}"
         ) from error
     if (nul := text.find("\0")) >= 0:
         raise DataError(
@@ -69,6 +76,10 @@ def parse_delimited(text: str, *, name: str, separator: str | None = None) -> Pa
     for line, cells in records:
         if len(cells) == 1 < len(header) and not cells[0].strip():
             continue  # a blank line with a space on it
+        if len(header) > 1 and [cells[0].lstrip("\ufeff"), *cells[1:]] == header:
+            raise DataError(
+                f"{name}: row {len(rows) + 1} (line {line}) repeats the header, as joined files do. Remove that line."
+            )
         if len(cells) != len(header):
             raise DataError(
                 f"{name}: row {len(rows) + 1} (line {line}) has {counted(len(cells), 'cell')}, the header has "
@@ -102,14 +113,14 @@ def parse_json_lines(text: str, *, name: str) -> Parsed:
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
     # Not splitlines(): JSON strings may hold U+2028 and other characters that it would split at.
-    for line, content in enumerate(text.split("\n"), start=1):
+    for line, content in enumerate(re.split(r"\r\n|[\r\n]", text), start=1):
         if not content.strip():
             continue
         try:
-            row = json.loads(content)
+            row = json.loads(content, object_pairs_hook=_object)
             if "\\u" in content:  # an escape can name half a character, which no encoder takes
                 json.dumps(row, ensure_ascii=False).encode()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{name}: line {line} is not JSON ({error}). Write one object per line.") from error
         if not isinstance(row, dict):
             raise DataError(f'{name}: line {line} is not an object such as {{"text": "…", "label": "…"}}.')
@@ -117,6 +128,17 @@ def parse_json_lines(text: str, *, name: str) -> Parsed:
         lines.append(line)
     names = dict.fromkeys(key for row in rows for key in row)
     return {key: [row.get(key) for row in rows] for key in names}, lines
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"it names {listed(_repeated(key for key, _ in pairs))} more than once")
+    return found
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _records(text: str, separator: str, name: str) -> Iterator[tuple[int, list[str]]]:
@@ -148,10 +170,10 @@ def _until_error(reader: Iterator[list[str]]) -> Iterator[list[str]]:
 def _check_header(header: list[str], name: str) -> None:
     if not header:
         raise DataError(f"{name}: the file is empty. A table needs a header line and rows.")
-    if unnamed := [str(i) for i, column in enumerate(header, start=1) if not column.strip()]:
-        raise DataError(
-            f"{name}: column {', '.join(unnamed)} has no name in the header. Name it, or leave it out "
-            "(pandas writes its row index so; use to_csv(index=False))."
-        )
-    if repeated := sorted({column for column in header if header.count(column) > 1}):
+    if header[0].lower().startswith("sep="):
+        raise DataError(f"{name}: line 1 tells Excel the separator and is no header. Remove that line.")
+    if unnamed := [i for i, column in enumerate(header, start=1) if not column.strip()]:
+        hint = " (pandas writes its row index so; use to_csv(index=False))" if unnamed[0] == 1 else ""
+        raise DataError(f"{name}: column {listed(unnamed)} has no name in the header. Name it, or leave it out{hint}.")
+    if repeated := _repeated(header):
         raise DataError(f"{name}: the header names {listed(repeated)} more than once. Rename or remove the repeats.")

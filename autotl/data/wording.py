@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterable
 
 
-def listed(names: Iterable[str], *, limit: int = 8) -> str:
+def listed(names: Iterable[object], *, limit: int = 8) -> str:
     """``'a', 'b', 'c' and 4 more``."""
-    quoted = [repr(name) for name in names]
+    quoted = [shortened(name) if isinstance(name, str) else repr(name) for name in names]
     shown = ", ".join(quoted[:limit])
     return f"{shown} and {len(quoted) - limit} more" if len(quoted) > limit else shown
 

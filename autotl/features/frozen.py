@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autotl.errors import PluginError
+from autotl.errors import DivergedError, PluginError
 from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, Speed, SpeedBook, options_for
@@ -90,8 +90,13 @@ class FrozenBackbone:
         speeds: SpeedBook,
         store: FeatureStore,
         made_by: str = "",
+        found_by: str = "",
     ) -> None:
-        """made_by: package and version that the family comes from; another version may compute something else."""
+        """made_by: package and version that the family comes from; another version may compute something else.
+
+        found_by: the search that alone finds what is computed here; by default any does. A row's last bits depend on
+        the rows that it passed with, so a search that is to be repeated exactly must not find what others computed.
+        """
         self.candidate = candidate
         self.family = family
         self.rows = rows
@@ -103,6 +108,7 @@ class FrozenBackbone:
         self.seconds_a_row = 0.0
         self.exact_seconds_a_row = 0.0  #: in fp32, as predictions run
         self.parts: dict[str, int] = {}  #: into how many pieces a batch is cut so that the largest fits, by speed key
+        self.found_by = found_by
         self._made_by = made_by
 
     @property
@@ -200,6 +206,9 @@ class FrozenBackbone:
             places = missing[positions]
             state = self.precision.place(self.rows.encoder.batch(self.rows.gather(indices[places])), self.device)
             batch = self.backbone.pool(self.backbone(state, 0, boundary)).float().cpu().numpy()
+            if not np.isfinite(batch).all():
+                wrong = int((~np.isfinite(batch).all(1)).sum())
+                raise DivergedError(f"its features of {wrong} rows among {len(batch)} are not finite")
             if boundary == self.last and batch.shape != (len(places), self.backbone.width):
                 promised = [len(places), self.backbone.width]
                 raise PluginError(f"pool() gives {list(batch.shape)} in place of [batch, width] = {promised}")
@@ -229,6 +238,7 @@ class FrozenBackbone:
             weights=self.weights,
             preprocessing=self._preprocessing,
             made_by=self._made_by,
+            found_by=self.found_by,
             precision=str(self.precision),
             boundary=boundary,
             view=view,

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from autotl.data.cells import content_digest
+from autotl.data.paths import obstacle
+from autotl.data.wording import shortened
 from autotl.errors import DataError
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import InputEncoder, Modality, Unreadable
@@ -27,7 +29,8 @@ _Encoded: TypeAlias = "list[tuple[bytes, np.ndarray | Unreadable]]"
 class EncodedRows:
     """Encodes lazily and remembers in a store; rows that cannot be read are remembered with their reason.
 
-    cells: one input a row, a path or a text by `modality`; None counts as unreadable.
+    cells: one input a row, a path or a text by `modality`; None counts as unreadable, and so does the path of what is
+    no file: encoders open what they are given.
     """
 
     def __init__(self, encoder: InputEncoder, cells: Sequence[Any], *, modality: Modality, store: FeatureStore) -> None:
@@ -119,6 +122,9 @@ class EncodedRows:
         for place, index in enumerate(indices):
             cell = self._cells[index]
             if cell is None:
+                continue
+            if self.modality == "image" and (found := obstacle(cell)):
+                encoded[place] = b"", Unreadable(f"{shortened(cell, width=200)} {found}")
                 continue
             digest = self._digests.get(index) or content_digest(cell, self.modality)
             known = self._kept.get(digest)

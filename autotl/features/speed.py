@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from autotl.files import write_durably
+from autotl.untrusted import read_object
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone, State
@@ -103,18 +104,12 @@ class Speed:
 class SpeedBook:
     """What was measured on this machine with these versions, written down so that later runs agree with this one."""
 
-    def __init__(self, folder: Path, versions: str = "") -> None:
-        """versions: of the packages beside torch that decide how fast a network is."""
+    def __init__(self, folder: Path | None, versions: str = "") -> None:
+        """folder: None keeps nothing. versions: of the packages beside torch that decide how fast a network is."""
         machine = f"{_processor()}|{os.cpu_count()}|{torch.get_num_threads()}|{torch.__version__}|{versions}"
-        self._path = folder / f"speed-{hashlib.sha256(machine.encode()).hexdigest()[:12]}.json"
-        try:
-            written = json.loads(self._path.read_text(encoding="utf-8"))
-            self._known = {
-                key: Speed(Precision(**entry["precision"]), float(entry["seconds_a_row"]), float(entry["exact"]))
-                for key, entry in written.items()
-            }
-        except (OSError, ValueError, TypeError, AttributeError, KeyError):
-            self._known = {}
+        name = f"speed-{hashlib.sha256(machine.encode()).hexdigest()[:12]}.json"
+        self._path = None if folder is None else folder / name
+        self._known = {} if self._path is None else _read_speeds(self._path)
         self._unsure: set[str] = set()
 
     def known(self, key: str) -> Speed | None:
@@ -146,10 +141,42 @@ class SpeedBook:
             self._write()
 
     def _write(self) -> None:
+        if self._path is None:
+            return
         entries = {key: asdict(speed) for key, speed in self._known.items() if key not in self._unsure}
         with contextlib.suppress(OSError):  # where nothing can be kept, the next process races again
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_durably(self._path, json.dumps(entries, indent=1, sort_keys=True))
+
+
+class SettledSpeeds(SpeedBook):
+    """Races nothing, so that what is computed does not depend on how fast anything was, and keeps nothing.
+
+    Processors compute in fp32, images with the channels last, as predictions do; accelerators in bf16, which is several
+    times as fast there whatever the network.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(None)
+        self._bf16 = device.type != "cpu"
+
+    def race(self, key: str, options: Sequence[Precision], step: Callable[[Precision], float], *, rows: int) -> Speed:
+        if key not in self._known:
+            settled = next(option for option in options if option.bf16 == self._bf16)
+            seconds = step(settled) / rows
+            self._known[key] = Speed(settled, seconds, seconds)
+        return self._known[key]
+
+
+def _read_speeds(path: Path) -> dict[str, Speed]:
+    """What was written down; nothing where that cannot be read."""
+    try:
+        return {
+            key: Speed(Precision(**entry["precision"]), float(entry["seconds_a_row"]), float(entry["exact"]))
+            for key, entry in read_object(path).items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return {}
 
 
 class _AttentionWatch(TorchFunctionMode):

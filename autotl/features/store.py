@@ -10,6 +10,7 @@ file that nobody reads. Every row carries a checksum, verified before its first 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -24,9 +25,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-#: Named arrays of one row; those of one collection agree in dtype and in all dimensions but the first.
+from autotl.untrusted import TensorFile, parse_json, read_header
+from autotl.usage import folder_bytes
+
+#: Named arrays of one row; those of one collection agree in all dimensions but the first, and mostly in dtype.
 Row: TypeAlias = Mapping[str, np.ndarray]
 
 #: Rows wait in memory until a segment is worth a file: fewer files to map, and little lost by a kill.
@@ -36,10 +41,17 @@ SEGMENT_BYTES = 32 * 2**20
 #: table (100 000 at 224 pixels) are 15 GB.
 SHARE_OF_DISK, MOST_BYTES = 0.2, 20 * 10**9
 
+#: A run's folder and what the cache keeps for it may take this share of what the disk has left: it is not the only one
+#: there. As long as the folder grows, the cache leaves it a half of what is not taken.
+SHARE_OF_FREE, LEFT_TO_THE_RUN = 0.5, 0.5
+
 #: A temporary file older than this belongs to nobody any more.
 ABANDONED_SECONDS = 3600.0
 
-_SUFFIX = ".safetensors"
+#: Rows are written when so many wait, which are at most the above and those of one batch; a larger file is not ours.
+LARGEST_SEGMENT = 2**30
+
+_SUFFIX, _WRITING = ".safetensors", ".writing"
 _FOLDER = "store"
 
 
@@ -57,6 +69,16 @@ class _Segment:
 
     def __post_init__(self) -> None:
         self.intact = np.zeros(len(self.digests), bool)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all its parts speak of the same number of rows."""
+        rows = len(self.digests)
+        whole = self.digests.ndim == 2 and self.checksums.shape == (rows,)
+        return whole and all(
+            self.shapes[name].ndim == 2 and len(self.shapes[name]) == rows and self.starts[name].shape == (rows + 1,)
+            for name in self.data
+        )
 
     def row(self, place: int) -> dict[str, np.ndarray]:
         return {
@@ -126,6 +148,18 @@ class Collection:
             if self._waiting_bytes >= SEGMENT_BYTES:
                 self.flush()
 
+    def let_go(self) -> None:
+        """Removes what is on disk; it has to be computed again."""
+        with self._lock:
+            self._places.clear()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return 0 if self._folder is None else folder_bytes(self._folder)
+
     def flush(self) -> None:
         """Writes what waits. Where the disk takes nothing, rows stay in memory as far as the store may use it."""
         with self._lock:
@@ -135,7 +169,7 @@ class Collection:
             self._waiting, self._waiting_bytes = {}, 0
             path = None
             if self._folder is not None and self._store.make_room(size):
-                with contextlib.suppress(OSError):  # a full or read-only disk must not end a search
+                with contextlib.suppress(OSError, SafetensorError):  # a full or read-only disk must not end a search
                     path = _write_segment(self._folder, rows, self._about)
             if path is not None:
                 self._open(path)
@@ -147,13 +181,26 @@ class Collection:
 class FeatureStore:
     """All collections under one folder, with a limit on their size; the least recently used segments go first."""
 
-    def __init__(self, cache: Path | None, *, limit: int | None = None, memory: int = 2**30) -> None:
+    def __init__(
+        self,
+        cache: Path | None,
+        *,
+        limit: int | None = None,
+        memory: int = 2**30,
+        run: Path | None = None,
+        together: int | None = None,
+    ) -> None:
         """cache: where to keep things, or None for memory only. limit: bytes on disk; None: `default_limit`.
 
         memory: bytes of rows to hold where they cannot be written; beyond that they are computed again.
+        run: the folder of the run that this serves. together: bytes that the run and what is kept for it may take; None
+        for a share of what is free.
         """
         self.folder = None if cache is None else cache / _FOLDER
         self.limit = limit if limit is not None else default_limit(cache) if cache else 0
+        self._run = run
+        self._together = default_together(run) if run is not None and together is None else together
+        self._share_spent = False  #: whether the last claim was for more than that
         self._memory_left = memory
         self._collections: dict[str, Collection] = {}
         self._mine: set[Path] = set()
@@ -175,15 +222,44 @@ class FeatureStore:
         if self.folder is None:
             return 0
         mine = sum(segment.size for segment in _segments(self.folder) if segment.path in self._mine)
-        existing = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
-        return max(min(self.limit - mine, shutil.disk_usage(existing).free), 0)
+        free = shutil.disk_usage(_existing(self.folder)).free
+        return max(min(self.limit - mine, free, self._left_beside_the_run()), 0)
+
+    def _left_beside_the_run(self) -> int:
+        """Bytes that may still be kept for the run, a half of the rest being its own."""
+        if self._run is None or self._together is None:
+            return self.limit
+        return int(LEFT_TO_THE_RUN * (self._together - folder_bytes(self._run))) - self._for_the_run
+
+    @property
+    def _for_the_run(self) -> int:
+        """Bytes on disk that this process uses, whoever computed them."""
+        return sum(collection.size for collection in self._collections.values())
+
+    def claim(self, size: int) -> None:
+        """Raises `OSError`, as on a full disk, where the run's folder may not grow by so many bytes."""
+        if self._run is None or self._together is None:
+            return
+        self._share_spent = folder_bytes(self._run) + self._for_the_run + size > self._together
+        if self._share_spent:
+            raise OSError(errno.ENOSPC, f"the run and its cache may take {self._together / 1e6:.0f} MB (--max-disk)")
+
+    def give_way(self) -> None:
+        """Removes what is kept for the run, and where the disk itself is full everything; keeps nothing any more."""
+        if self.folder is None or self._run is None or not (self._share_spent or on_one_disk(self.folder, self._run)):
+            return
+        self.limit = 0
+        for collection in self._collections.values():
+            collection.let_go()
+        if not self._share_spent:
+            clear_store(self.folder.parent)
 
     def wrote(self, path: Path) -> None:
         self._mine.add(path)
 
     def make_room(self, size: int) -> bool:
         """Evicts until `size` more bytes fit; False when they cannot."""
-        if self.folder is None:
+        if self.folder is None or size > self._left_beside_the_run():
             return False
         segments = sorted(_segments(self.folder), key=lambda segment: segment.last_used)
         excess = sum(segment.size for segment in segments) + size - self.limit
@@ -213,9 +289,23 @@ class StoredSegment:
 
 def default_limit(cache: Path) -> int:
     """Bytes that the store in a cache folder may take: a share of what is free or already its own."""
-    existing = next(place for place in (cache, *cache.parents) if place.exists())
     own = sum(segment.size for segment in _segments(cache / _FOLDER))
-    return int(min(SHARE_OF_DISK * (shutil.disk_usage(existing).free + own), MOST_BYTES))
+    return int(min(SHARE_OF_DISK * (shutil.disk_usage(_existing(cache)).free + own), MOST_BYTES))
+
+
+def default_together(run: Path) -> int:
+    """Bytes that a run's folder and its cache may take: a share of what is free or already the folder's."""
+    return int(SHARE_OF_FREE * (shutil.disk_usage(_existing(run)).free + folder_bytes(run)))
+
+
+def on_one_disk(one: Path, other: Path) -> bool:
+    """Whether what is removed from one folder makes room in the other."""
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the one above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 @dataclass(frozen=True)
@@ -235,13 +325,22 @@ def stored_collections(cache: Path) -> list[StoredCollection]:
         found.setdefault(segment.path.parent, []).append(segment)
     collections = []
     for segments in found.values():
-        headers = [header for segment in segments if (header := _read_header(segment.path))]
-        if headers:
-            about = json.loads(headers[0][0]["__metadata__"]["about"])
-            rows = sum(header["digests"]["shape"][0] for header, _ in headers)
+        known = [content for segment in segments if (content := _content(segment.path))]
+        if known:
+            about, rows = known[0][0], sum(rows for _, rows in known)
             size, last_used = sum(s.size for s in segments), max(s.last_used for s in segments)
             collections.append(StoredCollection(about, rows, size, last_used))
     return sorted(collections, key=lambda collection: -collection.last_used)
+
+
+def _content(path: Path) -> tuple[dict[str, Any], int] | None:
+    """What is computed in a segment, and how many rows it has; None for one that cannot be read."""
+    try:
+        stored = _header(path)
+        about = parse_json(stored.metadata["about"])
+        return (about, stored.tensors["digests"].shape[0]) if isinstance(about, dict) else None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
 
 
 def clear_store(cache: Path) -> int:
@@ -254,13 +353,15 @@ def clear_store(cache: Path) -> int:
 def _segments(folder: Path) -> Iterable[StoredSegment]:
     now = time.time()
     for path in folder.glob("*/*"):
+        if path.parent.is_symlink():  # nothing of ours, and what is behind it is not ours to remove
+            continue
         try:
-            status = path.stat()
+            status = path.lstat()
         except OSError:  # evicted by another process in this moment
             continue
         if path.suffix == _SUFFIX:
             yield StoredSegment(path, status.st_size, status.st_mtime)
-        elif now - status.st_mtime > ABANDONED_SECONDS:
+        elif path.suffix == _WRITING and now - status.st_mtime > ABANDONED_SECONDS:
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -274,7 +375,7 @@ def _checksum(row: Row) -> int:
 
 
 def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, Any]) -> Path:
-    values = list(rows.values())
+    values = _of_one_type(list(rows.values()))
     tensors: dict[str, np.ndarray] = {
         "digests": np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1),
         "checksums": np.array([_checksum(row) for row in values], np.uint32),
@@ -286,24 +387,21 @@ def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, 
         tensors[f"{name}.data"] = np.concatenate([array.reshape(-1) for array in arrays])
     folder.mkdir(parents=True, exist_ok=True)
     name = uuid.uuid4().hex
-    temporary = folder / f"{name}.writing"
-    save_file(tensors, temporary, metadata={"about": json.dumps(about)})
-    with temporary.open("rb+") as file:  # the bytes reach the disk before the name does
-        os.fsync(file.fileno())
-    return temporary.replace(folder / f"{name}{_SUFFIX}")
-
-
-def _read_header(path: Path) -> tuple[dict[str, Any], int] | None:
-    """The header of a whole file, and where its data begins; None for any other."""
+    temporary = folder / f"{name}{_WRITING}"
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header: dict[str, Any] = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-            file.seek(0, os.SEEK_END)
-            return (header, 8 + length) if file.tell() == 8 + length + max(ends) else None
-    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError):
-        return None
+        save_file(tensors, temporary, metadata={"about": json.dumps(about)})
+        with temporary.open("rb+") as file:  # the bytes reach the disk before the name does
+            os.fsync(file.fileno())
+        return temporary.replace(folder / f"{name}{_SUFFIX}")
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _of_one_type(rows: list[Row]) -> list[Row]:
+    """The same with dtypes that hold all: states of one batch may need more bits than those of another."""
+    types = {name: np.result_type(*{row[name].dtype for row in rows}) for name in rows[0]}
+    return [{name: row[name].astype(dtype, copy=False) for name, dtype in types.items()} for row in rows]
 
 
 _DTYPES = {
@@ -313,20 +411,16 @@ _DTYPES = {
 
 
 def _read_segment(path: Path) -> _Segment | None:
-    """Maps a segment; None when it is not whole."""
-    found = _read_header(path)
-    if found is None:
-        return None
-    header, begin = found
+    """Maps a segment; None when it is not whole, or not what `_write_segment` writes."""
     try:
-        raw = np.memmap(path, np.uint8, "r", begin)
-        arrays = {
-            name: raw[slice(*entry["data_offsets"])].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
-            for name, entry in header.items()
-            if name != "__metadata__"
+        stored = _header(path)
+        raw = np.memmap(path, np.uint8, "r", stored.begin)
+        arrays: dict[str, Any] = {
+            name: raw[tensor.begin : tensor.end].view(_DTYPES[tensor.dtype]).reshape(tensor.shape)
+            for name, tensor in stored.tensors.items()
         }
         names = [name.removesuffix(".data") for name in arrays if name.endswith(".data")]
-        return _Segment(
+        segment = _Segment(
             path,
             np.array(arrays["digests"]),
             np.array(arrays["checksums"]),
@@ -334,5 +428,13 @@ def _read_segment(path: Path) -> _Segment | None:
             {name: np.array(arrays[f"{name}.starts"]) for name in names},
             {name: arrays[f"{name}.data"] for name in names},
         )
+        return segment if segment.agrees else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _header(path: Path) -> TensorFile:
+    """Raises `OSError` and `ValueError`, also for a file that is larger than any segment."""
+    if (size := path.stat().st_size) > LARGEST_SEGMENT:
+        raise ValueError(f"{path.name}: {size} bytes are no segment")
+    return read_header(path)

@@ -29,7 +29,8 @@ def bag_of_words(
     train: Sequence[str], labels: np.ndarray, others: Sequence[str], classes: int, *, seed: int
 ) -> np.ndarray:
     """``[others, classes] float32`` probabilities of other texts; labels ``[train] int64`` are those of `train`."""
-    counts = Counter(term for text in train for term in set(_terms(text)))
+    # each term once a text, in the order of the text: that of a set changes from one process to the next
+    counts = Counter(term for text in train for term in dict.fromkeys(_terms(text)))
     kept = [(term, count) for term, count in counts.most_common(VOCABULARY) if count > 1]
     columns = {term: column for column, (term, _) in enumerate(kept)}
     rarity = np.log((1 + len(train)) / (1 + np.array([count for _, count in kept], np.float64))) + 1

@@ -91,7 +91,8 @@ class InputEncoder(Protocol):
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
         """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included.
 
-        An image cell is a path; a text cell a string. Called from several threads at once.
+        An image cell is the path of a file, or of nothing: pipes, devices, folders and addresses are kept away. A text
+        cell is a string that UTF-8 can hold. Called from several threads at once.
         """
 
     def batch(

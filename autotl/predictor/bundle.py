@@ -13,18 +13,19 @@ whoever reads at any moment finds a whole bundle. Weights are links to those of 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from autotl.data.task import Task
 from autotl.errors import BundleError
-from autotl.files import write_durably
+from autotl.escaping import for_markdown
+from autotl.files import reach_the_disk, write_durably
+from autotl.untrusted import is_plain_name, read_object
 
 BUNDLE_FILE = "bundle.json"
 CARD_FILE = "README.md"
@@ -90,11 +91,15 @@ def commit(folder: Path, sources: Mapping[str, Path], card: BundleCard) -> None:
     if not target.exists():
         fresh = folder / f".{card.weights}"
         shutil.rmtree(fresh, ignore_errors=True)
-        for name, source in sources.items():
-            for file in source.rglob("*"):
-                if file.is_file():
-                    _link(file, fresh / name / file.relative_to(source))
-        fresh.rename(target)
+        try:
+            for name, source in sources.items():
+                for file in source.rglob("*"):
+                    if file.is_file():
+                        _link(file, fresh / name / file.relative_to(source))
+            fresh.rename(target)
+        except OSError:  # a full disk has no room for half a bundle
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
     write_durably(folder / BUNDLE_FILE, card.model_dump_json(indent=1))
     write_durably(folder / CARD_FILE, _model_card(card))
     for other in folder.iterdir():
@@ -109,8 +114,7 @@ def _link(file: Path, copy: Path) -> None:
         os.link(file, copy)
     except OSError:
         shutil.copyfile(file, copy)
-    with copy.open("rb") as handle:
-        os.fsync(handle.fileno())
+    reach_the_disk(copy)
 
 
 def find_bundle(folder: str | Path) -> Path:
@@ -127,18 +131,21 @@ def find_bundle(folder: str | Path) -> Path:
 def read_card(bundle: Path) -> BundleCard:
     """Raises `BundleError` when ``bundle.json`` is torn or from another version."""
     try:
-        data: dict[str, Any] = json.loads((bundle / BUNDLE_FILE).read_text(encoding="utf-8"))
+        data = read_object(bundle / BUNDLE_FILE)
         if data.get("format") != 2:
             raise BundleError(
                 f"{bundle}: bundle format {data.get('format')!r}, and this AutoTL reads format 2: use the version of "
                 "AutoTL that wrote it, or search again"
             )
         card = BundleCard.model_validate(data)
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
+    except (OSError, ValueError) as error:  # pydantic's is one of these
         reason = str(error).splitlines()[0]
         raise BundleError(f"{bundle / BUNDLE_FILE} is no whole bundle and cannot be read ({reason})") from error
-    if any(Path(name).name != name for name in (card.weights, *(member.folder for member in card.members))):
+    names = (card.weights, *(member.folder for member in card.members))
+    if not all(is_plain_name(name) for name in names) or (bundle / card.weights).is_symlink():
         raise BundleError(f"{bundle / BUNDLE_FILE}: its weights lie outside the bundle")
+    if len(set(names[1:])) < len(card.members):  # each is loaded
+        raise BundleError(f"{bundle / BUNDLE_FILE} names a folder of weights twice")
     return card
 
 
@@ -146,16 +153,18 @@ _REFIT = ", the validation rows among them: the end of the training was repeated
 
 
 def _model_card(card: BundleCard) -> str:
-    classes = ", ".join(card.task.classes[:20]) + (" …" if len(card.task.classes) > 20 else "")
+    classes = ", ".join(map(for_markdown, card.task.classes[:20])) + (" …" if len(card.task.classes) > 20 else "")
     score = f"{card.score:.4f} (95 %: {card.interval[0]:.4f} to {card.interval[1]:.4f})"
-    versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
+    versions = ", ".join(f"{for_markdown(name)} {for_markdown(version)}" for name, version in card.versions.items())
     members = "\n".join(
-        f"| {member.share:.0%} | {member.backbone} | {member.licence} | {member.strategy} | "
-        + ", ".join(f"{name} {value}" for name, value in member.settings.items())
+        f"| {member.share:.0%} | "
+        + " | ".join(map(for_markdown, (member.backbone, member.licence, member.strategy)))
+        + " | "
+        + ", ".join(f"{for_markdown(name)} {for_markdown(value)}" for name, value in member.settings.items())
         + " |"
         for member in card.members
     )
-    return f"""# {card.task.target} from {card.task.input.name}
+    return f"""# {for_markdown(card.task.target)} from {for_markdown(card.task.input.name)}
 
 {card.task.kind} classification of {card.task.modality}s: {classes}.
 

@@ -101,10 +101,15 @@ def advantage(metric: str, labels: np.ndarray, ours: np.ndarray, theirs: np.ndar
 def interval(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
     """95 % interval of a score: Wilson's for accuracy, the bootstrap's for others."""
     if metric == "accuracy":
-        n, hits, z = len(labels), float((probabilities.argmax(1) == labels).sum()), 1.96
-        centre = (hits + z * z / 2) / (n + z * z)
-        half = z / (n + z * z) * float(np.sqrt(hits * (n - hits) / n + z * z / 4))
-        return centre - half, centre + half
+        return wilson(int((probabilities.argmax(1) == labels).sum()), len(labels))
     scores = [score(metric, labels[rows], probabilities[rows]) for rows in _resamples(labels)]
     low, high = np.quantile(scores, [0.025, 0.975])
     return float(low), float(high)
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    z = 1.96
+    centre = (hits + z * z / 2) / (count + z * z)
+    half = z / (count + z * z) * (hits * (count - hits) / count + z * z / 4) ** 0.5
+    return centre - half, centre + half

@@ -12,7 +12,7 @@ import numpy as np
 from autotl.data.inspection import read_inputs
 from autotl.data.tables import Table, read_table
 from autotl.data.task import Task, encode_labels
-from autotl.errors import DataError
+from autotl.errors import BundleError, DataError
 from autotl.plugins.contracts import Unreadable
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
@@ -85,7 +85,11 @@ class Predictor:
 
         for member in self.card.members:
             folder = self.folder / self.card.weights / member.folder
-            yield member, *load_model(plugins().family(member.family), folder)
+            model, encoder = load_model(plugins().family(member.family), folder)
+            if model.head.out_features != len(self.task.classes):
+                answers = f"{model.head.out_features} answers for {len(self.task.classes)} classes"
+                raise BundleError(f"{folder}: the model has {answers}: its files are not of one bundle")
+            yield member, model, encoder
 
     def predict(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """The most probable class of each row ``[rows] object``; None where a row cannot be read."""

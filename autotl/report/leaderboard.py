@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autotl.escaping import for_csv
 from autotl.events import Event
 from autotl.files import write_durably
 
@@ -79,12 +80,14 @@ def write_leaderboard(folder: Path, events: Sequence[Event]) -> None:
     names = sorted({name for row in rows for name in row.settings})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "best", "share", "score", "backbone", "strategy", "state", "seconds", "reason", *names])
+    columns = ["trial", "best", "share", "score", "backbone", "strategy", "state", "seconds", "reason"]
+    writer.writerow([*columns, *map(for_csv, names)])
     for row in rows:
         score = "" if row.score is None else f"{row.score:.6f}"
         share = f"{row.share:.4f}" if row.best else ""
         fixed = [row.name, "yes" if row.best else "", share, score, row.backbone, row.strategy, row.state]
-        writer.writerow([*fixed, f"{row.seconds:.1f}", row.reason, *(row.settings.get(name, "") for name in names)])
+        settings = [row.settings.get(name, "") for name in names]
+        writer.writerow(map(for_csv, [*fixed, f"{row.seconds:.1f}", row.reason, *settings]))
     write_durably(folder / LEADERBOARD_FILE, text.getvalue())
 
 

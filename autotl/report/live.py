@@ -16,8 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from autotl.budget import Clock, describe_seconds
+from autotl.escaping import for_terminal
 from autotl.events import Event
 from autotl.report.leaderboard import NOT_SETTINGS, Row, leaderboard
+from autotl.report.plain import plain
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -58,7 +60,7 @@ class PlainView(QuietView):
 
     def __call__(self, event: Event) -> None:
         if sentence := describe(event):
-            print(f"[{describe_seconds(event.at):>7}] {sentence}", file=sys.stderr, flush=True)
+            print(f"[{describe_seconds(event.at):>7}] {for_terminal(sentence)}", file=sys.stderr, flush=True)
 
 
 class LiveView:
@@ -104,20 +106,18 @@ class LiveView:
             head.append(f"  {describe_seconds(left)} left", style="bold cyan")
         else:
             head.append(f"   {describe_seconds(self._clock.elapsed)}", style="bold cyan")
-        parts: list[RenderableType] = [head, Text(self._task, style="dim", overflow="ellipsis", no_wrap=True)]
+        parts: list[RenderableType] = [head, _line(self._task, "dim")]
         if best := next((row for row in self._rows if row.best), None):
-            parts.append(
-                Text(
-                    f"best {best.score:.4f}  {self._answer or best.backbone}",
-                    "green",
-                    overflow="ellipsis",
-                    no_wrap=True,
-                )
-            )
+            parts.append(_line(f"best {best.score:.4f}  {self._answer or best.backbone}", "green"))
         if self._rows:
             parts.append(leaderboard_table(self._rows[:_MODELS]))
-        parts += [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in self._news[-_NEWS:]]
+        parts += [_line(line, "dim") for line in self._news[-_NEWS:]]
         return Group(*parts)
+
+
+def _line(text: str, style: str) -> Text:
+    """One line that is cut where the screen ends."""
+    return Text(for_terminal(text), style, overflow="ellipsis", no_wrap=True)
 
 
 def leaderboard_table(rows: list[Row]) -> Table:
@@ -135,7 +135,7 @@ def leaderboard_table(rows: list[Row]) -> Table:
         curve = sparkline([score for _, score in row.curve])
         style = "bold green" if row.best else ("red" if row.state == "failed" else "")
         cells = [row.name, score, row.backbone, row.strategy, row.state, describe_seconds(row.seconds), curve]
-        table.add_row(*cells, style=style)
+        table.add_row(*map(plain, cells), style=style)
     return table
 
 

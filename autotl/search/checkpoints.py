@@ -21,6 +21,16 @@ class Checkpoints:
         """From which its last third can be repeated."""
         return self._folder / f"{trial:04d}-late.safetensors"
 
+    def give_way(self, running: int | None, needed: Container[int]) -> None:
+        """Removes all but that of the trial that is running and the late ones of trials that may be refitted.
+
+        A paused trial that has none begins anew when its turn comes.
+        """
+        for file in self._folder.glob("[0-9]*.safetensors"):
+            number = int(file.stem.partition("-")[0])
+            if number not in needed if file.stem.endswith("-late") else number != running:
+                file.unlink(missing_ok=True)
+
     def keep_late(self, trials: Container[int]) -> None:
         """Removes the late ones of all others."""
         for file in self._folder.glob("*-late.safetensors"):

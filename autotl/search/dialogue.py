@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autotl.errors import DataError, RunError, TrialError
+from autotl.search.disk import Disk
 from autotl.search.ledger import Ledger
 from autotl.search.line import EngineEnd, Message, WorkerGone
 from autotl.search.pace import Pace
@@ -29,12 +30,16 @@ class WorkerStuck(TrialError):
 class Dialogue:
     """Requests to the worker. A request that a worker dies of, or is stuck in, fails; the next finds a new worker."""
 
-    def __init__(self, folder: Path, pace: Pace, ledger: Ledger) -> None:
-        """folder: of the run, where what the worker's libraries print is kept. The worker starts now."""
+    def __init__(self, folder: Path, disk: Disk, pace: Pace, ledger: Ledger, *, offline: bool) -> None:
+        """folder: of the run, where what the worker's libraries print is kept. The worker starts now.
+
+        offline: whether it may open no connection.
+        """
         self._log = folder / LOG_FILE
-        self._pace, self._ledger = pace, ledger
+        self._disk, self._pace, self._ledger = disk, pace, ledger
         self._set_up: Message = {}
-        self._worker = EngineEnd(self._log)
+        self._offline = offline
+        self._worker = EngineEnd(self._log, offline=self._offline)
 
     def begin(self, set_up: Message) -> None:
         """Tells the worker, and each one after it, what it must know; `ready` waits for it."""
@@ -56,8 +61,11 @@ class Dialogue:
 
         Raises `RunError` when the worker cannot start, `OutOfTime` when it does not in time.
         """
+        return self._ready("loading")
+
+    def _ready(self, account: str) -> str:
         try:
-            return str(self._converse("set up", "loading", None)["device"])
+            return str(self._converse("set up", account, None)["device"])
         except WorkerGone as error:  # a new one would end as this did
             raise RunError(f"nothing can be trained: {error}") from error
 
@@ -72,12 +80,12 @@ class Dialogue:
         try:
             self._worker.tell(**request)
         except WorkerGone:  # since its last answer, which costs nothing
-            self._start_again()
+            self._start_again(account)
             self._worker.tell(**request)
         try:
             return self._converse(what, account, hearer, silence)
         except (WorkerGone, WorkerStuck):
-            self._start_again()
+            self._start_again(account)
             raise
 
     def _converse(self, what: str, account: str, hearer: Hearer | None, silence: float = math.inf) -> Message:
@@ -95,6 +103,10 @@ class Dialogue:
             match message["say"]:
                 case "done":
                     return message
+                case "full":
+                    self._disk.give_way()
+                    self._worker.tell(do="answer")
+                    continue
                 case "failed" if message["fatal"]:
                     raise DataError(message["what"].partition(": ")[2])
                 case "failed":
@@ -102,12 +114,12 @@ class Dialogue:
             if hearer:
                 self._worker.tell(**hearer(message))
 
-    def _start_again(self) -> None:
-        """A new worker; it looks through backbones when they are needed."""
+    def _start_again(self, account: str) -> None:
+        """A new worker, in the time of whoever needs it; it looks through backbones when they are needed."""
         self.close()
-        self._worker = EngineEnd(self._log)
+        self._worker = EngineEnd(self._log, offline=self._offline)
         self.begin(self._set_up)
-        self.ready()
+        self._ready(account)
 
     def last_words(self) -> str:
         """The last line that the worker's libraries printed; empty when there is none."""

@@ -31,11 +31,13 @@ from autotl.plugins.contracts import Candidate, StrategyContext
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.bundle import find_bundle, read_card
+from autotl.report.findings import TooLong
 from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.control import comparisons, is_doubtful, verdict
 from autotl.search.costs import Costs
 from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.disk import Disk
 from autotl.search.floor import Floor
 from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
@@ -46,6 +48,7 @@ from autotl.search.pace import Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
 from autotl.search.refit import Refit
+from autotl.search.reporting import report
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
 from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
@@ -58,6 +61,7 @@ from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import Trials
 from autotl.search.vetting import vetted
 from autotl.usage import peak_memory
+from autotl.zoo.origin import origin_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +103,7 @@ class Search:
         self._pace.compared = 1 if request.teacher is None else 2  # what the teacher is worth is told by two trainings
         self._ledger = Ledger(lambda: self._pace.clock.elapsed, used, resumed.ledger if resumed else {})
         self._listeners = list(listeners)
+        self._disk = Disk(folder)
         self._test_result: Message | None = None
 
     def run(self) -> Outcome:
@@ -112,9 +117,10 @@ class Search:
         self._lock = RunLock(self._folder)
         if self._resumed is None:  # what one left that was killed in its first second
             (self._folder / EVENTS_FILE).unlink(missing_ok=True)
-        self._dialogue = Dialogue(self._folder, self._pace, self._ledger)
+        self._dialogue = Dialogue(self._folder, self._disk, self._pace, self._ledger, offline=self._request.offline)
         listeners = [self._keep_leaderboard, *self._listeners]
-        self._events = EventLog(self._folder / EVENTS_FILE, lambda: self._pace.clock.elapsed, listeners)
+        events = self._folder / EVENTS_FILE
+        self._events = EventLog(events, lambda: self._pace.clock.elapsed, listeners, self._disk.keep)
         interrupted = False
         try:
             self._prepare()
@@ -154,20 +160,23 @@ class Search:
             rows={"training": len(given.train), "validation": len(given.valid), "set aside": len(inspection.set_aside)},
             audit_seconds=seconds,
             survivors=self._resumed.survivors if self._resumed else (),
+            origins=self._resumed.origins if self._resumed else (),
             ledger=self._ledger.seconds,
             versions=versions(),
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         )
         if self._resumed and self._resumed.data_fingerprint != self._run_file.data_fingerprint:
             raise RunError(f"{request.data} has changed since this run began; start a new search with --out")
-        self._run_file.write(self._folder)
-        self._study = open_study(self._folder, seed=request.seed)
+        self._update()
+        self._study = open_study(self._folder, self._disk, seed=request.seed)
         incumbent = Incumbent(inspection.task.metric, inspection.labels, training_rows=len(given.train))
         self._costs = Costs(request.limits, [*given.candidates, *given.too_large])
-        shelf = Shelf(self._folder, inspection.task, inspection.labels, self._costs, self._run_file.versions)
+        shelf = Shelf(
+            self._folder, self._disk, inspection.task, inspection.labels, self._costs, self._run_file.versions
+        )
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
-        self._dialogue.begin(given.for_worker(request, self._folder))
+        self._dialogue.begin(given.for_worker(request, self._folder, self._run_file.data_fingerprint))
 
     def _read_portfolio(self) -> Portfolio | None:
         """What past runs say to try first; a copy stays in the folder, so that a resumed search needs nothing else."""
@@ -193,7 +202,7 @@ class Search:
         for note in (*plugins().complaints, *inspection.notes, *self._given.audit.notes):
             self._events.emit("note", text=note)
         if inspection.set_aside and self._resumed is None:  # a person may have edited it since
-            write_set_aside(self._folder / SET_ASIDE_FILE, inspection)
+            self._disk.keep(lambda: write_set_aside(self._folder / SET_ASIDE_FILE, inspection))
             self._events.emit("note", text=f"{SET_ASIDE_FILE} lists the rows set aside; --set-aside takes another list")
         if self._given.hub_missed:
             self._events.emit("note", text="the model hub is not reachable: searching what is on this machine")
@@ -204,10 +213,11 @@ class Search:
         self._events.close()
         self._lock.release()
         if self._resumed is None and not (self._folder / "best").exists():
-            for path in self._folder.iterdir():  # all made by this run, which refuses a folder with contents
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            for folder in new_folders:
-                folder.rmdir()
+            with suppress(OSError):  # a disk that can only be read by now
+                for path in self._folder.iterdir():  # all made by this run, which refuses a folder with contents
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                for folder in new_folders:
+                    folder.rmdir()
 
     # ---------------------------------------------------------------- screen and search
 
@@ -215,7 +225,7 @@ class Search:
         self._phase("screening")
         self._device = self._dialogue.ready()
         seconds = self._run_file.audit_seconds if self._pace.limited else None
-        splitting = Splitting(self._folder, self._dialogue, self._events, seed=self._request.seed)
+        splitting = Splitting(self._folder, self._disk, self._dialogue, self._events, seed=self._request.seed)
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
         if self._resumed:
             self._judge.restore()
@@ -228,7 +238,8 @@ class Search:
             task, labels = self._given.inspection.task, self._given.inspection.labels
             floor = Floor(task, labels, self._dialogue, self._pace, self._events)
             floor.measure(self._given.train, self._given.valid)
-        self._update(survivors=tuple(candidate.key for candidate in survivors))
+        origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)
+        self._update(survivors=tuple(candidate.key for candidate in survivors), origins=origins)
         return survivors
 
     def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:
@@ -261,10 +272,13 @@ class Search:
             raise RunError("no model came of screening, although a backbone could be used")
         noise = metrics.standard_error(task.metric, labels[best.valid], best.probabilities)
         train_labels = labels[self._given.train]
-        self._events.listen(RunLog(self._folder, self._run_file, train_labels, device=self._device, noise=noise))
+        log = RunLog(self._folder, self._run_file, train_labels, device=self._device, noise=noise)
+        self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
         scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
         dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
         trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events)
+        self._disk.gives_way(trials.give_way)
+        self._disk.gives_way(judge.give_way)
         pace.begin_trials()
         portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
         if teaching := self._teaching(space, checkpoints):
@@ -330,22 +344,42 @@ class Search:
             metric=card.task.metric, seconds=self._pace.clock.elapsed,
             forecast_error=forecast_error(read_events(self._folder / EVENTS_FILE)),
         )  # fmt: skip
-        write_leaderboard(self._folder, read_events(self._folder / EVENTS_FILE))
+        self._write_leaderboard()
         self._dialogue.close()
         memory = peak_memory() + peak_memory(children=True)
         state = "interrupted" if interrupted else "finished"
         self._update(state=state, seconds=self._pace.clock.elapsed, memory=memory)
+        with self._ledger.book("reporting"):
+            self._report(interrupted)
+        self._update(seconds=self._pace.clock.elapsed)
+
+    def _report(self, interrupted: bool) -> None:
+        """Writes the report where there is time for it; the search has ended well without it."""
+        seconds = self._pace.reporting_seconds(interrupted=interrupted)
+        try:
+            if not seconds:
+                raise TooLong
+            report(self._folder, self._given.inspection, clock=Clock(seconds))
+        except TooLong:
+            self._events.emit("note", text=f"no time was left for the report: 'autotl report {self._folder}' writes it")
+        except Exception as error:  # a defect of it must not make a finished search one that failed
+            text = f"the report was not written ({type(error).__name__}: {error})"
+            self._events.emit("note", text=text)
 
     def _phase(self, name: str) -> None:
         self._events.emit("phase", name=name)
 
     def _keep_leaderboard(self, event: Event) -> None:
         if event.kind == "trial_ended":
-            write_leaderboard(self._folder, read_events(self._folder / EVENTS_FILE))
+            self._write_leaderboard()
+
+    def _write_leaderboard(self) -> None:
+        events = read_events(self._folder / EVENTS_FILE)
+        self._disk.keep(lambda: write_leaderboard(self._folder, events))
 
     def _update(self, **changes: Any) -> None:
         self._run_file = self._run_file.model_copy(update={"ledger": self._ledger.seconds, **changes})
-        self._run_file.write(self._folder)
+        self._disk.keep(lambda: self._run_file.write(self._folder))
 
 
 def resume(

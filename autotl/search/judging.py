@@ -77,6 +77,10 @@ class Judge:
         """For the trial, by what is known now: a larger answer takes longer to be tested."""
         return self._pace.seconds_of_training(backbone) if self._pace.limited else None
 
+    def give_way(self) -> None:
+        """Removes the weights of all models outside the answer."""
+        self._shelf.give_way()
+
     @property
     def models(self) -> list[Model]:
         """All that were judged, with other views of the rows."""

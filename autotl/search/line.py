@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import queue
@@ -21,12 +23,28 @@ class WorkerGone(TrialError):
     """The worker died or was killed; `message` says how."""
 
 
+class _Log(io.RawIOBase):
+    """The worker's standard error; what its log has no room for is lost, and nobody fails for what is printed."""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 2
+
+    def write(self, printed: Any) -> int:
+        with contextlib.suppress(OSError):
+            os.write(2, printed)
+        return len(printed)
+
+
 class WorkerEnd:
     """The worker's end: receives requests, says answers."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)  # what a library prints must not end up among the messages
+        sys.stdout = sys.stderr = io.TextIOWrapper(_Log(), "utf-8", errors="backslashreplace", write_through=True)
         self._inbox: queue.Queue[Message] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -54,8 +72,8 @@ _SET_BY_PEOPLE = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 class EngineEnd:
     """The engine's end: starts a worker process, asks, and waits with a limit."""
 
-    def __init__(self, log: Path) -> None:
-        """`log` collects what the worker's libraries print."""
+    def __init__(self, log: Path, *, offline: bool = False) -> None:
+        """`log` collects what the worker's libraries print. offline: whether the hub's library is told not to ask."""
         self._log = log.open("a", encoding="utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "autotl.search.worker"],
@@ -65,7 +83,8 @@ class EngineEnd:
             encoding="utf-8",
             env=({} if any(name in os.environ for name in _SET_BY_PEOPLE) else PATIENCE)
             | os.environ
-            | {OFF_VARIABLE: " ".join(plugins().unresponsive)},
+            | {OFF_VARIABLE: " ".join(plugins().unresponsive)}
+            | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
         )
         self._inbox: queue.Queue[Message | None] = queue.Queue()
         assert self._process.stdout is not None
@@ -79,6 +98,8 @@ class EngineEnd:
     def tell(self, **request: Any) -> None:
         """Raises `WorkerGone` when nobody listens."""
         assert self._process.stdin is not None
+        if self._process.poll() is not None:
+            raise self._gone()
         try:
             self._process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
             self._process.stdin.flush()

@@ -12,6 +12,13 @@ from autotl.budget import Clock
 #: The end of the process: last events, leaderboard, closing the worker. Measured 0.1 to 0.3 s.
 CLOSING = 0.4
 
+#: Writing the report: measured 0.9 to 1.8 s of a core, half of it for loading matplotlib, with 1 to 24 trials and 20
+#: images or texts.
+REPORTING = 2.0
+
+#: A report that would take more of the budget is written only if the time is left over.
+REPORTING_SHARE = 0.05
+
 #: A worker may answer so much after the time, as a share of the budget and in seconds at least: less than the 2 %
 #: that are promised, and better than losing the trial that was about to end.
 GRACE, LEAST_GRACE = 0.01, 1.0
@@ -169,13 +176,36 @@ class Pace:
     def seconds_to_the_end(self) -> float:
         """Until the worker should have answered, for what follows to be done and the process to end in time."""
         kept = self._refit_seconds() + self._tail if self.limited else 0.0
-        return self.clock.remaining - CLOSING - self._test_seconds() - kept
+        return self.clock.remaining - self._closing - self._test_seconds() - kept
 
     def patience(self, *, testing: bool = False) -> float:
         """Seconds after which a worker that has not answered is given up."""
-        left = self.clock.remaining - CLOSING
+        left = self.clock.remaining - self._closing
         reserved = 0.0 if testing else min(self._test_seconds(), max(left, 0.0))  # the last word is always waited for
-        return left - reserved + max(GRACE * self.clock.seconds, LEAST_GRACE)
+        return left - reserved + self._grace
+
+    @property
+    def _grace(self) -> float:
+        return max(GRACE * self.clock.seconds, LEAST_GRACE)
+
+    @property
+    def _closing(self) -> float:
+        """What the process does when the worker has answered for the last time."""
+        return CLOSING + self._kept_for_the_report
+
+    @property
+    def _kept_for_the_report(self) -> float:
+        return REPORTING if REPORTING_SHARE * self.clock.seconds >= REPORTING else 0.0
+
+    def reporting_seconds(self, *, interrupted: bool) -> float:
+        """How long the report may take; 0 where it would not be written in that time.
+
+        interrupted: whether somebody waits for the end. A worker that was late has used the time that was kept free, so
+        the report may be late too, but not where it only takes what is left over.
+        """
+        grace = self._grace if self._kept_for_the_report else 0.0
+        seconds = REPORTING if interrupted else self.clock.remaining + grace
+        return seconds if seconds >= REPORTING else 0.0
 
     def seconds_of_training(self, backbone: str) -> float:
         """Until a trial must stop to be judged in time."""

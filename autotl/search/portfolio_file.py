@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from autotl.errors import RunError
 from autotl.files import write_durably
 from autotl.plugins.contracts import Value
+from autotl.untrusted import parse_json, read_text
 
 PORTFOLIO_FILE = "portfolio.json"
 
@@ -57,10 +57,10 @@ class Portfolio(_Part):
         """Raises `RunError` when the file cannot be read or is no portfolio of this format."""
         way_out = "write one with 'autotl portfolio RUNS --out FILE'"
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = parse_json(read_text(Path(path)))
         except OSError as error:
             raise RunError(f"{path}: the portfolio cannot be read ({error.strerror}); {way_out}") from error
-        except ValueError as error:  # not UTF-8, or not JSON
+        except ValueError as error:  # not UTF-8, not JSON, or too large
             raise RunError(f"{path} is no portfolio: it is not JSON ({error}); {way_out}") from error
         if not isinstance(data, dict) or data.get("format") != 1:
             raise RunError(f'{path} is no portfolio of this version of AutoTL ("format" is not 1); {way_out}')

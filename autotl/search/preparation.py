@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,9 @@ import numpy as np
 from autotl.config import SearchRequest
 from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
 from autotl.data.groups import merge_groups
-from autotl.data.inspection import Inspection, inspect_table, read_inputs
+from autotl.data.inspection import Inspection, inspect_table, read_inputs, read_test
 from autotl.data.splits import holdout
-from autotl.data.tables import Table, read_table
-from autotl.data.task import encode_labels
+from autotl.data.tables import Table
 from autotl.data.wording import did_you_mean, listed
 from autotl.errors import BundleError, DataError, ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
@@ -57,8 +57,8 @@ class Preparation:
         train, valid = holdout(self.inspection.labels, seed=seed, groups=merged)
         return replace(self, train=train, valid=valid)
 
-    def for_worker(self, request: SearchRequest, folder: Path) -> dict[str, Any]:
-        """What the worker must know, as JSON."""
+    def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str) -> dict[str, Any]:
+        """What the worker must know, as JSON. fingerprint: of the data."""
         table, kept = self.inspection.table, self.inspection.kept.tolist()
         inputs = read_inputs(table, self.inspection.task)
         return {
@@ -70,9 +70,17 @@ class Preparation:
             "seed": request.seed,
             "skip_limit": request.skip_limit,
             "max_memory": request.max_memory,
+            "max_disk": request.max_disk,
             "folder": str(folder.resolve()),
             "teacher": request.teacher,
+            "found_by": "" if request.budget_seconds is not None else _name(request, fingerprint),
         }
+
+
+def _name(request: SearchRequest, fingerprint: str) -> str:
+    """Equal for searches that do the same from the first trial on, however far they go."""
+    asked = request.model_dump_json(exclude={"trials", "test"})
+    return hashlib.sha256(f"{fingerprint} {asked}".encode()).hexdigest()[:16]
 
 
 def audit_seconds(request: SearchRequest) -> float:
@@ -86,12 +94,11 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     seconds: `audit_seconds` of the request that began the run, as the split depends on it.
     Raises `AutoTLError` for whatever cannot be used.
     """
-    source = request.data if frame is None else frame
-    inspection = inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
-    test = _read_test(request, inspection)
+    inspection = _inspect(request, request.data if frame is None else frame)
+    # read now, so that its faults are found before the budget is spent
+    test = None if request.test is None else read_test(request.test, inspection.task)
     teacher_notes = _check_teacher(request, inspection)
-    chosen = None if request.set_aside is None else Path(request.set_aside)
-    audited = audit(inspection, test=test, chosen=chosen, seconds=seconds)
+    audited = _audit(request, inspection, test, seconds)
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
     train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
     if len(valid) == 0:
@@ -104,7 +111,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     ask_hub = not request.offline and not folders
     online = ask_hub and hub.reachable()
     modality, zoo = inspection.task.modality, ZooContext(folders, online)
-    within = usable_candidates(modality, families, zoo, request.limits)
+    within = usable_candidates(modality, families, zoo, request.limits, request.licences)
     candidates = _named(within, request.backbones)
     return Preparation(
         inspection=inspection,
@@ -113,28 +120,40 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         valid=valid,
         test_rows=0 if test is None else test.rows,
         candidates=sorted(candidates, key=lambda candidate: candidate.parameters),
-        too_large=_beyond(within, modality, families, zoo) if request.limits.given else (),
+        too_large=_beyond(within, modality, families, zoo, request.licences) if request.limits.given else (),
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
     )
 
 
-def _read_test(request: SearchRequest, inspection: Inspection) -> Table | None:
-    """The test table; reading it now finds its faults before the budget is spent."""
-    if request.test is None:
-        return None
-    table = read_table(request.test)
-    read_inputs(table, inspection.task)
-    if not (encode_labels(table, inspection.task) >= 0).any():
-        raise DataError(f"{table.name}: no row has a label in {inspection.task.target!r}")
-    return table
+def read_again(request: SearchRequest, *, seconds: float) -> Inspection:
+    """The table as `prepare` left it, for whoever looks at a run later. Raises `AutoTLError` for one that is gone."""
+    if request.data == "DataFrame":
+        raise DataError("the table was a DataFrame, which is gone")
+    inspection = _inspect(request, request.data)
+    test = None if request.test is None else read_test(request.test, inspection.task)
+    return _audit(request, inspection, test, seconds).inspection
+
+
+def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
+    return inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
+
+
+def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:
+    chosen = None if request.set_aside is None else Path(request.set_aside)
+    return audit(inspection, test=test, chosen=chosen, seconds=seconds)
 
 
 def _beyond(
-    within: Sequence[Candidate], modality: Modality, families: Sequence[ModelFamily], zoo: ZooContext
+    within: Sequence[Candidate],
+    modality: Modality,
+    families: Sequence[ModelFamily],
+    zoo: ZooContext,
+    licences: Sequence[str],
 ) -> Sequence[Candidate]:
     """What could be used but for the limits."""
-    return [candidate for candidate in usable_candidates(modality, families, zoo) if candidate not in within]
+    usable = usable_candidates(modality, families, zoo, licences=licences)
+    return [candidate for candidate in usable if candidate not in within]
 
 
 def _named(candidates: Sequence[Candidate], names: Sequence[str]) -> Sequence[Candidate]:

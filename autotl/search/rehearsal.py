@@ -19,6 +19,7 @@ from autotl.budget import Clock
 from autotl.config import BYTES_A_PARAMETER, SearchRequest
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, Listener
+from autotl.features.store import default_together
 from autotl.plugins.contracts import Candidate, Work
 from autotl.search.engine import Search
 from autotl.search.pace import Pace
@@ -54,6 +55,7 @@ class Outlook:
     memory: int  #: bytes, of both processes together at most
     run_folder: int  #: bytes at the end
     cache: int  #: bytes that the cache holds of this table at the end
+    fits: bool  #: whether the run and the cache find room in what they may take of the disk
     download: int  #: bytes of backbones that are not here yet
 
 
@@ -161,6 +163,7 @@ class Rehearsal(Search):
             course.states[config.backbone, work.frozen_fraction, work.augment] = cost.states
         states, inputs = sum(course.states.values()), self._input_bytes(self._rows)
         seen = self._input_bytes(max(event.data["rows"] for event in self._screened))
+        run_folder, cache = round(self._run_folder_bytes(survivors, course)), round(inputs + features + states)
         return Outlook(
             budget=budget,
             full_trials=full_trials,
@@ -168,8 +171,9 @@ class Rehearsal(Search):
             trials=course.trials,
             finished=course.finished,
             memory=round(peak_memory() + self._worker_memory + inputs - seen + states),
-            run_folder=round(self._run_folder_bytes(survivors, course)),
-            cache=round(inputs + features + states),
+            run_folder=run_folder,
+            cache=cache,
+            fits=run_folder + cache <= (self._request.max_disk or default_together(Path.cwd())),
             download=sum(
                 BYTES_A_PARAMETER * candidate.parameters
                 for candidate in self._given.candidates
@@ -227,11 +231,14 @@ class Rehearsal(Search):
         return rows * max(float(event.data["bytes_a_row"]) for event in self._screened)
 
     def _run_folder_bytes(self, survivors: Sequence[Candidate], course: _Course) -> float:
-        """Heads, of which the first stands twice, and finished trials, as far as they are kept; paused checkpoints."""
+        """Heads and finished trials, as far as they are kept, and paused checkpoints.
+
+        Models with the same backbone, such as heads and other views of the rows, share its room.
+        """
         trials = self._folder / "trials"
         views = max(sum(part.is_dir() for part in folder.iterdir()) for folder in trials.iterdir())
-        sizes = [BYTES_A_PARAMETER * candidate.parameters * views for candidate in survivors]
-        models = sum(sizes) + sizes[0] / views + course.finished * sizes[0]
+        sizes = [BYTES_A_PARAMETER * candidate.parameters for candidate in survivors]
+        models = sum(sizes) + course.finished * sizes[0]
         kept = min(1.0, KEPT / (views * (len(sizes) + course.finished) + 1))
         paused = min(len(course.paused), KEPT_PAUSED) * COPIES_IN_A_CHECKPOINT * BYTES * course.trained
         return folder_bytes(self._folder) - folder_bytes(trials) + kept * models + paused

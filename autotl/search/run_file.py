@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from autotl.config import SearchRequest
 from autotl.data.inspection import Inspection
@@ -16,6 +16,8 @@ from autotl.data.task import Task
 from autotl.errors import RunError
 from autotl.events import read_events
 from autotl.files import write_durably
+from autotl.untrusted import read_object
+from autotl.zoo.origin import Origin
 
 RUN_FILE = "run.json"
 EVENTS_FILE = "events.jsonl"
@@ -35,6 +37,7 @@ class RunFile(BaseModel):
     rows: dict[str, int]  #: training, validation, set aside
     audit_seconds: float  #: what the audit was given at the start; with more it could come to another split
     survivors: tuple[str, ...] = ()  #: backbones that the search chooses from, best first
+    origins: tuple[Origin, ...] = ()  #: of these
     seconds: float = 0.0  #: used so far, without the time between an end and a resume
     ledger: dict[str, float] = {}  #: seconds by phase
     memory: int = 0  #: bytes that the engine and the worker had resident at most, both together; at the end
@@ -54,8 +57,8 @@ def read_run_file(folder: Path) -> RunFile:
     if not path.is_file():
         raise RunError(f"{folder}: no run here (no {RUN_FILE}); see 'autotl search --help' to start one")
     try:
-        run = RunFile.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, OSError) as error:
+        run = RunFile.model_validate(read_object(path))
+    except (ValueError, OSError) as error:  # pydantic's is one of these
         raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     last = max((event.at for event in read_events(folder / EVENTS_FILE)), default=0.0)
     return run.model_copy(update={"seconds": max(run.seconds, last)})

@@ -6,7 +6,6 @@ name that its family gives it, which for one from a folder may be the folder's o
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from autotl.events import Event, read_events
 from autotl.files import append_line
 from autotl.plugins.contracts import Modality, Value
 from autotl.search.run_file import EVENTS_FILE, RunFile
+from autotl.untrusted import parse_json, read_lines
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -214,12 +214,19 @@ def read_run_logs(folder: Path) -> RunLogs:
 
 
 def _read(path: Path) -> tuple[list[TrialLine], int]:
-    """The lines of a file in order, and how many there are of another format; torn ones are passed over."""
+    """The lines of a file in order, and how many there are of another format; torn ones are passed over.
+
+    Raises `RunError` for a file too large.
+    """
+    try:
+        texts = read_lines(path) if path.exists() else []
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read ({error})") from error
     lines, others = [], 0
-    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []:
+    for text in texts:
         try:
-            data = json.loads(text)
-        except json.JSONDecodeError:  # a kill came while it was written
+            data = parse_json(text)
+        except ValueError:  # a kill came while it was written
             continue
         try:
             lines.append(TrialLine.model_validate(data))

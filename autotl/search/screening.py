@@ -102,7 +102,7 @@ class Screening:
         self._events.emit(
             "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, licence=candidate.licence, opinions=answer["opinions"],
-            bytes_a_row=answer["bytes_a_row"], seconds=self._pace.clock.elapsed - began,
+            bytes_a_row=answer["bytes_a_row"], latency=answer["latency"], seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
         return Screened(accuracy, rows, candidate.prior, answer["opinions"], candidate.parameters)
 

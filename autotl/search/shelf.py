@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +15,13 @@ import numpy as np
 from autotl.data.task import Task
 from autotl.files import write_durably
 from autotl.predictor import metrics
+from autotl.predictor.answers import SUFFIX, as_bytes, read_answers
 from autotl.predictor.bundle import BundleCard, Member, commit
 from autotl.predictor.combination import Decision, decide
 from autotl.search.costs import Costs
+from autotl.search.disk import Disk
 from autotl.search.incumbent import Judged
+from autotl.untrusted import is_plain_name, read_object, refuse_links
 
 #: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
 KEPT = 8
@@ -64,8 +67,12 @@ class _Verdict:
 class Shelf:
     """Everything is on disk too, in a folder a model: a resumed run finds what it had."""
 
-    def __init__(self, folder: Path, task: Task, labels: np.ndarray, costs: Costs, versions: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, disk: Disk, task: Task, labels: np.ndarray, costs: Costs, versions: Mapping[str, str]
+    ) -> None:
         """folder: of the run. labels ``[table rows] int64``, indexed by `Judged.valid`."""
+        self._disk = disk
+        self._needed: set[str] = set()  #: models that the answer is made of, or may be in a moment
         self._trials, self._bundle, self._teacher = folder / "trials", folder / "best", folder / "teacher"
         self._task, self._labels, self._costs, self._versions = task, labels, costs, versions
         self._models: dict[str, Model] = {}
@@ -77,16 +84,15 @@ class Shelf:
         """
         for file in sorted(self._trials.glob("*/*.json")):
             try:
-                known = json.loads(file.read_text(encoding="utf-8"))
-                with np.load(file.with_suffix(".npz"), allow_pickle=False) as stored:
-                    judged = Judged(
-                        known["trial"], known["permille"], known["score"], stored["valid"], stored["probabilities"]
-                    )
-                weights, member = file.parent / known["weights"], Member.model_validate(known["member"])
-                there = weights if weights.is_dir() else None
+                known = read_object(file)
+                valid, probabilities = read_answers(
+                    file.with_suffix(SUFFIX), rows=len(self._labels), classes=len(self._task.classes)
+                )
+                judged = Judged(known["trial"], known["permille"], known["score"], valid, probabilities)
+                member, there = Member.model_validate(known["member"]), self._weights(file.parent, known["weights"])
                 rows, refit = known["training_rows"], known["refit"]
                 model = Model(file.stem, file.parent.name, judged, member, there, rows, refit)
-            except (OSError, ValueError, KeyError):  # a kill came between two files; the trial is run again
+            except (OSError, ValueError, KeyError, TypeError):  # a kill came between two files; the trial is run again
                 continue
             self._models[model.name] = model
         found = [
@@ -95,6 +101,17 @@ class Shelf:
             if model.weights and model.name == model.trial_folder and self.may_answer(model.member.backbone)
         ]
         return sorted(found, key=lambda judged: (judged.trial >= 0, abs(judged.trial)))
+
+    @staticmethod
+    def _weights(folder: Path, name: str) -> Path | None:
+        """A folder of weights in that of its trial, whole and nowhere else; None where there is none."""
+        if not is_plain_name(name) or not (folder / name).is_dir():
+            return None
+        try:
+            refuse_links(folder / name)
+        except ValueError:
+            return None
+        return folder / name
 
     def put(self, model: Model) -> None:
         """Takes a model whose weights are on disk, in the place of an earlier state of the same trial."""
@@ -110,10 +127,10 @@ class Shelf:
 
     def _keep(self, model: Model) -> None:
         self._models[model.name] = model
+        self._needed.add(model.name)
         judged, place = model.judged, self.place(model.trial_folder)
-        with (place / f".{model.name}.npz").open("wb") as file:
-            np.savez(file, valid=judged.valid, probabilities=judged.probabilities)
-        (place / f".{model.name}.npz").replace(place / f"{model.name}.npz")
+        answers = as_bytes(judged.valid, judged.probabilities)
+        self._disk.keep(lambda: write_durably(place / f"{model.name}{SUFFIX}", answers))
         known = {
             "trial": judged.trial,
             "permille": judged.permille,
@@ -123,7 +140,7 @@ class Shelf:
             "refit": model.refit,
             "member": model.member.model_dump(),
         }
-        write_durably(place / f"{model.name}.json", json.dumps(known, indent=1))
+        self._disk.keep(lambda: write_durably(place / f"{model.name}.json", json.dumps(known, indent=1)))
 
     @property
     def models(self) -> list[Model]:
@@ -150,9 +167,9 @@ class Shelf:
         verdict = self._decide(models, chosen)
         if not self._costs.allow([model.member.backbone for model in verdict.members]):
             verdict = self._decide(models, chosen, alone=True)
+        self._needed = {model.name for model in verdict.members} | {models[chosen].name}
         self._commit(self._bundle, verdict)
-        kept = {model.name for model in verdict.members} | {models[chosen].name}
-        self._make_room(keep=kept)
+        self._make_room()
         shares: dict[int, float] = {}
         for model, member in zip(verdict.members, verdict.card.members, strict=True):
             number = model.judged.trial
@@ -212,9 +229,9 @@ class Shelf:
         )
         return _Verdict(decision, [models[i] for i in order], card)
 
-    @staticmethod
-    def _commit(folder: Path, verdict: _Verdict) -> None:
-        commit(folder, {model.name: model.weights for model in verdict.members if model.weights}, verdict.card)
+    def _commit(self, folder: Path, verdict: _Verdict) -> None:
+        sources = {model.name: model.weights for model in verdict.members if model.weights}
+        self._disk.keep(lambda: commit(folder, sources, verdict.card))
 
     @staticmethod
     def _weights_name(models: list[Model]) -> str:
@@ -224,14 +241,21 @@ class Shelf:
         digest = hashlib.sha256(" ".join(written).encode()).hexdigest()[:8]
         return f"{folders[0].name if len(folders) == 1 else 'mean'}-{digest}"
 
-    def _make_room(self, keep: set[str]) -> None:
-        """Takes away the weights of all but the best models and those that are named, and what failed trials left."""
-        by_score = sorted(self._models.values(), key=lambda model: -model.judged.score)
-        keep = keep | {model.name for model in by_score[: max(KEPT - len(keep), 0)]}
-        for model in by_score:
+    def give_way(self) -> None:
+        """Removes the weights of all models outside the answer."""
+        self._take_away(self._needed)
+
+    def _take_away(self, keep: Set[str]) -> None:
+        """The weights of all models but these."""
+        for model in self.models:
             if model.weights and model.name not in keep:
                 shutil.rmtree(model.weights, ignore_errors=True)
                 self._models[model.name] = replace(model, weights=None)
+
+    def _make_room(self) -> None:
+        """Takes away the weights of all but the best models and the answer's, and what failed trials left."""
+        by_score = sorted(self._models.values(), key=lambda model: -model.judged.score)
+        self._take_away(self._needed | {model.name for model in by_score[: max(KEPT - len(self._needed), 0)]})
         known = {model.trial_folder for model in self._models.values()}
         for folder in self._trials.iterdir():
             if folder.name not in known:

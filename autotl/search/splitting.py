@@ -9,22 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from autotl.data.wording import counted
-from autotl.errors import TrialError
+from autotl.errors import RunError, TrialError
 from autotl.events import EventLog
 from autotl.files import write_durably
 from autotl.search.dialogue import Dialogue
+from autotl.search.disk import Disk
 from autotl.search.preparation import Preparation
+from autotl.untrusted import read_object
 
 #: Places among the rows that can be used, counted from 0.
 SPLIT_FILE = "split.json"
+
+#: A place as JSON has it, with what stands between it and the next.
+BYTES_A_ROW = 16
 
 
 class Splitting:
     """The split of a run, on disk and in the worker."""
 
-    def __init__(self, folder: Path, dialogue: Dialogue, events: EventLog, *, seed: int) -> None:
+    def __init__(self, folder: Path, disk: Disk, dialogue: Dialogue, events: EventLog, *, seed: int) -> None:
         """folder: of the run."""
-        self._file, self._seed = folder / SPLIT_FILE, seed
+        self._file, self._disk, self._seed = folder / SPLIT_FILE, disk, seed
         self._dialogue, self._events = dialogue, events
 
     def settle(self, given: Preparation, seconds: float | None, *, known: bool) -> Preparation:
@@ -34,14 +39,26 @@ class Splitting:
         """
         before = given
         if known and self._file.exists():
-            split = json.loads(self._file.read_text(encoding="utf-8"))
-            given = dataclasses.replace(given, train=np.array(split["train"]), valid=np.array(split["valid"]))
+            train, valid = self._read(len(given.inspection.kept))
+            given = dataclasses.replace(given, train=train, valid=valid)
         elif given.inspection.task.modality == "image":
             given = self._keep_copies_together(given, seconds)
-        write_durably(self._file, json.dumps(given.split))
+        settled = json.dumps(given.split)
+        self._disk.keep(lambda: write_durably(self._file, settled))
         if given is not before:
             self._dialogue.settle_split(given.split)
         return given
+
+    def _read(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Raises `RunError` for a file that is no split of so many rows."""
+        try:
+            split = read_object(self._file, largest=BYTES_A_ROW * rows + 1024)
+            train, valid = np.array(split["train"], dtype=np.int64), np.array(split["valid"], dtype=np.int64)
+            if not np.array_equal(np.sort(np.concatenate([train, valid])), np.arange(rows)):
+                raise ValueError(f"it does not divide {rows} rows")
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise RunError(f"{self._file} cannot be read ({error}); search again with another --out") from error
+        return train, valid
 
     def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
         candidate = dataclasses.asdict(given.candidates[0])

@@ -73,6 +73,7 @@ class Trials:
         self._space, self._study, self._scheduler = space, study, scheduler
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self._paused: dict[int, Running] = {}
+        self._at_work: int | None = None  #: the number of the trial that is being fitted
         self._rungs: tuple[int, ...] | None = None  #: not known before the first forecast
         self._usual = 0.0  #: seconds that a full trial takes, by the last forecast
         self._count = math.inf
@@ -97,6 +98,10 @@ class Trials:
                 self._start(queue)
             else:
                 break
+
+    def give_way(self) -> None:
+        """Removes the checkpoints that the search can do without: paused trials begin anew."""
+        self._checkpoints.give_way(self._at_work, self._judge.numbers)
 
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
         """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
@@ -148,6 +153,7 @@ class Trials:
     def _run(self, running: Running, event: str) -> None:
         """Has a trial fitted to its next rung or its end."""
         number, config, trial = running.number, running.config, running.optuna_trial
+        self._at_work = number
         began, before = self._pace.clock.elapsed, running.used
         trial.set_user_attr("paused", False)
         trial.set_user_attr("starts", trial.user_attrs.get("starts", 0) + 1)

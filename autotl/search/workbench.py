@@ -19,15 +19,17 @@ from safetensors import SafetensorError
 from autotl.budget import Clock
 from autotl.config import cache_folder
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
+from autotl.data.paths import obstacle
 from autotl.data.task import Task
-from autotl.errors import TrialError
+from autotl.errors import DiskFullError, DivergedError, TrialError
 from autotl.features.frozen import FrozenBackbone, weights_digest
 from autotl.features.heads import USUAL_PENALTY, LinearHead, balanced, fit_logistic, ridge_leave_one_out
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import SpeedBook
+from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import bag_of_words
+from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
@@ -69,7 +71,8 @@ class Workbench:
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
         self._teacher = Path(request["teacher"]) if request["teacher"] else None
-        self._store = FeatureStore(cache_folder())
+        self._store = FeatureStore(cache_folder(), run=self._folder, together=request["max_disk"])
+        self._equal_files = EqualFiles()
         self.split(request)
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
@@ -78,7 +81,10 @@ class Workbench:
         torch.set_num_threads(os.cpu_count() or 1)
         limit_memory(request["max_memory"])
         made_by = sorted({f"{record.package} {record.version}" for record in plugins().records})
-        self._speeds = SpeedBook(cache_folder(), versions=", ".join(made_by))
+        self._found_by: str = request["found_by"]
+        self._speeds = (
+            SettledSpeeds(self.device) if self._found_by else SpeedBook(cache_folder(), versions=", ".join(made_by))
+        )
 
     def split(self, request: Message) -> Message:
         """Settles which rows train and which validate; before any backbone has looked at them."""
@@ -161,7 +167,7 @@ class Workbench:
         clock, key = Clock(seconds or math.inf), frozen.candidate.key
         looked, seen = self._seen.get(key, (0, self._train[:0]))
         most = min(most, len(self._train))
-        at_once = max(ROWS_A_LOOK, round(SECONDS_A_LOOK / frozen.seconds_a_row))
+        at_once = max(ROWS_A_LOOK, most if seconds is None else round(SECONDS_A_LOOK / frozen.seconds_a_row))
         while looked < most and (clock.remaining > 0 or len(seen) < self._fewest_rows):
             end = min(looked + at_once, most)
             seen = np.concatenate([seen, frozen.see(self._train[looked:end])])
@@ -334,12 +340,15 @@ class Workbench:
         candidate = Candidate(**{**data, "recipe": Recipe(**data["recipe"])})
         if candidate.key not in self._frozen:
             family = plugins().family(candidate.family)
-            encoder = family.encoder(candidate, [self._cells[index] for index in self._train[:256]])
+            sample = [self._cells[index] for index in self._train[:256]]
+            if self._task.modality == "image":
+                sample = [path for path in sample if obstacle(path) is None]
+            encoder = family.encoder(candidate, sample)
             shared = self._rows.setdefault(encoder.fingerprint, self._encoded(encoder))
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
             frozen = FrozenBackbone(
                 candidate, family, rows, device=self.device, speeds=self._speeds, store=self._store,
-                made_by=plugins().origin(family.name),
+                made_by=plugins().origin(family.name), found_by=self._found_by,
             )  # fmt: skip
             frozen.calibrate(self._readable(frozen, self._train[: frozen.race_size]))
             self._frozen[candidate.key] = frozen
@@ -400,10 +409,33 @@ class Workbench:
         probabilities = self._probabilities(self._logits_from_disk(model, frozen, valid, weights))
         return {"weights": weights.name, "probabilities": probabilities.round(6).tolist()}
 
-    @staticmethod
-    def _save(model: Classifier, frozen: FrozenBackbone, place: Path) -> None:
+    def _save(self, model: Classifier, frozen: FrozenBackbone, place: Path) -> None:
+        """Writes a model, in the place of one that is there. Raises `DiskFullError`, and leaves that one then."""
+        fresh, size = place.with_name(f".{place.name}"), sum(tensor.nbytes for tensor in model.state_dict().values())
+
+        def write() -> None:
+            self._store.claim(size)
+            shutil.rmtree(fresh, ignore_errors=True)
+            save_model(model, frozen.family, frozen.rows.encoder, fresh)
+            for file in fresh.rglob("*"):
+                if file.is_file():
+                    reach_the_disk(file)
+
+        try:
+            making_room(write, [self._store.give_way, self._ask_for_room])
+        except Exception as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if not is_disk_full(error):
+                raise
+            raise DiskFullError(f"{place} found no room ({error}): free some space there") from error
         shutil.rmtree(place, ignore_errors=True)
-        save_model(model, frozen.family, frozen.rows.encoder, place)
+        fresh.rename(place)
+        self._equal_files.share(place)  # what is frozen is the same in every model
+
+    def _ask_for_room(self) -> None:
+        """Has the engine remove what the run can do without."""
+        self._line.say("full")
+        self._line.receive()
 
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
         classes = len(self._task.classes)
@@ -412,7 +444,7 @@ class Workbench:
                 f"the model answers with {list(logits.shape)} in place of [rows, {classes}] logits", kind="plugin"
             )
         if not np.isfinite(logits).all():
-            raise TrialError("the model's outputs are not finite", kind="numbers")
+            raise DivergedError("the model's outputs are not finite")
         return softmax(logits)
 
     def _logits_from_disk(

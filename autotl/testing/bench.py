@@ -15,7 +15,7 @@ import torch
 from autotl.budget import Clock
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision, Speed, SpeedBook
+from autotl.features.speed import SettledSpeeds
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, ModelFamily, StrategyContext, Value, ZooContext
 from autotl.testing.tiny import TinyFamily
@@ -28,14 +28,6 @@ CLASS_ROWS = (48, 24, 8)
 
 #: Passes that the kit's contexts say the budget affords.
 PASSES = 30.0
-
-
-class ExactSpeeds(SpeedBook):
-    """Says of every pass that fp32 is best, so that results do not depend on the machine; keeps nothing."""
-
-    def race(self, key: str, options: Sequence[Precision], step: Any, *, rows: int) -> Speed:
-        seconds = step(options[0]) / rows
-        return Speed(options[0], seconds, seconds)
 
 
 class Bench:
@@ -62,7 +54,7 @@ class Bench:
         store = FeatureStore(None) if store is None else store
         rows = EncodedRows(family.encoder(candidate, cells), cells, modality=candidate.modality, store=store)
         device = torch.device("cpu")
-        self.frozen = FrozenBackbone(candidate, family, rows, device=device, speeds=ExactSpeeds(Path()), store=store)
+        self.frozen = FrozenBackbone(candidate, family, rows, device=device, speeds=SettledSpeeds(device), store=store)
         self.train = rows.readable(np.arange(len(cells)))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,9 +14,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from autotl.files import is_disk_full, making_room
+
 if TYPE_CHECKING:
     from autotl.training.average import Average
     from autotl.training.optimizer import AdamW
+    from autotl.training.trial import Trial
 
 #: Seconds between two checkpoints, as a multiple of what one takes: they cost a hundredth of the time.
 SPACING = 100.0
@@ -37,11 +41,10 @@ class Checkpoint:
     Batches and all that is drawn at random follow from the seed and the step, so nothing else is needed.
     """
 
-    def __init__(
-        self, file: Path | None, late: Path | None, model: torch.nn.Module, optimizer: AdamW, average: Average
-    ) -> None:
-        """file: None where nothing is to be kept. late: the same for the state that a refit starts from."""
-        self._file, self._late, self._optimizer, self._average = file, late, optimizer, average
+    def __init__(self, trial: Trial, model: torch.nn.Module, optimizer: AdamW, average: Average) -> None:
+        """In the files that the trial names; where it names none, nothing is kept."""
+        self._file, self._late, self._store = trial.checkpoint, trial.late_checkpoint, trial.frozen.store
+        self._optimizer, self._average = optimizer, average
         self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
         self._spacing, self._last = LEAST_SPACING, time.monotonic()
 
@@ -50,26 +53,42 @@ class Checkpoint:
         return self._file is not None and time.monotonic() - self._last > self._spacing
 
     def write(self, *, step: int, steps: int, seconds: float, permille: int) -> None:
-        """step: that comes next, of `steps`; seconds: of the trial's clock; permille: the last rung that was judged."""
+        """step: that comes next, of `steps`; seconds: of the trial's clock; permille: the last rung that was judged.
+
+        On a full disk the cache makes way; where that is not enough, the checkpoint before stays, if there is one.
+        """
         if self._file is None:
             return
-        began = time.monotonic()
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._file.with_name(f".{self._file.name}")
+        began, file = time.monotonic(), self._file
         about = {"step": step, "steps": steps, "seconds": seconds, "permille": permille, "average": self._average.steps}
-        save_file(self._tensors(), fresh, metadata={"progress": json.dumps(about)})
-        fresh.replace(self._file)
+        try:
+            making_room(lambda: self._save(file, about), [self._store.give_way])
+        except (OSError, SafetensorError) as error:
+            if not is_disk_full(error):
+                raise
         self._last = time.monotonic()
         self._spacing = max(SPACING * (self._last - began), LEAST_SPACING)
 
+    def _save(self, file: Path, about: dict[str, float]) -> None:
+        tensors = self._tensors()
+        self._store.claim(sum(tensor.nbytes for tensor in tensors.values()))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_name(f".{file.name}")
+        try:
+            save_file(tensors, fresh, metadata={"progress": json.dumps(about)})
+            fresh.replace(file)
+        finally:
+            fresh.unlink(missing_ok=True)
+
     def keep_late(self) -> None:
         """Keeps what was written last as the late checkpoint: another name for a file that is never changed."""
-        if self._file is not None and self._late is not None:
+        if self._file is not None and self._late is not None and self._file.exists():
             self._late.unlink(missing_ok=True)
             try:
                 os.link(self._file, self._late)
             except OSError:  # a disk without links
-                shutil.copyfile(self._file, self._late)
+                with contextlib.suppress(OSError):  # or a full one: there will be nothing to refit from
+                    shutil.copyfile(self._file, self._late)
 
     def restore(self) -> dict[str, float] | None:
         """Puts everything back; returns what `write` was told, or None when there is nothing whole to go on from."""

@@ -10,14 +10,14 @@ cooled down when the time is over; without a time limit only steps count and a s
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from autotl.errors import TrialError
+from autotl.errors import DivergedError
 from autotl.features.boundary import Boundary
 from autotl.plugins.contracts import Progress
 from autotl.training.average import Average
@@ -67,8 +67,8 @@ class Plan:
 def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     """Trains `model` in place, yielding at each of `RUNGS`, where it has the running mean of its weights.
 
-    Goes on from the trial's checkpoint where there is one. Raises `TrialError` when the loss is not finite. Dropout and
-    stochastic depth draw from torch's global generator, which is seeded here.
+    Goes on from the trial's checkpoint where there is one. Raises `DivergedError` as soon as the loss is not finite.
+    Dropout and stochastic depth draw from torch's global generator, which is seeded here.
     """
     groups = functools.partial(
         parameter_groups,
@@ -93,7 +93,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)
     batches = plan.batches(trial, plan.batch_size)
-    checkpoint = Checkpoint(trial.checkpoint, trial.late_checkpoint, model, optimizer, average)
+    checkpoint = Checkpoint(trial, model, optimizer, average)
     step, judged = 0, 0
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
@@ -112,9 +112,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
                 judged = ahead.pop(0)
             details = {"steps": float(step)}
             if losses:
-                details["loss"] = float(torch.stack(losses).mean())
-                if not np.isfinite(details["loss"]):
-                    raise TrialError(f"the loss is not finite after {step} steps", kind="numbers")
+                details["loss"] = _finite(torch.stack(losses).mean(), step)
             stepper.write_down()
             if ahead:
                 checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)
@@ -137,9 +135,18 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         torch.manual_seed(seed_of(trial.seed, step))
         generator.manual_seed(seed_of(trial.seed, step))
         losses.append(stepper.step(optimizer, batch, number, generator))
+        _finite(losses[-1 if trial.device.type == "cpu" else -2 :][0], step + 1)  # an accelerator is not waited for
         for effect in trial.effects:
             effect.stepped(step, progress - before_it)
         average.update()
         step, before_it = step + 1, progress
         if checkpoint.due:
             checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)
+
+
+def _finite(loss: torch.Tensor, steps: int) -> float:
+    """The value of a loss after so many steps. Raises `DivergedError` for one that is not finite."""
+    value = float(loss)
+    if not math.isfinite(value):
+        raise DivergedError(f"the loss is not finite after {steps} steps")
+    return value

@@ -12,6 +12,9 @@ from safetensors.torch import load_file, save_file
 from autotl.errors import BundleError
 from autotl.features.frozen import pooled
 from autotl.features.heads import LinearHead
+from autotl.features.memory import free_memory
+from autotl.untrusted import read_header, refuse_links
+from autotl.usage import folder_bytes
 
 if TYPE_CHECKING:
     from autotl.features.rows import EncodedRows
@@ -61,11 +64,21 @@ def save_model(model: Classifier, family: ModelFamily, encoder: InputEncoder, fo
 
 
 def load_model(family: ModelFamily, folder: Path) -> tuple[Classifier, InputEncoder]:
-    """What `save_model` wrote. Raises `BundleError` when files are missing or torn."""
+    """What `save_model` wrote. Raises `BundleError` when files are missing, torn, or not what a model has.
+
+    All its files lie in `folder` itself: a link to somewhere else is refused.
+    """
     try:
+        refuse_links(folder)
+        size, free = folder_bytes(folder), free_memory()
+        if free is not None and size > free:
+            raise ValueError(f"it has {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free")
+        read_header(folder / HEAD_FILE)
         head = load_file(folder / HEAD_FILE)
         backbone, encoder = family.restore(folder / BACKBONE_FOLDER)
-        weight, bias = head["weight"].numpy(), head["bias"].numpy()
+        weight, bias = head["weight"].float().numpy(), head["bias"].float().numpy()
+        if weight.shape != (len(bias), backbone.width):
+            raise ValueError(f"a head of {weight.shape} for {backbone.width} features")
     except Exception as error:  # whatever a library says of a torn file, it means this
         raise BundleError(f"{folder}: the model cannot be loaded ({type(error).__name__}: {error})") from error
     return Classifier(backbone, LinearHead(np.ascontiguousarray(weight.T), bias)).eval(), encoder

@@ -61,8 +61,11 @@ class AdamW(torch.optim.AdamW):
         table[rows] = kept.sub_(mean.div_(1 - first**steps).div_(scale), alpha=group["lr"])
 
 
-def clip(optimizer: AdamW, largest: float) -> None:
-    """Has the update divide the gradients by what their norm exceeds `largest`, in its own pass over them."""
+def clip(optimizer: AdamW, largest: float) -> torch.Tensor:
+    """Has the update divide the gradients by what their norm exceeds `largest`, in its own pass over them.
+
+    Returns the norm, a scalar.
+    """
     norms = []
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -71,9 +74,10 @@ def clip(optimizer: AdamW, largest: float) -> None:
                 norms.append(torch.linalg.vector_norm(parameter.grad.values()))
             elif parameter.grad is not None:
                 norms.append(torch.linalg.vector_norm(parameter.grad))
-    norm = torch.linalg.vector_norm(torch.stack(norms))
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
     optimizer.grad_scale = (norm / largest).clamp(min=1.0)
     optimizer.found_inf = torch.zeros_like(norm)  # type: ignore[attr-defined]  # the fused kernel reads both
+    return norm
 
 
 def parameter_groups(

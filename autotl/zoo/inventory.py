@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotl.config import Limits
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
+from autotl.zoo.licences import allowed
+from autotl.zoo.local import model_folders, pickled_only
+from autotl.zoo.manifest import packed_model
+
+logger = logging.getLogger(__name__)
 
 #: A hub model must be downloaded inside the budget; on a common 20 Mbit/s line 90 M parameters take 2.5 minutes.
 LARGEST_DOWNLOAD = 100_000_000
 
 
 _NO_LIMITS = Limits()
+
+#: Why a backbone that could be downloaded is not.
+TOO_LARGE = "too large to download inside a budget; fetch it once, then it is found"
+
+#: What families say of a licence that nothing states.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -34,18 +46,36 @@ def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
     for name, folder in zip(named, folders, strict=True):
         if not folder.is_dir():
             raise ZooError(f"{name}: no such folder of models. Check --models and AUTOTL_ZOO")
+    for model in model_folders(folders):
+        if pickled := pickled_only(model):
+            logger.warning(
+                "%s: skipped, %s is a pickle, which is never read: convert it to safetensors", model, pickled
+            )
     return folders
 
 
-def inventory(families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS) -> list[Listing]:
-    """Every candidate, usable ones first, then by strength."""
-    listings = [_judge(candidate, context, limits) for family in families for candidate in family.candidates(context)]
+def inventory(
+    families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS, licences: Sequence[str] = ()
+) -> list[Listing]:
+    """Every candidate, usable ones first, then by strength. licences: that may be used, as in `SearchRequest`."""
+    candidates = [_with_licence(candidate) for family in families for candidate in family.candidates(context)]
+    listings = [_judge(candidate, context, limits, licences) for candidate in candidates]
     return sorted(listings, key=lambda listing: (not listing.usable, -listing.candidate.prior, listing.candidate.key))
 
 
-def _judge(candidate: Candidate, context: ZooContext, limits: Limits) -> Listing:
+def _with_licence(candidate: Candidate) -> Candidate:
+    """Where a packed zoo knows the licence that the model's own files do not state."""
+    if candidate.source != "folder" or candidate.licence != UNKNOWN:
+        return candidate
+    packed = packed_model(Path(candidate.location))
+    return replace(candidate, licence=packed.licence) if packed else candidate
+
+
+def _judge(candidate: Candidate, context: ZooContext, limits: Limits, licences: Sequence[str]) -> Listing:
     if reason := limits.too_large(candidate.parameters):
         return Listing(candidate, False, reason)
+    if not allowed(candidate.licence, licences):
+        return Listing(candidate, False, f"its licence is {candidate.licence}, which --licenses leaves out")
     if candidate.source == "folder":
         return Listing(candidate, True, "in a folder given")
     if context.folders:
@@ -57,24 +87,35 @@ def _judge(candidate: Candidate, context: ZooContext, limits: Limits) -> Listing
     if not context.hub:
         return Listing(candidate, False, "the hub is not reachable and it is not cached here")
     if candidate.parameters > LARGEST_DOWNLOAD:
-        return Listing(candidate, False, "too large to download inside a budget; fetch it once, then it is found")
+        return Listing(candidate, False, TOO_LARGE)
     return Listing(candidate, True, "from the hub")
 
 
 def usable_candidates(
-    modality: Modality, families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS
+    modality: Modality,
+    families: Sequence[ModelFamily],
+    context: ZooContext,
+    limits: Limits = _NO_LIMITS,
+    licences: Sequence[str] = (),
 ) -> list[Candidate]:
     """The candidates that a search may use. Raises `ZooError` when there is none, saying what was looked at."""
     extra = {"image": "vision", "text": "text"}[modality]
     if not families:
         raise ZooError(f"no plugin here brings {modality} backbones: pip install 'autotl[{extra}]'")
-    listings = inventory(families, context, limits)
+    listings = inventory(families, context, limits, licences)
     usable = [listing.candidate for listing in listings if listing.usable]
     if not usable and any(limits.too_large(listing.candidate.parameters) for listing in listings):
         smallest = min(listings, key=lambda listing: listing.candidate.parameters)
         raise ZooError(
             f"no {modality} backbone keeps the limits: the smallest, {smallest.candidate.key}, has {smallest.reason}. "
             "Raise it"
+        )
+    barred = [item.candidate for item in inventory(families, context, limits) if item.usable]
+    if not usable and barred:
+        found = ", ".join(sorted({candidate.licence for candidate in barred}))
+        raise ZooError(
+            f"no {modality} backbone here has a licence that --licenses {','.join(licences)} allows: there are {found}"
+            ". Allow one of these, or give others with --models FOLDER"
         )
     if not usable:
         looked = ", ".join(str(folder) for folder in context.folders) or "the hub's cache on this machine"

@@ -1,4 +1,4 @@
-"""Searches killed at random moments and resumed: ``python3 tasks.py faults``.
+"""Searches killed at random moments and resumed: ``python3 tasks.py kills``.
 
 Each search is killed (SIGKILL, the engine alone) at a moment drawn from its budget and resumed with what is left of it.
 While it runs, the bundle on disk is read over and over. What is wrong is counted: ends that are not good, finished

@@ -33,10 +33,12 @@ def children(parent: int) -> list[int]:
 
 
 def alive(process: int) -> bool:
+    """Whether any of its threads is: the first may have ended while others still do."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        threads = [task.read_text() for task in Path(f"/proc/{process}/task").glob("*/stat")]
     except OSError:
         return False
+    return any(thread.rpartition(")")[2].split()[0] != "Z" for thread in threads)
 
 
 def wait_until(condition, seconds=10.0):
@@ -46,10 +48,13 @@ def wait_until(condition, seconds=10.0):
     return condition()
 
 
-def states(folder) -> dict[int, TrialState]:
+def trials(folder):
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-    study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
-    return {trial.number: trial.state for trial in study.trials}
+    return optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage).trials
+
+
+def states(folder) -> dict[int, TrialState]:
+    return {trial.number: trial.state for trial in trials(folder)}
 
 
 def leaderboard(folder) -> list[dict[str, str]]:

@@ -64,7 +64,7 @@ class DistillCommand:
 def _request(teacher: Path, options: argparse.Namespace) -> SearchRequest:
     """What the teacher's run asked for, with what is asked for now in its place."""
     from autotl.budget import parse_budget
-    from autotl.config import DEFAULT_BUDGET, parse_limits, parse_trials
+    from autotl.config import DEFAULT_BUDGET, parse_licences, parse_limits, parse_trials
     from autotl.errors import RunError
     from autotl.search.run_file import read_run_file
 
@@ -81,6 +81,7 @@ def _request(teacher: Path, options: argparse.Namespace) -> SearchRequest:
             "backbones": (options.student,) if options.student else (),
             "models": models or known.models,
             "offline": options.offline or known.offline,
+            "licences": parse_licences(options.licenses) or known.licences,
             "budget_seconds": None if budget is None else parse_budget(budget),
             "trials": parse_trials(options.trials),
             "portfolio": None,  # it would stand in the place of the recipes that learn from the teacher

@@ -70,6 +70,7 @@ class Teacher:
             weights=_digest(place),
             made_by=plugins().origin(member.family),
             precision=str(frozen.precision),  # the student's, raced on inputs of the same kind on this machine
+            found_by=frozen.found_by,
         )
         digests = frozen.rows.digests(train)
         found = np.full((len(train), trial.classes), np.nan, np.float32)

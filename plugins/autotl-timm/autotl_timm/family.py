@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, Source, ZooContext
+from autotl.untrusted import read_header, read_object
+from autotl.zoo.building import built_within, check_settings
 from autotl.zoo.local import cached_snapshots, model_folders
 from autotl_timm.catalogue import Entry, catalogue, default_prior, recipe
 from autotl_timm.folders import WEIGHTS, ModelFolder, read_model_folder
@@ -21,6 +23,9 @@ FAMILY = "timm"
 
 #: DINOv2 was trained on 518 pixels and interpolates its positions down to this, at a sixth of the cost.
 LARGEST_TRANSFORMER_SIDE = 224
+
+#: Numbers in the arguments of a network, taken together; the largest there are is 21 843, of classes.
+LARGEST_ARGUMENTS = 2**17
 
 #: Arguments that publishers record and that are ours to choose.
 OURS = {"num_classes", "drop_rate", "drop_path_rate"}
@@ -100,11 +105,19 @@ class TimmFamily:
         from autotl_timm.images import ImageEncoder
         from autotl_timm.stages import StagedNetwork
 
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_object(folder / "config.json")
         arguments, published = config["model_args"], config["pretrained_cfg"] | {"architecture": config["architecture"]}
-        network = timm.create_model(  # the published settings decide on sides and pooling too
-            config["architecture"], pretrained=False, pretrained_cfg=published, num_classes=0, **arguments
-        )
+        _check_arguments(arguments)
+        if not timm.is_model(config["architecture"]):  # timm would look for some names elsewhere
+            raise ValueError(f"config.json: timm knows no network {config['architecture']!r}")
+
+        def build() -> Any:  # the published settings decide on sides and pooling too
+            return timm.create_model(
+                config["architecture"], pretrained=False, pretrained_cfg=published, num_classes=0, **arguments
+            )
+
+        _outline(build, read_header(folder / WEIGHTS).parameters)
+        network = build()
         network.load_state_dict(load_file(folder / WEIGHTS))
         network.pretrained_cfg = published
         return cast("Backbone", StagedNetwork(network, model_args=arguments).eval()), ImageEncoder.restore(folder)
@@ -116,12 +129,10 @@ def _create(
     """A timm network without head, and the arguments that make another. Raises `ZooError`, whatever timm raises."""
     try:
         arguments = _model_args(candidate)
-        if weights != "none":
-            return _build(candidate, arguments, "cpu", pretrained=weights == "published", drop=drop), arguments
-        try:  # the architecture alone is built on no device: only its settings are wanted
-            return _build(candidate, arguments, "meta"), arguments
-        except RuntimeError:  # not every network can be, in every release
-            return _build(candidate, arguments, "cpu"), arguments
+        network = _outline(lambda: _build(candidate, arguments), candidate.parameters)
+        if network is None or weights != "none":
+            network = _build(candidate, arguments, pretrained=weights == "published", drop=drop)
+        return network, arguments
     except Exception as error:  # timm and the hub fail in many ways, and all mean that this one cannot be used
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(
@@ -130,22 +141,32 @@ def _create(
         ) from error
 
 
-def _build(
-    candidate: Candidate, arguments: dict[str, Any], device: str, *, pretrained: bool = False, drop: float = 0.0
-) -> Any:
-    """The network itself, in eval mode on `device`."""
+def _outline(build: Callable[[], Any], parameters: int) -> Any:
+    """The network on no device; None where this release of timm cannot build it so.
+
+    Raises `ValueError` where its settings ask for more than `parameters` fill.
+    """
+    try:
+        with built_within(parameters):
+            return build()
+    except RuntimeError as error:
+        if "meta" not in str(error):
+            raise
+        return None
+
+
+def _build(candidate: Candidate, arguments: dict[str, Any], *, pretrained: bool = False, drop: float = 0.0) -> Any:
+    """The network itself, in eval mode."""
     import timm
-    import torch
 
     name = f"local-dir:{candidate.location}" if candidate.source != "hub" else f"hf-hub:{candidate.location}"
     network: Any
-    with torch.device(device):
-        try:
-            network = timm.create_model(name, pretrained=pretrained, drop_rate=0.0, drop_path_rate=drop, **arguments)
-        except TypeError:  # no stochastic depth in this one
-            network = timm.create_model(name, pretrained=pretrained, drop_rate=drop, **arguments)
-        # the head goes last: timm lets any tensor be missing when it is to load weights into another head
-        network.reset_classifier(0)
+    try:
+        network = timm.create_model(name, pretrained=pretrained, drop_rate=0.0, drop_path_rate=drop, **arguments)
+    except TypeError:  # no stochastic depth in this one
+        network = timm.create_model(name, pretrained=pretrained, drop_rate=drop, **arguments)
+    # the head goes last: timm lets any tensor be missing when it is to load weights into another head
+    network.reset_classifier(0)
     return network.eval()
 
 
@@ -156,12 +177,24 @@ def _model_args(candidate: Candidate) -> dict[str, Any]:
 
         _, architecture, published = load_model_config_from_hf(candidate.location)
     else:
-        config = json.loads((Path(candidate.location) / "config.json").read_text(encoding="utf-8"))
+        config = read_object(Path(candidate.location) / "config.json")
         architecture, published = config["architecture"], config.get("model_args")
+    _check_arguments(published or {})
     arguments = {name: value for name, value in (published or {}).items() if name not in OURS}
     if candidate.input_size > LARGEST_TRANSFORMER_SIDE and architecture.startswith("vit"):
         arguments["img_size"] = LARGEST_TRANSFORMER_SIDE
     return arguments
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    """Raises `ValueError` for arguments that are no network's: timm's own may name other files to load."""
+    import inspect
+
+    import timm
+
+    if foreign := inspect.signature(timm.create_model).parameters.keys() & arguments.keys():
+        raise ValueError(f"its settings name {min(foreign)!r}, which is no argument of a network")
+    check_settings(arguments, largest=LARGEST_ARGUMENTS)
 
 
 def _local(model: ModelFolder, name: str, source: Source) -> Candidate:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autotl.zoo.local import count_parameters
+from autotl.untrusted import parse_json, read_header, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def read_model_folder(path: Path) -> ModelFolder | None:
     if not (path / "config.json").is_file() or not (path / WEIGHTS).is_file():
         return None
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = parse_json(read_text(path / "config.json"))
         if not isinstance(config, dict) or "architecture" not in config:
             return None
         settings = pretrained_settings(config)
@@ -44,7 +43,7 @@ def read_model_folder(path: Path) -> ModelFolder | None:
             path=path,
             name=path.name,
             architecture=str(config["architecture"]),
-            parameters=count_parameters(path / WEIGHTS),
+            parameters=read_header(path / WEIGHTS).parameters,
             width=int(config["num_features"]),
             input_size=int(settings["input_size"][1]),
             licence=str(settings.get("license") or "unknown"),

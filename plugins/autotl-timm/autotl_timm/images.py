@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from autotl.data.wording import shortened
 from autotl.plugins.contracts import Unreadable
-from autotl_timm.preprocess import SETTINGS, read_square
+from autotl.untrusted import read_object
+from autotl_timm.preprocess import SETTINGS, read_square, readable_formats
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Below this side pretrained networks lose most of what they know; larger sides cost with their square.
 SMALLEST_SIDE = 128
+
+#: No network of timm was made for more; what a file of settings claims beyond would only cost memory.
+LARGEST_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,14 @@ class ImageEncoder:
     std: tuple[float, float, float]
     mirrored: bool = False  #: whether batches that are not augmented are
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.side <= LARGEST_SIDE or len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError(f"images of {self.side} pixels: 1 to {LARGEST_SIDE}, and three channels, can be read")
+
     @property
     def fingerprint(self) -> str:
         """Of what decides the arrays; mean and deviation act on batches, so backbones can share arrays."""
-        return hashlib.sha256(f"image 1 {self.side} {self.interpolation}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"image 2 {self.side} {self.interpolation}".encode()).hexdigest()[:16]
 
     @property
     def longest(self) -> None:
@@ -51,8 +60,11 @@ class ImageEncoder:
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
         """``[side, side, 3] uint8`` for each path."""
-        squares = (read_square(str(cell), self.side, self.interpolation) for cell in cells)
-        return [Unreadable(square) if isinstance(square, str) else square for square in squares]
+        return [self._read(str(cell)) for cell in cells]
+
+    def _read(self, path: str) -> np.ndarray | Unreadable:
+        square = read_square(path, self.side, self.interpolation)
+        return Unreadable(f"{shortened(path, width=200)} {square}") if isinstance(square, str) else square
 
     def batch(
         self, rows: Sequence[np.ndarray], *, augment: float = 0.0, generator: torch.Generator | None = None
@@ -87,7 +99,7 @@ class ImageEncoder:
     @classmethod
     def restore(cls, folder: Path) -> ImageEncoder:
         """What `save` wrote."""
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        settings = read_object(folder / SETTINGS)
         return cls(**settings | {"mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
 
     def write_portable(self, folder: Path) -> Sequence[str]:
@@ -107,7 +119,7 @@ def native_side(cells: Sequence[Any], largest: int) -> int:
     sides = []
     for cell in cells[:64]:
         try:
-            with Image.open(str(cell)) as image:
+            with Image.open(str(cell), formats=readable_formats()) as image:
                 sides.append(min(image.size))
         except Exception:  # decoders fail in every way; `encode` names the file that cannot be read
             continue

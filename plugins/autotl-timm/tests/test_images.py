@@ -1,17 +1,14 @@
-"""Image files become squares, whatever they hold, and squares become batches."""
+"""Image files become squares, and squares become batches; odd and bad files are in `test_bad_images.py`."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import pickle
-import struct
 import subprocess
 import sys
 import threading
-import time
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -78,141 +75,12 @@ def test_paths_may_be_strings_or_paths_and_arrays_keep_their_order(encoder, tmp_
     assert encoder.encode([]) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "image", "expected"),
-    [
-        ("rgb.jpg", Image.new("RGB", (90, 70), (200, 30, 60)), (200, 30, 60)),
-        ("grey.jpg", Image.new("L", (900, 700), 100), (100, 100, 100)),
-        ("grey.png", Image.new("L", (90, 70), 100), (100, 100, 100)),
-        ("cmyk.jpg", Image.new("CMYK", (900, 700), (0, 255, 255, 0)), (255, 0, 0)),
-        ("bits.png", Image.new("1", (90, 70), 1), WHITE),
-        ("16bit.png", Image.fromarray(np.full((70, 90), 0x8080, np.uint16)), (128, 128, 128)),
-        ("16bit-black.png", Image.fromarray(np.zeros((70, 90), np.uint16)), (0, 0, 0)),
-        ("16bit.tif", Image.fromarray(np.full((70, 90), 0xC0C0, np.uint16)), (192, 192, 192)),
-        ("32bit.tif", Image.fromarray(np.full((70, 90), 0x8080, np.int32)), (128, 128, 128)),
-        ("transparent.png", Image.new("RGBA", (90, 70), (0, 0, 0, 0)), WHITE),
-        ("half.png", Image.new("RGBA", (90, 70), (255, 0, 0, 128)), (255, 127, 127)),
-        ("grey-transparent.png", Image.new("LA", (90, 70), (0, 0)), WHITE),
-        ("web.webp", Image.new("RGB", (90, 70), (60, 120, 180)), (60, 120, 180)),
-        ("one.png", Image.new("RGB", (1, 1), RED), RED),
-        ("very-wide.png", Image.new("RGB", (20_000, 3), BLUE), BLUE),
-        ("very-wide.jpg", Image.new("RGB", (20_000, 3), (10, 200, 100)), (10, 200, 100)),
-        ("very-tall.png", Image.new("RGB", (1, 20_000), BLUE), BLUE),
-        ("no-suffix", Image.new("RGB", (90, 70), RED), RED),
-        ("wrong-suffix.jpg", Image.new("RGB", (90, 70), RED), RED),
-        ("spaces and ümläute.png", Image.new("RGB", (90, 70), RED), RED),
-    ],
-)
-def test_every_kind_of_picture_is_read_as_rgb(encoder, tmp_path, name, image, expected):
-    image.save(tmp_path / name, "PNG" if "suffix" in name else None)
-    assert_all_near(read(encoder, tmp_path / name), expected, tolerance=4)
-
-
-def test_transparency_in_a_palette_is_white(encoder, tmp_path):
-    image = Image.new("P", (80, 80), 0)
-    image.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
-    image.paste(1, (0, 0, 80, 40))
-    image.save(tmp_path / "index.png", transparency=0)
-    image.save(tmp_path / "alphas.png", transparency=bytes([0, 255, 255]))
-    image.save(tmp_path / "index.gif", transparency=0)
-    for name in ("index.png", "alphas.png", "index.gif"):
-        pixels = read(encoder, tmp_path / name)
-        assert_all_near(pixels[:30], RED)
-        assert_all_near(pixels[34:], WHITE)
-
-
-@pytest.mark.parametrize(
-    ("orientation", "red"),
-    [
-        (1, np.s_[:30, :]),
-        (2, np.s_[:30, :]),
-        (3, np.s_[34:, :]),
-        (4, np.s_[34:, :]),
-        (5, np.s_[:, :30]),
-        (6, np.s_[:, 34:]),
-        (7, np.s_[:, 34:]),
-        (8, np.s_[:, :30]),
-    ],
-)
-def test_a_picture_is_turned_as_its_camera_says(encoder, tmp_path, orientation, red):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    halves(RED, BLUE).resize((800, 800), Image.Resampling.NEAREST).save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    pixels = read(encoder, tmp_path / "turned.jpg")
-    assert_all_near(pixels[red], RED, tolerance=12)
-    assert (pixels[..., 2] > 200).mean() > 0.4
-
-
-def test_the_first_frame_of_an_animation_is_read(encoder, tmp_path):
-    frames = [Image.new("RGB", (80, 80), colour) for colour in (RED, BLUE, WHITE)]
-    for name in ("moving.gif", "moving.png"):
-        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-        assert_all_near(read(encoder, tmp_path / name), RED)
-
-
 def test_a_large_photo_is_close_to_its_full_decoding(encoder, tmp_path):
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
     coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=95)
     Image.open(tmp_path / "large.jpg").save(tmp_path / "large.png")
     difference = read(encoder, tmp_path / "large.jpg").astype(int) - read(encoder, tmp_path / "large.png")
     assert np.abs(difference).max() < 12
-
-
-def png_that_claims(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = chunk(b"IDAT", zlib.compress(bytes(1000)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
-
-
-@pytest.fixture
-def broken(tmp_path, noise) -> dict[str, Path]:
-    """Files that are no pictures, by what is wrong with them."""
-    whole = tmp_path / "whole.jpg"
-    Image.fromarray(noise).save(whole)
-    contents = {
-        "truncated": whole.read_bytes()[: whole.stat().st_size // 2],
-        "only a header": whole.read_bytes()[:40],
-        "empty": b"",
-        "text": b"I am a text, no picture",
-        "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>',
-        "torn png": png_that_claims(100, 100)[:-30],
-        "bomb": png_that_claims(60_000, 60_000),
-        "smaller bomb": png_that_claims(13_000, 13_000),
-        "no pixels": png_that_claims(0, 10),
-    }
-    for name, content in contents.items():
-        (tmp_path / f"{name}.jpg").write_bytes(content)
-    (tmp_path / "folder.jpg").mkdir()
-    return {name: tmp_path / f"{name}.jpg" for name in (*contents, "folder", "missing")}
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_what_is_no_picture_is_unreadable_with_a_reason_that_names_the_file(encoder, broken):
-    answers = dict(zip(broken, encoder.encode(list(broken.values())), strict=True))
-    for name, answer in answers.items():
-        assert isinstance(answer, Unreadable), name
-        assert answer.reason.startswith(str(broken[name])), answer
-        assert "\n" not in answer.reason
-    assert "not exist" in answers["missing"].reason
-    assert "not an image" in answers["text"].reason
-    assert "pixels" in answers["bomb"].reason
-    assert "13000x13000 pixels, too many" in answers["smaller bomb"].reason
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_decompression_bomb_is_refused_before_it_is_decoded(encoder, broken):
-    began = time.process_time()
-    encoder.encode([broken["bomb"], broken["smaller bomb"]])
-    assert time.process_time() - began < 1.0
-
-
-def test_a_path_that_no_file_system_takes_is_unreadable(encoder):
-    for path in ("a\0b.jpg", "x" * 10_000, ""):
-        (answer,) = encoder.encode([path])
-        assert isinstance(answer, Unreadable)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that another thread can be kept waiting at")

@@ -1,4 +1,4 @@
-"""A search over pictures: finished models answer to the mirrored rows too."""
+"""A search over pictures: finished models answer to the mirrored rows too, and what is no picture is left out."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
         pixels[:, :, 0 if red else 2] += 120
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
         rows.append({"image": f"{index}.png", "label": "red" if red else "blue"})
+    (tmp_path / "torn.png").write_bytes((tmp_path / "0.png").read_bytes()[:200])
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    bad = ["torn.png", "zero.png", "https://example.org/a.png"]
+    rows += [{"image": cell, "label": "red"} for cell in bad]
     table = tmp_path / "table.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
 
@@ -32,4 +36,6 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
     views = {path.stem for path in (tmp_path / "run" / "trials").rglob("*-view1.json")}
     assert answers == {"0000", "head-1", "head-1-quick"}
     assert views == {"0000-view1", "head-1-view1"}
-    assert (found.predict(table) == [row["label"] for row in rows]).mean() > 0.9
+    predicted = found.predict(table)
+    assert predicted[-len(bad) :].tolist() == [None] * len(bad)
+    assert (predicted == [row["label"] for row in rows])[: -len(bad)].mean() > 0.9

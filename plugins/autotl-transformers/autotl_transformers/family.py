@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ZooContext
+from autotl.untrusted import LARGEST_TOKENIZER, read_object, read_text
 from autotl_transformers.discovery import FAMILY, discover
+from autotl_transformers.folders import LONGEST_INPUT
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
@@ -46,7 +47,9 @@ class TransformersFamily:
 
         try:
             local = candidate.source != "hub"
-            model = published_network(candidate.location, local=local, drop=drop, pretrained=pretrained)
+            model = published_network(
+                candidate.location, candidate.parameters, local=local, drop=drop, pretrained=pretrained
+            )
             return Backbone(model, pooling=published_pooling(candidate)).eval()  # type: ignore[return-value]
         except Exception as error:  # as above
             raise _unusable(candidate, "weights", error) from error
@@ -73,8 +76,10 @@ class TransformersFamily:
         from autotl_transformers.stages import Backbone
         from autotl_transformers.texts import TextEncoder
 
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        tokenizer = (folder / TOKENIZER).read_text(encoding="utf-8")
+        settings = read_object(folder / SETTINGS)
+        if not 1 <= settings["max_tokens"] <= LONGEST_INPUT:
+            raise ValueError(f"{SETTINGS}: texts of {settings['max_tokens']} tokens")
+        tokenizer = read_text(folder / TOKENIZER, largest=LARGEST_TOKENIZER)
         encoder = TextEncoder(tokenizer, max_tokens=settings["max_tokens"], pad_id=settings["pad_id"])
         backbone = Backbone(saved_weights(folder), pooling=settings["pooling"]).eval()
         return backbone, encoder  # type: ignore[return-value]

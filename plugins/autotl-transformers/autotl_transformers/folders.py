@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autotl.zoo.local import count_parameters
+from autotl.untrusted import is_plain_name, read_header, read_object
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +22,13 @@ OFFSET_POSITIONS = frozenset(("roberta", "xlm-roberta", "camembert", "mpnet"))
 
 #: Encoders can be built for more, but attention over longer texts costs more than a search can spend.
 LONGEST_INPUT = 512
+
+
+#: What a README says of licence and name is at its head.
+README_BYTES = 2**16
+
+#: What people can do where a network is not of the library.
+WAY_OUT = "a family of your own can load it, see 'autotl plugin new'"
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,18 @@ def read_model_folder(path: Path) -> ModelFolder | None:
     if not (path / "config.json").is_file():
         return None
     try:
-        config = _json(path / "config.json")
+        config = read_object(path / "config.json")
         if config.get("model_type") not in MODEL_TYPES:
+            if "auto_map" in config:
+                logger.warning("%s: skipped, it brings code of its own, which is never run: %s", path, WAY_OUT)
             return None
-        weights = _weight_files(path)
+        weights = weight_files(path)
         if not weights:
             return None
         return ModelFolder(
             path=path,
             name=_name(path, config),
-            parameters=sum(count_parameters(file) for file in weights),
+            parameters=sum(read_header(file).parameters for file in weights),
             width=_size(config, "hidden_size", "dim"),
             layers=_size(config, "num_hidden_layers", "n_layers"),
             input_size=_input_size(path, config),
@@ -66,22 +74,16 @@ def read_model_folder(path: Path) -> ModelFolder | None:
         return None
 
 
-def _json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{path.name}: not a JSON object")
-    return content
-
-
-def _weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors files of a model folder; none where there are none. Raises `ValueError` for a bad index."""
     single = path / "model.safetensors"
     if single.is_file():
         return [single]
     index = path / "model.safetensors.index.json"
     if not index.is_file():
         return []
-    shards = _json(index).get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards.values()):
+    shards = read_object(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(s, str) and is_plain_name(s) for s in shards.values()):
         raise ValueError(f"{index.name}: the shards must be names of files in the same folder")
     return [path / shard for shard in sorted(set(shards.values()))]
 
@@ -99,7 +101,7 @@ def _input_size(path: Path, config: dict[str, Any]) -> int:
     if config["model_type"] in OFFSET_POSITIONS:
         positions -= 2
     settings = path / "tokenizer_config.json"
-    limit = _json(settings).get("model_max_length") if settings.is_file() else None
+    limit = read_object(settings).get("model_max_length") if settings.is_file() else None
     if not isinstance(limit, int) or limit < 1:  # absent; "no limit" is written as 10**30
         limit = positions
     return min(positions, limit, LONGEST_INPUT)
@@ -107,7 +109,10 @@ def _input_size(path: Path, config: dict[str, Any]) -> int:
 
 def _readme(path: Path) -> str:
     file = path / "README.md"
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as content:
+        return content.read(README_BYTES).decode("utf-8", errors="replace")
 
 
 def _licence(path: Path) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotl.plugins.contracts import Candidate
+from autotl.untrusted import LARGEST_TOKENIZER, read_header, read_object, read_text
+from autotl.zoo.building import built_within, check_settings
+from autotl_transformers.folders import weight_files
 
 if TYPE_CHECKING:
     from autotl_transformers.stages import Pooling
@@ -18,6 +20,13 @@ HIDDEN_DROPOUT = ("hidden_dropout_prob", "dropout", "embedding_dropout", "mlp_dr
 
 #: The dropout of attention weights stays off: fused attention on processors has none, and the hidden one does its work.
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+
+
+#: Numbers in a configuration, taken together; the largest vocabulary has 901 629 words.
+LARGEST_SETTINGS = 2**21
+
+#: What peft writes beside weights that go with those of another network.
+ADAPTER = "adapter_config.json"
 
 
 @contextlib.contextmanager
@@ -36,15 +45,15 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def published_network(location: str, *, local: bool, drop: float, pretrained: bool) -> Any:
+def published_network(location: str, parameters: int, *, local: bool, drop: float, pretrained: bool) -> Any:
     """The `PreTrainedModel` at a folder or a name on the hub, fp32, with hidden dropout `drop` and no other.
 
-    pretrained: with its published weights, else with new ones. Raises `ValueError` when the file lacks some of the
-    network's weights, and what transformers raises.
+    parameters: that its weights have. pretrained: with its published weights, else with new ones. Raises `ValueError`
+    when the file lacks some of the network's weights, or is too small for the network, and what transformers raises.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
-    config = AutoConfig.from_pretrained(location, local_files_only=local, trust_remote_code=False)
+    config = _settings(location, parameters, local=local)
     for names, value in ((HIDDEN_DROPOUT, drop), (ATTENTION_DROPOUT, 0.0)):
         for name in names:
             if hasattr(config, name):
@@ -56,9 +65,28 @@ def published_network(location: str, *, local: bool, drop: float, pretrained: bo
 
 def saved_weights(folder: Path) -> Any:
     """The `PreTrainedModel` that was saved into `folder`, with the dropout that it had."""
-    from transformers import AutoConfig
+    parameters = sum(read_header(file).parameters for file in weight_files(folder))
+    return _network(str(folder), _settings(str(folder), parameters, local=True), local=True)
 
-    return _network(str(folder), AutoConfig.from_pretrained(folder, local_files_only=True), local=True)
+
+def _settings(location: str, parameters: int, *, local: bool) -> Any:
+    """The configuration, once it is clear that it asks for no code and no larger network than its weights fill.
+
+    Raises `ValueError` where it does, and what transformers raises.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    if local:  # read by the library, some numbers alone would take all memory
+        check_settings(read_object(Path(location, "config.json")), largest=LARGEST_SETTINGS)
+        if Path(location, ADAPTER).exists():  # the library would go on with whatever else that names
+            raise ValueError(f"{ADAPTER} is there: merge the adapter into the weights")
+    config = AutoConfig.from_pretrained(location, local_files_only=local, trust_remote_code=False)
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError("its weights are quantized, which takes other libraries")
+    config._attn_implementation = None  # the library chooses; by name it would fetch code from the hub
+    with built_within(parameters):
+        AutoModel.from_config(config, trust_remote_code=False)
+    return config
 
 
 def _network(location: str, config: Any, *, local: bool) -> Any:
@@ -92,7 +120,7 @@ def tokenizer_json(candidate: Candidate) -> str:
     """
     file = _published_file(candidate, "tokenizer.json")
     if file is not None:
-        return file.read_text(encoding="utf-8")
+        return read_text(file, largest=LARGEST_TOKENIZER)
     from transformers import AutoTokenizer
 
     with quiet():
@@ -105,7 +133,7 @@ def tokenizer_json(candidate: Candidate) -> str:
 def published_pooling(candidate: Candidate) -> Pooling:
     """The pooling that the publisher trained with: the first token where its files say so, else the mean."""
     file = _published_file(candidate, "1_Pooling/config.json")
-    settings = json.loads(file.read_text(encoding="utf-8")) if file is not None else {}
+    settings = read_object(file) if file is not None else {}
     return "cls" if settings.get("pooling_mode_cls_token") else "mean"
 
 

@@ -9,6 +9,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from autotl.errors import ZooError
 from autotl.plugins.contracts import InputEncoder, Unreadable
@@ -42,6 +44,18 @@ def test_odd_characters_are_read(family, local):
     encoder = family.encoder(local["bert"], ["good film"])
     cells = ["good 🎬🍿 film", "\ud83d alone", "\x00", "e\u0301 ﷺ", "漢字"]
     assert all(isinstance(tokens, np.ndarray) and len(tokens) > 2 for tokens in encoder.encode(cells))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cells=st.lists(st.one_of(st.none(), st.text()), min_size=1, max_size=8))
+def test_any_texts_are_tokens_and_batches(family, local, cells):
+    encoder = family.encoder(local["bert"], cells)
+    encoded = encoder.encode(cells)
+    assert [isinstance(tokens, Unreadable) for tokens in encoded] == [cell is None for cell in cells]
+    rows = [tokens for tokens in encoded if not isinstance(tokens, Unreadable)]
+    assert all(0 < len(row) <= encoder.max_tokens and row.min() >= 0 for row in rows)
+    if rows:
+        assert encoder.batch(rows)["mask"].sum(1).tolist() == [len(row) for row in rows]
 
 
 def test_a_long_text_keeps_its_beginning_and_the_last_special(family, local):

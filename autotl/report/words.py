@@ -1,0 +1,159 @@
+"""What a run came to, in sentences."""
+
+from __future__ import annotations
+
+from autotl.budget import describe_seconds
+from autotl.config import Limits, SearchRequest
+from autotl.data.wording import counted, option
+from autotl.report.leaderboard import Row
+from autotl.report.live import describe, transfer_sentence, twin_sentence
+from autotl.report.record import Record
+
+#: What became of a trial, for whoever does not know the words.
+STATES = {
+    "complete": "ran to its end",
+    "dropped": "was put down for good at a rung: others promised more",
+    "paused": "was put down at a rung and not taken up again before the search ended",
+    "failed": "failed",
+    "cut": "was cut by the end of the time; 'autotl resume' takes it up",
+    "running": "was at work when the last word of it was written",
+}
+
+
+def short(text: str, longest: int = 18) -> str:
+    """A text of the data as a page or a figure can show it: on one line, cut, without what no font has."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def state_sentence(record: Record) -> str:
+    """How far the run has come; empty for one that ended by itself."""
+    so_far = f"{describe_seconds(record.seconds)} of it are written here"
+    if record.state == "running":
+        return f"This run is at work, or was killed: {so_far}. 'autotl resume' goes on with one that was killed."
+    if record.state == "interrupted":
+        return f"This run was interrupted: {so_far}. 'autotl resume' goes on with it."
+    return ""
+
+
+def score_sentence(record: Record) -> str:
+    """Where the score comes from."""
+    card = record.card
+    if card is None:
+        return "There is no model yet."
+    refit = ""
+    if card.refit:
+        refit = " Afterwards the models were refitted with these rows too; the score stays the one from before."
+    chosen = ""
+    if card.chosen_among > 1:
+        chosen = f", less {card.optimism:.4f} for having chosen among {counted(card.chosen_among, 'model')}"
+    return f"Estimated on {counted(card.validation_rows, 'validation row')} that trained nothing{chosen}.{refit}"
+
+
+def choice_sentence(record: Record) -> str:
+    """Why the answer is what it is."""
+    card, answer = record.card, record.last("answer")
+    if card is None or answer is None:
+        return ""
+    lead = f"{answer['lead']:+.4f} ± {answer['error']:.4f} in log loss"
+    if len(card.members) > 1:
+        return (
+            f"A mean of {counted(len(card.members), 'answer')} was chosen because on rows that had no part in mixing "
+            f"it beats the best single model by {lead}. It takes {1000 * card.latency:.3g} ms a row; the best model "
+            f"alone is expected to reach {answer['single_score']:.4f} in {1000 * answer['single_latency']:.3g} ms."
+        )
+    held = [event.data for event in record.of("incumbent")]
+    others = [data for data in held if data["trial"] != held[-1]["trial"]]
+    what = _named(held[-1]["trial"])
+    if others:
+        why = f"took the place of {_named(others[-1]['trial'])}, {held[-1]['score']:.4f} against "
+        why += f"{others[-1]['score']:.4f} on the same rows, and nothing beat it by more than noise"
+    else:
+        why = "was there first, and nothing beat it by more than noise"
+    mixture = f"; no mixture was better by more than its error ({lead})" if answer["error"] else ""
+    return f"One model was chosen: {what} {why}{mixture}. It takes {1000 * card.latency:.3g} ms a row."
+
+
+def transfer_sentences(record: Record) -> list[str]:
+    """Whether transfer was worth it, or why nobody looked; and the same of what strategies add."""
+    found = [_sentence(transfer_sentence(event.data)) for event in record.of("transfer")]
+    proxy = max((event.data["score"] for event in record.of("screened")), default=None)
+    floor = record.last("floor")
+    if not found and proxy is not None:
+        reason = ""
+        if floor and record.task.metric == "accuracy" and floor["majority"] < 1:
+            won = (proxy - floor["majority"]) / (1 - floor["majority"])
+            reason = f": a linear head on pretrained features wins {won:.0%} of what guessing leaves open"
+        found.append(f"No network was trained from new weights to compare with{reason}.")
+    return found + [_sentence(twin_sentence(event.data)) for event in record.of("compared")]
+
+
+def floor_sentence(record: Record) -> str:
+    """What is to be had without any network."""
+    event = next(iter(record.of("floor")), None)
+    return "" if event is None else _sentence(describe(event))
+
+
+def test_sentence(record: Record) -> str:
+    """What the test rows said; empty where there were none."""
+    if (tested := record.last("tested")) is None:
+        return ""
+    low, high = tested["interval"]
+    return (
+        f"On {counted(tested['rows'], 'test row')} never used before: {tested['metric']} {tested['score']:.4f} "
+        f"(95 %: {low:.3f} to {high:.3f})."
+    )
+
+
+def settings_in_words(row: Row) -> str:
+    """All settings on one line."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.settings.items()
+    )
+
+
+def again_sentence(request: SearchRequest) -> str:
+    """What `command` gives, and what it does not."""
+    if request.data == "DataFrame":
+        return "The table was a DataFrame, given to autotl.fit with the same options."
+    if request.backbones or request.limits.passes is not None:
+        return "A plugin's command began this run, with a request that no option spells; run.json has all of it."
+    if request.budget_seconds is None:
+        return "The same command on the same data gives the same result, but for rounding."
+    return "With a budget of time the result depends on the machine's speed; with --trials N it does not."
+
+
+def command(request: SearchRequest, *, trials: int | None = None) -> str:
+    """The command line that asks for the same. trials: as many, in place of what was asked for."""
+    words = ["autotl search", option("--data", request.data)]
+    for name in ("target", "image", "text", "group", "test", "metric", "set_aside", "portfolio", "teacher"):
+        if value := getattr(request, name):
+            words.append(option(f"--{name.replace('_', '-')}", value))
+    words += [option("--models", folder) for folder in request.models]
+    if request.skip_limit != SearchRequest.model_fields["skip_limit"].default:
+        words.append(f"--skip-unreadable {request.skip_limit:g}")
+    words += ["--offline"] * request.offline + _limits(request.limits)
+    if request.max_memory is not None:
+        words.append(f"--max-memory {request.max_memory / 1e6:g}MB")
+    if request.budget_seconds is not None and trials is None:
+        words.append(f"--budget {request.budget_seconds:g}s")
+    if count := trials or request.trials:
+        words.append(f"--trials {count}")
+    return " ".join([*words, f"--seed {request.seed}"])
+
+
+def _limits(limits: Limits) -> list[str]:
+    latency, parameters, size = limits.latency, limits.parameters, limits.size
+    return [
+        *([f"--max-latency {1000 * latency:g}ms"] if latency is not None else []),
+        *([f"--max-params {parameters}"] if parameters is not None else []),
+        *([f"--max-size {size / 1e6:g}MB"] if size is not None else []),
+    ]
+
+
+def _named(trial: int) -> str:
+    return f"trial {trial}" if trial >= 0 else "a head on frozen features"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
