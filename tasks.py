@@ -12,6 +12,7 @@
     python3 tasks.py few_shot --shared FOLDER       set up, then a few texts a class, half an hour
     python3 tasks.py kills                          set up, then a hundred searches killed and resumed, two hours
     python3 tasks.py full_disk                      set up, then searches whose disk fills up, half an hour
+    python3 tasks.py serving [--shared FOLDER]      set up, then the HTTP service beside in-process prediction, minutes
 
 Everything is installed into `.venv` beside this file (AutoGluon, where `searches` is asked for it, into
 `benchmarks/.autogluon`); nothing else on the machine is touched.
@@ -136,6 +137,11 @@ def full_disk() -> None:
     run_benchmark("faults/full_disk.py")
 
 
+def serving() -> None:
+    """What HTTP leaves of the rows a second."""
+    run_benchmark("serving.py")
+
+
 def run_benchmark(script: str) -> None:
     """A script of `benchmarks/`; what only they need is installed on the way."""
     accelerate = "accelerate>=1.1"  # the Trainer that AutoTL is compared with does not start without it
@@ -158,6 +164,7 @@ def main() -> None:
         few_shot,
         kills,
         full_disk,
+        serving,
     )
     chores = {chore.__name__: chore for chore in known}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:

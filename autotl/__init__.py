@@ -6,9 +6,12 @@ Names are imported when they are first used, so that ``import autotl`` costs mil
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is logged goes where the program says
 
 if TYPE_CHECKING:
     from autotl.api import Run, export, fit, load

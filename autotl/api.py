@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autotl.budget import Clock, parse_budget
 from autotl.config import DEFAULT_BUDGET, make_request, run_folder
@@ -29,6 +29,10 @@ class Run(Predictor):
         """Raises `BundleError` when the folder holds no run with a model."""
         super().__init__(folder)
         self.run_folder = Path(folder)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """What it was made with, by the name of the constructor."""
+        return {"folder": self.bundle}
 
     def leaderboard(self) -> pd.DataFrame:
         """One row a model, best first: trial, share of the answer, score, what it is, seconds, and its settings."""

@@ -7,7 +7,8 @@ The live view, the report and resume read nothing else. The file is JSON Lines, 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ class Event:
 
     Kinds: ``phase`` (name), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, set_aside, shortcut,
     split, seconds), ``note`` (text), ``screened`` (backbone, score, opinions, latency, seconds), ``floor`` (majority,
-    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds),
-    ``trial_continued`` (trial, permille), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score,
-    seconds, reason, reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency),
+    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds, why),
+    ``trial_continued`` (trial, permille, why), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state,
+    score, seconds, reason, reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency),
     ``transfer`` (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit``
     (trial, rows, taken), ``tested`` (score), ``finished`` (score, seconds).
     """
@@ -77,9 +78,34 @@ class EventLog:
 def read_events(path: Path) -> list[Event]:
     """The events of a run; a last line that a kill left torn is passed over. Raises `RunError` for a file too large."""
     try:
-        lines = read_lines(path) if path.exists() else []
+        return _events(read_lines(path) if path.exists() else [])
     except ValueError as error:
         raise RunError(f"{path} cannot be read ({error})") from error
+
+
+class EventTail:
+    """The events of a file that grows, and that may not be there yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0  #: bytes
+
+    def new(self) -> list[Event]:
+        """Those that were added since the last call, whole lines only."""
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._read:  # another run's file, in the place of the one before
+                    self._read = 0
+                file.seek(self._read)
+                added = file.read()
+        except FileNotFoundError:
+            return []
+        whole = added[: added.rfind(b"\n") + 1]
+        self._read += len(whole)
+        return _events(whole.decode("utf-8", "replace").split("\n"))
+
+
+def _events(lines: Iterable[str]) -> list[Event]:
     events = []
     for line in lines:
         try:

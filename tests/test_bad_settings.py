@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import autotl
 from autotl.budget import LONGEST, SHORTEST, parse_budget
-from autotl.config import LEAST_SIZE, parse_count, parse_latency, parse_memory, parse_size
+from autotl.config import LEAST_MEMORY, parse_count, parse_latency, parse_memory, parse_size
 from autotl.errors import BudgetError
 
 NINES = "9" * 400
@@ -40,7 +40,7 @@ def test_what_is_none_is_refused_with_an_example(parse, text, words):
 RANGES = {
     parse_budget: (SHORTEST, LONGEST),
     parse_size: (1, math.inf),
-    parse_memory: (LEAST_SIZE, math.inf),
+    parse_memory: (LEAST_MEMORY, math.inf),
     parse_count: (1, math.inf),
     parse_latency: (0, math.inf),
 }

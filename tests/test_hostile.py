@@ -30,6 +30,7 @@ from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
 from autotl.predictor.bundle import BundleCard, Member, commit
 from autotl.search.costs import Costs
+from autotl.search.disk import Disk
 from autotl.search.portfolio_file import PORTFOLIO_FILE
 from autotl.search.shelf import Shelf
 from autotl.search.study import STUDY_FILE, open_study
@@ -401,7 +402,7 @@ def restored(tmp_path):
     task = Task(target="label", kind="multiclass", classes=("a", "b"), metric="accuracy", inputs=(column,))
 
     def restore():
-        shelf = Shelf(tmp_path, task, np.arange(6) % 2, Costs(Limits(), [candidate]), {})
+        shelf = Shelf(tmp_path, Disk(tmp_path), task, np.arange(6) % 2, Costs(Limits(), [candidate]), {})
         shelf.restore()
         return shelf.models
 
@@ -447,7 +448,7 @@ def test_hostile_run_is_refused(refused, bare, tmp_path, content, words):
 def test_hostile_journal_is_refused(tmp_path, content):
     (tmp_path / STUDY_FILE).write_text(content)
     with pytest.raises(RunError, match="cannot be read"):
-        open_study(tmp_path, seed=0)
+        open_study(tmp_path, Disk(tmp_path), seed=0)
 
 
 def test_hostile_portfolio_is_refused(refused, bare, tmp_path, table):

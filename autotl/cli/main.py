@@ -6,6 +6,7 @@ from autotl.cli.started import PROCESS_START  # isort: skip  # noqa: F401  first
 
 import argparse
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ from autotl.cli import (
     report,
     resume,
     search,
+    serve,
     show,
+    watch,
 )
 from autotl.errors import AutoTLError
 from autotl.escaping import for_terminal
@@ -39,8 +42,8 @@ if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
 _COMMANDS = (
-    search, resume, report, show, compare, predict, evaluate, export, inspect, models, plan, portfolio, plugins, plugin,
-    cache, doctor,
+    search, resume, watch, report, show, compare, predict, evaluate, export, serve, inspect, models, plan, portfolio,
+    plugins, plugin, cache, doctor,
 )  # fmt: skip
 
 
@@ -78,22 +81,24 @@ def _name(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-def _show_warnings_plainly() -> None:
-    """Warnings name folders and what is in them: characters that the terminal would obey are spelled out."""
-    import logging
+class _Plain(logging.Formatter):
+    """Log lines name folders and what is in them: characters that the terminal would obey are spelled out."""
 
-    class Plain(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return for_terminal(super().format(record))
+    def format(self, record: logging.LogRecord) -> str:
+        return for_terminal(super().format(record))
 
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(Plain())
+
+def _log_plainly() -> None:
+    """Warnings go to standard error, unless whoever runs this process has said where."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Plain("autotl: %(message)s"))
+    logging.basicConfig(handlers=[handler])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
     _write_every_character()
-    _show_warnings_plainly()
+    _log_plainly()
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)

@@ -6,8 +6,8 @@ import math
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,12 @@ class Table:
             return f"{self.name}: row {number}"
         return f"{self.name}: row {number} (line {self.lines[index]})"
 
+    def labelled(self, target: str, labels: Sequence[Any]) -> Table:
+        """The same with labels in a column `target`, or others there. Raises `DataError` unless there is one a row."""
+        if len(labels) != self.rows:
+            raise DataError(f"{self.name}: {self.rows} rows and {len(labels)} labels; there has to be one a row.")
+        return replace(self, columns={**self.columns, target: [_tidy(label) for label in labels]})
+
     def select(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Table:
         """The rows at `indices` (from 0), in that order, under the numbers they had."""
         chosen = [int(index) for index in indices]
@@ -110,6 +116,16 @@ def read_table(source: str | Path | pd.DataFrame) -> Table:
         raise DataError(f"{what} cannot be read ({error.strerror or error}).{way_out}") from error
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory. Give a part of its rows.") from error
+
+
+def table_of(cells: Iterable[Any], column: str) -> Table:
+    """A table of one column, from cells that are in memory. Image paths are relative to the working folder.
+
+    Raises `DataError` where there are none, or where they are no plain sequence.
+    """
+    if isinstance(cells, Mapping | bytes) or getattr(cells, "ndim", 1) != 1 or not isinstance(cells, Iterable):
+        raise DataError(f"Inputs are a list of texts or of paths of images, not a {type(cells).__name__}.")
+    return _table("the list", Path.cwd(), {column: list(cells)})
 
 
 def _read_folder(folder: Path) -> Table:

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 IMAGES_A_BATCH = 256 if torch.cuda.is_available() else 32
 TOKENS_A_BATCH = 4096
 
+#: A batch of texts ends where they have less than this share of its longest one's tokens: what is padded is computed
+#: too. MiniLM on docstrings, ms of a core a row: of 64 rows 8.2 without it, 4.3 with 0.5, 3.9 with 0.7, 4.1 with 0.85;
+#: of 1024 rows, which are like by like anyway, 3.5, 3.6, 3.4 and 3.1.
+ALIKE = 0.7
+
 #: Texts that precisions are raced on, the batch of a usual training step.
 TEXTS_A_RACE = 32
 
@@ -42,7 +47,11 @@ def inference_batches(lengths: np.ndarray | None, count: int) -> Iterator[np.nda
     order = np.arange(count) if lengths is None else np.argsort(-lengths, kind="stable")
     start = 0
     while start < count:
-        size = IMAGES_A_BATCH if lengths is None else max(TOKENS_A_BATCH // int(lengths[order[start]]), 1)
+        size = IMAGES_A_BATCH
+        if lengths is not None:
+            longest = lengths[order[start]]
+            alike = int((lengths[order[start:]] >= ALIKE * longest).sum())
+            size = max(min(TOKENS_A_BATCH // int(longest), alike), 1)
         yield order[start : start + size]
         start += size
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
 from autotl.data.inspection import read_inputs
-from autotl.data.tables import Table, read_table
+from autotl.data.tables import Table, read_table, table_of
 from autotl.data.task import Task, encode_labels
 from autotl.errors import BundleError, DataError
 from autotl.plugins.contracts import Unreadable
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
+from autotl.predictor.display import as_html, described_score
 from autotl.predictor.mixing import Combination, mixed, softmax
 
 if TYPE_CHECKING:
@@ -51,11 +53,13 @@ class Evaluation:
     left_out: int  #: rows without a label, or that cannot be read
 
 
-class Predictor:
-    """A model that predicts: ``autotl.load("runs/flowers")``.
+#: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
+#: themselves, a list of texts or of paths of images.
+Data: TypeAlias = "str | Path | pd.DataFrame | Iterable[str | Path]"
 
-    Takes what `fit` takes: a file, a folder of class folders, or a DataFrame; the target column may be missing.
-    """
+
+class Predictor:
+    """A model that predicts: ``autotl.load("runs/flowers")``. A fitted classifier, as scikit-learn knows them."""
 
     def __init__(self, bundle: str | Path, *, device: str | None = None) -> None:
         """Reads the bundle of a run folder, or a bundle's own folder.
@@ -65,6 +69,7 @@ class Predictor:
         """
         import torch
 
+        self.bundle, self.device = bundle, device
         self.folder = find_bundle(bundle)
         self.card = read_card(self.folder)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -91,13 +96,21 @@ class Predictor:
                 raise BundleError(f"{folder}: the model has {answers}: its files are not of one bundle")
             yield member, model, encoder
 
-    def predict(self, data: str | Path | pd.DataFrame) -> np.ndarray:
+    def predict(self, data: Data) -> np.ndarray:
         """The most probable class of each row ``[rows] object``; None where a row cannot be read."""
-        return self.labels(self.predictions(read_table(data)))
+        return self.labels(self.predictions(self._table(data)))
 
-    def predict_proba(self, data: str | Path | pd.DataFrame) -> np.ndarray:
+    def predict_proba(self, data: Data) -> np.ndarray:
         """``[rows, classes] float32``, columns as `classes_`; NaN where a row cannot be read."""
-        return self.predictions(read_table(data)).probabilities
+        return self.predictions(self._table(data)).probabilities
+
+    def score(self, data: Data, labels: Iterable[Any] | None = None) -> float:
+        """By the task's metric, higher is better; `evaluate` says more, and takes the same."""
+        return self.evaluate(data, labels).score
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """What it was made with, by the names of the constructor."""
+        return {"bundle": self.bundle, "device": self.device}
 
     def labels(self, predictions: Predictions) -> np.ndarray:
         """``[rows] object``: the classes that `predictions` favours."""
@@ -108,7 +121,15 @@ class Predictor:
 
     def predictions(self, table: Table) -> Predictions:
         """Predicts every row, in order. Raises `DataError` when the table lacks the input or no row can be read."""
-        cells = read_inputs(table, self.task)
+        predictions = self.answers(read_inputs(table, self.task))
+        if len(predictions.unreadable) == table.rows:
+            first = min(predictions.unreadable)
+            reason = predictions.unreadable[first]
+            raise DataError(f"{table.describe_row(first)}: {reason}; no row of {table.name} can be read")
+        return predictions
+
+    def answers(self, cells: Sequence[Any]) -> Predictions:
+        """Predicts inputs, in order: texts, or paths of images; None counts as unreadable. Not for two threads."""
         probabilities = np.full((len(cells), len(self.task.classes)), np.nan, np.float32)
         unreadable: dict[int, str] = {}
         for start in range(0, len(cells), ROWS_AT_A_TIME):
@@ -117,12 +138,9 @@ class Predictor:
                     unreadable[start + index] = row.reason
                 else:
                     probabilities[start + index] = row
-        if cells and len(unreadable) == len(cells):
-            first = min(unreadable)
-            raise DataError(f"{table.describe_row(first)}: {unreadable[first]}; no row of {table.name} can be read")
         return Predictions(probabilities, unreadable)
 
-    def _predict(self, cells: list[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
+    def _predict(self, cells: Sequence[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
         from autotl.features.rows import EncodedRows
         from autotl.features.speed import Precision
         from autotl.features.store import FeatureStore
@@ -152,17 +170,22 @@ class Predictor:
         )
         yield from zip(readable.tolist(), mixed(np.stack(each)[:, readable], combination), strict=True)
 
-    def evaluate(self, data: str | Path | pd.DataFrame) -> Evaluation:
-        """Scores the model on labelled rows. Raises `DataError` when no row has both a label and an input."""
+    def evaluate(self, data: Data, labels: Iterable[Any] | None = None) -> Evaluation:
+        """Scores the model on labelled rows. labels: one a row, by default those of the target column.
+
+        Raises `DataError` when no row has both a label and an input.
+        """
         from autotl.predictor import metrics
 
-        table = read_table(data)
-        labels = encode_labels(table, self.task)
+        table = self._table(data)
+        if labels is not None:
+            table = table.labelled(self.task.target, list(labels))
+        codes = encode_labels(table, self.task)
         probabilities = self.predictions(table).probabilities
-        usable = (labels >= 0) & ~np.isnan(probabilities[:, 0])
+        usable = (codes >= 0) & ~np.isnan(probabilities[:, 0])
         if not usable.any():
             raise DataError(f"{table.name}: no row has a label in {self.task.target!r}")
-        truth, answers = labels[usable], probabilities[usable]
+        truth, answers = codes[usable], probabilities[usable]
         fitting = [name for name in metrics.METRICS if name != "roc_auc" or set(truth.tolist()) == {0, 1}]
         confusion = np.zeros((len(self.task.classes),) * 2, np.int64)
         np.add.at(confusion, (truth, answers.argmax(1)), 1)
@@ -176,4 +199,27 @@ class Predictor:
             classes=self.task.classes,
             confusion=confusion,
             left_out=int((~usable).sum()),
+        )
+
+    def _table(self, data: Data) -> Table:
+        if isinstance(data, str | os.PathLike) or hasattr(data, "columns"):
+            return read_table(cast("str | Path | pd.DataFrame", data))
+        return table_of(data, self.task.input.name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.card.describe()}: {described_score(self.card)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return as_html(self.card)
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks before it scores a classifier."""
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=False),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(one_d_array=True, two_d_array=False, string=True),
         )

@@ -16,7 +16,7 @@ from autotl.files import write_durably
 LEADERBOARD_FILE = "leaderboard.csv"
 
 #: What ``trial_started`` says beside the settings.
-NOT_SETTINGS = {"trial", "backbone", "strategy", "units", "planned_seconds"}
+NOT_SETTINGS = {"trial", "backbone", "strategy", "units", "planned_seconds", "why"}
 
 
 _OF_A_TRIAL = {"progress", "trial_ended", "trial_continued", "incumbent"}

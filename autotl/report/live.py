@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,8 +23,11 @@ from autotl.report.plain import plain
 
 _BARS = "▁▂▃▄▅▆▇█"
 
-#: Rows of the leaderboard and lines of news that fit a terminal of 24 lines.
-_MODELS, _NEWS = 7, 5
+#: Lines of news that there are at least; the leaderboard has two thirds of the room where that is more.
+_NEWS = 5
+
+#: Points of a trial's curve that a line has room for.
+_CURVE = 12
 
 
 class View(Protocol):
@@ -64,18 +67,23 @@ class PlainView(QuietView):
 
 
 class LiveView:
-    """One screen: phase and time left, the best so far, the leaderboard, the last news."""
+    """One screen: phase and time left, the best so far and how it came, what is tried now and why, the last news.
 
-    def __init__(self, clock: Clock) -> None:
+    It is drawn whole four times a second, to the size that the terminal has then, on the terminal's other screen: what
+    stood there before comes back at the end.
+    """
+
+    def __init__(self, clock: Clock, console: Console | None = None) -> None:
+        """console: standard error by default."""
         self._clock = clock
+        self._console = console or Console(stderr=True)
         self._events: list[Event] = []
         self._rows: list[Row] = []
         self._phase = "starting"
-        self._task = self._answer = ""
+        self._task = self._answer = self._now = self._why = ""
+        self._best: list[tuple[float, float]] = []  #: (seconds, score)
         self._news: list[str] = []
-        self._live = Live(
-            get_renderable=self._screen, console=Console(stderr=True), refresh_per_second=4, transient=True
-        )
+        self._live = Live(get_renderable=self.render, console=self._console, refresh_per_second=4, screen=True)
 
     def __enter__(self) -> LiveView:
         self._live.start()
@@ -86,10 +94,17 @@ class LiveView:
 
     def __call__(self, event: Event) -> None:
         self._events.append(event)
-        if event.kind == "phase":
-            self._phase = event.data["name"]
-        if event.kind == "answer":
-            self._answer = f"{event.data['models']} ({event.data['score']:.4f} expected on new rows)"
+        match event.kind:
+            case "phase":
+                self._phase, self._now = event.data["name"], ""
+            case "answer":
+                self._answer = f"{event.data['models']} ({event.data['score']:.4f} expected on new rows)"
+            case "incumbent":
+                self._best.append((event.at, event.data["score"]))
+            case "trial_started" | "trial_continued":
+                self._now, self._why = describe(event), why(event)
+            case "trial_ended":
+                self._now = ""
         if event.kind in {"answer", "head", "incumbent", "progress", "trial_started", "trial_continued", "trial_ended"}:
             self._rows = leaderboard(self._events)
         if event.kind == "task":
@@ -97,46 +112,75 @@ class LiveView:
         elif sentence := describe(event):
             self._news.append(f"{describe_seconds(event.at):>7}  {sentence}")
 
-    def _screen(self) -> RenderableType:
-        head = Text(f"AutoTL  {self._phase}", style="bold")
-        if self._clock.seconds != float("inf"):
-            left = max(self._clock.remaining, 0.0)
-            done = round(30 * min(1 - left / self._clock.seconds, 1.0))
-            head.append(f"   {'━' * done}", style="cyan").append("━" * (30 - done), style="dim")
-            head.append(f"  {describe_seconds(left)} left", style="bold cyan")
-        else:
-            head.append(f"   {describe_seconds(self._clock.elapsed)}", style="bold cyan")
-        parts: list[RenderableType] = [head, _line(self._task, "dim")]
+    def render(self) -> RenderableType:
+        """The screen at this moment."""
+        width, height = self._console.size
+        lines = [self._head(width), _line(self._task, "dim")]
         if best := next((row for row in self._rows if row.best), None):
-            parts.append(_line(f"best {best.score:.4f}  {self._answer or best.backbone}", "green"))
-        if self._rows:
-            parts.append(leaderboard_table(self._rows[:_MODELS]))
-        parts += [_line(line, "dim") for line in self._news[-_NEWS:]]
-        return Group(*parts)
+            lines.append(_line(f"best {best.score:.4f}  {self._answer or best.backbone}", "green"))
+        if self._best:
+            lines.append(self._trend(width))
+        if self._now:
+            lines += [_line(f"now  {self._now}"), _line(f"     {self._why}", "dim")]
+        parts: list[RenderableType] = [*lines, ""]
+        room = height - len(parts) - 2  # the table's head, and a line between it and the news
+        models = min(len(self._rows), max(room - max(room // 3, _NEWS), 0))
+        if models:
+            parts += [leaderboard_table(self._rows[:models], width), ""]
+        news = self._news[-max(room - models, 1) :]
+        return Group(*parts, *(_line(line, "dim") for line in news))
+
+    def _head(self, width: int) -> Text:
+        head = Text(f"AutoTL  {self._phase}", style="bold", no_wrap=True)
+        if self._clock.seconds == float("inf"):
+            return head.append(f"   {describe_seconds(self._clock.elapsed)}", style="bold cyan")
+        left = max(self._clock.remaining, 0.0)
+        room = max(min(width - 40, 60), 0)
+        done = round(room * min(1 - left / self._clock.seconds, 1.0))
+        head.append(f"   {'━' * done}", style="cyan").append("━" * (room - done), style="dim")
+        return head.append(f"  {describe_seconds(left)} left", style="bold cyan")
+
+    def _trend(self, width: int) -> Text:
+        """The best score over time, from the start until now."""
+        room, now = max(min(width - 25, 60), 1), max(self._clock.elapsed, self._best[-1][0])
+        known = [[score for at, score in self._best if at <= now * (step + 1) / room] for step in range(room)]
+        scores = [each[-1] for each in known if each]
+        line = _line(" " * 5 + " " * (room - len(scores)), "green").append(sparkline(scores))
+        return line.append(f"  {self._best[0][1]:.4f} → {self._best[-1][1]:.4f}")
 
 
-def _line(text: str, style: str) -> Text:
-    """One line that is cut where the screen ends."""
+def _line(text: str, style: str = "") -> Text:
+    """A line that is cut where the screen ends."""
     return Text(for_terminal(text), style, overflow="ellipsis", no_wrap=True)
 
 
-def leaderboard_table(rows: list[Row]) -> Table:
-    """The leaderboard as people read it."""
+#: The columns of the leaderboard, with how they stand; of the backbone there is as much as there is room for.
+_COLUMNS: dict[str, Literal["left", "right"]] = {
+    "trial": "right", "score": "right", "backbone": "left", "strategy": "left", "state": "left", "time": "right",
+    "curve": "left",
+}  # fmt: skip
+
+
+def leaderboard_table(rows: list[Row], width: int | None = None) -> Table:
+    """The leaderboard as people read it, a line a row. width: columns of the screen; None: as wide as it comes."""
+    cells = [_cells(row) for row in rows]
+    widest = [max(map(len, column)) for column in zip(_COLUMNS, *cells, strict=True)]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("trial", justify="right", min_width=5)
-    table.add_column("score", justify="right", min_width=6)
-    table.add_column("backbone", overflow="ellipsis", no_wrap=True)  # the only one that gives way
-    table.add_column("strategy", min_width=8)
-    table.add_column("state", min_width=8)
-    table.add_column("time", justify="right", min_width=5)
-    table.add_column("curve", min_width=4)
-    for row in rows:
-        score = "" if row.score is None else f"{row.score:.4f}"
-        curve = sparkline([score for _, score in row.curve])
-        style = "bold green" if row.best else ("red" if row.state == "failed" else "")
-        cells = [row.name, score, row.backbone, row.strategy, row.state, describe_seconds(row.seconds), curve]
-        table.add_row(*map(plain, cells), style=style)
+    for (name, justify), needed in zip(_COLUMNS.items(), widest, strict=True):
+        most = None if width is None else needed
+        if width is not None and name == "backbone":
+            most = min(needed, max(width - sum(widest) + needed - 2 * (len(widest) - 1), len(name)))
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, max_width=most)
+    for row, line in zip(rows, cells, strict=True):
+        table.add_row(*map(plain, line), style="bold green" if row.best else ("red" if row.state == "failed" else ""))
     return table
+
+
+def _cells(row: Row) -> list[str]:
+    score = "" if row.score is None else f"{row.score:.4f}"
+    curve = sparkline([score for _, score in row.curve][-_CURVE:])
+    seconds = "" if row.state == "running" and not row.seconds else describe_seconds(row.seconds)
+    return [row.name, score, row.backbone, row.strategy, row.state, seconds, curve]
 
 
 def sparkline(values: list[float]) -> str:
@@ -152,6 +196,20 @@ def describe(event: Event) -> str:
     """An event as a sentence; empty for those that say nothing by themselves."""
     write: Callable[[dict[str, Any]], str] | None = _SENTENCES.get(event.kind)
     return write(event.data) if write else ""
+
+
+def why(event: Event) -> str:
+    """Why a trial's turn is now, from ``trial_started`` or ``trial_continued``; earlier versions did not tell."""
+    return _REASONS.get(event.data.get("why", ""), "")
+
+
+_REASONS = {
+    "published": "because it is the published recipe of the best backbone",
+    "portfolio": "because recipes like it are known to work",
+    "sampler": "because the sampler proposes it, by what came of the trials before",
+    "cut": "because the end of the search cut it",
+    "promise": "because of all that wait it promises most for its time",
+}
 
 
 def transfer_sentence(data: dict[str, Any]) -> str:

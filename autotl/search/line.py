@@ -69,6 +69,11 @@ PATIENCE = {"GOMP_SPINCOUNT": "10000"}
 _SET_BY_PEOPLE = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
+def patience() -> dict[str, str]:
+    """Variables of the environment for a process that will compute and does not have the machine to itself."""
+    return {} if any(name in os.environ for name in _SET_BY_PEOPLE) else PATIENCE
+
+
 class EngineEnd:
     """The engine's end: starts a worker process, asks, and waits with a limit."""
 
@@ -81,7 +86,7 @@ class EngineEnd:
             stdout=subprocess.PIPE,
             stderr=self._log,
             encoding="utf-8",
-            env=({} if any(name in os.environ for name in _SET_BY_PEOPLE) else PATIENCE)
+            env=patience()
             | os.environ
             | {OFF_VARIABLE: " ".join(plugins().unresponsive)}
             | ({"HF_HUB_OFFLINE": "1"} if offline else {}),

@@ -41,6 +41,20 @@ class RunLock:
             self._lock.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process works in the folder, as far as can be told without being in the way of one that begins."""
+    try:
+        known = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))
+        if os.name != "posix" or known["host"] != platform.node():
+            return True  # nobody here knows; it is gone when its file is
+        os.kill(known["process"], 0)
+    except PermissionError:  # it is another person's
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
 def _holder(folder: Path) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError):  # it is about to write it
         known = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))

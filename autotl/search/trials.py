@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -41,12 +41,18 @@ BY_SETTINGS: Set[FailureKind] = {"memory", "numbers", "time"}
 TO_A_VERDICT = (FIRST_RUNG / 1000 * (REDUCTION - 1) + 1) / REDUCTION
 
 
+#: Why a trial's turn is now: the published recipe of the best backbone, another that is known to work, or a proposal of
+#: the sampler; of those that have begun, what the end of an earlier process cut, or what promises most.
+Why: TypeAlias = Literal["published", "portfolio", "sampler", "cut", "promise"]
+
+
 @dataclass
 class Running:
     """A trial that has begun and not ended."""
 
     optuna_trial: optuna.Trial
     config: TrialConfig
+    why: Why
     planned: float = 0.0  #: seconds from its start to its end
     used: float = 0.0  #: seconds so far
     permille: int = 0
@@ -93,7 +99,9 @@ class Trials:
             self._run(running, "trial_continued")
         while self._pace.time_for_a_trial() and not self._failures.hopeless:
             if (next_one := self._next()) is not None:
-                self._run(self._paused.pop(next_one), "trial_continued")
+                running = self._paused.pop(next_one)
+                running.why = "promise"
+                self._run(running, "trial_continued")
             elif self._started < count:
                 self._start(queue)
             else:
@@ -110,7 +118,7 @@ class Trials:
                 self._scheduler.record(frozen.number, permille, score)
         cut = []
         for frozen, trial in unfinished(self._study):
-            running = Running(trial, self._space.suggest(trial))
+            running = Running(trial, self._space.suggest(trial), "cut")
             running.permille, running.score = max(frozen.intermediate_values.items(), default=(0, None))
             running.planned = frozen.user_attrs.get("planned_seconds", 0.0)
             running.used = frozen.user_attrs.get("seconds", 0.0)
@@ -143,12 +151,16 @@ class Trials:
         return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None)
 
     def _start(self, queue: deque[TrialConfig]) -> None:
+        why: Why = "sampler"
         while queue:
             if self._space.offers(config := queue.popleft()):
                 self._study.enqueue_trial(self._space.units(config))
+                why = "portfolio"
                 break
         trial = self._study.ask()
-        self._run(Running(trial, self._space.suggest(trial)), "trial_started")
+        if trial.number == DEFAULT_TRIAL:
+            why = "published"
+        self._run(Running(trial, self._space.suggest(trial), why), "trial_started")
 
     def _run(self, running: Running, event: str) -> None:
         """Has a trial fitted to its next rung or its end."""
@@ -220,7 +232,7 @@ class Trials:
             known: dict[str, Any] = {**config.flat, "units": units}
         else:
             known = {"permille": running.permille}
-        self._events.emit(event, trial=running.number, **known, planned_seconds=planned)
+        self._events.emit(event, trial=running.number, **known, planned_seconds=planned, why=running.why)
 
     def _fail(self, running: Running, error: TrialError) -> None:
         by_settings = error.kind in BY_SETTINGS and not isinstance(error, WorkerGone)  # whom anybody can kill

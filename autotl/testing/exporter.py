@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from autotl.exporters.exporting import TOLERANCE
 from autotl.plugins.contracts import Exporter
@@ -41,7 +40,7 @@ def check_exporter(exporter: Exporter, model: Predictor, cells: Sequence[Any]) -
         with expect_no_error(thing, "load() loads a folder that was moved, and it answers"):
             answer = exporter.load(moved)
             found, alone, unreadable = answer(cells), answer(cells[:1]), answer([cells[0], None])
-    expected = model.predict_proba(pd.DataFrame({model.task.input.name: list(cells)}))
+    expected = model.answers(cells).probabilities
     promise = f"answers with probabilities {expected.shape} float32"
     expect(found.shape == expected.shape and found.dtype == np.float32, thing, promise, f"{found.shape} {found.dtype}")
     off = float(np.abs(found.sum(1) - 1).max())

@@ -1,0 +1,89 @@
+"""From what was sent to the cells that a predictor takes.
+
+A text is a cell as it is. An image becomes a file, since encoders read files: in a private folder, under a name of
+ours, for as long as it is predicted. Nothing that was sent is ever taken for a path.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from autotl.data.cells import is_missing
+from autotl.serving.limits import Limits
+
+#: What people send. Pillow knows many more, some of which start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+class Refused(ValueError):
+    """An input that cannot be predicted, in words for whoever sent it."""
+
+
+class Intake(Protocol):
+    """Checks inputs of one kind."""
+
+    @contextmanager
+    def cells(self, sent: Sequence[str]) -> Iterator[list[str]]:
+        """The cells of inputs, valid within. Raises `Refused` naming the first bad one, counted from 0."""
+
+
+class TextIntake:
+    """Texts, as they are."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._most = limits.characters
+
+    @contextmanager
+    def cells(self, sent: Sequence[str]) -> Iterator[list[str]]:
+        for row, text in enumerate(sent):
+            if is_missing(text):
+                raise Refused(f"text {row} is empty")
+            if len(text) > self._most:
+                raise Refused(f"text {row} has {len(text)} characters, and {self._most} are allowed")
+        yield list(sent)
+
+
+class ImageIntake:
+    """Images as base64, which lie in `folder` for as long as they are predicted."""
+
+    def __init__(self, limits: Limits, folder: Path) -> None:
+        """folder: that nobody else uses."""
+        self._most, self._folder = limits.pixels, folder
+        self._numbers = itertools.count()
+
+    @contextmanager
+    def cells(self, sent: Sequence[str]) -> Iterator[list[str]]:
+        paths: list[Path] = []
+        try:
+            for row, image in enumerate(sent):
+                data = self._checked(image, row)
+                paths.append(self._folder / str(next(self._numbers)))
+                paths[-1].write_bytes(data)
+            yield [str(path) for path in paths]
+        finally:
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+    def _checked(self, sent: str, row: int) -> bytes:
+        """The bytes of an image whose header can be read, and is not that of a bomb."""
+        try:
+            data = base64.b64decode(sent, validate=True)
+        except (binascii.Error, ValueError):
+            raise Refused(f"image {row} is not base64") from None
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                pixels = image.width * image.height
+        except Exception:  # decoders fail on foreign bytes in every way there is
+            raise Refused(f"image {row} cannot be read: send {', '.join(FORMATS)}") from None
+        if pixels > self._most:
+            raise Refused(f"image {row} has {pixels} pixels, and {self._most} are allowed")
+        return data

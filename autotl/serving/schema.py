@@ -1,0 +1,64 @@
+"""What goes over the wire; the OpenAPI description is made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Texts(BaseModel):
+    """What is sent to a model of texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: list[str] = Field(min_length=1, examples=[["a text", "another text"]])
+
+
+class Images(BaseModel):
+    """What is sent to a model of images."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[str] = Field(min_length=1, description="image files, each as base64")
+
+
+class Row(BaseModel):
+    """What the model says of one input."""
+
+    prediction: str
+    probabilities: dict[str, float]
+
+
+class Answer(BaseModel):
+    """One row an input, in order."""
+
+    predictions: list[Row]
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
+
+
+class Health(BaseModel):
+    """That the service answers, and which model."""
+
+    status: str
+    model: str
+    classes: list[str]
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"model": Problem, "description": description}
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: _problem("not JSON"),
+    408: _problem("took too long to come"),
+    413: _problem("too large"),
+    422: _problem("cannot be predicted"),
+    500: _problem("the model failed"),
+    503: _problem("busy: try again in a moment"),
+}

@@ -1,0 +1,72 @@
+"""Images over HTTP: as base64, never as a path, and gone when they are answered."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundles import make_bundle
+from fastapi.testclient import TestClient
+from PIL import Image
+
+import autotl
+from autotl.serving.app import make_app
+from autotl.serving.limits import Limits
+
+
+@pytest.fixture
+def predictor(family, local, photos, tmp_path):
+    return autotl.load(make_bundle(tmp_path / "run", family, local["mobilenetv3"], photos))
+
+
+@pytest.fixture
+def client(predictor, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with TestClient(make_app(predictor, Limits(pixels=100_000))) as client:
+        yield client
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def image_file(kind: str, width: int, height: int) -> bytes:
+    file, random = io.BytesIO(), np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 256, (height, width, 3), np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def test_answers_are_the_predictors_and_uploads_are_gone(client, predictor, photos, tmp_path):
+    sent = [encoded(Path(photo).read_bytes()) for photo in photos]
+    rows = client.post("/predict", json={"images": sent}).json()["predictions"]
+    served = [list(row["probabilities"].values()) for row in rows]
+    np.testing.assert_allclose(served, predictor.answers(photos).probabilities, atol=1e-5)
+    assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("/etc/passwd", "image 1 is not base64"),
+        ("no base64!", "image 1 is not base64"),
+        ("", "image 1 cannot be read"),
+        (encoded(b"/etc/passwd"), "image 1 cannot be read"),
+        (encoded(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "image 1 cannot be read"),
+        (encoded(image_file("PNG", 400, 300)), "image 1 has 120000 pixels, and 100000 are allowed"),
+        (encoded(image_file("PNG", 200, 200)[:3000]), "row 1: the input cannot be read"),
+    ],
+)
+def test_bad_images_are_refused_without_a_word_of_the_server(client, photos, tmp_path, image, says):
+    good = encoded(Path(photos[0]).read_bytes())
+    answer = client.post("/predict", json={"images": [good, image]})
+    assert answer.status_code == 422
+    (detail,) = answer.json().values()
+    assert says in detail
+    assert str(tmp_path) not in detail
+    assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == []
+    assert client.post("/predict", json={"images": [good]}).status_code == 200

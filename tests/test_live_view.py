@@ -1,0 +1,87 @@
+"""The live view fits any screen, and says what there is to know; plain and JSON forms for logs."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from autotl.budget import Clock
+from autotl.events import Event
+from autotl.report.live import JsonView, LiveView, PlainView
+
+
+def a_search(trials=30):
+    """Events as a search emits them, with names that are too long for any line."""
+    backbone = "transformers/" + "a-very-long-name-of-a-backbone-" * 3 + "[bold]"
+    yield Event(0.1, "phase", {"name": "searching"})
+    yield Event(
+        0.5, "task",
+        {"task": "multiclass", "target": "t", "classes": ["a", "b"], "modality": "text", "input": "i" * 99,
+         "rows": {"training": 9, "validation": 5}, "metric": "accuracy"},
+    )  # fmt: skip
+    yield Event(1.0, "head", {"trial": -1, "backbone": backbone, "score": 0.5})
+    yield Event(1.0, "incumbent", {"trial": -1, "score": 0.5})
+    for number in range(trials):
+        at = 2.0 + number
+        yield Event(
+            at, "trial_started",
+            {"trial": number, "backbone": backbone, "strategy": "contrastive", "units": {}, "planned_seconds": 1.0,
+             "rate": 0.125, "why": "sampler"},
+        )  # fmt: skip
+        for permille in range(50, 1001, 50):
+            yield Event(at + permille / 2000, "progress", {"trial": number, "permille": permille, "score": 0.6})
+        if number < trials - 1:
+            ended = {"trial": number, "state": "failed", "score": 0.6, "seconds": 0.9, "reason": "r " * 99}
+            yield Event(at + 0.9, "trial_ended", ended | {"reason_kind": "numbers"})
+    yield Event(2.5 + trials, "incumbent", {"trial": trials - 1, "score": 0.7251})
+    members = [{"trial": trials - 1, "share": 1.0}]
+    yield Event(2.5 + trials, "answer", {"members": members, "score": 0.7, "models": f"contrastive of {backbone}"})
+
+
+def screen(events, width, height):
+    """The lines of the view's screen after these events, on a terminal of that size."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, height=height)
+    clock = Clock(100.0)
+    view = LiveView(clock, console)
+    for event in events:
+        clock.set_back(event.at - clock.elapsed)
+        view(event)
+    console.print(view.render())
+    return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (60, 15), (100, 30)])
+def test_it_fits_the_screen_from_the_first_event_to_the_last(width, height):
+    events = list(a_search())
+    for count in (0, 1, 2, 3, 5, 10, 40, len(events)):
+        lines = screen(events[:count], width, height)
+        assert len(lines) <= height
+        assert max(map(len, lines)) <= width
+    assert len(lines) >= height - 1  # and what there is room for is shown
+
+
+def test_it_says_what_there_is_to_know():
+    lines = screen(a_search(), 80, 24)
+    assert "searching" in lines[0]
+    assert "left" in lines[0]
+    assert "best 0.7251" in lines[2]
+    assert "▁" in lines[3]
+    assert "█  0.5000 → 0.7251" in lines[3]
+    assert "now  trial 29: contrastive of" in lines[4]
+    assert "the sampler proposes it" in lines[5]
+    assert any(line.split()[:2] == ["29", "0.7251"] for line in lines)
+    assert "best so far: 0.7251 by trial 29" in lines[-1]
+
+
+def test_plain_and_json_forms(capsys):
+    events = list(a_search(2))
+    for event in events:
+        JsonView()(event)
+        PlainView()(event)
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["kind"] for line in out.splitlines()] == [event.kind for event in events]
+    assert "[  2.0 s] trial 0: contrastive of" in err

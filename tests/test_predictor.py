@@ -1,0 +1,107 @@
+"""The predictor from Python: lists, frames and files, scikit-learn's manners, notebooks, and logging."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from bundles import make_bundle
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import get_scorer
+
+import autotl
+from autotl.errors import DataError
+from autotl.plugins.contracts import ZooContext
+from autotl.predictor.display import as_html
+
+TEXTS = ["a cat on a horse", "oak and fern", "slate and marble", "a dog"]
+LABELS = ["a", "b", "c", "a"]
+
+
+@pytest.fixture
+def predictor(here, tiny, zoo, tmp_path):
+    return autotl.load(make_bundle(tmp_path / "run", tiny, tiny.candidates(ZooContext((zoo,)))[0]))
+
+
+@pytest.mark.parametrize("form", [list, tuple, np.array, pd.Series, iter])
+def test_inputs_by_themselves_are_predicted_like_a_table(predictor, form):
+    frame = pd.DataFrame({"text": TEXTS})
+    np.testing.assert_array_equal(predictor.predict(form(TEXTS)), predictor.predict(frame))
+    np.testing.assert_array_equal(predictor.predict_proba(form(TEXTS)), predictor.predict_proba(frame))
+
+
+def test_a_word_is_a_file_and_not_a_text(predictor):
+    with pytest.raises(DataError, match="no such file"):
+        predictor.predict("a cat on a horse")
+
+
+@pytest.mark.parametrize("data", [[], np.array([["a"], ["b"]]), {"text": ["a"]}, 7, b"text"])
+def test_what_is_no_list_of_inputs_is_refused(predictor, data):
+    with pytest.raises(DataError):
+        predictor.predict(data)
+
+
+def test_rows_of_a_list_that_cannot_be_read_have_no_answer(predictor):
+    assert predictor.predict(["a cat", None, " "])[1:].tolist() == [None, None]
+    with pytest.raises(DataError, match="the list: row 1"):
+        predictor.predict([None])
+
+
+def test_score_is_that_of_evaluate_with_labels_beside_or_in_the_table(predictor):
+    frame = pd.DataFrame({"text": TEXTS, "label": LABELS})
+    share = float((predictor.predict(TEXTS) == np.array(LABELS)).mean())
+    assert predictor.score(frame) == predictor.score(TEXTS, LABELS) == predictor.evaluate(frame).score == share
+    assert predictor.score(frame, ["a"] * 4) == float((predictor.predict(TEXTS) == "a").mean())
+    with pytest.raises(DataError, match="4 rows and 3 labels"):
+        predictor.score(TEXTS, LABELS[:3])
+
+
+def test_scikit_learn_takes_it_for_a_classifier(predictor):
+    assert is_classifier(predictor)
+    assert get_scorer("accuracy")(predictor, TEXTS, LABELS) == predictor.score(TEXTS, LABELS)
+    assert get_scorer("neg_log_loss")(predictor, TEXTS, LABELS) < 0
+    copy = clone(predictor)
+    assert copy is not predictor
+    assert copy.get_params() == predictor.get_params()
+    np.testing.assert_array_equal(copy.predict_proba(TEXTS), predictor.predict_proba(TEXTS))
+
+
+class Tags(HTMLParser):
+    """Which elements a page has."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.add(tag)
+
+
+def test_a_notebook_shows_the_answer_and_runs_nothing_of_the_table(predictor):
+    shown = predictor._repr_html_()
+    assert "probe of tiny/one" in shown
+    assert "0.5000 (95 %: 0.4000 to 0.6000)" in shown
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    task = predictor.task
+    named = task.model_copy(
+        update={"target": evil, "inputs": (task.input.model_copy(update={"name": evil}),), "metric": evil}
+    )
+    page = as_html(predictor.card.model_copy(update={"task": named}))
+    assert "alert(1)" in page
+    assert Tags(page).found == {"div", "p", "strong", "pre"}
+    assert repr(predictor).startswith("<Predictor probe of tiny/one")
+
+
+def test_logging_is_left_to_the_program():
+    code = "import logging, autotl; logging.getLogger('autotl.x').error('said'); print(logging.getLogger().handlers)"
+    root = Path(autotl.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("autotl").handlers)

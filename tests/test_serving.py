@@ -1,0 +1,239 @@
+"""The HTTP service: it says what the predictor says, and nothing that is sent to it takes it down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+
+import numpy as np
+import pytest
+from bundles import make_bundle
+from fastapi.testclient import TestClient
+
+import autotl
+from autotl.cli.main import main
+from autotl.plugins.contracts import ZooContext
+from autotl.predictor.predictor import Predictions
+from autotl.serving.app import make_app
+from autotl.serving.batching import Batcher
+from autotl.serving.gate import Gate
+from autotl.serving.limits import Limits
+
+
+@pytest.fixture
+def bundle(here, tiny, zoo, tmp_path):
+    return make_bundle(tmp_path / "run", tiny, tiny.candidates(ZooContext((zoo,)))[0])
+
+
+@pytest.fixture
+def predictor(bundle):
+    return autotl.load(bundle)
+
+
+@pytest.fixture
+def client(predictor):
+    with TestClient(make_app(predictor, Limits(bytes=10_000, rows=4, characters=100))) as client:
+        yield client
+
+
+# -------------------------------------------------------------------- what it answers
+
+
+def test_answers_are_the_predictors(client, predictor):
+    texts = ["a cat on a horse", "oak and fern", "slate"]
+    answer = client.post("/predict", json={"texts": texts})
+    assert answer.status_code == 200
+    rows = answer.json()["predictions"]
+    expected = predictor.answers(texts)
+    assert [row["prediction"] for row in rows] == predictor.labels(expected).tolist()
+    assert [list(row["probabilities"]) for row in rows] == [["a", "b", "c"]] * 3
+    served = [list(row["probabilities"].values()) for row in rows]
+    np.testing.assert_allclose(served, expected.probabilities, atol=1e-5)
+
+
+def test_it_says_what_it_is(client):
+    assert client.get("/health").json() == {
+        "status": "ok",
+        "model": "probe of tiny/one, head",
+        "classes": ["a", "b", "c"],
+    }
+    page = client.get("/").text
+    assert "probe of tiny/one" in page
+    assert not re.findall(r"(?:src|href)=.https?:", page)
+    described = client.get("/openapi.json").json()
+    assert set(described["paths"]) == {"/predict", "/health"}
+    assert described["components"]["schemas"]["Texts"]["required"] == ["texts"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b"nonsense", 400, "not JSON"),
+        (b"[" * 5000, 400, ""),
+        (b'{"texts": ["\xff"]}', 400, ""),
+        (b"", 422, "body"),
+        (b"[1]", 422, "body"),
+        (b"{}", 422, "texts: Field required"),
+        (b'{"texts": []}', 422, "texts"),
+        (b'{"texts": "one"}', 422, "texts"),
+        (b'{"texts": ["a", 7]}', 422, "texts.1"),
+        (b'{"texts": ["a"], "more": 1}', 422, "more"),
+        (b'{"images": ["/etc/passwd"]}', 422, "texts"),
+        (b'{"texts": ["a", " "]}', 422, "text 1 is empty"),
+        (json.dumps({"texts": ["a" * 101]}).encode(), 422, "text 0 has 101 characters, and 100 are allowed"),
+        (b'{"texts": ["a", "b", "c", "d", "e"]}', 413, "5 rows, and 4 are allowed"),
+        (b" " * 10_001, 413, "more than 10000 bytes"),
+    ],
+)
+def test_bad_requests_are_refused_in_one_sentence(client, body, status, says):
+    answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    (detail,) = answer.json().values()
+    assert says in detail
+    assert "\n" not in detail
+    assert "Traceback" not in detail
+    assert client.post("/predict", json={"texts": ["a"]}).status_code == 200
+
+
+def test_what_is_not_there_is_not_found(client):
+    assert client.get("/../../etc/passwd").status_code == 404
+    assert client.get("/predict").status_code == 405
+
+
+# -------------------------------------------------------------------- the gate
+
+
+async def _through(gate, messages, path="/predict"):
+    """The status that a request gets whose body comes in these messages, None standing for silence."""
+    statuses, waiting = [], list(messages)
+
+    async def receive():
+        if (message := waiting.pop(0)) is None:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": message, "more_body": bool(waiting)}
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    scope = {
+        "type": "http", "path": path, "method": "POST", "headers": [(b"content-type", b"application/json")],
+        "query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http", "server": ("it", 80),
+    }  # fmt: skip
+    await gate(scope, receive, send)
+    return statuses[0]
+
+
+def test_request_that_does_not_end_is_given_up(predictor):
+    gate = Gate(make_app(predictor), Limits(seconds=0.05))
+    assert asyncio.run(_through(gate, [b"{", None])) == 408
+
+
+@pytest.mark.parametrize("limits", [Limits(requests=1, seconds=0.3), Limits(bytes_in_hand=5, seconds=0.3)])
+def test_more_than_there_is_room_for_is_told_to_come_again(predictor, limits):
+    gate = Gate(make_app(predictor), limits)
+
+    async def two():
+        first = asyncio.create_task(_through(gate, [b"1234", None]))
+        await asyncio.sleep(0.05)
+        return await _through(gate, [b"1234"]), await _through(gate, [b""], "/health"), await first
+
+    second, healthy, first = asyncio.run(two())
+    assert second == 503
+    assert healthy == 405  # it is answered, if only that this is no way to ask
+    assert first == 408
+
+
+# -------------------------------------------------------------------- batches
+
+
+class Model:
+    """Says how long each input is, and remembers its batches; fails on "bad"."""
+
+    def __init__(self):
+        self.batches, self.began, self.may_go = [], threading.Event(), threading.Event()
+
+    def __call__(self, cells):
+        self.began.set()
+        self.may_go.wait(5)
+        self.batches.append(list(cells))
+        if "bad" in cells:
+            raise RuntimeError("this one")
+        unreadable = {place: "no word" for place, cell in enumerate(cells) if cell is None}
+        return Predictions(np.array([[len(cell or "")] for cell in cells], np.float32), unreadable)
+
+
+def test_what_comes_while_the_model_works_is_one_batch():
+    batcher = Batcher(model := Model(), wait=0.0, most_rows=4)
+    first = batcher.submit(["a"])
+    model.began.wait(5)
+    later = [batcher.submit(cells) for cells in (["bb", None], ["ccc"], ["dddd", "eeeee"], ["f"])]
+    given_up = batcher.submit(["g"])
+    given_up.cancel()
+    model.may_go.set()
+    batcher.close()
+    assert first.result().probabilities.tolist() == [[1]]
+    assert [answer.result().probabilities.ravel().tolist() for answer in later] == [[2, 0], [3], [4, 5], [1]]
+    assert later[0].result().unreadable == {1: "no word"}
+    assert later[1].result().unreadable == {}
+    assert model.batches == [["a"], ["bb", None, "ccc"], ["dddd", "eeeee", "f"]]
+
+
+def test_one_that_fails_costs_no_other(caplog):
+    batcher = Batcher(model := Model(), wait=5.0, most_rows=3)
+    model.may_go.set()
+    answers = [batcher.submit([cell]) for cell in ("good", "bad", "fine")]
+    batcher.close()
+    assert answers[0].result().probabilities.tolist() == [[4]]
+    assert isinstance(answers[1].exception(), RuntimeError)
+    assert answers[2].result().probabilities.tolist() == [[4]]
+    assert "a prediction failed" in caplog.text
+
+
+# -------------------------------------------------------------------- the command
+
+
+@pytest.mark.slow
+def test_200_clients_at_once_and_then_the_end(bundle, started, predictor, tmp_path):
+    process = started("serve", bundle, "--port", 0, cwd=tmp_path)
+    port = int(next(re.search(r":(\d+) ", line)[1] for line in process.stderr if line.startswith("http")))
+
+    def ask(number):
+        body = b"bad" if number % 4 == 0 else json.dumps({"texts": [f"a cat and {number} dogs"]}).encode()
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+        connection.close()
+        return answer.status, told
+
+    with ThreadPoolExecutor(200) as clients:
+        answers = list(clients.map(ask, range(400)))
+    assert [status for status, _ in answers] == [400, 200, 200, 200] * 100
+    expected = predictor.labels(predictor.answers([f"a cat and {number} dogs" for number in range(400)]))
+    served = [told["predictions"][0]["prediction"] for status, told in answers if status == 200]
+    assert served == [label for number, label in enumerate(expected) if number % 4]
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def test_address_that_is_taken_is_told(bundle, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["serve", str(bundle), "--port", str(taken.getsockname()[1])]) == 2
+    assert "--port" in capsys.readouterr().err
+    assert main(["serve", str(bundle), "--port", "99999"]) == 2
+
+
+def test_without_the_extra_it_says_how_to_get_it(bundle, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "autotl.serving.server", raising=False)
+    assert main(["serve", str(bundle)]) == 2
+    assert "pip install 'autotl[serve]'" in capsys.readouterr().err
