@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-PLUGINS = ("autotl-timm", "autotl-transformers", "autotl-distill", "autotl-peft")
+PLUGINS = ("autotl-timm", "autotl-transformers", "autotl-distill", "autotl-peft", "autotl-onnx")
 PACKAGES = [ROOT, *(ROOT / "plugins" / plugin for plugin in PLUGINS)]
 
 

@@ -14,12 +14,13 @@ __version__ = "0.1.0"
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # what is logged goes where the program says
 
 if TYPE_CHECKING:
-    from autotl.api import Run, fit, load
+    from autotl.api import Run, export, fit, load
     from autotl.errors import AutoTLError
     from autotl.plugins.hookspecs import hookimpl
     from autotl.predictor.predictor import Predictor
 
 _HOMES = {
+    "export": "autotl.api",
     "fit": "autotl.api",
     "load": "autotl.api",
     "Run": "autotl.api",
@@ -28,7 +29,7 @@ _HOMES = {
     "hookimpl": "autotl.plugins.hookspecs",
 }
 
-__all__ = ["AutoTLError", "Predictor", "Run", "__version__", "fit", "hookimpl", "load"]
+__all__ = ["AutoTLError", "Predictor", "Run", "__version__", "export", "fit", "hookimpl", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 from autotl.budget import Clock, parse_budget
 from autotl.config import DEFAULT_BUDGET, make_request, run_folder
 from autotl.data.inspection import SKIP_LIMIT
+from autotl.errors import ExportError
 from autotl.events import read_events
+from autotl.plugins.manager import plugins
+from autotl.predictor.bundle import find_bundle
 from autotl.predictor.predictor import Predictor
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from autotl.exporters.checking import Comparison
 
 
 class Run(Predictor):
@@ -127,3 +132,35 @@ def fit(
 def load(folder: str | Path) -> Predictor:
     """The model of a run folder or a bundle. Raises `BundleError` when there is none."""
     return Predictor(folder)
+
+
+def export(run: str | Path, *, to: str, out: str | Path, data: str | Path | pd.DataFrame | None = None) -> Comparison:
+    """Writes the model of a run folder or a bundle into a new folder, for programs without AutoTL.
+
+    to: the form, such as ``"torch"``; ``autotl plugins`` lists exporters. What was written is loaded again and compared
+    with the bundle on up to 200 rows of `data`, with labels or without; by default of the run's own table.
+
+    Raises `ExportError` where `out` exists, the form cannot hold the model or does not answer as the bundle does, and
+    where there are no rows to compare; `PluginError` for a form that nobody brings.
+    """
+    from autotl.data.tables import read_table
+    from autotl.exporters import exporting
+
+    exporter = plugins().exporter(to)
+    table = read_table(_own_table(Path(run).expanduser()) if data is None else data)
+    model = Predictor(run, device="cpu")  # as exports run; an accelerator rounds in its own way
+    return exporting.export(model, exporter, table, Path(out).expanduser())
+
+
+def _own_table(run: Path) -> str:
+    """The table of a run folder. Raises `ExportError` where it is not there."""
+    from autotl.search.run_file import RUN_FILE, read_run_file
+
+    way_out = "give rows like those that it answers, with --data"
+    if not (run / RUN_FILE).is_file():
+        find_bundle(run)
+        raise ExportError(f"{run}: an export is checked on rows, and a bundle by itself has none; {way_out}")
+    data = read_run_file(run).request.data
+    if not Path(data).exists():
+        raise ExportError(f"{run}: an export is checked on rows, and its table {data} is not there; {way_out}")
+    return data

@@ -42,6 +42,10 @@ class BundleError(AutoTLError):
     """A bundle on disk is missing, torn, or from another version."""
 
 
+class ExportError(AutoTLError):
+    """A model that a form of export cannot hold, or an export that does not answer as the model does."""
+
+
 class TrialError(Exception):
     """A trial failed; it costs itself only and is recorded with this message."""
 

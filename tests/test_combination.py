@@ -8,15 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotl.predictor import metrics
-from autotl.predictor.combination import (
-    LEAST_SHARE,
-    Combination,
-    decide,
-    fit_temperature,
-    greedy_shares,
-    mixed,
-    tempered,
-)
+from autotl.predictor.combination import LEAST_SHARE, decide, fit_temperature, greedy_shares
+from autotl.predictor.mixing import Combination, mixed, softmax, tempered
 
 CLASSES = 4
 
@@ -91,6 +84,12 @@ def test_temperature_finds_by_how_much_answers_are_too_sure():
     honest = fit_temperature(labels, each[0], alike)
     boasting = tempered(each[0], 1 / 3)
     assert fit_temperature(labels, boasting, alike) == pytest.approx(3 * honest, rel=0.03)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 3.0, 8.0])
+def test_tempering_divides_logits_however_sure_they_are(temperature):
+    logits = np.random.default_rng(0).uniform(-35, 35, (50, CLASSES)).astype(np.float32)
+    np.testing.assert_allclose(tempered(softmax(logits), temperature), softmax(logits / temperature), atol=1e-6)
 
 
 def test_metrics_other_than_accuracy_decide_too():

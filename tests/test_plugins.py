@@ -146,8 +146,8 @@ def test_plugin_without_anything_to_add_is_on(put_on_path, distribution):
 
 def test_core_imports_no_model_library_and_names_no_plugin():
     wrong = re.compile(
-        r"^\s*(import|from)\s+(timm|transformers|peft|autotl_\w+)\b"
-        r"|import_module\(|['\"](timm|transformers|peft)['\"]|autotl-(timm|transformers|distill|peft)",
+        r"^\s*(import|from)\s+(timm|transformers|peft|onnx\w*|autotl_\w+)\b"
+        r"|import_module\(|['\"](timm|transformers|peft|onnx)['\"]|autotl-(timm|transformers|distill|peft|onnx)",
         re.MULTILINE,
     )
     found = [

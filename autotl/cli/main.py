@@ -19,6 +19,7 @@ from autotl.cli import (
     compare,
     doctor,
     evaluate,
+    export,
     inspect,
     models,
     plan,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
 
 _COMMANDS = (
-    search, resume, watch, report, show, compare, predict, evaluate, serve, inspect, models, plan, portfolio, plugins,
-    plugin, cache, doctor,
+    search, resume, watch, report, show, compare, predict, evaluate, export, serve, inspect, models, plan, portfolio,
+    plugins, plugin, cache, doctor,
 )  # fmt: skip
 
 

@@ -73,10 +73,10 @@ def pooled(
     return features
 
 
-def weights_digest(backbone: Backbone) -> str:
+def weights_digest(network: torch.nn.Module) -> str:
     """Of the architecture as torch prints it, and of every parameter and buffer."""
-    digest = hashlib.sha256(repr(backbone).encode())
-    for name, tensor in backbone.state_dict().items():
+    digest = hashlib.sha256(repr(network).encode())
+    for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

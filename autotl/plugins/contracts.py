@@ -6,7 +6,7 @@ Arrays are written with shape and dtype; a *row* is one example of the user's ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -112,6 +112,19 @@ class InputEncoder(Protocol):
         """Encoders that batch the same arrays in another way which means the same, such as mirrored; often none.
 
         They share this one's fingerprint. An answer may be the mean over views where that proves to be better.
+        """
+
+
+@runtime_checkable
+class PortableEncoder(InputEncoder, Protocol):
+    """An encoder that can be had without AutoTL and torch, for exports that run on their own. Optional."""
+
+    def write_portable(self, folder: Path) -> Sequence[str]:
+        """Writes ``preprocess.py`` and what it reads into a folder. Returns the packages that it needs.
+
+        The module imports neither torch nor AutoTL. Its class ``Inputs(folder: Path)`` has the encoder's `encode`,
+        with a str, the reason, in place of each `Unreadable`, and ``batch(rows)``, which gives numpy arrays equal to
+        the tensors of the encoder's own to 1e-6.
         """
 
 
@@ -328,3 +341,31 @@ class Command(Protocol):
 
     def run(self, options: argparse.Namespace) -> int:
         """Does it, and returns the exit code. Raises `AutoTLError` for what people can mend."""
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """A form in which programs without AutoTL use an answer: ``autotl export RUN --to NAME``.
+
+    A class that inherits from this has defaults.
+    """
+
+    name: str
+    help: str  #: one line: what is written, and what it takes to load it
+    #: Whether it answers as the bundle does, to 1e-4 in every probability. Then an export that does not is refused;
+    #: else what it loses is told.
+    exact: bool = True
+
+    def export(self, model: Any, cells: Sequence[Any], folder: Path) -> None:
+        """Writes `model`, an `autotl.predictor.predictor.Predictor`, into an empty folder, with a README.md that says
+        how it is loaded.
+
+        cells: up to some hundred readable inputs of the kind that it answers, such as an exporter traces networks with.
+        Raises `ExportError` where this form cannot hold the model.
+        """
+
+    def load(self, folder: Path) -> Callable[[Sequence[Any]], np.ndarray]:
+        """What `export` wrote, loaded as its README says; the folder may have been moved.
+
+        Answers cells with probabilities ``[rows, classes] float32``, NaN where one cannot be read.
+        """

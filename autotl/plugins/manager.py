@@ -20,7 +20,7 @@ import pluggy
 import autotl
 from autotl.errors import PluginError
 from autotl.plugins import hookspecs
-from autotl.plugins.contracts import Command, Modality, ModelFamily, Regularizer, Screener, Strategy
+from autotl.plugins.contracts import Command, Exporter, Modality, ModelFamily, Regularizer, Screener, Strategy
 
 GROUP_PREFIX = "autotl.plugins."
 GROUP = GROUP_PREFIX + "v1"
@@ -31,6 +31,7 @@ CONTRACTS: dict[str, type[Any]] = {
     "autotl_strategies": Strategy,
     "autotl_regularizers": Regularizer,
     "autotl_screeners": Screener,
+    "autotl_exporters": Exporter,
     "autotl_commands": Command,
 }
 
@@ -132,6 +133,10 @@ class PluginManager:
         return list(self._found["autotl_screeners"].values())
 
     @property
+    def exporters(self) -> list[Exporter]:
+        return list(self._found["autotl_exporters"].values())
+
+    @property
     def commands(self) -> list[Command]:
         return list(self._found["autotl_commands"].values())
 
@@ -169,6 +174,14 @@ class PluginManager:
         if name not in strategies:
             raise PluginError(f"this needs the strategy {name!r}, and no plugin here brings it")
         return strategies[name]
+
+    def exporter(self, name: str) -> Exporter:
+        """Raises `PluginError` when no plugin that is on brings it."""
+        exporters: dict[str, Exporter] = self._found["autotl_exporters"]
+        if name not in exporters:
+            known = ", ".join(sorted(exporters))
+            raise PluginError(f"no plugin here exports to {name!r}; those that are on export to {known}")
+        return exporters[name]
 
     def families_for(self, modality: Modality) -> list[ModelFamily]:
         return [family for family in self.families if family.modality == modality]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotl.predictor import metrics
+from autotl.predictor.mixing import Combination, mixed, tempered
 
 #: Picks of the greedy selection, with replacement (Caruana et al. 2004 find that weights settle within some 20).
 PICKS = 25
@@ -28,16 +29,8 @@ _SUREST, _LEAST_SURE = -2.08, 2.08
 #: Rows that tell one temperature from another.
 _ENOUGH_ROWS = 2000
 
+#: Probabilities below it count as this much in a log loss, so that one row does not decide it.
 _SMALLEST = np.finfo(np.float32).eps
-
-
-@dataclass(frozen=True)
-class Combination:
-    """`shares` ``[models] float64`` sum to one; `temperatures` ``[models]`` go before, `temperature` after the mean."""
-
-    shares: np.ndarray
-    temperatures: np.ndarray
-    temperature: float
 
 
 @dataclass(frozen=True)
@@ -57,16 +50,6 @@ class Decision:
     error: float  #: standard error of the lead
 
 
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities ``[rows, classes]`` made less sure (above 1) or surer (below); the favourite stays the same."""
-    if temperature == 1.0:
-        return probabilities
-    powers = np.log(np.maximum(probabilities, _SMALLEST)) / temperature
-    powers = np.exp(powers - powers.max(1, keepdims=True))
-    scaled: np.ndarray = (powers / powers.sum(1, keepdims=True)).astype(np.float32)
-    return scaled
-
-
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
     """The temperature with the least log loss on ``labels [rows] int64`` (Guo et al. 2017).
 
@@ -82,16 +65,6 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, weights: np.n
         left, right = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, right) if loss(left) <= loss(right) else (left, high)
     return round(float(np.exp((low + high) / 2)), 4)
-
-
-def mixed(each: np.ndarray, combination: Combination) -> np.ndarray:
-    """``[rows, classes] float32`` of models ``[models, rows, classes]``."""
-    parts = [
-        share * tempered(probabilities, float(temperature))
-        for probabilities, share, temperature in zip(each, combination.shares, combination.temperatures, strict=True)
-        if share
-    ]
-    return tempered(np.sum(parts, axis=0).astype(np.float32), combination.temperature)
 
 
 def decide(metric: str, labels: np.ndarray, each: np.ndarray, best: int, usable: np.ndarray) -> Decision:

@@ -17,13 +17,14 @@ from autotl.errors import BundleError, DataError
 from autotl.plugins.contracts import Unreadable
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
-from autotl.predictor.combination import Combination, mixed
 from autotl.predictor.display import as_html, described_score
+from autotl.predictor.mixing import Combination, mixed, softmax
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from autotl.plugins.contracts import InputEncoder
+    from autotl.predictor.bundle import Member
     from autotl.training.model import Classifier
 
 #: Rows encoded and predicted at a time: enough to fill batches of like length, little enough to hold in memory.
@@ -60,27 +61,19 @@ Data: TypeAlias = "str | Path | pd.DataFrame | Iterable[str | Path]"
 class Predictor:
     """A model that predicts: ``autotl.load("runs/flowers")``. A fitted classifier, as scikit-learn knows them."""
 
-    def __init__(self, bundle: str | Path) -> None:
+    def __init__(self, bundle: str | Path, *, device: str | None = None) -> None:
         """Reads the bundle of a run folder, or a bundle's own folder.
 
-        Raises `BundleError` when there is none or it is torn, and `PluginError` when its family is not installed.
+        device: of torch, such as ``"cpu"``; by default an accelerator where there is one. Raises `BundleError` when
+        there is no bundle or it is torn, and `PluginError` when its family is not installed.
         """
         import torch
 
-        from autotl.training.model import load_model
-
-        self.bundle = bundle
+        self.bundle, self.device = bundle, device
         self.folder = find_bundle(bundle)
         self.card = read_card(self.folder)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._models: list[tuple[Classifier, InputEncoder]] = []
-        for member in self.card.members:
-            folder = self.folder / self.card.weights / member.folder
-            model, encoder = load_model(plugins().family(member.family), folder)
-            if model.head.out_features != len(self.task.classes):
-                answers = f"{model.head.out_features} answers for {len(self.task.classes)} classes"
-                raise BundleError(f"{folder}: the model has {answers}: its files are not of one bundle")
-            self._models.append((model.to(self._device), encoder))
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._models = [(model.to(self._device), encoder) for _, model, encoder in self.members()]
 
     @property
     def task(self) -> Task:
@@ -90,6 +83,18 @@ class Predictor:
     def classes_(self) -> np.ndarray:
         """The classes ``[classes]``, in the order of `predict_proba`'s columns."""
         return np.array(self.task.classes, dtype=object)
+
+    def members(self) -> Iterator[tuple[Member, Classifier, InputEncoder]]:
+        """Each model of the answer with its network, on the CPU and loaded anew, and how it reads inputs."""
+        from autotl.training.model import load_model
+
+        for member in self.card.members:
+            folder = self.folder / self.card.weights / member.folder
+            model, encoder = load_model(plugins().family(member.family), folder)
+            if model.head.out_features != len(self.task.classes):
+                answers = f"{model.head.out_features} answers for {len(self.task.classes)} classes"
+                raise BundleError(f"{folder}: the model has {answers}: its files are not of one bundle")
+            yield member, model, encoder
 
     def predict(self, data: Data) -> np.ndarray:
         """The most probable class of each row ``[rows] object``; None where a row cannot be read."""
@@ -105,7 +110,7 @@ class Predictor:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """What it was made with, by the names of the constructor."""
-        return {"bundle": self.bundle}
+        return {"bundle": self.bundle, "device": self.device}
 
     def labels(self, predictions: Predictions) -> np.ndarray:
         """``[rows] object``: the classes that `predictions` favours."""
@@ -218,10 +223,3 @@ class Predictor:
             classifier_tags=ClassifierTags(),
             input_tags=InputTags(one_d_array=True, two_d_array=False, string=True),
         )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """``[rows, classes] float32`` probabilities from logits of the same shape."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities: np.ndarray = (shifted / shifted.sum(1, keepdims=True)).astype(np.float32)
-    return probabilities

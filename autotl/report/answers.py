@@ -13,7 +13,7 @@ import numpy as np
 from autotl.predictor import metrics
 from autotl.predictor.answers import SUFFIX, read_answers
 from autotl.predictor.bundle import BundleCard
-from autotl.predictor.combination import Combination, mixed
+from autotl.predictor.mixing import Combination, mixed
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -33,7 +33,8 @@ from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
-from autotl.predictor.predictor import Predictor, softmax
+from autotl.predictor.mixing import softmax
+from autotl.predictor.predictor import Predictor
 from autotl.search.fitting import fit
 from autotl.search.line import Message, WorkerEnd
 from autotl.training.checkpoint import progress_in

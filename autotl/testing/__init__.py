@@ -14,6 +14,8 @@ Strategies and regularizers are tried on small networks and tables that the kit 
 from __future__ import annotations
 
 from autotl.testing.bench import Bench, image_bench, text_bench
+from autotl.testing.bundle import make_bundle
+from autotl.testing.exporter import check_exporter
 from autotl.testing.family import check_family
 from autotl.testing.plugin import check_plugin
 from autotl.testing.promises import BrokenPromise
@@ -25,6 +27,7 @@ from autotl.testing.strategy import check_strategy
 __all__ = [
     "Bench",
     "BrokenPromise",
+    "check_exporter",
     "check_family",
     "check_plugin",
     "check_regularizer",
@@ -32,5 +35,6 @@ __all__ = [
     "check_stored_states",
     "check_strategy",
     "image_bench",
+    "make_bundle",
     "text_bench",
 ]

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from autotl.features.states import pack, unpack
-from autotl.plugins.contracts import Candidate, InputEncoder, ModelFamily, Unreadable
+from autotl.plugins.contracts import Candidate, InputEncoder, ModelFamily, PortableEncoder, Unreadable
+from autotl.testing.portable import check_portable
 from autotl.testing.promises import expect, expect_no_error
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ def _check_encoder(
     for view in encoder.views():
         expect(view.fingerprint == fingerprint, thing, "a view shares the fingerprint", repr(view.fingerprint))
         _check_state(thing, "batch() of a view", view.batch(readable), len(readable))
+    for way in (encoder, *encoder.views()):
+        if isinstance(way, PortableEncoder):
+            check_portable(thing, way, cells)
 
 
 def _check_array(

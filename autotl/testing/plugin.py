@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 
 from autotl.plugins.contracts import ModelFamily, ZooContext
 from autotl.plugins.manager import PluginRecord, plugins
+from autotl.testing.exporter import check_exporter_facts
 from autotl.testing.family import check_candidate, check_family_facts
 from autotl.testing.promises import BrokenPromise, expect, expect_no_error
 from autotl.testing.regularizer import check_strengths
@@ -33,9 +34,9 @@ print(*sys.modules)
 def check_plugin(name: str) -> None:
     """The plugin that ``autotl plugins`` lists under `name` is on, loads no network library, and keeps its contracts.
 
-    What it says of families, strategies, regularizers and commands is checked, and screeners altogether; the others'
-    weights and trainings are the business of `check_family`, `check_strategy` and `check_regularizer`. Raises
-    `BrokenPromise`.
+    What it says of families, strategies, regularizers, exporters and commands is checked, and screeners altogether; the
+    others' weights, trainings and folders are the business of `check_family`, `check_strategy`, `check_regularizer` and
+    `check_exporter`. Raises `BrokenPromise`.
     """
     thing = f"plugin {name!r}"
     records = {record.name: record for record in plugins().records}
@@ -59,6 +60,9 @@ def check_plugin(name: str) -> None:
     for screener in plugins().screeners:
         if brings("screener", screener.name):
             check_screener(screener)
+    for exporter in plugins().exporters:
+        if brings("exporter", exporter.name):
+            check_exporter_facts(exporter)
     for command in plugins().commands:
         if brings("command", command.name):
             with expect_no_error(f"command {command.name!r}", "add_arguments() adds its options"):

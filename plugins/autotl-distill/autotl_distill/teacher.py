@@ -12,8 +12,7 @@ import numpy as np
 from autotl.budget import Clock
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import Member, find_bundle, read_card
-from autotl.predictor.combination import Combination, mixed
-from autotl.predictor.predictor import softmax
+from autotl.predictor.mixing import Combination, mixed, softmax
 from autotl.training.model import load_model
 
 if TYPE_CHECKING:

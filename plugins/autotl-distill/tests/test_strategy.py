@@ -15,7 +15,7 @@ from autotl_distill.teacher import Teacher
 
 from autotl.budget import Clock
 from autotl.plugins.contracts import StrategyContext
-from autotl.predictor.predictor import softmax
+from autotl.predictor.mixing import softmax
 from autotl.regularizers.mixing import Mixup
 from autotl.search.space import Space
 from autotl.strategies.finetune import Finetune

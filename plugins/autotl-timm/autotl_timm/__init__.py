@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import autotl
-from autotl.plugins.contracts import ModelFamily
+from autotl.plugins.contracts import Exporter, ModelFamily
 from autotl.plugins.hookspecs import PluginContext
+from autotl_timm.exporter import TimmExporter
 from autotl_timm.family import TimmFamily
 
 
 @autotl.hookimpl
 def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:
     return [TimmFamily()]
+
+
+@autotl.hookimpl
+def autotl_exporters(context: PluginContext) -> Sequence[Exporter]:
+    return [TimmExporter()]

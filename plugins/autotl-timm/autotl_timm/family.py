@@ -17,9 +17,9 @@ from autotl_timm.folders import WEIGHTS, ModelFolder, read_model_folder
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
+    from autotl_timm.images import ImageEncoder
 
 FAMILY = "timm"
-PREPROCESSING = "preprocessing.json"
 
 #: DINOv2 was trained on 518 pixels and interpolates its positions down to this, at a sixth of the cost.
 LARGEST_TRANSFORMER_SIDE = 224
@@ -82,8 +82,6 @@ class TimmFamily:
 
     def save(self, backbone: Backbone, encoder: InputEncoder, folder: Path) -> None:
         """Writes timm's local-dir layout, and how images are read."""
-        from dataclasses import asdict
-
         from safetensors.torch import save_file
 
         network: Any = backbone.network
@@ -97,7 +95,7 @@ class TimmFamily:
             "pretrained_cfg": {k: v for k, v in network.pretrained_cfg.items() if k not in {"url", "file", "source"}},
         }
         (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-        (folder / PREPROCESSING).write_text(json.dumps(asdict(cast("Any", encoder))), encoding="utf-8")
+        cast("ImageEncoder", encoder).save(folder)
 
     def restore(self, folder: Path) -> tuple[Backbone, InputEncoder]:
         """What `save` wrote, in eval mode on the CPU. Raises what the libraries raise for missing or torn files."""
@@ -122,9 +120,7 @@ class TimmFamily:
         network = build()
         network.load_state_dict(load_file(folder / WEIGHTS))
         network.pretrained_cfg = published
-        settings = read_object(folder / PREPROCESSING)
-        encoder = ImageEncoder(**settings | {"mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
-        return cast("Backbone", StagedNetwork(network, model_args=arguments).eval()), encoder
+        return cast("Backbone", StagedNetwork(network, model_args=arguments).eval()), ImageEncoder.restore(folder)
 
 
 def _create(

@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
+import json
 import statistics
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from autotl.data.wording import shortened
 from autotl.plugins.contracts import Unreadable
+from autotl.untrusted import read_object
+from autotl_timm.preprocess import SETTINGS, read_square, readable_formats
 
 if TYPE_CHECKING:
     import torch
 
     from autotl.plugins.contracts import State
 
-# What Pillow warns of is decided here by errors and sizes. Once for all: `catch_warnings` is not safe in threads.
-warnings.filterwarnings("ignore", module=r"PIL\.")
-
-#: Above this a file is taken for a decompression bomb: three times what a good camera makes, less than Pillow refuses.
-MOST_PIXELS = 150_000_000
-
 #: Below this side pretrained networks lose most of what they know; larger sides cost with their square.
 SMALLEST_SIDE = 128
 
 #: No network of timm was made for more; what a file of settings claims beyond would only cost memory.
 LARGEST_SIDE = 1024
-#: What pictures come in. Pillow knows forty more; some are a program's business (EPS starts Ghostscript), and none is
-#: what a camera, a scanner or the web gives.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-
-#: How to turn a picture upright, by the EXIF orientation.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 @dataclass(frozen=True)
@@ -86,19 +63,8 @@ class ImageEncoder:
         return [self._read(str(cell)) for cell in cells]
 
     def _read(self, path: str) -> np.ndarray | Unreadable:
-        try:
-            with Image.open(path, formats=_formats()) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    return Unreadable(f"{shortened(path, width=200)} has {image.width}x{image.height} pixels, too many")
-                image.draft("RGB", (self.side, self.side))  # large JPEGs decode at an eighth of the work
-                return np.asarray(_on_white(self._square(_plain(_upright(image)))))
-        except FileNotFoundError:
-            return Unreadable(f"{shortened(path, width=200)} does not exist")
-        except Exception as error:  # decoders fail on foreign bytes in every way there is
-            return Unreadable(f"{shortened(path, width=200)} cannot be read ({_reason(error)})")
-
-    def _square(self, image: Image.Image) -> Image.Image:
-        return ImageOps.fit(image, (self.side, self.side), _FILTERS.get(self.interpolation, Image.Resampling.BICUBIC))
+        square = read_square(path, self.side, self.interpolation)
+        return Unreadable(f"{shortened(path, width=200)} {square}") if isinstance(square, str) else square
 
     def batch(
         self, rows: Sequence[np.ndarray], *, augment: float = 0.0, generator: torch.Generator | None = None
@@ -126,56 +92,22 @@ class ImageEncoder:
         """The mirrored one: training mirrors too."""
         return [] if self.mirrored else [replace(self, mirrored=True)]
 
+    def save(self, folder: Path) -> None:
+        """Writes the settings, which `restore` reads, and `autotl_timm.preprocess.Inputs` where there is no AutoTL."""
+        (folder / SETTINGS).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
-@functools.cache
-def _formats() -> list[str]:
-    """Those of `_FORMATS` that this Pillow reads."""
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
+    @classmethod
+    def restore(cls, folder: Path) -> ImageEncoder:
+        """What `save` wrote."""
+        settings = read_object(folder / SETTINGS)
+        return cls(**settings | {"mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
 
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its camera says, where that can be read: damaged notes beside a picture are no fault of the picture."""
-    image.load()
-    try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # parsers fail on foreign bytes in every way there is
-        turn = None
-    return image if turn is None else image.transpose(turn)
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """RGB, or RGBA where there is transparency; more than 8 bits scaled to 8."""
-    if image.mode == "F":
-        values = np.nan_to_num(np.array(image), copy=False, posinf=0.0, neginf=0.0)
-        return Image.fromarray(_in_8_bits(values, (1.0, 255.0, 65535.0)))
-    if image.mode.startswith("I"):
-        return Image.fromarray(_in_8_bits(np.array(image, np.float32), (255.0, 65535.0)))
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        return image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def _in_8_bits(values: np.ndarray, usual: Sequence[float]) -> np.ndarray:
-    """``uint8`` from float32, which is overwritten: white is the first of the `usual` values that none exceeds, or else
-    the largest value; what is below 0 is black.
-    """
-    largest = float(values.max())
-    values *= 255 / next((white for white in usual if largest <= white), largest)
-    return values.clip(0, 255, out=values).astype(np.uint8)
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode != "RGBA":
-        return image.convert("RGB")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
-def _reason(error: Exception) -> str:
-    text = (isinstance(error, OSError) and error.strerror) or str(error)
-    if "cannot identify" in text:
-        return "not an image of a known format"
-    return text.splitlines()[0] if text else type(error).__name__
+    def write_portable(self, folder: Path) -> Sequence[str]:
+        """The settings, and a copy of `preprocess.py`, which needs Pillow and numpy."""
+        self.save(folder)
+        code = files("autotl_timm").joinpath("preprocess.py").read_text(encoding="utf-8")
+        (folder / "preprocess.py").write_text(code, encoding="utf-8")
+        return ["numpy", "pillow"]
 
 
 def native_side(cells: Sequence[Any], largest: int) -> int:
@@ -187,7 +119,7 @@ def native_side(cells: Sequence[Any], largest: int) -> int:
     sides = []
     for cell in cells[:64]:
         try:
-            with Image.open(str(cell), formats=_formats()) as image:
+            with Image.open(str(cell), formats=readable_formats()) as image:
                 sides.append(min(image.size))
         except Exception:  # decoders fail in every way; `encode` names the file that cannot be read
             continue

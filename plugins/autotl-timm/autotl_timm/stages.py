@@ -199,13 +199,14 @@ def _for_the_class_token(block: Any) -> Run:
         weight, bias = attention.qkv.weight, attention.qkv.bias
         query = linear(seen[:, :1], weight[:query_rows], None if bias is None else bias[:query_rows])
         both = linear(seen, weight[query_rows:], None if bias is None else bias[query_rows:])
-        query = query.reshape(len(x), 1, heads, width).transpose(1, 2)
-        key, value = both.reshape(len(x), -1, 2, heads, width).permute(2, 0, 3, 1, 4).unbind(0)
+        # not len(x), which is a fixed number to whoever traces this
+        query = query.reshape(x.shape[0], 1, heads, width).transpose(1, 2)
+        key, value = both.reshape(x.shape[0], -1, 2, heads, width).permute(2, 0, 3, 1, 4).unbind(0)
         drop = attention.attn_drop.p if attention.training else 0.0
         mixed = scaled_dot_product_attention(
             attention.q_norm(query), attention.k_norm(key), value, dropout_p=drop, scale=attention.scale
         )
-        mixed = mixed.transpose(1, 2).reshape(len(x), 1, query_rows)
+        mixed = mixed.transpose(1, 2).reshape(x.shape[0], 1, query_rows)
         mixed = attention.proj_drop(attention.proj(attention.norm(mixed)))
         token = token + block.drop_path1(block.ls1(mixed))
         changed: torch.Tensor = token + block.drop_path2(block.ls2(block.mlp(block.norm2(token))))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from autotl.plugins.hookspecs import PluginContext, hookimpl
 
 if TYPE_CHECKING:
-    from autotl.plugins.contracts import ModelFamily
+    from autotl.plugins.contracts import Exporter, ModelFamily
 
 
 @hookimpl
@@ -17,3 +17,11 @@ def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:
     from autotl_transformers.family import TransformersFamily
 
     return [TransformersFamily()]
+
+
+@hookimpl
+def autotl_exporters(context: PluginContext) -> Sequence[Exporter]:
+    """A folder in the layout of this library."""
+    from autotl_transformers.exporter import HuggingFaceExporter
+
+    return [HuggingFaceExporter()]

@@ -173,7 +173,7 @@ class ModernBert(Anatomy):
         everywhere = attention_bias(mask, x.dtype)
         positions = torch.arange(x.shape[1], device=x.device)
         reach = self.model.config.local_attention // 2
-        if x.shape[1] <= reach + 1:
+        if not torch.compiler.is_compiling() and x.shape[1] <= reach + 1:  # an exported network serves every length
             nearby = everywhere
         else:
             near = (positions[:, None] - positions).abs() <= reach
@@ -194,9 +194,10 @@ def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
     """What is added to attention scores: ``[batch, 1, queries or 1, keys]``, 0 where one may look, else `MASKED`.
 
     `mask` is ``[batch, keys]`` or ``[batch, queries, keys]`` bool. None when nothing is hidden, which lets attention
-    take its fastest path; not asked on an accelerator, where the answer would have to be waited for.
+    take its fastest path; not asked on an accelerator, where the answer would have to be waited for, and not while the
+    network is exported, which has to serve every mask.
     """
-    if mask.device.type == "cpu" and bool(mask.all()):
+    if mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all()):
         return None
     hidden = ~(mask[:, None, None, :] if mask.ndim == 2 else mask[:, None])
     return torch.zeros(hidden.shape, dtype=dtype, device=mask.device).masked_fill_(hidden, MASKED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,6 @@ from autotl_transformers.folders import LONGEST_INPUT
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
-
-TOKENIZER = "tokenizer.json"
-PREPROCESSING = "preprocessing.json"
 
 
 class TransformersFamily:
@@ -71,19 +67,18 @@ class TransformersFamily:
             raise TypeError(f"not of this family: {type(backbone).__name__}, {type(encoder).__name__}")
         with quiet():
             backbone.model.save_pretrained(folder)
-        (folder / TOKENIZER).write_text(encoder.tokenizer, encoding="utf-8")
-        settings = {"max_tokens": encoder.max_tokens, "pad_id": encoder.pad_id, "pooling": backbone.pooling}
-        (folder / PREPROCESSING).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        encoder.save(folder, pooling=backbone.pooling)
 
     def restore(self, folder: Path) -> tuple[Backbone, InputEncoder]:
         """What `save` wrote, in eval mode on the CPU. Raises what the libraries raise for missing or torn files."""
         from autotl_transformers.loading import saved_weights
+        from autotl_transformers.preprocess import SETTINGS, TOKENIZER
         from autotl_transformers.stages import Backbone
         from autotl_transformers.texts import TextEncoder
 
-        settings = read_object(folder / PREPROCESSING)
+        settings = read_object(folder / SETTINGS)
         if not 1 <= settings["max_tokens"] <= LONGEST_INPUT:
-            raise ValueError(f"{PREPROCESSING}: texts of {settings['max_tokens']} tokens")
+            raise ValueError(f"{SETTINGS}: texts of {settings['max_tokens']} tokens")
         tokenizer = read_text(folder / TOKENIZER, largest=LARGEST_TOKENIZER)
         encoder = TextEncoder(tokenizer, max_tokens=settings["max_tokens"], pad_id=settings["pad_id"])
         backbone = Backbone(saved_weights(folder), pooling=settings["pooling"]).eval()

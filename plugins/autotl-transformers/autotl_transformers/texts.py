@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from autotl.plugins.contracts import Unreadable
+from autotl_transformers.preprocess import SETTINGS, TOKENIZER, cutting_tokenizer, padded, readable, token_rows
 
 if TYPE_CHECKING:
     import torch
@@ -24,10 +28,6 @@ MOST_TOKENS = 256
 
 #: The share of a sample that must fit whole, in percent.
 PERCENTILE = 99.5
-
-#: Texts are cut to this many characters a token before they are tokenized, so that a novel in a cell costs no more
-#: than a few pages. Words are five characters long on average; only noise would have had room for more.
-CHARACTERS_A_TOKEN = 40
 
 
 @dataclass(frozen=True)
@@ -58,23 +58,15 @@ class TextEncoder:
 
     @cached_property
     def _cutting(self) -> Tokenizer:
-        tokenizer = Tokenizer.from_str(self.tokenizer)
-        tokenizer.enable_truncation(self.max_tokens)
-        return tokenizer
+        return cutting_tokenizer(self.tokenizer, self.max_tokens)
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
         """``[tokens] int32`` a cell, specials included, at most `max_tokens`, never padded.
 
         An empty text is its specials; what is not a string is unreadable.
         """
-        texts = [_readable(cell, self.max_tokens) for cell in cells if isinstance(cell, str)]
-        encoded = iter(self._cutting.encode_batch(texts))
-        return [
-            np.array(next(encoded).ids or [self.pad_id], dtype=np.int32)  # no row without a token to attend to
-            if isinstance(cell, str)
-            else Unreadable("no text")
-            for cell in cells
-        ]
+        rows = token_rows(self._cutting, cells, self.max_tokens, self.pad_id)
+        return [Unreadable(row) if isinstance(row, str) else row for row in rows]
 
     def batch(
         self, rows: Sequence[np.ndarray], *, augment: float = 0.0, generator: torch.Generator | None = None
@@ -85,15 +77,27 @@ class TextEncoder:
         """
         import torch
 
-        lengths = np.array([len(row) for row in rows])
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        tokens = np.full(mask.shape, self.pad_id, dtype=np.int64)
-        tokens[mask] = np.concatenate(rows)
-        return {"x": torch.from_numpy(tokens), "mask": torch.from_numpy(mask)}
+        return {name: torch.from_numpy(array) for name, array in padded(rows, self.pad_id).items()}
 
     def views(self) -> Sequence[TextEncoder]:
         """None: a text reads one way."""
         return []
+
+    def save(self, folder: Path, **more: str) -> None:
+        """Writes the tokenizer and the settings, for the family and for `preprocess.Inputs`.
+
+        more: further settings, for whoever else reads the file.
+        """
+        (folder / TOKENIZER).write_text(self.tokenizer, encoding="utf-8")
+        settings = {"max_tokens": self.max_tokens, "pad_id": self.pad_id, **more}
+        (folder / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+    def write_portable(self, folder: Path) -> Sequence[str]:
+        """Tokenizer, settings, and a copy of `preprocess.py`, which needs tokenizers and numpy."""
+        self.save(folder)
+        code = files("autotl_transformers").joinpath("preprocess.py").read_text(encoding="utf-8")
+        (folder / "preprocess.py").write_text(code, encoding="utf-8")
+        return ["numpy", "tokenizers"]
 
 
 def settle_encoder(tokenizer_json: str, sample: Sequence[Any], *, limit: int) -> TextEncoder:
@@ -105,15 +109,10 @@ def settle_encoder(tokenizer_json: str, sample: Sequence[Any], *, limit: int) ->
     tokenizer.no_truncation()  # published tokenizers bring the lengths of their own training
     tokenizer.no_padding()
     most = min(limit, MOST_TOKENS)
-    texts = [_readable(cell, most) for cell in sample if isinstance(cell, str)]
+    texts = [readable(cell, most) for cell in sample if isinstance(cell, str)]
     lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch(texts)]
     wanted = math.ceil(np.percentile(lengths, PERCENTILE) / 8) * 8 if lengths else most
     return TextEncoder(tokenizer.to_str(), max_tokens=min(max(wanted, 8), most), pad_id=_pad_id(tokenizer))
-
-
-def _readable(text: str, max_tokens: int) -> str:
-    """The part of `text` that can matter, without lone surrogates, which UTF-8 and the tokenizer do not know."""
-    return text[: max_tokens * CHARACTERS_A_TOKEN].encode("utf-8", "replace").decode("utf-8")
 
 
 def _pad_id(tokenizer: Tokenizer) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import dataclass
-
-import numpy as np
+from pathlib import Path
 
 from autotl.plugins.contracts import Candidate, Recipe
+from autotl_tiny import preprocess
+from autotl_tiny.preprocess import BUCKETS, LONGEST, Inputs
 
-BUCKETS, WIDTH, LONGEST = 512, 32, 32
+WIDTH = 32
 
 
 @dataclass(frozen=True)
@@ -21,22 +21,20 @@ class TinyEncoder:
     longest: int = LONGEST
 
     def encode(self, cells):
-        return [np.array([_bucket(word) for word in cell.split()[:LONGEST]] or [1], np.int32) for cell in cells]
+        return Inputs(None).encode(cells)
 
     def batch(self, rows, *, augment=0.0, generator=None):
         import torch
 
-        tokens = np.zeros((len(rows), max(map(len, rows))), np.int64)
-        for place, row in zip(tokens, rows, strict=True):
-            place[: len(row)] = row
-        return {"x": torch.from_numpy(tokens), "mask": torch.from_numpy((tokens > 0).astype(np.float32))}
+        return {name: torch.from_numpy(array) for name, array in Inputs(None).batch(rows).items()}
+
+    def write_portable(self, folder):
+        code = Path(preprocess.__file__).read_text(encoding="utf-8")
+        (folder / "preprocess.py").write_text(code, encoding="utf-8")
+        return ["numpy"]
 
     def views(self):
         return []
-
-
-def _bucket(word):
-    return 1 + zlib.crc32(word.lower().encode()) % (BUCKETS - 1)
 
 
 class TinyFamily:
@@ -68,8 +66,6 @@ class TinyFamily:
         return TinyEncoder()
 
     def load(self, candidate, *, drop=0.0, pretrained=True):
-        from pathlib import Path
-
         import torch
 
         from autotl_tiny.network import TinyBackbone

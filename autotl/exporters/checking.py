@@ -1,0 +1,100 @@
+"""Whether an export answers as its bundle does, and what each costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autotl.data.inspection import read_inputs
+from autotl.data.tables import Table
+from autotl.data.task import Task, encode_labels
+from autotl.predictor import metrics
+
+if TYPE_CHECKING:
+    from autotl.predictor.predictor import Predictor
+
+#: Rows that are timed alone: the median of nine forgets the first ones, which are slow.
+TIMED = 9
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An export beside its bundle, on rows that both answered."""
+
+    rows: int
+    difference: float  #: the largest between two probabilities; infinite where only one could read a row
+    agreement: float  #: share of rows to which both give the same class
+    metric: str
+    score: float | None  #: by the metric; None where the rows have no labels
+    bundle_score: float | None
+    seconds: float  #: from one row to its answer, alone: the median
+    bundle_seconds: float
+    size: int  #: bytes on disk
+    bundle_size: int
+
+
+def compare(
+    model: Predictor,
+    answer: Callable[[Sequence[Any]], np.ndarray],
+    folder: Path,
+    table: Table,
+    expected: np.ndarray,
+) -> Comparison:
+    """An export's `answer`, whose files are in `folder`, beside `model` on the rows of `table`.
+
+    expected ``[rows, classes] float32``: what `model` answers to them, NaN where it cannot read one. Raises `DataError`
+    where the table has a label that is no class.
+    """
+    cells = read_inputs(table, model.task)
+    found = answer(cells)
+    readable = np.flatnonzero(~np.isnan(expected[:, 0]))
+    difference = _difference(expected, found)
+    seconds, bundle_seconds = [], []
+    for row in readable[np.arange(TIMED) % len(readable)].tolist():
+        began = time.perf_counter()
+        alone = answer([cells[row]])
+        between = time.perf_counter()
+        model.answers([cells[row]])
+        bundle_seconds.append(time.perf_counter() - between)
+        seconds.append(between - began)
+        difference = max(difference, _difference(expected[[row]], alone))
+    return Comparison(
+        rows=len(readable),
+        difference=difference,
+        agreement=float((expected[readable].argmax(1) == found[readable].argmax(1)).mean()),
+        metric=model.task.metric,
+        score=_score(model.task, table, found),
+        bundle_score=_score(model.task, table, expected),
+        seconds=statistics.median(seconds),
+        bundle_seconds=statistics.median(bundle_seconds),
+        size=_bytes(folder),
+        bundle_size=_bytes(model.folder),
+    )
+
+
+def _difference(expected: np.ndarray, found: np.ndarray) -> float:
+    unreadable = np.isnan(expected)
+    if expected.shape != found.shape or not np.array_equal(unreadable, np.isnan(found)):
+        return float("inf")
+    return float(np.abs(expected - found)[~unreadable].max(initial=0.0))
+
+
+def _score(task: Task, table: Table, probabilities: np.ndarray) -> float | None:
+    """None without labels, or with one class only where the metric compares two."""
+    if task.target not in table.columns:
+        return None
+    labels = encode_labels(table, task)
+    judged = (labels >= 0) & ~np.isnan(probabilities[:, 0])
+    if not judged.any() or (task.metric == "roc_auc" and len(set(labels[judged].tolist())) < 2):
+        return None
+    return metrics.score(task.metric, labels[judged], probabilities[judged])
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

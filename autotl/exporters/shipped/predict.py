@@ -1,0 +1,118 @@
+"""Answers rows, without AutoTL and without the library that the networks were built with.
+
+    python predict.py new.csv > predictions.csv
+
+or ``from predict import predict, predict_proba``. It reads what lies beside it; README.md says what it needs.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).resolve().parent
+ANSWER: dict[str, Any] = json.loads((FOLDER / "answer.json").read_text(encoding="utf-8"))
+CLASSES: list[str] = ANSWER["classes"]
+
+#: Rows read and answered at a time: enough for a network's speed, little enough for any memory.
+ROWS_AT_A_TIME = 32
+
+
+def predict(cells: Sequence[Any]) -> list[str | None]:
+    """The most probable class of each; None where it cannot be read."""
+    probabilities = predict_proba(cells)
+    return [None if np.isnan(row[0]) else CLASSES[int(row.argmax())] for row in probabilities]
+
+
+def predict_proba(cells: Sequence[Any]) -> np.ndarray:
+    """``[cells, classes] float32``, NaN where one cannot be read. cells: texts, or paths of images."""
+    answers = np.full((len(cells), len(CLASSES)), np.nan, np.float32)
+    for start in range(0, len(cells), ROWS_AT_A_TIME):
+        chunk = cells[start : start + ROWS_AT_A_TIME]
+        read: dict[str, list[Any]] = {}  # networks that read alike share what was read
+        for member, inputs, _ in _members():
+            if member["reads"] not in read:
+                read[member["reads"]] = inputs.encode(chunk)
+        usable = [row for row in range(len(chunk)) if not any(isinstance(rows[row], str) for rows in read.values())]
+        if not usable:
+            continue
+        each = [
+            network(inputs.batch([read[member["reads"]][row] for row in usable]))
+            for member, inputs, network in _members()
+        ]
+        answers[[start + row for row in usable]] = _mixed(np.stack(each))
+    return answers
+
+
+def _mixed(logits: np.ndarray) -> np.ndarray:
+    """``[rows, classes] float32`` from ``[networks, rows, classes]``."""
+    mixing = _module(FOLDER / "mixing.py")
+    combination = mixing.Combination(
+        np.array([member["share"] for member in ANSWER["members"]]),
+        np.array([member["temperature"] for member in ANSWER["members"]]),
+        ANSWER["temperature"],
+    )
+    probabilities: np.ndarray = mixing.mixed(np.stack([mixing.softmax(one) for one in logits]), combination)
+    return probabilities
+
+
+@functools.cache
+def _members() -> list[tuple[dict[str, Any], Any, Any]]:
+    """Each member with how it reads and what answers, loaded at the first call."""
+    runtime = _module(FOLDER / "network.py")
+    paths = {member["network"] for member in ANSWER["members"]}
+    networks = {path: runtime.Network(FOLDER / path) for path in paths}
+    return [
+        (
+            member,
+            _module(FOLDER / member["folder"] / "preprocess.py").Inputs(FOLDER / member["folder"]),
+            networks[member["network"]],
+        )
+        for member in ANSWER["members"]
+    ]
+
+
+@functools.cache
+def _module(path: Path) -> ModuleType:
+    """A file as a module of its own, named by its path: other exports and members have files of the same names."""
+    module = ModuleType(str(path))
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    return module
+
+
+def main() -> None:
+    """Adds predictions to a CSV file that has the input's column, and prints it."""
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    table = Path(sys.argv[1])
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    column = ANSWER["input"]
+    if column not in (reader.fieldnames or []):
+        sys.exit(f"{table} has no column {column!r}, which the model reads")
+    cells: list[str | None] = [row[column] if (row[column] or "").strip() else None for row in rows]
+    if ANSWER["modality"] == "image":  # paths are relative to the table
+        cells = [None if cell is None else str(table.parent / cell) for cell in cells]
+    probabilities = predict_proba(cells)
+    added = ["prediction", *(f"probability_{name}" for name in CLASSES)]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*(reader.fieldnames or []), *added])
+    for row, answer in zip(rows, probabilities.tolist(), strict=True):
+        known = answer[0] == answer[0]  # NaN is not equal to itself
+        label = CLASSES[answer.index(max(answer))] if known else ""
+        writer.writerow([*row.values(), label, *(round(value, 6) if known else "" for value in answer)])
+
+
+if __name__ == "__main__":
+    main()

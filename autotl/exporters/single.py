@@ -1,0 +1,64 @@
+"""What forms share that hold one network: the layouts of the libraries that networks come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from autotl.errors import ExportError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from autotl.plugins.contracts import InputEncoder
+    from autotl.predictor.bundle import Member
+    from autotl.predictor.predictor import Predictor
+    from autotl.training.model import Classifier
+
+#: Rows answered at a time.
+_ROWS = 32
+
+
+def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Classifier, InputEncoder]:
+    """The one network of an answer, its head divided by the temperature, so that softmax gives the probabilities.
+
+    Raises `ExportError` for a mixture, and for a network of another family.
+    """
+    import torch
+
+    members = list(model.members())
+    if len(members) > 1:
+        raise ExportError(
+            f"{model.folder} is a mean of {len(members)} answers, and {form!r} holds one network. Search with a limit "
+            "that one network keeps, such as --max-latency, or export to a form that holds several, such as 'torch'"
+        )
+    member, network, encoder = members[0]
+    if member.family != family:
+        raise ExportError(f"{model.folder} is of the family {member.family!r}, and {form!r} is for {family!r}")
+    with torch.no_grad():
+        for parameter in network.head.parameters():
+            parameter.div_(member.temperature * model.card.temperature)
+    return member, network, encoder
+
+
+def answering(
+    encode: Callable[[Sequence[Any]], Sequence[Any]], logits: Callable[[list[Any]], np.ndarray], classes: int
+) -> Callable[[Sequence[Any]], np.ndarray]:
+    """An answer from cells to probabilities, as `Exporter.load` gives it.
+
+    encode: what the network takes for each cell, or a reason as str. logits: ``[rows, classes]`` of some of these.
+    """
+    import numpy as np
+
+    from autotl.predictor.mixing import softmax
+
+    def answer(cells: Sequence[Any]) -> np.ndarray:
+        answers = np.full((len(cells), classes), np.nan, np.float32)
+        rows = encode(cells)
+        readable = [place for place, row in enumerate(rows) if not isinstance(row, str)]
+        for start in range(0, len(readable), _ROWS):
+            places = readable[start : start + _ROWS]
+            answers[places] = softmax(logits([rows[place] for place in places]))
+        return answers
+
+    return answer

@@ -1,0 +1,102 @@
+"""``timm``: a folder in timm's local-dir layout, head included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from autotl.errors import ExportError
+from autotl.exporters.single import answering, only_member
+from autotl.plugins.contracts import Exporter
+from autotl_timm.family import FAMILY, TimmFamily
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from autotl.predictor.predictor import Predictor
+    from autotl_timm.images import ImageEncoder
+
+_README = """# {target} from {input}
+
+A network of timm with its head: {backbone} ({licence}), fine-tuned by AutoTL.
+
+```python
+from pathlib import Path
+
+import timm
+import torch
+from preprocess import Inputs  # beside this file; it needs Pillow and numpy
+
+folder = Path("path/to/this/folder")
+network = timm.create_model(f"local-dir:{{folder}}", pretrained=True).eval()
+inputs = Inputs(folder)
+batch = inputs.batch(inputs.encode(["photograph.jpg"]))
+with torch.no_grad():
+    probabilities = network(torch.from_numpy(batch["x"])).softmax(1)  # columns: label_names of config.json
+```
+
+timm's own transform serves too (`timm.data.create_transform`). It scales an image before it cuts the middle out, and
+`preprocess.py` the other way round, so that probabilities differ a little.
+"""
+
+
+class TimmExporter(Exporter):
+    """For an answer of one network of timm."""
+
+    name = "timm"
+    help = "a folder that timm.create_model loads, head included; for answers of one network"
+
+    def export(self, model: Predictor, cells: Sequence[Any], folder: Path) -> None:
+        """As the contract says."""
+        member, classifier, encoder = only_member(model, FAMILY, self.name)
+        images = cast("ImageEncoder", encoder)
+        backbone: Any = classifier.backbone
+        _put_head(backbone.network, classifier.head, member.backbone)
+        TimmFamily().save(backbone, images, folder)
+        images.write_portable(folder)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config |= {"num_classes": len(model.task.classes), "label_names": model.task.classes}
+        config["pretrained_cfg"] |= {
+            "num_classes": len(model.task.classes),
+            "input_size": (3, images.side, images.side),
+            "interpolation": images.interpolation,
+            "mean": images.mean,
+            "std": images.std,
+            "crop_pct": 1.0,
+            "crop_mode": "center",
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
+        about = {"target": model.task.target, "input": model.task.input.name}
+        readme = _README.format(**about, backbone=member.backbone, licence=member.licence)
+        (folder / "README.md").write_text(readme, encoding="utf-8")
+
+    def load(self, folder: Path) -> Callable[[Sequence[Any]], np.ndarray]:
+        """As the README says, with the original of its `preprocess.py`."""
+        import timm
+        import torch
+
+        from autotl_timm.preprocess import Inputs
+
+        network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        inputs = Inputs(folder)
+
+        def logits(rows: list[np.ndarray]) -> np.ndarray:
+            with torch.no_grad():
+                found: np.ndarray = network(torch.from_numpy(inputs.batch(rows)["x"])).numpy()
+            return found
+
+        return answering(inputs.encode, logits, network.num_classes)
+
+
+def _put_head(network: Any, head: Any, name: str) -> None:
+    """Makes a linear layer the network's own classifier. Raises `ExportError` where that is something else."""
+    import torch
+
+    network.reset_classifier(head.out_features)
+    own = network.get_classifier()
+    for classifier in own if isinstance(own, tuple) else (own,):  # a distilled network answers by the mean of two
+        if not isinstance(classifier, torch.nn.Linear) or classifier.weight.shape != head.weight.shape:
+            raise ExportError(f"{name}: timm ends this network in more than a linear layer; export to another form")
+        classifier.load_state_dict(head.state_dict())

@@ -1,0 +1,133 @@
+"""Image files to normalized batches, on Pillow and numpy alone.
+
+The family reads its images with this file, and an exported model ships a copy of it: it imports nothing of AutoTL.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+# What Pillow warns of is decided here by errors and sizes. Once for all: `catch_warnings` is not safe in threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+#: Above this a file is taken for a decompression bomb: three times what a good camera makes, less than Pillow refuses.
+MOST_PIXELS = 150_000_000
+
+#: What `Inputs` reads.
+SETTINGS = "preprocessing.json"
+
+#: What pictures come in. Pillow knows forty more; some are a program's business (EPS starts Ghostscript), and none is
+#: what a camera, a scanner or the web gives.
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+#: How to turn a picture upright, by the EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+class Inputs:
+    """How one network reads images, by the settings in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        self._side, self._interpolation = settings["side"], settings["interpolation"]
+        self._mirrored = settings["mirrored"]
+        self._mean, self._std = np.array(settings["mean"], np.float32), np.array(settings["std"], np.float32)
+
+    def encode(self, cells: Sequence[Any]) -> list[np.ndarray | str]:
+        """``[side, side, 3] uint8`` for each path; a reason where it cannot be read."""
+        return [read_square(str(cell), self._side, self._interpolation) for cell in cells]
+
+    def batch(self, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """``"x"``: ``[batch, 3, side, side] float32``, normalized, mirrored where this is the mirrored view."""
+        pixels = np.stack(rows)
+        pixels = pixels[:, :, ::-1] if self._mirrored else pixels
+        normalized = pixels * (1.0 / (255.0 * self._std)) - self._mean / self._std
+        return {"x": np.ascontiguousarray(normalized.transpose(0, 3, 1, 2), np.float32)}
+
+
+def read_square(path: str, side: int, interpolation: str) -> np.ndarray | str:
+    """The middle square of an image, ``[side, side, 3] uint8``, or what is wrong with the file."""
+    try:
+        with Image.open(path, formats=readable_formats()) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return f"has {image.width}x{image.height} pixels, too many"
+            image.draft("RGB", (side, side))  # large JPEGs decode at an eighth of the work
+            scaling = _FILTERS.get(interpolation, Image.Resampling.BICUBIC)
+            return np.asarray(_on_white(ImageOps.fit(_plain(_upright(image)), (side, side), scaling)))
+    except FileNotFoundError:
+        return "does not exist"
+    except Exception as error:  # decoders fail on foreign bytes in every way there is
+        return f"cannot be read ({_reason(error)})"
+
+
+@functools.cache
+def readable_formats() -> list[str]:
+    """Those of `_FORMATS` that this Pillow reads."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its camera says, where that can be read: damaged notes beside a picture are no fault of the picture."""
+    image.load()
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # parsers fail on foreign bytes in every way there is
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """RGB, or RGBA where there is transparency; more than 8 bits scaled to 8."""
+    if image.mode == "F":
+        values = np.nan_to_num(np.array(image), copy=False, posinf=0.0, neginf=0.0)
+        return Image.fromarray(_in_8_bits(values, (1.0, 255.0, 65535.0)))
+    if image.mode.startswith("I"):
+        return Image.fromarray(_in_8_bits(np.array(image, np.float32), (255.0, 65535.0)))
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        return image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _in_8_bits(values: np.ndarray, usual: Sequence[float]) -> np.ndarray:
+    """``uint8`` from float32, which is overwritten: white is the first of the `usual` values that none exceeds, or else
+    the largest value; what is below 0 is black.
+    """
+    largest = float(values.max())
+    values *= 255 / next((white for white in usual if largest <= white), largest)
+    return values.clip(0, 255, out=values).astype(np.uint8)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    if "cannot identify" in text:
+        return "not an image of a known format"
+    return text.splitlines()[0] if text else type(error).__name__

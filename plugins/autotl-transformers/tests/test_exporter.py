@@ -1,0 +1,82 @@
+"""A folder that other libraries load: the same answers, by the lines of its README."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from autotl_transformers.stages import Backbone
+
+import autotl
+from autotl.errors import ExportError
+from autotl.exporters.tracing import traced
+from autotl.features.heads import LinearHead
+from autotl.plugins.manager import plugins
+from autotl.predictor.predictor import Predictor
+from autotl.testing import check_exporter, make_bundle
+from autotl.training.model import Classifier
+
+
+@pytest.fixture
+def texts(texts) -> list[str]:
+    """Without the empty one, which is a missing cell in a table."""
+    return [text for text in texts if text]
+
+
+@pytest.fixture
+def model(family, local, kind, texts, tmp_path) -> Predictor:
+    return make_bundle(family, [local[kind]], texts, tmp_path / "run")
+
+
+def test_every_type_of_encoder_keeps_the_contract(model, texts):
+    check_exporter(plugins().exporter("huggingface"), model, texts)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_the_readme_says_how_it_is_loaded(family, local, texts, tmp_path, pooling, monkeypatch):
+    load = type(family).load
+    monkeypatch.setattr(
+        type(family), "load", lambda self, candidate: Backbone(load(self, candidate).model, pooling=pooling).eval()
+    )
+    model = make_bundle(family, [local["bert"]], texts, tmp_path / "run")
+    data = pd.DataFrame({"text": texts})
+    autotl.export(tmp_path / "run", to="huggingface", out=tmp_path / "out", data=data)
+    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        if "sentence_transformers" in block and find_spec("sentence_transformers") is None:
+            continue  # no requirement of ours
+        names = {}
+        code = block.replace("path/to/this/folder", str(tmp_path / "out")).replace('["a text"]', repr(texts))
+        exec(code, names)
+        probabilities = names["logits"].softmax(1).numpy()
+        np.testing.assert_allclose(probabilities, model.predict_proba(data), rtol=0, atol=1e-4)
+
+
+def test_what_the_layout_cannot_hold_is_told(family, local, texts, tmp_path):
+    make_bundle(family, [local["bert"], local["electra"]], texts, tmp_path / "two")
+    with pytest.raises(ExportError, match=r"is a mean of 2 answers, and 'huggingface' holds one network"):
+        autotl.export(tmp_path / "two", to="huggingface", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
+    make_bundle(family, [local["bert"]], texts, tmp_path / "one")
+    with pytest.raises(ExportError, match=r"is of the family 'transformers', and 'timm' is for 'timm'"):
+        autotl.export(tmp_path / "one", to="timm", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_traced_encoder_serves_every_length(family, local):
+    """ModernBERT looks at its neighbourhood only where a text is longer than that."""
+    encoder = family.encoder(local["modernbert"], ["good film " * 20])
+    backbone = family.load(local["modernbert"])
+    weight = np.random.default_rng(0).standard_normal((backbone.width, 2)).astype(np.float32)
+    network = Classifier(backbone, LinearHead(weight, np.zeros(2, np.float32))).eval()
+    rows = encoder.encode(["bad", "good film"])
+    program = traced(network, encoder, rows, modality="text", name="modernbert").module()
+    for cells in (["good"], ["very " * 30, "bad", "the plot was long"], ["not boring"] * 6):
+        state = encoder.batch(encoder.encode(cells))
+        with torch.no_grad():
+            assert torch.allclose(program(state), network(state), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,246 @@
+"""Exports: a folder that answers as the bundle does or none at all, and what people are told of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import autotl
+from autotl.cli.main import main
+from autotl.config import make_request
+from autotl.errors import ExportError, PluginError
+from autotl.plugins.contracts import ZooContext
+from autotl.plugins.manager import plugins
+from autotl.search.run_file import RunFile
+from autotl.testing import check_exporter, check_family, make_bundle
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: Exporters that write the bundle's whereabouts and answer by it: one rightly, and others with a fault each.
+EXPORTERS = """
+import autotl
+import pandas as pd
+from autotl.plugins.contracts import Exporter
+
+class Honest(Exporter):
+    name, help = "honest", "the bundle itself"
+    def export(self, model, cells, folder):
+        (folder / "README.md").write_text(str(model.folder))
+    def load(self, folder):
+        model = autotl.load((folder / "README.md").read_text())
+        return lambda cells: self.changed(model.predict_proba(pd.DataFrame({"text": list(cells)})))
+    def changed(self, probabilities):
+        return probabilities
+
+class Wrong(Honest):
+    name, help = "wrong", "answers with another class"
+    def changed(self, probabilities):
+        return probabilities[:, ::-1]
+
+class Lossy(Wrong):
+    name, help, exact = "lossy", "the same, and says so", False
+
+class Blind(Honest):
+    name, help, exact = "blind", "reads nothing", False
+    def changed(self, probabilities):
+        return probabilities * float("nan")
+
+class Raising(Honest):
+    name, help = "raising", "writes half of it"
+    def export(self, model, cells, folder):
+        super().export(model, cells, folder)
+        raise RuntimeError("no more")
+
+@autotl.hookimpl
+def autotl_exporters(context):
+    return [Honest(), Wrong(), Lossy(), Blind(), Raising()]
+"""
+
+#: The tiny family, with an encoder that cannot do without AutoTL.
+BOUND = """
+import autotl
+
+@autotl.hookimpl
+def autotl_model_families(context):
+    import dataclasses
+    from autotl_tiny.family import TinyEncoder, TinyFamily
+
+    class BoundEncoder(TinyEncoder):
+        write_portable = None
+
+    class Bound(TinyFamily):
+        name = "bound"
+        def candidates(self, context):
+            return [dataclasses.replace(one, family="bound") for one in super().candidates(context)]
+        def encoder(self, candidate, sample):
+            return BoundEncoder()
+        def restore(self, folder):
+            return super().restore(folder)[0], BoundEncoder()
+
+    return [Bound()]
+"""
+
+
+@pytest.fixture
+def texts(frame) -> list[str]:
+    return frame["text"].tolist()[:40]
+
+
+@pytest.fixture
+def candidates(tiny, zoo):
+    return tiny.candidates(ZooContext((zoo,)))
+
+
+@pytest.fixture
+def bundle(tiny, candidates, texts, tmp_path):
+    """A mixture of both models of the zoo."""
+    return make_bundle(tiny, candidates, texts, tmp_path / "run")
+
+
+@pytest.fixture
+def labelled(texts, bundle, tmp_path) -> Path:
+    """Rows with labels, three in four of them those that the bundle gives."""
+    labels = bundle.predict(pd.DataFrame({"text": texts}))
+    labels[::4] = "third"
+    path = tmp_path / "labelled.csv"
+    pd.DataFrame({"text": texts, "label": labels}).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def exporters(put_on_path, distribution, bundle):
+    put_on_path(distribution("forms", EXPORTERS))
+
+
+def test_the_tiny_family_can_do_without_autotl(tiny, candidates, texts):
+    check_family(tiny, candidates[0], texts[:5])
+
+
+def test_programs_of_torch_keep_the_contract_and_hold_nothing_pickled(tiny, candidates, texts, tmp_path):
+    model, exporter = make_bundle(tiny, candidates[:1], texts, tmp_path / "single"), plugins().exporter("torch")
+    check_exporter(exporter, model, texts)
+    (tmp_path / "out").mkdir()
+    exporter.export(model, texts, tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "out" / "member-1" / "network.pt2") as archive:
+        contents = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    assert not [name for name, content in contents.items() if content.startswith(b"PK") or name.endswith("obj")]
+    assert contents["model.pt"] == b""  # the inputs that it was traced with
+    configs = [json.loads(content) for name, content in contents.items() if name.endswith("_config.json")]
+    assert len(configs) == 2
+    assert not [entry for config in configs for entry in config["config"].values() if entry["use_pickle"]]
+
+
+def test_the_readme_says_how_a_folder_that_runs_by_itself_is_loaded(bundle, texts, tmp_path, monkeypatch):
+    data = pd.DataFrame({"text": texts})
+    autotl.export(tmp_path / "run", to="torch", out=tmp_path / "out", data=data)
+    (block,) = re.findall(
+        r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "out"))
+    names = {}
+    exec(block, names)
+    assert names["CLASSES"] == list(bundle.task.classes)
+    assert names["predict"](texts) == bundle.predict(data).tolist()
+    assert names["predict_proba"]([]).shape == (0, 3)
+    monkeypatch.delitem(sys.modules, "predict")
+
+
+def test_an_export_is_compared_with_its_bundle(bundle, exporters, labelled, tmp_path):
+    found = autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out", data=labelled)
+    truth = bundle.evaluate(labelled).score
+    assert (found.rows, found.agreement) == (40, 1.0)
+    assert found.difference < 1e-5  # rows alone and among others
+    assert found.score == found.bundle_score == pytest.approx(truth)
+    assert found.seconds > 0
+    assert found.bundle_seconds > 0
+    assert found.size == len(str(bundle.folder))
+    assert (tmp_path / "out" / "README.md").is_file()
+
+
+def test_rows_without_labels_are_compared_too(exporters, texts, tmp_path):
+    data = pd.DataFrame({"text": [*texts, None]})
+    found = autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out", data=data)
+    assert (found.rows, found.score, found.bundle_score) == (40, None, None)
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ("wrong", r"its export to 'wrong' differs by 0\.\d+ in a probability, more than 0.0001, and was removed"),
+        ("blind", r"its export to 'blind' cannot read the same rows"),
+    ],
+)
+def test_an_export_that_answers_otherwise_is_refused_and_nothing_stays(exporters, labelled, tmp_path, form, told):
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ExportError, match=told):
+        autotl.export(tmp_path / "run", to=form, out=tmp_path / "out", data=labelled)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_nothing_stays_of_an_exporter_that_raises(exporters, labelled, tmp_path):
+    before = set(tmp_path.iterdir())
+    with pytest.raises(RuntimeError, match="no more"):
+        autotl.export(tmp_path / "run", to="raising", out=tmp_path / "out", data=labelled)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_what_a_lossy_form_loses_is_told(bundle, exporters, labelled, tmp_path, capsys):
+    arguments = ["export", str(tmp_path / "run"), "--to", "lossy", "--data", str(labelled)]
+    assert main([*arguments, "--out", str(tmp_path / "json"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["agreement"] < 0.7
+    assert told["score"] < told["bundle_score"]
+    assert main([*arguments, "--out", str(tmp_path / "shown")]) == 0
+    shown = capsys.readouterr().out
+    assert f"{told['agreement']:.1%} of 40 rows get the same class" in shown
+    assert shown.split("accuracy")[1].split()[:2] == [f"{told['bundle_score']:.4f}", f"{told['score']:.4f}"]
+
+
+def test_what_is_there_is_not_overwritten(exporters, labelled, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    for out in ("out", "labelled.csv", "nowhere/out"):
+        arguments = ["--to", "honest", "--out", str(tmp_path / out), "--data", str(labelled)]
+        assert main(["export", str(tmp_path / "run"), *arguments]) == 2
+        error = capsys.readouterr().err
+        assert "exists already" in error or "no such folder" in error
+        assert "--out" in error
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_form_that_nobody_brings_is_told_with_those_that_are_there(exporters, labelled, tmp_path):
+    with pytest.raises(PluginError, match=r"no plugin here exports to 'coreml'.* blind, .*honest, .*torch"):
+        autotl.export(tmp_path / "run", to="coreml", out=tmp_path / "out", data=labelled)
+
+
+def test_a_family_that_cannot_do_without_autotl_is_told(put_on_path, distribution, bundle, zoo, texts, tmp_path):
+    put_on_path(distribution("bound", BOUND))
+    bound = plugins().family("bound")
+    make_bundle(bound, bound.candidates(ZooContext((zoo,)))[:1], texts, tmp_path / "bound")
+    with pytest.raises(ExportError, match=r"family 'bound' cannot say how its inputs are read without AutoTL"):
+        autotl.export(tmp_path / "bound", to="torch", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
+
+
+def test_rows_come_from_the_table_of_the_run_or_have_to_be_given(exporters, labelled, tmp_path, capsys):
+    arguments = ["export", str(tmp_path / "run"), "--to", "honest", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "a bundle by itself has none; give rows like those that it answers, with --data" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "none"), *arguments[2:]]) == 2
+    assert "no such run or bundle" in capsys.readouterr().err
+
+
+def test_a_run_is_compared_on_its_own_table(bundle, exporters, labelled, tmp_path):
+    RunFile(
+        id="1", state="finished", request=make_request(str(labelled)), task=bundle.task, data_fingerprint="",
+        rows={}, audit_seconds=0.0, versions={}, machine="",
+    ).write(tmp_path / "run")  # fmt: skip
+    found = autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out")
+    assert (found.rows, found.score) == (40, bundle.evaluate(labelled).score)
+    labelled.unlink()
+    with pytest.raises(ExportError, match=r"its table .*labelled\.csv is not there; give rows .* with --data"):
+        autotl.export(tmp_path / "run", to="honest", out=tmp_path / "again")
