@@ -95,7 +95,8 @@ class _Service:
             raise HTTPException(500, "the model failed on these inputs") from None
         for row, reason in sorted(predictions.unreadable.items()):
             where_it_lay = cells[row]  # is nobody's business
-            raise HTTPException(422, f"row {row}: {reason.replace(where_it_lay, 'the input')}")
+            told = reason.replace(repr(where_it_lay), "the input").replace(where_it_lay, "the input")
+            raise HTTPException(422, f"row {row}: {told}")
         return JSONResponse({"predictions": self._rows(predictions)})
 
     def _rows(self, predictions: Predictions) -> list[dict[str, object]]:
