@@ -19,6 +19,14 @@ import pytest
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible():
+    """A shell has its background jobs ignore Ctrl-C, and so all that they start; tests press it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def zoo() -> Path:
     """A folder of two tiny models, "one" and "two"."""
