@@ -6,7 +6,9 @@ import errno
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +40,18 @@ def making_room(write: Callable[[], Written], givers: Iterable[Callable[[], obje
     return write()
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` to write into, which takes its name at the end; a failure leaves nothing behind."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.mkdir()
+        yield fresh
+        fresh.rename(path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
 def write_durably(path: Path, contents: str | bytes) -> None:
     """Replaces a file in one rename, after its contents have reached the disk; a failure leaves nothing behind."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -47,7 +61,7 @@ def write_durably(path: Path, contents: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C leaves nothing behind either
         temporary.unlink(missing_ok=True)
         raise
 

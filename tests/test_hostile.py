@@ -5,10 +5,8 @@ Zoos have tests of their own in the plugins that read them.
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
-import pickle
 import resource
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from canaries import canary_pickle
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
@@ -28,18 +27,21 @@ from autotl.escaping import for_csv, for_markdown, for_terminal
 from autotl.events import read_events
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
-from autotl.predictor.bundle import BundleCard, Member, commit
+from autotl.predictor.bundle import Member
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.portfolio_file import PORTFOLIO_FILE
 from autotl.search.shelf import Shelf
 from autotl.search.study import STUDY_FILE, open_study
+from autotl.testing import make_bundle
 
 TERABYTE = 2**40
 NESTED = '{"format": 2, "a": ' + "[" * 200_000
 
 #: More than any test here may take beside what the process has already.
 MEMORY = 2 * 10**9
+
+TEXTS, CLASSES = ["a cat", "an oak", "of slate"], ("animal", "plant", "stone")
 
 EVIL = "[red]=cmd|' /C calc'!A0[/red]\x1b[2J\x1b]0;mine\x07<script>|\n# Mine"
 
@@ -58,42 +60,13 @@ def little_memory():
 @pytest.fixture
 def canary(tmp_path):
     """A pickle that writes a file when it is read, and that file, which must not be there in the end."""
-    sung = tmp_path / "sung"
-
-    class Canary:
-        def __reduce__(self):
-            return exec, (f"open({str(sung)!r}, 'w')",)
-
-    yield pickle.dumps(Canary())
+    yield canary_pickle(sung := tmp_path / "sung")
     assert not sung.exists()
-
-
-def make_bundle(folder, family, zoo, classes=("animal", "plant", "stone")):
-    from autotl.features.heads import LinearHead
-    from autotl.training.model import Classifier, save_model
-
-    backbone = family.load(family.candidates(ZooContext((zoo,)))[0])
-    head = LinearHead(np.ones((backbone.width, len(classes)), np.float32), np.zeros(len(classes), np.float32))
-    save_model(Classifier(backbone, head), family, family.encoder(None, []), folder / "made")
-    task = Task(
-        target="label", kind="multiclass", classes=classes, metric="accuracy",
-        inputs=(InputColumn(name="text", modality="text"),),
-    )  # fmt: skip
-    member = Member(
-        folder="one", family="tiny", backbone="tiny/one", licence="none", strategy="probe", settings={}, trial="head"
-    )
-    card = BundleCard(
-        weights="w", task=task, members=(member,), score=0.5, optimism=0.0, standard_error=0.1, interval=(0.4, 0.6),
-        chosen_among=1, validation_rows=9, training_rows=9, versions={},
-        created=datetime.datetime.now(datetime.UTC).isoformat(),
-    )  # fmt: skip
-    commit(folder / "bundle", {"one": folder / "made"}, card)
-    return folder / "bundle"
 
 
 @pytest.fixture
 def bundle(bare, tiny, zoo, tmp_path):
-    return make_bundle(tmp_path, tiny, zoo)
+    return make_bundle(tiny, tiny.candidates(ZooContext((zoo,)))[:1], TEXTS, tmp_path, classes=CLASSES).folder
 
 
 @pytest.fixture
@@ -140,12 +113,12 @@ def edit_member(bundle, **changes):
 
 def outside(bundle):
     """The same weights, beside the bundle."""
-    (bundle / "w").rename(bundle.parent / "outside")
+    (bundle / "weights").rename(bundle.parent / "outside")
     return bundle.parent / "outside"
 
 
 def name_the_parent(bundle):
-    (outside(bundle) / "one").rename(bundle.parent / "one")
+    (outside(bundle) / "0-0").rename(bundle.parent / "0-0")
     edit_card(bundle, weights="..")
 
 
@@ -155,52 +128,52 @@ def name_a_way_out(bundle):
 
 
 def name_a_place(bundle):
-    edit_member(bundle, folder=str(outside(bundle) / "one"))
+    edit_member(bundle, folder=str(outside(bundle) / "0-0"))
 
 
 def link_the_weights(bundle):
-    (bundle / "w").symlink_to(outside(bundle))
+    (bundle / "weights").symlink_to(outside(bundle))
 
 
 def link_a_file(bundle):
-    head = bundle / "w" / "one" / "head.safetensors"
+    head = bundle / "weights" / "0-0" / "head.safetensors"
     head.rename(bundle.parent / "head")
     head.symlink_to(bundle.parent / "head")
 
 
 def link_a_folder(bundle):
-    (bundle / "w" / "one" / "backbone").rename(bundle.parent / "backbone")
-    (bundle / "w" / "one" / "backbone").symlink_to(bundle.parent / "backbone")
+    (bundle / "weights" / "0-0" / "backbone").rename(bundle.parent / "backbone")
+    (bundle / "weights" / "0-0" / "backbone").symlink_to(bundle.parent / "backbone")
 
 
 def claim_a_terabyte(bundle):
-    header(bundle / "w" / "one" / "head.safetensors", {"weight": floats([TERABYTE // 32, 8])}, size=4096)
+    header(bundle / "weights" / "0-0" / "head.safetensors", {"weight": floats([TERABYTE // 32, 8])}, size=4096)
 
 
 def be_a_terabyte(bundle):
     weights = {"weight": floats([3, TERABYTE // 12]), "bias": floats([3], 12 * (TERABYTE // 12))}
-    header(bundle / "w" / "one" / "head.safetensors", weights)
+    header(bundle / "weights" / "0-0" / "head.safetensors", weights)
 
 
 def overlap(bundle):
-    header(bundle / "w" / "one" / "head.safetensors", {"weight": floats([3, 32]), "bias": floats([3])})
+    header(bundle / "weights" / "0-0" / "head.safetensors", {"weight": floats([3, 32]), "bias": floats([3])})
 
 
 def have_an_endless_header(bundle):
-    (bundle / "w" / "one" / "head.safetensors").write_bytes(b"\xff" * 7 + b"\x3f" + b"{}")
+    (bundle / "weights" / "0-0" / "head.safetensors").write_bytes(b"\xff" * 7 + b"\x3f" + b"{}")
 
 
 def have_a_head_for_others(bundle):
     save_file(
         {"weight": np.ones((9, 32), np.float32), "bias": np.ones(9, np.float32)},
-        head := bundle / "w/one/head.safetensors",
+        head := bundle / "weights/0-0/head.safetensors",
     )
     assert head.is_file()
 
 
 def have_a_head_for_other_features(bundle):
     weights = {"weight": np.ones((3, 99), np.float32), "bias": np.ones(3, np.float32)}
-    save_file(weights, bundle / "w" / "one" / "head.safetensors")
+    save_file(weights, bundle / "weights" / "0-0" / "head.safetensors")
 
 
 def name_a_model_often(bundle):
@@ -253,11 +226,11 @@ def test_hostile_bundle_is_refused_in_one_line(refused, bundle, new_table, spoil
 
 def test_pickle_in_the_place_of_weights_is_not_read(refused, bundle, new_table, canary):
     for name in ("head.safetensors", "backbone/tiny.st"):
-        whole = (bundle / "w" / "one" / name).read_bytes()
-        (bundle / "w" / "one" / name).unlink()  # the same file under another name is somebody else's
-        (bundle / "w" / "one" / name).write_bytes(canary)
+        whole = (bundle / "weights" / "0-0" / name).read_bytes()
+        (bundle / "weights" / "0-0" / name).unlink()  # the same file under another name is somebody else's
+        (bundle / "weights" / "0-0" / name).write_bytes(canary)
         assert "cannot be loaded" in refused("predict", bundle, "--data", new_table)
-        (bundle / "w" / "one" / name).write_bytes(whole)
+        (bundle / "weights" / "0-0" / name).write_bytes(whole)
     assert main(["predict", str(bundle), "--data", str(new_table)]) == 0
 
 
@@ -267,7 +240,8 @@ def test_pickle_in_the_place_of_weights_is_not_read(refused, bundle, new_table, 
 @pytest.fixture
 def evil_bundle(bare, tiny, zoo, tmp_path):
     """One whose classes hold whatever could break out of where it is shown."""
-    return make_bundle(tmp_path, tiny, zoo, classes=(EVIL, "=1+1", "-1"))
+    evil = (EVIL, "=1+1", "-1")
+    return make_bundle(tiny, tiny.candidates(ZooContext((zoo,)))[:1], TEXTS, tmp_path, classes=evil).folder
 
 
 def test_card_shows_markup_as_it_is_spelled(evil_bundle):
@@ -292,7 +266,7 @@ def test_predictions_are_no_formulas(evil_bundle, tmp_path):
     for number, shown in enumerate((EVIL, "'=1+1", "-1")):
         head = {"weight": np.zeros((3, 32), np.float32), "bias": np.eye(3, dtype=np.float32)[number]}
         save_file(head, tmp_path / "head")
-        (tmp_path / "head").replace(evil_bundle / "w" / "one" / "head.safetensors")
+        (tmp_path / "head").replace(evil_bundle / "weights" / "0-0" / "head.safetensors")
         out = tmp_path / f"{number}.csv"
         assert main(["predict", str(evil_bundle), "--data", str(tmp_path / "rows.csv"), "--out", str(out)]) == 0
         assert pd.read_csv(out, dtype=str)["prediction"].tolist() == [shown]

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from bundles import make_bundle
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
 
@@ -19,6 +18,7 @@ import autotl
 from autotl.errors import DataError
 from autotl.plugins.contracts import ZooContext
 from autotl.predictor.display import as_html
+from autotl.testing import make_bundle
 
 TEXTS = ["a cat on a horse", "oak and fern", "slate and marble", "a dog"]
 LABELS = ["a", "b", "c", "a"]
@@ -26,7 +26,8 @@ LABELS = ["a", "b", "c", "a"]
 
 @pytest.fixture
 def predictor(here, tiny, zoo, tmp_path):
-    return autotl.load(make_bundle(tmp_path / "run", tiny, tiny.candidates(ZooContext((zoo,)))[0]))
+    candidates = tiny.candidates(ZooContext((zoo,)))[:1]
+    return make_bundle(tiny, candidates, TEXTS, tmp_path / "run", classes=("a", "b", "c"))
 
 
 @pytest.mark.parametrize("form", [list, tuple, np.array, pd.Series, iter])
@@ -86,8 +87,8 @@ class Tags(HTMLParser):
 
 def test_a_notebook_shows_the_answer_and_runs_nothing_of_the_table(predictor):
     shown = predictor._repr_html_()
-    assert "probe of tiny/one" in shown
-    assert "0.5000 (95 %: 0.4000 to 0.6000)" in shown
+    assert "none of tiny/one" in shown
+    assert "0.5000 (95 %: 0.3000 to 0.7000)" in shown
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     task = predictor.task
     named = task.model_copy(
@@ -96,7 +97,7 @@ def test_a_notebook_shows_the_answer_and_runs_nothing_of_the_table(predictor):
     page = as_html(predictor.card.model_copy(update={"task": named}))
     assert "alert(1)" in page
     assert Tags(page).found == {"div", "p", "strong", "pre"}
-    assert repr(predictor).startswith("<Predictor probe of tiny/one")
+    assert repr(predictor).startswith("<Predictor none of tiny/one")
 
 
 def test_logging_is_left_to_the_program():

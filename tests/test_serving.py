@@ -14,7 +14,6 @@ from http.client import HTTPConnection
 
 import numpy as np
 import pytest
-from bundles import make_bundle
 from fastapi.testclient import TestClient
 
 import autotl
@@ -25,11 +24,13 @@ from autotl.serving.app import make_app
 from autotl.serving.batching import Batcher
 from autotl.serving.gate import Gate
 from autotl.serving.limits import Limits
+from autotl.testing import make_bundle
 
 
 @pytest.fixture
 def bundle(here, tiny, zoo, tmp_path):
-    return make_bundle(tmp_path / "run", tiny, tiny.candidates(ZooContext((zoo,)))[0])
+    candidates, texts = tiny.candidates(ZooContext((zoo,)))[:1], ["a cat", "an oak", "of slate"]
+    return make_bundle(tiny, candidates, texts, tmp_path / "run", classes=("a", "b", "c")).folder
 
 
 @pytest.fixture
@@ -61,11 +62,11 @@ def test_answers_are_the_predictors(client, predictor):
 def test_it_says_what_it_is(client):
     assert client.get("/health").json() == {
         "status": "ok",
-        "model": "probe of tiny/one, head",
+        "model": "none of tiny/one, trial 0",
         "classes": ["a", "b", "c"],
     }
     page = client.get("/").text
-    assert "probe of tiny/one" in page
+    assert "none of tiny/one" in page
     assert not re.findall(r"(?:src|href)=.https?:", page)
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/predict", "/health"}

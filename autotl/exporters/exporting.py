@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from autotl.data.inspection import read_inputs
 from autotl.data.tables import Table
 from autotl.errors import ExportError
 from autotl.exporters.checking import Comparison, compare
+from autotl.files import new_folder
 from autotl.plugins.contracts import Exporter
 
 if TYPE_CHECKING:
@@ -41,17 +40,13 @@ def export(model: Predictor, exporter: Exporter, table: Table, out: Path) -> Com
     expected = model.predictions(sample).probabilities
     cells = read_inputs(sample, model.task)
     readable = np.flatnonzero(~np.isnan(expected[:, 0]))
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        unfinished.mkdir()
-        exporter.export(model, [cells[row] for row in readable], unfinished)
-        comparison = compare(model, exporter.load(unfinished), unfinished, sample, expected)
-        _refuse(model, exporter, comparison)
-        unfinished.rename(out)
+        with new_folder(out) as unfinished:
+            exporter.export(model, [cells[row] for row in readable], unfinished)
+            comparison = compare(model, exporter.load(unfinished), unfinished, sample, expected)
+            _refuse(model, exporter, comparison)
     except OSError as error:
         raise ExportError(f"{out} cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return comparison
 
 

@@ -393,7 +393,7 @@ def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, 
         with temporary.open("rb+") as file:  # the bytes reach the disk before the name does
             os.fsync(file.fileno())
         return temporary.replace(folder / f"{name}{_SUFFIX}")
-    except BaseException:
+    except BaseException:  # Ctrl-C leaves nothing behind either
         temporary.unlink(missing_ok=True)
         raise
 

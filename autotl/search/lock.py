@@ -6,6 +6,7 @@ what is written of a process that was killed is read by nobody.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -20,6 +21,10 @@ from autotl.files import write_durably
 LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
 
 
+#: What systems say of a disk that knows no locks; a search there goes without.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
+
+
 class RunLock:
     """Held from its making to `release`, or to the end of the process."""
 
@@ -30,8 +35,12 @@ class RunLock:
             self._lock.acquire()
         except Timeout:
             raise RunError(f"{folder}: {_holder(folder)} works in it; wait for its end, or stop it first") from None
-        except (NotImplementedError, OSError):  # a disk that knows no locks: as good as it was without
+        except NotImplementedError:  # so older versions of filelock say that a disk knows no locks; it goes without
             return
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return
+            raise RunError(f"{folder} cannot be written ({error.strerror}); check its permissions") from error
         write_durably(self._holder, json.dumps({"process": os.getpid(), "host": platform.node()}))
 
     def release(self) -> None:

@@ -21,7 +21,13 @@ CLASSES = ("first", "second", "third")
 
 
 def make_bundle(
-    family: ModelFamily, candidates: Sequence[Candidate], cells: Sequence[Any], folder: Path, *, views: bool = False
+    family: ModelFamily,
+    candidates: Sequence[Candidate],
+    cells: Sequence[Any],
+    folder: Path,
+    *,
+    views: bool = False,
+    classes: Sequence[str] = CLASSES,
 ) -> Predictor:
     """The bundle in the new folder `folder`: a member for each candidate of an installed family.
 
@@ -33,7 +39,7 @@ def make_bundle(
     sources: dict[str, tuple[Path, Candidate]] = {}
     for number, candidate in enumerate(candidates):
         backbone, encoder = family.load(candidate), family.encoder(candidate, cells)
-        model = Classifier(backbone, _head(backbone, encoder, cells, seed=number))
+        model = Classifier(backbone, _head(backbone, encoder, cells, len(classes), seed=number))
         for view, seen in enumerate([encoder, *(encoder.views() if views and number == 0 else [])]):
             place = folder / "made" / f"{number}-{view}"
             save_model(model, family, seen, place)
@@ -41,7 +47,7 @@ def make_bundle(
     task = Task(
         target="label",
         kind="multiclass",
-        classes=CLASSES,
+        classes=tuple(classes),
         inputs=(InputColumn(name=family.modality, modality=family.modality),),
         metric="accuracy",
     )
@@ -49,14 +55,14 @@ def make_bundle(
     return Predictor(folder)
 
 
-def _head(backbone: Any, encoder: InputEncoder, cells: Sequence[Any], *, seed: int) -> LinearHead:
+def _head(backbone: Any, encoder: InputEncoder, cells: Sequence[Any], classes: int, *, seed: int) -> LinearHead:
     """Its logits have a deviation of 1 over the cells, and a mean of 0."""
     import torch
 
     rows = [row for row in encoder.encode(cells) if isinstance(row, np.ndarray)]
     with torch.no_grad():
         features = backbone.pool(backbone(encoder.batch(rows))).numpy()
-    weight = np.random.default_rng(seed).standard_normal((backbone.width, len(CLASSES))).astype(np.float32)
+    weight = np.random.default_rng(seed).standard_normal((backbone.width, classes)).astype(np.float32)
     logits = features @ weight
     weight /= np.maximum(logits.std(0), 1e-3)
     return LinearHead(weight, -(features @ weight).mean(0))
@@ -68,7 +74,7 @@ def _card(task: Task, sources: dict[str, tuple[Path, Candidate]]) -> BundleCard:
         Member(
             folder=name,
             family=candidate.family,
-            backbone=candidate.name,
+            backbone=candidate.key,
             licence=candidate.licence,
             strategy="none",
             settings={},

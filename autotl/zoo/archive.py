@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from autotl.errors import ZooError
+from autotl.files import new_folder
 from autotl.plugins.contracts import Candidate
 from autotl.untrusted import LARGEST_JSON, parse_json, refuse_links
 from autotl.zoo.local import PICKLES
@@ -104,13 +105,11 @@ def unpack(archive: Path, into: Path) -> Manifest:
     """
     if into.exists():
         raise ZooError(f"{into} exists already; name another folder with --into")
-    fresh = into.with_name(f".{into.name}.{os.getpid()}")
     try:
-        with archive.open("rb") as file:
+        with archive.open("rb") as file, new_folder(into) as fresh:
             members = _members(file, archive)
             manifest = _read_manifest(members, archive)
             _check_room(manifest, archive, into)
-            fresh.mkdir()
             awaited = manifest.paths
             for name, content in members:
                 packed = awaited.pop(name, None)
@@ -120,11 +119,8 @@ def unpack(archive: Path, into: Path) -> Manifest:
             if awaited:
                 raise ZooError(f"{archive}: {min(awaited)} is missing: it is not whole")
             (fresh / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-        fresh.rename(into)
     except OSError as error:
         raise ZooError(f"{archive} cannot be unpacked into {into} ({error.strerror})") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return manifest
 
 

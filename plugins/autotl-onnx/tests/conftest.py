@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import timm
 import torch
 import transformers
 from PIL import Image
+from published import shared_folder
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers_of_words import tokenizer_of
 
 from autotl.plugins.contracts import ZooContext
 from autotl.plugins.manager import plugins
@@ -23,7 +23,6 @@ from autotl.testing import make_bundle
 
 SIDE = 64
 WORDS = tuple(f"word{number}" for number in range(60))
-SPECIALS = {"<s>": 0, "[PAD]": 1, "</s>": 2, "[UNK]": 3}
 
 
 def write_bert(folder: Path, seed: int) -> None:
@@ -33,14 +32,7 @@ def write_bert(folder: Path, seed: int) -> None:
         max_position_embeddings=64, initializer_range=0.1, pad_token_id=1,
     )  # fmt: skip
     transformers.BertModel(config).save_pretrained(folder)
-    vocabulary = SPECIALS | {word: index for index, word in enumerate(WORDS, start=len(SPECIALS))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer_of(WORDS).save(str(folder / "tokenizer.json"))
 
 
 def write_resnet(folder: Path) -> None:
@@ -106,8 +98,4 @@ def bundle(
 @pytest.fixture
 def shared() -> Path:
     """Pretrained networks and data sets, where this machine has them."""
-    folder = Path(os.environ.get("AUTOTL_SHARED") or Path(__file__).parents[3].parent / "shared")
-    if not folder.is_dir():
-        # published weights are not ours to copy into the project; CI has them
-        pytest.skip("no folder with pretrained networks here; AUTOTL_SHARED names one")
-    return folder
+    return shared_folder()

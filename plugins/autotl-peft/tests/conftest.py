@@ -14,7 +14,7 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers_of_words import tokenizer_of
 
 from autotl.budget import Clock
 from autotl.features.frozen import FrozenBackbone
@@ -30,7 +30,6 @@ ROWS = 48
 SIDE = 64
 GOOD, BAD = ("good", "great", "lovely"), ("bad", "awful", "boring")
 FILLER = tuple(f"word{number}" for number in range(40))
-SPECIALS = {"<s>": 0, "[PAD]": 1, "</s>": 2, "[UNK]": 3}
 
 
 def texts(rows: int = ROWS) -> list[str]:
@@ -49,14 +48,7 @@ def write_bert(folder: Path) -> Path:
         max_position_embeddings=64, pad_token_id=1,
     )  # fmt: skip
     transformers.BertModel(config).save_pretrained(folder)
-    vocabulary = SPECIALS | {word: index for index, word in enumerate((*GOOD, *BAD, *FILLER), start=len(SPECIALS))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer_of((*GOOD, *BAD, *FILLER)).save(str(folder / "tokenizer.json"))
     return folder
 
 

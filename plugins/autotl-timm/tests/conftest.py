@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import timm
 import torch
 from autotl_timm.family import TimmFamily
 from PIL import Image
+from published import shared_folder
 from safetensors.torch import save_file
 
 from autotl.plugins.contracts import Candidate, ZooContext
@@ -152,8 +152,4 @@ def write_photos(folder: Path, count: int) -> list[str]:
 @pytest.fixture
 def shared() -> Path:
     """Pretrained networks and data sets, where this machine has them."""
-    folder = Path(os.environ.get("AUTOTL_SHARED") or Path(__file__).parents[3].parent / "shared")
-    if not folder.is_dir():
-        # published weights are not ours to copy into the project; CI has them
-        pytest.skip("no folder with pretrained networks here; AUTOTL_SHARED names one")
-    return folder
+    return shared_folder()

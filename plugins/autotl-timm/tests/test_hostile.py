@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 
 import pytest
+from canaries import canary_pickle
 
 from autotl.errors import ZooError
 from autotl.plugins.contracts import ZooContext
@@ -16,14 +16,8 @@ from autotl.plugins.contracts import ZooContext
 @pytest.fixture
 def canary(tmp_path):
     """A pickle that writes a file when it is read, and must not be."""
-    sung = tmp_path / "sung"
-
-    class Canary:
-        def __reduce__(self):
-            return exec, (f"open({str(sung)!r}, 'w')",)
-
-    file = tmp_path / "canary.pth"
-    file.write_bytes(pickle.dumps(Canary()))
+    sung, file = tmp_path / "sung", tmp_path / "canary.pth"
+    file.write_bytes(canary_pickle(sung))
     yield str(file)
     assert not sung.exists()
 

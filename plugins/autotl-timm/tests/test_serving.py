@@ -9,18 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundles import make_bundle
 from fastapi.testclient import TestClient
 from PIL import Image
 
-import autotl
 from autotl.serving.app import make_app
 from autotl.serving.limits import Limits
+from autotl.testing import make_bundle
 
 
 @pytest.fixture
 def predictor(family, local, photos, tmp_path):
-    return autotl.load(make_bundle(tmp_path / "run", family, local["mobilenetv3"], photos))
+    return make_bundle(family, [local["mobilenetv3"]], photos, tmp_path / "run")
 
 
 @pytest.fixture

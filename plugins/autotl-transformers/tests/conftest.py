@@ -9,7 +9,8 @@ import pytest
 import torch
 import transformers
 from autotl_transformers.family import TransformersFamily
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer
+from tokenizers_of_words import tokenizer_of
 from transformers import PretrainedConfig
 
 from autotl.plugins.contracts import Candidate, ZooContext
@@ -18,7 +19,6 @@ WORDS = (
     *("good", "bad", "great", "long", "short", "boring", "very", "not", "but", "and"),
     *("film", "plot", "music", "actors", "the", "a", "it", "was", "of", "in"),
 )
-SPECIALS = {"<s>": 0, "[PAD]": 1, "</s>": 2, "[UNK]": 3}
 
 #: Weights large enough that attention, positions and masks visibly matter; dropouts on, so that turning off shows.
 BERT = {
@@ -75,13 +75,7 @@ def tiny_config(kind: str) -> PretrainedConfig:
 
 def tiny_tokenizer() -> Tokenizer:
     """Words to numbers; published tokenizers bring lengths and padding of their own, so this one does too."""
-    vocabulary = SPECIALS | {word: index for index, word in enumerate(WORDS, start=len(SPECIALS))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
+    tokenizer = tokenizer_of(WORDS)
     tokenizer.enable_truncation(4)
     tokenizer.enable_padding(pad_id=1, pad_token="[PAD]", length=4)
     return tokenizer
