@@ -305,16 +305,21 @@ def test_settings_are_ranked_where_there_is_something_to_rank(run, tmp_path):
 def test_the_command_line_that_is_shown_asks_for_the_same(here, tmp_path):
     from autotl.cli.main import build_parser
     from autotl.cli.options import asked
-    from autotl.config import make_request
+    from autotl.config import SearchRequest, make_request
 
     (tmp_path / "a b.csv").write_text("x")
     given = make_request(
         "a b.csv", target="it's", text="text", group="who", metric="macro_f1", models=["zoo", "more"], offline=True,
         budget_seconds=90.0, max_memory="6GB", max_latency="5ms", max_params="5M", max_size="20MB", seed=7,
-        skip_unreadable=0.25, test="a b.csv",
+        skip_unreadable=0.25, test="a b.csv", max_disk="9GB", licenses="mit,apache-2.0", set_aside="a b.csv",
+        portfolio="a b.csv", teacher="a b.csv",
     )  # fmt: skip
+    usual = SearchRequest(data="a b.csv")
+    left = {name for name in SearchRequest.model_fields if getattr(given, name) == getattr(usual, name)}
+    assert left == {"image", "trials", "backbones"}  # all others are to be found again
     options = build_parser().parse_args(shlex.split(command(given))[1:])
-    assert make_request(**asked(options), test=options.test, budget_seconds=90.0) == given
+    again = make_request(**asked(options), test=options.test, portfolio=options.portfolio, budget_seconds=90.0)
+    assert again == given
     assert options.budget == "90s"
 
 

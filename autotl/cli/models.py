@@ -45,7 +45,6 @@ def _pack(options: argparse.Namespace) -> int:
     from autotl.zoo.inventory import TOO_LARGE
 
     out = new_file(options.out)
-    assert out is not None  # it is required
     listings = {item.candidate.key: item for item in _listings(options)}
     chosen = []
     for name in dict.fromkeys(options.names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +16,7 @@ from autotl.errors import BundleError, RunError
 from autotl.events import Event, read_events
 from autotl.predictor.bundle import BundleCard, find_bundle, read_card
 from autotl.report.leaderboard import Row, leaderboard
+from autotl.untrusted import read_object
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_record(folder: Path) -> Record:
     events = read_events(folder / "events.jsonl")
     split = folder / "split.json"
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_object(path)
         return Record(
             folder=folder,
             state=known["state"],

@@ -119,7 +119,7 @@ def again_sentence(request: SearchRequest) -> str:
     if request.backbones or request.limits.passes is not None:
         return "A plugin's command began this run, with a request that no option spells; run.json has all of it."
     if request.budget_seconds is None:
-        return "The same command on the same data gives the same result, but for rounding."
+        return "The same command on the same data gives the same result, to the last bit on the same kind of processor."
     return "With a budget of time the result depends on the machine's speed; with --trials N it does not."
 
 
@@ -135,6 +135,10 @@ def command(request: SearchRequest, *, trials: int | None = None) -> str:
     words += ["--offline"] * request.offline + _limits(request.limits)
     if request.max_memory is not None:
         words.append(f"--max-memory {request.max_memory / 1e6:g}MB")
+    if request.max_disk is not None:
+        words.append(f"--max-disk {request.max_disk / 1e6:g}MB")
+    if request.licences:
+        words.append(option("--licenses", ",".join(request.licences)))
     if request.budget_seconds is not None and trials is None:
         words.append(f"--budget {request.budget_seconds:g}s")
     if count := trials or request.trials:
