@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from runs import events, notes
+from run_folders import events, notes
 
 from autotl.config import SearchRequest
 from autotl.plugins import manager

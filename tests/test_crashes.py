@@ -13,7 +13,18 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from runs import alive, children, events, leaderboard, needs_proc, notes, read_until, run_file, states, wait_until
+from run_folders import (
+    alive,
+    children,
+    events,
+    leaderboard,
+    needs_proc,
+    notes,
+    read_until,
+    run_file,
+    states,
+    wait_until,
+)
 
 import autotl
 from autotl.cli.main import main

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from runs import run_file
+from run_folders import run_file
 
 from autotl.budget import Clock
 from autotl.cli.main import main

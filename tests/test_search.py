@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from optuna.trial import TrialState
-from runs import events, leaderboard, run_file, states, trials
+from run_folders import events, leaderboard, run_file, states, trials
 
 import autotl
 from autotl.cli.main import main
