@@ -49,10 +49,11 @@ class Run(Predictor):
 def fit(
     data: str | Path | pd.DataFrame,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     image: str | None = None,
     text: str | None = None,
     group: str | None = None,
+    task: str | None = None,
     test: str | Path | None = None,
     metric: str | None = None,
     set_aside: str | Path | None = None,
@@ -77,8 +78,10 @@ def fit(
 
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
-    group: a column; rows with equal values there stay on one side of the split. set_aside: a list of rows to leave out,
-    such as an edited ``set_aside.csv`` of an earlier run, in place of those that AutoTL would.
+    target: the column to predict, or several: labels of 0 and 1, or numbers. task: ``"multiclass"``,
+    ``"multilabel"`` or ``"regression"``, where the table does not say it. group: a column; rows with equal values there
+    stay on one side of the split. set_aside: a list of rows to leave out, such as an edited ``set_aside.csv`` of an
+    earlier run, in place of those that AutoTL would.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
     max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_disk: that the run's
     folder and what the cache keeps for it may take, by default half of what is free. max_latency, max_params and
@@ -104,6 +107,7 @@ def fit(
         image=image,
         text=text,
         group=group,
+        task=task,
         metric=metric,
         set_aside=set_aside,
         models=(models,) if isinstance(models, str | Path) else models,

@@ -6,10 +6,11 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.data.paths import absolute, expanded, is_address
@@ -65,6 +66,14 @@ class Limits(BaseModel):
         return ""
 
 
+def _several(names: Any) -> Any:
+    """One name or several of a column, as requests of earlier versions have one or none."""
+    if names is None:
+        return ()
+    several = isinstance(names, Iterable) and not isinstance(names, str)
+    return tuple(map(str, names)) if several else (str(names),)
+
+
 class SearchRequest(BaseModel):
     """Everything that decides a search, as it stands in ``run.json``."""
 
@@ -72,10 +81,11 @@ class SearchRequest(BaseModel):
 
     data: str  #: path of the table, or "DataFrame"
     test: str | None = None
-    target: str | None = None
+    target: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: columns; none: found
     image: str | None = None
     text: str | None = None
     group: str | None = None
+    task: str | None = None  #: its kind, as in `Task.kind`; None: found
     metric: str | None = None
     set_aside: str | None = None  #: path of the list of rows to leave out, in place of the audit's own
     models: tuple[str, ...] = ()
@@ -101,10 +111,11 @@ def make_request(
     data: str,
     *,
     test: str | Path | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     image: str | None = None,
     text: str | None = None,
     group: str | None = None,
+    task: str | None = None,
     metric: str | None = None,
     set_aside: str | Path | None = None,
     models: Sequence[str | Path] = (),
@@ -126,10 +137,11 @@ def make_request(
     return SearchRequest(
         data=data if data == "DataFrame" else _whole(data),
         test=None if test is None else _whole(test),
-        target=None if target is None else str(target),
+        target=target,  # type: ignore[arg-type]  # one name or several
         image=None if image is None else str(image),
         text=None if text is None else str(text),
         group=None if group is None else str(group),
+        task=task,
         metric=metric,
         set_aside=None if set_aside is None else _whole(set_aside),
         models=tuple(_whole(folder) for folder in models),

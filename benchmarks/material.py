@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from autotl.budget import Clock
+from autotl.data.task import InputColumn, Task
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SpeedBook
@@ -151,16 +152,21 @@ class Bench:
         frozen.calibrate(self.all[:0])
         return frozen
 
+    @property
+    def task(self) -> Task:
+        classes = tuple(f"class {code}" for code in range(int(self.table.labels.max()) + 1))
+        inputs = (InputColumn(name="input", modality=self.table.modality),)
+        return Task(targets=("label",), kind="multiclass", classes=classes, inputs=inputs, metric="accuracy")
+
     def trial(self, frozen: FrozenBackbone) -> Trial:
         train = frozen.rows.readable(self.all)
-        classes = int(self.table.labels.max()) + 1
         return Trial(
             settings=Settings({}),
             frozen=frozen,
-            probes=ProbeHeads(self.table.labels, train, classes, 0),
+            probes=ProbeHeads(self.task, self.table.labels, train, 0),
             train=train,
-            labels=self.table.labels,
-            classes=classes,
+            targets=self.table.labels,
+            task=self.task,
             seed=0,
             clock=Clock(),
         )
@@ -169,6 +175,7 @@ class Bench:
         """What a search without an end could try on this backbone."""
         context = StrategyContext(
             candidate=self.candidate,
+            rows=len(self.table.labels),
             class_rows=tuple(np.bincount(self.table.labels).tolist()),
             metric="accuracy",
             augments=self.family.augments,

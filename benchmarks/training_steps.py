@@ -43,7 +43,7 @@ def frozen_steps(bench: Bench, name: str) -> Result:
 
 def _steps(bench: Bench, trial: Trial, depth: int):  # type: ignore[no-untyped-def]
     backbone = bench.family.load(bench.candidate)
-    model = Classifier(backbone, _no_head(backbone.width, trial.classes))
+    model = Classifier(backbone, _no_head(backbone.width, trial.outputs))
     boundary = Boundary(trial.frozen, depth, trial.train, augment=0.0, passes=1000.0)
     assert boundary.kept or not depth, "the store has no room for this benchmark"
     groups = parameter_groups(model, depth, learning_rate=1e-4, layer_decay=1.0, weight_decay=0.01)
@@ -105,7 +105,7 @@ def beside_trainer(table: Table, *, epochs: float = 1.0) -> list[Result]:
 
     def new_model() -> Classifier:
         backbone = bench.family.load(bench.candidate)
-        return Classifier(backbone, _no_head(backbone.width, trial.classes))
+        return Classifier(backbone, _no_head(backbone.width, trial.outputs))
 
     ours(new_model())  # the race of precisions is once a machine
     contenders = {

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from autotl.cli.main import main
+from autotl.data.task import Task
 from autotl.predictor.combination import Decision, decide
 from autotl.search import ranking, screening, shelf, trials
 from autotl.search.space import Space, TrialConfig
@@ -42,8 +43,8 @@ def _rungs() -> None:
 def _combination() -> None:
     """The best single model is the answer."""
 
-    def alone(metric: str, labels: np.ndarray, each: np.ndarray, best: int, usable: np.ndarray) -> Decision:
-        decision = decide(metric, labels, each[best : best + 1], 0, usable[best : best + 1])
+    def alone(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable: np.ndarray) -> Decision:
+        decision = decide(task, targets, each[best : best + 1], 0, usable[best : best + 1])
         shares, temperatures = np.zeros(len(each)), np.ones(len(each))
         shares[best], temperatures[best] = 1.0, decision.combination.temperatures[0]
         return replace(decision, combination=replace(decision.combination, shares=shares, temperatures=temperatures))

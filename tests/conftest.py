@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made_tasks
 import numpy as np
 import pandas as pd
 import pytest
@@ -239,7 +240,7 @@ class Bench:
             candidate, family, rows, device=torch.device("cpu"), speeds=SpeedBook(cache), store=store
         )
         self.train = rows.readable(np.arange(150))
-        self.labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
+        self.targets = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
 
     def trial(self, *, seed=0, clock=None, fill_time=False, settings=None, checkpoint=None, effects=()):
         from autotl.budget import Clock
@@ -251,10 +252,10 @@ class Bench:
             checkpoint=checkpoint,
             settings=Settings(settings or {}),
             frozen=self.frozen,
-            probes=ProbeHeads(self.labels, self.train, 3, seed),
+            probes=ProbeHeads(made_tasks.of_classes(3), self.targets, self.train, seed),
             train=self.train,
-            labels=self.labels,
-            classes=3,
+            targets=self.targets,
+            task=made_tasks.of_classes(3),
             seed=seed,
             clock=clock or Clock(),
             fill_time=fill_time,

@@ -47,7 +47,7 @@ def bundle(tmp_path_factory, zoo):
             validation_rows=9, training_rows=9, versions={}, created="",
             members=(Member(folder="m", family="tiny", backbone="tiny/one", licence="none", strategy="probe",
                             settings={}, trial="head"),),
-            task=Task(target="label", kind="multiclass", classes=CLASSES, metric="accuracy",
+            task=Task(targets=("label",), kind="multiclass", classes=CLASSES, metric="accuracy",
                       inputs=(InputColumn(name="text", modality="text"),)),
         )  # fmt: skip
         commit(folder / "best", {"m": folder / "model"}, card)

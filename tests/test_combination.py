@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import made_tasks
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autotl.kinds.activation import Combination, activated, mixed, tempered
+from autotl.kinds.classes import Classes
 from autotl.predictor import metrics
 from autotl.predictor.combination import LEAST_SHARE, decide, fit_temperature, greedy_shares
-from autotl.predictor.mixing import Combination, mixed, softmax, tempered
 
 CLASSES = 4
+TASK = made_tasks.of_classes(CLASSES)
+
+
+def softmax(logits):
+    return activated(logits, "softmax")
 
 
 def a_world(rows, models, *, skill=1.0, shared=0.0, seed=0):
@@ -32,31 +39,31 @@ def all_of(models):
 
 def test_models_that_err_in_different_places_are_mixed_and_do_better_on_new_rows():
     labels, each = a_world(4000, 3, seed=1)
-    decision = decide("accuracy", labels[:500], each[:, :500], 0, all_of(3))
+    decision = decide(TASK, labels[:500], each[:, :500], 0, all_of(3))
     assert (decision.combination.shares > 0.15).all()
     assert decision.lead > decision.error
-    new = mixed(each[:, 500:], decision.combination)
-    best = max(metrics.score("accuracy", labels[500:], one) for one in each[:, 500:])
-    assert metrics.score("accuracy", labels[500:], new) > best + 0.05
+    new = mixed(each[:, 500:], decision.combination, "softmax")
+    best = max(metrics.score(TASK, labels[500:], one) for one in each[:, 500:])
+    assert metrics.score(TASK, labels[500:], new) > best + 0.05
 
 
 def test_models_that_say_the_same_are_not_mixed():
     labels, each = a_world(500, 1, seed=2)
-    decision = decide("accuracy", labels, np.concatenate([each, each, each]), 1, all_of(3))
+    decision = decide(TASK, labels, np.concatenate([each, each, each]), 1, all_of(3))
     assert decision.combination.shares.tolist() == [0.0, 1.0, 0.0]
 
 
 def test_one_model_is_its_own_answer():
     labels, each = a_world(300, 1)
-    decision = decide("accuracy", labels, each, 0, all_of(1))
+    decision = decide(TASK, labels, each, 0, all_of(1))
     assert decision.optimism == 0.0
-    assert decision.score == metrics.score("accuracy", labels, each[0])
-    assert (decision.probabilities.argmax(1) == each[0].argmax(1)).all()
+    assert decision.score == metrics.score(TASK, labels, each[0])
+    assert (decision.answers.argmax(1) == each[0].argmax(1)).all()
 
 
 def test_models_without_weights_get_no_share():
     labels, each = a_world(500, 3, seed=3)
-    decision = decide("accuracy", labels, each, 0, np.array([True, False, True]))
+    decision = decide(TASK, labels, each, 0, np.array([True, False, True]))
     assert decision.combination.shares[1] == 0.0
 
 
@@ -67,29 +74,30 @@ def test_what_is_taken_off_is_what_new_rows_take_off(models):
     for seed in range(30):
         labels, each = a_world(2200, models, skill=1.2, shared=0.999, seed=seed)
         each = np.concatenate([each, each[:1]])  # two that are alike beyond doubt, so that mixing never pays
-        scores = [metrics.score("accuracy", labels[:200], one) for one in each[:, :200]]
+        scores = [metrics.score(TASK, labels[:200], one) for one in each[:, :200]]
         best = int(np.argmax(scores))
         only_it = np.arange(models + 1) == best
-        decision = decide("accuracy", labels[:200], each[:, :200], best, only_it)
+        decision = decide(TASK, labels[:200], each[:, :200], best, only_it)
         seen.append(scores[best])
         corrected.append(decision.score)
-        true.append(metrics.score("accuracy", labels[200:], each[best, 200:]))
+        true.append(metrics.score(TASK, labels[200:], each[best, 200:]))
     assert abs(np.mean(corrected) - np.mean(true)) < np.mean(seen) - np.mean(true) + 0.01
     assert np.mean(corrected) < np.mean(seen)
 
 
 def test_temperature_finds_by_how_much_answers_are_too_sure():
     labels, each = a_world(2000, 1, skill=2.0, seed=4)
-    alike = np.ones(len(labels))
-    honest = fit_temperature(labels, each[0], alike)
-    boasting = tempered(each[0], 1 / 3)
-    assert fit_temperature(labels, boasting, alike) == pytest.approx(3 * honest, rel=0.03)
+    honest = fit_temperature(TASK, labels, each[0])
+    boasting = tempered(each[0], 1 / 3, "softmax")
+    assert fit_temperature(TASK, labels, boasting) == pytest.approx(3 * honest, rel=0.03)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 3.0, 8.0])
 def test_tempering_divides_logits_however_sure_they_are(temperature):
     logits = np.random.default_rng(0).uniform(-35, 35, (50, CLASSES)).astype(np.float32)
-    np.testing.assert_allclose(tempered(softmax(logits), temperature), softmax(logits / temperature), atol=1e-6)
+    np.testing.assert_allclose(
+        tempered(softmax(logits), temperature, "softmax"), softmax(logits / temperature), atol=1e-6
+    )
 
 
 def test_metrics_other_than_accuracy_decide_too():
@@ -97,8 +105,8 @@ def test_metrics_other_than_accuracy_decide_too():
     labels = random.integers(0, 2, 400)
     logits = np.eye(2)[labels] + random.normal(size=(3, 400, 2))
     each = (np.exp(logits) / np.exp(logits).sum(2, keepdims=True)).astype(np.float32)
-    for metric in metrics.METRICS:
-        decision = decide(metric, labels, each, 0, all_of(3))
+    for metric in Classes.metrics:
+        decision = decide(made_tasks.of_classes(2, metric), labels, each, 0, all_of(3))
         assert np.isfinite(decision.score)
         assert decision.combination.shares.sum() == pytest.approx(1.0)
 
@@ -107,14 +115,14 @@ def test_a_class_with_a_single_row_is_no_trouble():
     labels, each = a_world(60, 3, seed=5)
     labels[labels == 3] = 0
     labels[7] = 3
-    assert np.isfinite(decide("balanced_accuracy", labels, each, 0, all_of(3)).score)
+    assert np.isfinite(decide(made_tasks.of_classes(CLASSES, "balanced_accuracy"), labels, each, 0, all_of(3)).score)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 6), st.integers(2, 60), st.integers(0, 10_000))
 def test_shares_are_shares(models, rows, seed):
     labels, each = a_world(rows, models, seed=seed)
-    shares = greedy_shares(labels, each, np.ones(rows))
+    shares = greedy_shares(TASK, TASK.rules.stakes(labels, each), np.ones(rows))
     assert shares.sum() == pytest.approx(1.0)
     assert all(share == 0 or share >= LEAST_SHARE for share in shares)
 
@@ -124,7 +132,7 @@ def test_shares_are_shares(models, rows, seed):
 def test_mixtures_are_probabilities_and_tempering_keeps_the_favourite(temperature, seed):
     _, each = a_world(20, 3, seed=seed)
     combination = Combination(np.array([0.5, 0.25, 0.25]), np.array([1.0, 2.0, 0.5]), temperature)
-    answer = mixed(each, combination)
+    answer = mixed(each, combination, "softmax")
     np.testing.assert_allclose(answer.sum(1), 1.0, atol=1e-5)
-    untempered = mixed(each, Combination(combination.shares, combination.temperatures, 1.0))
+    untempered = mixed(each, Combination(combination.shares, combination.temperatures, 1.0), "softmax")
     assert (answer.argmax(1) == untempered.argmax(1)).mean() > 0.99

@@ -41,13 +41,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def few(bench):
     """The bench with eight rows a class."""
-    chosen = [bench.train[bench.labels[bench.train] == label][:8] for label in range(3)]
+    chosen = [bench.train[bench.targets[bench.train] == label][:8] for label in range(3)]
     bench.train = np.sort(np.concatenate(chosen))
     return bench
 
 
 def context(class_rows, *, modality="text"):
-    return StrategyContext(replace(CANDIDATE, modality=modality), class_rows, "accuracy", False, math.inf)
+    return StrategyContext(
+        replace(CANDIDATE, modality=modality), sum(class_rows), class_rows, "accuracy", False, math.inf
+    )
 
 
 def contrastive():
@@ -107,7 +109,7 @@ def test_batches_hold_as_many_rows_of_each_class_and_follow_from_seed_and_step(b
     assert [batches.at(step)[0] for step in range(30)] == sorted(batches.at(step)[0] for step in range(30))
     for step in (0, 3, 17):
         _, rows = batches.at(step)
-        assert sorted(bench.labels[rows].tolist()) == [0] * 4 + [1] * 4 + [2] * 4
+        assert sorted(bench.targets[rows].tolist()) == [0] * 4 + [1] * 4 + [2] * 4
         assert len(set(rows.tolist())) == 12
         assert np.array_equal(rows, again.at(step)[1])
     assert not np.array_equal(batches.at(0)[1], batches.at(1)[1])
@@ -115,7 +117,7 @@ def test_batches_hold_as_many_rows_of_each_class_and_follow_from_seed_and_step(b
 
 def test_classes_take_turns_where_two_rows_of_each_do_not_fit(bench):
     trial = bench.trial()
-    seen = [set(bench.labels[BalancedBatches(trial, 4).at(step)[1]].tolist()) for step in range(20)]
+    seen = [set(bench.targets[BalancedBatches(trial, 4).at(step)[1]].tolist()) for step in range(20)]
     assert all(len(labels) == 2 for labels in seen)
     assert set().union(*seen) == {0, 1, 2}
 
@@ -125,7 +127,7 @@ def test_tuned_features_hold_classes_together_and_the_head_knows_them(few):
     details = [step.details["loss"] for step in progress]
     assert details[-1] < 0.8 * details[0]
     logits = trial.model.logits(few.frozen.rows, few.train, few.frozen.precision, trial.device)
-    assert (logits.argmax(1) == few.labels[few.train]).all()
+    assert (logits.argmax(1) == few.targets[few.train]).all()
 
 
 def test_there_is_a_model_with_a_head_of_its_own_at_every_rung(few):

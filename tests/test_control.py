@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import made_tasks
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,16 +18,14 @@ from autotl.search.shelf import Model
 
 
 def test_weak_features_and_long_budgets_ask_for_a_control():
-    labels = np.array([0] * 50 + [1] * 50)
-    assert is_doubtful(0.55, labels, full_trials=2.0)
-    assert not is_doubtful(0.9, labels, full_trials=2.0)
-    assert is_doubtful(0.9, labels, full_trials=25.0)
+    assert is_doubtful(0.55, 0.5, full_trials=2.0)
+    assert not is_doubtful(0.9, 0.5, full_trials=2.0)
+    assert is_doubtful(0.9, 0.5, full_trials=25.0)
 
 
 def test_guessing_the_largest_class_is_no_knowledge():
-    labels = np.array([0] * 90 + [1] * 10)
-    assert is_doubtful(0.91, labels, full_trials=2.0)
-    assert not is_doubtful(0.97, labels, full_trials=2.0)
+    assert is_doubtful(0.91, 0.9, full_trials=2.0)
+    assert not is_doubtful(0.97, 0.9, full_trials=2.0)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +71,11 @@ def test_twins_are_compared_where_they_differ_in_nothing_else_and_the_first_pair
         finished(1, "tutored", 15, rate=1.0, zeal=1.0),
         finished(2, "tutored", 20, rate=2.0, zeal=1.0),  # without a twin
     ]
-    (found,) = comparisons(models, Twins(), "accuracy", labels)
+    (found,) = comparisons(models, Twins(), made_tasks.of_classes(2), labels)
     assert (found.strategy, found.twin, found.trial, found.other) == ("tutored", "plain", 1, 0)
     assert found.difference == pytest.approx(0.25)
     assert found.low < found.difference < found.high
-    assert not comparisons(models[1:2], Twins(), "accuracy", labels)
+    assert not comparisons(models[1:2], Twins(), made_tasks.of_classes(2), labels)
 
 
 @pytest.mark.slow

@@ -88,7 +88,13 @@ class Search:
         ]  # fmt: skip
         contexts = {
             one.key: StrategyContext(
-                candidate=one, class_rows=(50, 50), metric="accuracy", augments=False, passes=20.0, doubtful=False
+                candidate=one,
+                rows=100,
+                class_rows=(50, 50),
+                metric="accuracy",
+                augments=False,
+                passes=20.0,
+                doubtful=False,
             )
             for one in candidates
         }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import made_tasks
 import numpy as np
 import pytest
 
 from autotl.features.heads import (
-    LOGISTIC_PENALTIES,
+    PENALTIES,
     RIDGE_PENALTIES,
-    choose_logistic_penalty,
-    fit_logistic,
+    choose_penalty,
+    fit_head,
     ridge_leave_one_out,
     standardization,
 )
+
+TASK = made_tasks.of_classes(3)
 
 
 def blobs(rows, width, classes=3, distance=1.0, seed=0):
@@ -43,7 +46,7 @@ def refitted(features, labels, classes, penalty):
 @pytest.mark.parametrize("seed", range(3))
 def test_leave_one_out_equals_refitting_without_each_row(rows, width, seed):
     features, labels = blobs(rows, width, distance=0.5, seed=seed)
-    found = ridge_leave_one_out(features, labels, 3)
+    found = ridge_leave_one_out(TASK, features, labels)
     assert found.penalty in RIDGE_PENALTIES
     np.testing.assert_allclose(found.predictions, refitted(features, labels, 3, found.penalty), atol=2e-3)
 
@@ -51,29 +54,29 @@ def test_leave_one_out_equals_refitting_without_each_row(rows, width, seed):
 @pytest.mark.parametrize(("rows", "width"), [(40, 6), (20, 50)])
 def test_the_best_penalty_is_found(rows, width):
     features, labels = blobs(rows, width, distance=0.5, seed=7)
-    found = ridge_leave_one_out(features, labels, 3)
+    found = ridge_leave_one_out(TASK, features, labels)
     every = [(refitted(features, labels, 3, penalty).argmax(1) == labels).mean() for penalty in RIDGE_PENALTIES]
-    assert found.accuracy == pytest.approx(max(every), abs=1e-9)
-    assert found.accuracy == pytest.approx((found.predictions.argmax(1) == labels).mean())
+    assert found.score == pytest.approx(max(every), abs=1e-9)
+    assert found.score == pytest.approx((found.predictions.argmax(1) == labels).mean())
 
 
 def test_columns_that_never_change_are_borne():
     features, labels = blobs(60, 8, distance=3.0)
     features[:, 3] = 7.0
     features[:, 5] = 0.0
-    assert ridge_leave_one_out(features, labels, 3).accuracy > 0.95
-    assert np.isfinite(fit_logistic(features, labels, 3, 1e-2).logits(features)).all()
+    assert ridge_leave_one_out(TASK, features, labels).score > 0.95
+    assert np.isfinite(fit_head(TASK, features, labels, 1e-2).logits(features)).all()
 
 
 def test_noise_is_not_mistaken_for_signal():
     generator = np.random.default_rng(0)
     features = generator.normal(size=(300, 200)).astype(np.float32)
-    assert ridge_leave_one_out(features, np.arange(300) % 3, 3).accuracy < 0.45
+    assert ridge_leave_one_out(TASK, features, np.arange(300) % 3).score < 0.45
 
 
 def test_logistic_head_separates_what_is_separable():
     features, labels = blobs(90, 5, distance=8.0)
-    logits = fit_logistic(features, labels, 3, LOGISTIC_PENALTIES[-1]).logits(features)
+    logits = fit_head(TASK, features, labels, PENALTIES[-1]).logits(features)
     assert (logits.argmax(1) == labels).all()
     assert np.isfinite(logits).all()
 
@@ -82,8 +85,8 @@ def test_logistic_head_reads_raw_features_whatever_their_units():
     """The standardization is folded into the head: other units give another head with the same logits."""
     features, labels = blobs(80, 6)
     units, shift = np.array([4, 1, 0.5, 3, 1, 1], np.float32), np.array([5, 0, 0, -40, 0, 0], np.float32)
-    head = fit_logistic(features, labels, 3, 1e-2)
-    other = fit_logistic(features * units + shift, labels, 3, 1e-2)
+    head = fit_head(TASK, features, labels, 1e-2)
+    other = fit_head(TASK, features * units + shift, labels, 1e-2)
     np.testing.assert_allclose(other.logits(features * units + shift), head.logits(features), atol=2e-2)
 
 
@@ -95,7 +98,7 @@ def test_logistic_head_is_the_regularized_optimum():
     theirs = linear_model.LogisticRegression(C=1 / (2 * 120 * penalty), tol=1e-8, max_iter=1000)
     theirs.fit((features - mean) / scale, labels)
     expected = theirs.predict_proba((features - mean) / scale)
-    logits = fit_logistic(features, labels, 3, penalty).logits(features)
+    logits = fit_head(TASK, features, labels, penalty).logits(features)
     found = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=5e-3)
 
@@ -103,4 +106,4 @@ def test_logistic_head_is_the_regularized_optimum():
 def test_more_noise_asks_for_a_stronger_penalty():
     clean, labels = blobs(200, 10, distance=6.0)
     noise = np.random.default_rng(1).normal(size=(200, 150)).astype(np.float32)
-    assert choose_logistic_penalty(noise, labels, 3, 0) > choose_logistic_penalty(clean, labels, 3, 0)
+    assert choose_penalty(TASK, noise, labels, 0) > choose_penalty(TASK, clean, labels, 0)

@@ -373,7 +373,7 @@ def restored(tmp_path):
     recipe = Recipe(learning_rate=1e-3)
     candidate = Candidate("b", "f", "text", "folder", "b", 1000, 8, 16, "none", 0.5, recipe)
     column = InputColumn(name="text", modality="text")
-    task = Task(target="label", kind="multiclass", classes=("a", "b"), metric="accuracy", inputs=(column,))
+    task = Task(targets=("label",), kind="multiclass", classes=("a", "b"), metric="accuracy", inputs=(column,))
 
     def restore():
         shelf = Shelf(tmp_path, Disk(tmp_path), task, np.arange(6) % 2, Costs(Limits(), [candidate]), {})

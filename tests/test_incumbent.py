@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import made_tasks
 import numpy as np
 import pytest
 
@@ -17,11 +18,17 @@ def judged(trial, wrong, *, permille=1000, valid=None, metric="accuracy"):
     sure = np.eye(2)[LABELS]
     sure[list(wrong)] = sure[list(wrong)][:, ::-1]
     probabilities = (0.1 + 0.8 * sure[valid]).astype(np.float32)
-    return Judged(trial, permille, metrics.score(metric, LABELS[valid], probabilities), valid, probabilities)
+    return Judged(
+        trial,
+        permille,
+        metrics.score(made_tasks.of_classes(2, metric), LABELS[valid], probabilities),
+        valid,
+        probabilities,
+    )
 
 
 def held(by, training_rows=ENOUGH_TO_FINE_TUNE):
-    incumbent = Incumbent("accuracy", LABELS, training_rows=training_rows)
+    incumbent = Incumbent(made_tasks.of_classes(2), LABELS, training_rows=training_rows)
     assert incumbent.yields_to(by)  # the first model is better than none
     incumbent.replace(by)
     return incumbent
@@ -55,7 +62,7 @@ def test_another_trial_replaces_with_a_lead_beyond_one_paired_standard_error():
 @pytest.mark.parametrize("wrong", range(30, 52, 2))
 def test_the_limit_is_the_paired_error(wrong):
     holder, challenger = judged(DEFAULT_TRIAL, range(20)), judged(5, range(wrong, 50))
-    lead, error = metrics.advantage("accuracy", LABELS, challenger.probabilities, holder.probabilities)
+    lead, error = metrics.advantage(made_tasks.of_classes(2), LABELS, challenger.answers, holder.answers)
     assert held(holder).yields_to(challenger) == (lead > error)
 
 

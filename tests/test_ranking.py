@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
 
 shares = st.floats(0.05, 0.95)
-screened = st.builds(Screened, accuracy=shares, rows=st.integers(50, 5000), prior=shares)
+screened = st.builds(Screened, head=shares, rows=st.integers(50, 5000), prior=shares)
 fields = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=2), screened, min_size=1, max_size=8)
 
 
@@ -52,7 +52,7 @@ def test_nothing_is_hopeless_before_there_are_more_than_go_on():
 def test_a_prior_that_is_hopeless_makes_every_weaker_one_hopeless_where_priors_tell(seen, prior):
     import numpy as np
 
-    priors, accuracies = [s.prior for s in seen], [s.accuracy for s in seen]
+    priors, accuracies = [s.prior for s in seen], [s.head for s in seen]
     if np.ptp(priors) > 0.01 and np.polyfit(priors, accuracies, 1)[0] > 0 and hopeless(prior, seen):
         assert hopeless(prior / 2, seen)
 

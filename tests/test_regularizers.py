@@ -43,7 +43,7 @@ def known(name):
 
 
 def context(class_rows=(400, 400, 400), *, augments=False, metric="accuracy", passes=math.inf):
-    return StrategyContext(CANDIDATE, class_rows, metric, augments, passes)
+    return StrategyContext(CANDIDATE, sum(class_rows), class_rows, metric, augments, passes)
 
 
 PLAN = Plan(
@@ -241,7 +241,7 @@ def test_what_is_not_trained_stays_as_it_was_published(bench):
 def test_rare_classes_count_with_logit_adjustment(bench):
     """Labels that the input says nothing of: the frequent class wins without, none does with."""
     random = np.random.default_rng(0)
-    bench.labels = random.choice(3, len(bench.labels), p=[0.8, 0.1, 0.1]).astype(np.int64)
+    bench.targets = random.choice(3, len(bench.targets), p=[0.8, 0.1, 0.1]).astype(np.int64)
     rows = bench.frozen.rows.readable(np.arange(150, 200))
 
     def share_of_the_frequent(model):
@@ -292,7 +292,7 @@ def test_stages_thaw_from_the_top_and_what_was_frozen_until_the_end_stays(bench)
     [("norm_bias", None), ("surgical", 0)],
 )
 def test_strategies_that_train_a_part_leave_the_rest(bench, strategy, trained_stage):
-    here = StrategyContext(bench.frozen.candidate, (50, 50, 50), "accuracy", False, math.inf)
+    here = StrategyContext(bench.frozen.candidate, 150, (50, 50, 50), "accuracy", False, math.inf)
     recipe = next(iter(plugins().strategy(strategy).portfolio(here)))
     trial = bench.trial()
     trial.settings = Settings(recipe)

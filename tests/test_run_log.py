@@ -27,7 +27,7 @@ def run_file(name="first"):
         id=name,
         state="running",
         request=SearchRequest(data="/home/somebody/secret.csv", budget_seconds=100.0),
-        task=Task(target="secret target", kind="multiclass", classes=classes, inputs=inputs, metric="accuracy"),
+        task=Task(targets=("secret target",), kind="multiclass", classes=classes, inputs=inputs, metric="accuracy"),
         data_fingerprint="digest",
         rows={"training": 5, "validation": 2, "set aside": 0},
         audit_seconds=1.0,

@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+import made_tasks
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,7 +122,7 @@ def test_score_is_that_of_the_saved_bundle_before_validation_rows_were_trained_o
     Search(request, folder, listeners=[keep_what_was_judged]).run()
     labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
     _, valid = holdout(labels, seed=0)
-    score = metrics.score("accuracy", labels[valid], autotl.load(judged).predict_proba(frame.iloc[valid]))
+    score = metrics.score(made_tasks.of_classes(3), labels[valid], autotl.load(judged).predict_proba(frame.iloc[valid]))
     finish = events(folder, "finished")[0]
     assert finish["optimism"] >= 0
     assert finish["score"] + finish["optimism"] == pytest.approx(score, abs=1e-9)

@@ -53,10 +53,10 @@ def test_answers_are_the_predictors(client, predictor):
     assert answer.status_code == 200
     rows = answer.json()["predictions"]
     expected = predictor.answers(texts)
-    assert [row["prediction"] for row in rows] == predictor.labels(expected).tolist()
+    assert [row["prediction"] for row in rows] == predictor.told(expected).tolist()
     assert [list(row["probabilities"]) for row in rows] == [["a", "b", "c"]] * 3
     served = [list(row["probabilities"].values()) for row in rows]
-    np.testing.assert_allclose(served, expected.probabilities, atol=1e-5)
+    np.testing.assert_allclose(served, expected.answers, atol=1e-5)
 
 
 def test_it_says_what_it_is(client):
@@ -179,8 +179,8 @@ def test_what_comes_while_the_model_works_is_one_batch():
     given_up.cancel()
     model.may_go.set()
     batcher.close()
-    assert first.result().probabilities.tolist() == [[1]]
-    assert [answer.result().probabilities.ravel().tolist() for answer in later] == [[2, 0], [3], [4, 5], [1]]
+    assert first.result().answers.tolist() == [[1]]
+    assert [answer.result().answers.ravel().tolist() for answer in later] == [[2, 0], [3], [4, 5], [1]]
     assert later[0].result().unreadable == {1: "no word"}
     assert later[1].result().unreadable == {}
     assert model.batches == [["a"], ["bb", None, "ccc"], ["dddd", "eeeee", "f"]]
@@ -191,9 +191,9 @@ def test_one_that_fails_costs_no_other(caplog):
     model.may_go.set()
     answers = [batcher.submit([cell]) for cell in ("good", "bad", "fine")]
     batcher.close()
-    assert answers[0].result().probabilities.tolist() == [[4]]
+    assert answers[0].result().answers.tolist() == [[4]]
     assert isinstance(answers[1].exception(), RuntimeError)
-    assert answers[2].result().probabilities.tolist() == [[4]]
+    assert answers[2].result().answers.tolist() == [[4]]
     assert "a prediction failed" in caplog.text
 
 
@@ -217,7 +217,7 @@ def test_200_clients_at_once_and_then_the_end(bundle, started, predictor, tmp_pa
     with ThreadPoolExecutor(200) as clients:
         answers = list(clients.map(ask, range(400)))
     assert [status for status, _ in answers] == [400, 200, 200, 200] * 100
-    expected = predictor.labels(predictor.answers([f"a cat and {number} dogs" for number in range(400)]))
+    expected = predictor.told(predictor.answers([f"a cat and {number} dogs" for number in range(400)]))
     served = [told["predictions"][0]["prediction"] for status, told in answers if status == 200]
     assert served == [label for number, label in enumerate(expected) if number % 4]
     process.send_signal(signal.SIGTERM)

@@ -24,7 +24,7 @@ NO_LIMITS = Limits()
 @pytest.fixture
 def task():
     column = InputColumn(name="text", modality="text")
-    return Task(target="label", kind="multiclass", classes=("a", "b", "c"), metric="accuracy", inputs=(column,))
+    return Task(targets=("label",), kind="multiclass", classes=("a", "b", "c"), metric="accuracy", inputs=(column,))
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_another_process_finds_the_models_again(shelf, tmp_path, task):
     found = again.restore()
 
     assert [judged.trial for judged in found] == [0, 1, 2]
-    np.testing.assert_array_equal(found[1].probabilities, models[1].judged.probabilities)
+    np.testing.assert_array_equal(found[1].answers, models[1].judged.answers)
     assert again.answer(found[1]).card.members == card.members
     assert not (tmp_path / "trials" / "0009").exists()
 
@@ -197,7 +197,7 @@ def test_another_process_finds_the_models_again(shelf, tmp_path, task):
 def test_models_that_could_not_read_the_same_rows_are_compared_on_those_they_share(shelf, tmp_path):
     whole, part = a_model(tmp_path, 0), a_model(tmp_path, 1)
     rows = np.arange(0, 300, 2)
-    fewer = Judged(1, 1000, part.judged.score, rows, part.judged.probabilities[rows])
+    fewer = Judged(1, 1000, part.judged.score, rows, part.judged.answers[rows])
     shelf.put(whole)
     shelf.put(Model(part.name, part.name, fewer, part.member, part.weights, 100))
     assert shelf.answer(whole.judged).card.validation_rows == 150
@@ -213,7 +213,7 @@ def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):
     again = Model(
         first.name,
         first.name,
-        Judged(0, 1000, 1.0, first.judged.valid, first.judged.probabilities),
+        Judged(0, 1000, 1.0, first.judged.valid, first.judged.answers),
         first.member,
         first.weights,
         9,

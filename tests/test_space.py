@@ -57,6 +57,7 @@ def space(
     contexts = {
         one.key: StrategyContext(
             candidate=one,
+            rows=rows,
             class_rows=(rows - each * (classes - 1), *(each,) * (classes - 1)),
             metric="accuracy",
             augments=augments,

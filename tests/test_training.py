@@ -81,7 +81,7 @@ def test_training_learns_what_the_table_teaches(bench):
     assert losses[-1] < 0.5 * losses[0]
     held_out = bench.frozen.rows.readable(np.arange(150, 200))
     logits = model.logits(bench.frozen.rows, held_out, bench.frozen.precision, trial.device)
-    assert (logits.argmax(1) == bench.labels[held_out]).mean() > 0.6
+    assert (logits.argmax(1) == bench.targets[held_out]).mean() > 0.6
 
 
 def test_same_seed_gives_the_same_weights_and_another_seed_others(bench):

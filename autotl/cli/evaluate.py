@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 
 from autotl.cli.options import add_data
+
+#: Classes, or labels, that a screen shows.
+MOST_LINES = 20
 
 HELP = "score a run's best model on labelled rows"
 
@@ -20,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
     from autotl.predictor.predictor import Predictor
 
     result = Predictor(options.folder).evaluate(options.data)
+    found = result.breakdown
     if options.json:
         answer = {
             "metric": result.metric,
@@ -28,8 +33,9 @@ def run(options: argparse.Namespace) -> int:
             "rows": result.rows,
             "left_out": result.left_out,
             **result.scores,
-            "classes": result.classes,
-            "confusion": result.confusion.tolist(),
+            f"{found.name}_rows": list(found.rows),
+            f"{found.name}_columns": list(found.columns),
+            found.name: [[value if math.isfinite(value) else None for value in row] for row in found.values.tolist()],
         }
         print(json.dumps(answer, ensure_ascii=False))
         return 0
@@ -47,11 +53,11 @@ def run(options: argparse.Namespace) -> int:
     for name, value in result.scores.items():
         if name != result.metric:
             console.print(f"{name} {value:.4f}")
-    if len(result.classes) <= 12:
-        table = Table("true \\ predicted", box=None, header_style="dim")
-        for name in result.classes:
+    if max(len(found.rows), len(found.columns)) <= MOST_LINES:
+        table = Table(found.corner, box=None, header_style="dim")
+        for name in found.columns:
             table.add_column(plain(name), justify="right")
-        for name, counts in zip(result.classes, result.confusion.tolist(), strict=True):
-            table.add_row(plain(name), *(str(count) for count in counts))
+        for name, values in zip(found.rows, found.values.tolist(), strict=True):
+            table.add_row(plain(name), *(f"{value:.4g}" for value in values))
         console.print(table)
     return 0

@@ -30,8 +30,9 @@ def run(options: argparse.Namespace) -> int:
     out = new_file(options.out) if options.out else None
     inspection = inspect_table(
         options.data,
-        Overrides(options.target, options.image, options.text, options.group),
+        Overrides(tuple(options.target or ()), options.image, options.text, options.group),
         metric=options.metric,
+        kind=options.task,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
     )
     audited = audit(inspection, test=read_test(options.test, inspection.task) if options.test else None)
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     counts = Counter(audited.facts["class_counts"])
     if options.json:
         answer = {
-            "task": found.task.model_dump(),
+            "task": {"target": found.task.target, **found.task.model_dump()},
             "rows": found.table.rows,
             "kept": len(found.kept),
             "columns": [
@@ -73,8 +74,9 @@ def run(options: argparse.Namespace) -> int:
         plain(f"{task.kind} task: predict {task.target!r} from {task.modality} {task.input.name!r}, by {task.metric}")
     )
     console.print(plain(f"{len(found.kept)} of {found.table.rows} rows can be used"))
-    classes = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
-    console.print(plain(f"{len(task.classes)} classes: {classes}" + (", …" if len(counts) > 20 else "")))
+    listing = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
+    told = f": {listing}" + (", …" if len(counts) > 20 else "") if counts else ""
+    console.print(plain(task.rules.describe(task) + told))
     if size := audited.facts["input"]:
         spread = f"{size['least']} to {size['most']}, median {size['median']:g}"
         console.print(plain(f"{size['unit']} of an input: {spread}"))

@@ -109,9 +109,11 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
 
     families = plugins().families
     if options.data:
-        overrides = Overrides(options.target, options.image, options.text, options.group)
+        overrides = Overrides(tuple(options.target or ()), options.image, options.text, options.group)
         skip_limit = SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable
-        modality = inspect_table(options.data, overrides, metric=options.metric, skip_limit=skip_limit).task.modality
+        modality = inspect_table(
+            options.data, overrides, metric=options.metric, kind=options.task, skip_limit=skip_limit
+        ).task.modality
         families = plugins().families_for(modality)
     folders = zoo_folders(options.models)
     online = not options.offline and hub.reachable()

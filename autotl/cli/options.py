@@ -22,14 +22,22 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def add_roles(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", metavar="COLUMN", help="what to predict (default: found by name, or the last)")
+    parser.add_argument(
+        "--target",
+        nargs="+",
+        metavar="COLUMN",
+        help="what to predict (default: found by name, or the last); several are labels of 0 and 1, or numbers",
+    )
+    parser.add_argument("--task", metavar="KIND", help="multiclass, multilabel or regression (default: found)")
     parser.add_argument("--image", metavar="COLUMN", help="the column of image paths (default: found)")
     parser.add_argument("--text", metavar="COLUMN", help="the column of texts (default: found)")
     parser.add_argument("--group", metavar="COLUMN", help="rows with equal values there stay on one side of the split")
     parser.add_argument(
         "--metric",
         metavar="NAME",
-        help="accuracy (default), balanced_accuracy, macro_f1, neg_log_loss, or roc_auc for two classes",
+        help="of classes accuracy (default), balanced_accuracy, macro_f1, neg_log_loss, or roc_auc for two; "
+        "of labels mean_average_precision (default), macro_f1, micro_f1, exact_match; "
+        "of numbers r2 (default), spearman, neg_mae, neg_rmse",
     )
     parser.add_argument(
         "--skip-unreadable",
@@ -91,8 +99,8 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
-        "data", "target", "image", "text", "group", "metric", "skip_unreadable", "set_aside", "models", "offline",
-        "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size", "teacher", "seed",
+        "data", "target", "image", "text", "group", "task", "metric", "skip_unreadable", "set_aside", "models",
+        "offline", "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

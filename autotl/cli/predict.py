@@ -6,7 +6,6 @@ import argparse
 import csv
 import io
 import json
-import math
 import sys
 from typing import Any
 
@@ -33,8 +32,7 @@ def run(options: argparse.Namespace) -> int:
     table = read_table(options.data)
     predictor = Predictor(options.folder)
     predictions = predictor.predictions(table)
-    labels = predictor.labels(predictions)
-    added = ["prediction", *(f"probability_{name}" for name in predictor.task.classes)]
+    added = predictor.task.rules.columns(predictor.task)
     if clash := sorted(set(added) & set(table.columns)):
         raise DataError(f"{table.name} has a column {clash[0]!r} already; rename it, as the predictions bring one")
     for index, reason in sorted(predictions.unreadable.items())[:5]:
@@ -43,20 +41,18 @@ def run(options: argparse.Namespace) -> int:
     if len(predictions.unreadable) > 5:
         print(f"autotl: and {len(predictions.unreadable) - 5} more rows", file=sys.stderr)
 
-    rows = [
-        [label, *(None if math.isnan(p) else round(p, 6) for p in probabilities.tolist())]
-        for label, probabilities in zip(labels.tolist(), predictions.probabilities, strict=True)
-    ]
+    rows = predictor.written(predictions)
     if options.json:
         for row in rows:
-            print(json.dumps(dict(zip(added, row, strict=True)), ensure_ascii=False))
+            print(json.dumps(row, ensure_ascii=False))
     if out or not options.json:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*table.columns, *added])
         given = zip(*table.columns.values(), strict=True)
         writer.writerows(
-            [*map(_writable, cells), for_csv(label), *row] for cells, (label, *row) in zip(given, rows, strict=True)
+            [*map(_writable, cells), *(for_csv(said) if isinstance(said, str) else said for said in row.values())]
+            for cells, row in zip(given, rows, strict=True)
         )
         if out:
             with writing(out):

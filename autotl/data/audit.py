@@ -105,7 +105,7 @@ def audit(
     if shortcut:
         notes.append(shortcut.describe(task.target))
     facts = {
-        "class_counts": dict(zip(task.classes, np.bincount(remaining.labels).tolist(), strict=True)),
+        "class_counts": task.rules.counts(task, remaining.targets),
         "input": _lengths(remaining, contents, stay),
         "repeats": _repeats(equal),
         "near_repeats": _repeats(together) - _repeats(equal),
@@ -123,7 +123,11 @@ def audit(
 
 def _conflicts(inspection: Inspection, equal: Indices) -> dict[int, str]:
     """Rows whose label is not that of more than half of the rows with the same content."""
-    labels, classes = inspection.labels.tolist(), inspection.task.classes
+    task, targets = inspection.task, inspection.targets
+    agreeing = task.rules.conflicts(targets)
+    if agreeing is None:
+        return {}
+    labels = agreeing.tolist()
     reasons: dict[int, str] = {}
     for members in _repeated(equal):
         label, most = Counter(labels[i] for i in members).most_common(1)[0]
@@ -132,7 +136,7 @@ def _conflicts(inspection: Inspection, equal: Indices) -> dict[int, str]:
             if other is None or (labels[i] == label and 2 * most > len(members)):
                 continue
             number = inspection.table.numbers[inspection.kept[other]]
-            reasons[i] = f"conflict: row {number} has the same content and is {classes[labels[other]]!r}"
+            reasons[i] = f"conflict: row {number} has the same content and is {task.rules.said(task, targets[other])!r}"
     return reasons
 
 
@@ -144,8 +148,8 @@ def _leaks(alike: Indices, test_alike: Indices, test_rows: Sequence[str]) -> dic
 
 def _spare_classes(inspection: Inspection, reasons: Mapping[int, str]) -> tuple[dict[int, str], list[str]]:
     """The rows to set aside but for those of classes that would be left with one row or none, and notes."""
-    short = _short_classes(inspection, reasons)
-    labels, classes = inspection.labels.tolist(), inspection.task.classes
+    short, classes = _short_classes(inspection, reasons), inspection.task.classes
+    labels = inspection.task.rules.strata(inspection.targets).tolist()
     leaving = {i: reason for i, reason in sorted(reasons.items()) if labels[i] not in short}
     notes = []
     for kind, about in _ABOUT.items():
@@ -176,8 +180,12 @@ def _chosen(inspection: Inspection, path: Path) -> tuple[dict[int, str], list[st
 
 def _short_classes(inspection: Inspection, leaving: Mapping[int, str]) -> list[int]:
     """Classes that would lose rows and keep too few."""
-    lost = np.bincount(inspection.labels[list(leaving)], minlength=len(inspection.task.classes))
-    left = np.bincount(inspection.labels, minlength=len(lost)) - lost
+    names = inspection.task.rules.stratum_names(inspection.task)
+    if names is None:
+        return []
+    labels = inspection.task.rules.strata(inspection.targets)
+    lost = np.bincount(labels[list(leaving)], minlength=len(names))
+    left = np.bincount(labels, minlength=len(lost)) - lost
     short: list[int] = np.flatnonzero((lost > 0) & (left < _LEAST_ROWS)).tolist()
     return short
 
@@ -239,12 +247,15 @@ def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> 
 
 def _undivided_notes(inspection: Inspection) -> list[str]:
     """On classes of which no split can have rows on both sides."""
-    pairs = np.unique(np.stack([inspection.labels, inspection.groups]), axis=1)
-    single = np.flatnonzero(np.bincount(pairs[0], minlength=len(inspection.task.classes)) == 1)
+    names = inspection.task.rules.stratum_names(inspection.task)
+    if names is None:
+        return []
+    pairs = np.unique(np.stack([inspection.task.rules.strata(inspection.targets), inspection.groups]), axis=1)
+    single = np.flatnonzero(np.bincount(pairs[0], minlength=len(names)) == 1)
     if len(single) == 0:
         return []
-    names = listed([inspection.task.classes[code] for code in single], limit=3)
-    return [f"all rows of {names} belong together, so the score says nothing of them"]
+    those = listed([names[code] for code in single.tolist()], limit=3)
+    return [f"all rows of {those} belong together, so the score says nothing of them"]
 
 
 def _repeats(groups: Indices) -> int:
@@ -266,7 +277,8 @@ def _repeated(groups: Indices) -> Iterator[list[int]]:
 def _shortcut(inspection: Inspection, contents: Contents, stay: Indices) -> Shortcut | None:
     """The best one on a sample of the rows at the positions `stay` of the contents, which the inspection has kept."""
     sample = looked_at(len(stay))
-    cells, labels = [contents.cells[i] for i in stay[sample]], inspection.labels[sample]
+    cells = [contents.cells[i] for i in stay[sample]]
+    labels = inspection.task.rules.strata(inspection.targets)[sample]
     if inspection.task.modality == "text":
         features = text_features(cells)
     else:

@@ -17,7 +17,7 @@ from autotl.data.labels import label_of
 from autotl.data.paths import image_path
 from autotl.data.roles import Overrides, infer_roles
 from autotl.data.tables import Table, read_table
-from autotl.data.task import InputColumn, Task, encode_labels, infer_task, input_columns
+from autotl.data.task import InputColumn, Task, encode_targets, infer_task, input_columns
 from autotl.data.wording import counted
 from autotl.errors import DataError
 
@@ -38,8 +38,8 @@ class Inspection:
     table: Table  #: all rows
     roles: tuple[ColumnRole, ...]  #: in the order of the columns
     task: Task
-    kept: npt.NDArray[np.int64]  #: ``[kept]``: rows of `table` with an input and a label, ascending
-    labels: npt.NDArray[np.int64]  #: ``[kept]``: position in `task.classes`
+    kept: npt.NDArray[np.int64]  #: ``[kept]``: rows of `table` with an input and a target, ascending
+    targets: np.ndarray  #: of these, as `autotl.kinds.kind` has them
     groups: npt.NDArray[np.int64]  #: ``[kept]``: equal for rows that stay on one side in `autotl.data.splits.holdout`
     set_aside: tuple[tuple[int, str], ...]  #: rows of `table` that are not kept, each with its reason
     notes: tuple[str, ...]
@@ -50,7 +50,7 @@ class Inspection:
         return replace(
             self,
             kept=self.kept[stays],
-            labels=self.labels[stays],
+            targets=self.targets[stays],
             groups=number_groups(self.groups[stays].tolist()),
             set_aside=tuple(sorted([*self.set_aside, *leaving.items()])),
         )
@@ -61,10 +61,12 @@ def inspect_table(
     overrides: Overrides | None = None,
     *,
     metric: str | None = None,
+    kind: str | None = None,
     skip_limit: float = SKIP_LIMIT,
 ) -> Inspection:
     """Reads a training table and finds out what can be learned from it. Opens no image.
 
+    metric, kind: of the task, None where the table decides.
     skip_limit: share of the rows whose input may be empty. Raises `DataError` and `TaskError` as `read_table`,
     `infer_roles` and `infer_task` do, and `DataError` naming the first row when too many inputs are empty.
     """
@@ -78,9 +80,9 @@ def inspect_table(
 
     filled = np.array([row for row, cell in enumerate(cells) if cell is not None], dtype=np.int64)
     usable = table.select(filled)
-    inference = infer_task(usable, roles, metric=metric)
-    labels = encode_labels(usable, inference.task)
-    kept, labels = filled[labels >= 0], labels[labels >= 0]
+    inference = infer_task(usable, roles, metric=metric, kind=kind)
+    targets, known = encode_targets(usable, inference.task)
+    kept, targets = filled[known], targets[known]
     equal = number_groups(cells[row] for row in kept)
     groups = equal if overrides.group is None else merge_groups(equal, _told_groups(table, overrides.group, kept))
 
@@ -88,13 +90,13 @@ def inspect_table(
     notes = [*table.notes]
     if empty:
         notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {column.name!r}")
-    notes += [*inference.notes, *_repeat_notes(table, inference.task, kept, labels, equal)]
+    notes += [*inference.notes, *_repeat_notes(table, inference.task, kept, targets, equal)]
     return Inspection(
         table=table,
         roles=tuple(roles),
         task=inference.task,
         kept=kept,
-        labels=labels,
+        targets=targets,
         groups=groups,
         set_aside=tuple(sorted(set_aside)),
         notes=tuple(notes),
@@ -114,12 +116,12 @@ def read_test(source: str | Path, task: Task) -> Table:
     """A labelled table to score on. Raises `DataError` for whatever would keep it from that, before time is spent."""
     table = read_table(source)
     inputs = read_inputs(table, task)
-    labels = encode_labels(table, task)
+    _, known = encode_targets(table, task)
     if task.modality == "image":
         judge_images(table, task.input.name)
-    if not (labels >= 0).any():
+    if not known.any():
         raise DataError(f"{table.name}: no row has a label in {task.target!r}")
-    if all(cell is None or label < 0 for cell, label in zip(inputs, labels, strict=True)):
+    if all(cell is None or not there for cell, there in zip(inputs, known, strict=True)):
         raise DataError(f"{table.name}: no row with a label has anything in {task.input.name!r}")
     return table
 
@@ -159,7 +161,7 @@ def _repeat_notes(
     table: Table,
     task: Task,
     kept: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
+    targets: np.ndarray,
     equal: npt.NDArray[np.int64],
 ) -> list[str]:
     _, firsts, inverse, counts = np.unique(equal, return_index=True, return_inverse=True, return_counts=True)
@@ -167,13 +169,17 @@ def _repeat_notes(
     if repeats == 0:
         return []
     notes = [f"{counted(repeats, 'row')} of {len(equal)} repeat an input; equal inputs stay together in every split"]
-    differs = labels != labels[firsts[inverse]]
+    agreeing = task.rules.conflicts(targets)
+    if agreeing is None:
+        return notes
+    differs = agreeing != agreeing[firsts[inverse]]
     if differs.any():
         inputs = len(set(equal[differs].tolist()))
         row = int(np.flatnonzero(differs)[0])
         first = int(firsts[inverse[row]])
         notes.append(
             f"{counted(inputs, 'input')} with different labels on equal rows; {table.describe_row(int(kept[row]))} is "
-            f"{task.classes[labels[row]]!r}, row {table.numbers[kept[first]]} is {task.classes[labels[first]]!r}"
+            f"{task.rules.said(task, targets[row])!r}, row {table.numbers[kept[first]]} is "
+            f"{task.rules.said(task, targets[first])!r}"
         )
     return notes

@@ -51,7 +51,7 @@ def label_of(cell: Any) -> str | None:
 def no_label(cell: Any) -> str | None:
     """Why a cell cannot be a label, such as ``is inf``; None where it can, or is missing."""
     if is_nested(cell):
-        return f"holds a value of type {type(cell).__name__}. A row has one label; several come in a later version"
+        return f"holds a value of type {type(cell).__name__}, not a label; several labels of a row are a list of them"
     if isinstance(cell, float) and math.isinf(cell):
         return f"is {cell}, which is no class. Empty the cell, or remove the row"
     if isinstance(cell, str) and cell != in_whole_characters(cell):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from autotl.data.cells import are_few, distinct, is_missing
+from autotl.data.cells import are_few, distinct, is_missing, is_whole
 from autotl.data.columns import ColumnRole, judge_column, judge_images, looks_like_images
+from autotl.data.labels import look_like_quantities
 from autotl.data.tables import Table
 from autotl.data.wording import listed, option, shortened
 from autotl.errors import DataError, TaskError
@@ -14,26 +16,30 @@ from autotl.errors import DataError, TaskError
 #: Columns that a message speaks of one by one.
 _NAMED = 8
 
-TARGET_NAMES = ("label", "target", "class", "category", "y", "sentiment")
+TARGET_NAMES = ("label", "labels", "target", "class", "category", "y", "sentiment")
 
 
 @dataclass(frozen=True)
 class Overrides:
     """What the person said about the columns; None is to be inferred."""
 
-    target: str | None = None
+    target: tuple[str, ...] = ()  #: several are labels or numbers of one row
     image: str | None = None
     text: str | None = None
     group: str | None = None  #: rows with equal values in this column stay on one side of a split
 
     def in_table(self, table: Table) -> Overrides:
         """With names as the table has them. Raises `DataError` for a column that does not exist."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        return replace(self, **{name: table.name_of(value) for name, value in given.items()})
+        single = {name: getattr(self, name) for name in ("image", "text", "group")}
+        return replace(
+            self,
+            target=tuple(table.name_of(name) for name in self.target),
+            **{name: table.name_of(value) for name, value in single.items() if value is not None},
+        )
 
 
 def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True) -> list[ColumnRole]:
-    """The role of every column, in the order of the table: one input, one target, the rest ignored.
+    """The role of every column, in the order of the table: one input, one target or more, the rest ignored.
 
     Without `need_target` (a table to predict) a target is recognised by its name only and may be absent.
     Raises `DataError` for a column that does not exist, image paths that lead nowhere or a group that is the target
@@ -41,12 +47,12 @@ def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True)
     """
     overrides = overrides.in_table(table)
     _check(table, overrides)
-    target = _find_target(table, overrides, need_target=need_target)
+    targets = {role.name: role for role in _find_targets(table, overrides, need_target=need_target)}
     chosen = overrides.image or overrides.text
     roles = []
     for name in table.columns:
-        if target and name == target.name:
-            roles.append(target)
+        if name in targets:
+            roles.append(targets[name])
         elif name == overrides.group:
             roles.append(ColumnRole(name, "ignore", 1.0, "rows with equal values stay together (--group)"))
         elif chosen is None:
@@ -67,16 +73,19 @@ def _input_roles(roles: Sequence[ColumnRole]) -> list[ColumnRole]:
 
 
 def _check(table: Table, overrides: Overrides) -> None:
-    given = [name for name in (overrides.target, overrides.image, overrides.text) if name is not None]
+    given = [name for name in (*overrides.target, overrides.image, overrides.text) if name is not None]
     if overrides.image is not None and overrides.text is not None:
         raise TaskError(
             f"{table.name}: --image {overrides.image} and --text {overrides.text} are two inputs. "
             "Name one; joining several comes in a later version."
         )
     if len(given) > len(set(given)):
-        raise TaskError(f"{table.name}: column {given[0]!r} cannot be both the target and the input.")
+        (twice, _), *_ = Counter(given).most_common(1)
+        if overrides.target.count(twice) > 1:
+            raise TaskError(f"{table.name}: column {twice!r} is named twice with --target.")
+        raise TaskError(f"{table.name}: column {twice!r} cannot be both the target and the input.")
     if overrides.group is not None and overrides.group in given:
-        raise _group_is(table, overrides.group, "target" if overrides.group == overrides.target else "input")
+        raise _group_is(table, overrides.group, "target" if overrides.group in overrides.target else "input")
 
 
 def _group_is(table: Table, group: str, role: str) -> DataError:
@@ -94,15 +103,15 @@ def _chosen_input(table: Table, overrides: Overrides) -> ColumnRole:
     return ColumnRole(overrides.text, "text", 1.0, "chosen with --text")
 
 
-def _find_target(table: Table, overrides: Overrides, *, need_target: bool) -> ColumnRole | None:
-    if overrides.target is not None:
-        return ColumnRole(overrides.target, "target", 1.0, "chosen with --target")
+def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> list[ColumnRole]:
+    if overrides.target:
+        return [ColumnRole(name, "target", 1.0, "chosen with --target") for name in overrides.target]
     free = [name for name in table.columns if name not in (overrides.image, overrides.text, overrides.group)]
     named = [name for name in free if name.strip().casefold() in TARGET_NAMES]
     if len(named) == 1:
-        return ColumnRole(named[0], "target", 0.95, f"its name; {_values(table, named[0])}")
+        return [ColumnRole(named[0], "target", 0.95, f"its name; {_values(table, named[0])}")]
     if not need_target:
-        return None
+        return []
     if named:
         raise TaskError(
             f"{table.name}: {len(named)} columns could be the target: {listed(named)}. "
@@ -111,8 +120,8 @@ def _find_target(table: Table, overrides: Overrides, *, need_target: bool) -> Co
     if overrides.group is not None and overrides.group.strip().casefold() in TARGET_NAMES:
         raise _group_is(table, overrides.group, "target")
     last = ([name for name in table.columns if name != overrides.group] or list(table.columns))[-1]
-    if last in free and _could_be_classes(table, last):
-        return ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")
+    if last in free and (_could_be_classes(table, last) or _could_be_quantities(table, last)):
+        return [ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")]
     if len(table.columns) == 1:
         raise TaskError(
             f"{table.name}: there is only one column, {shortened(last)}, and a table needs an input and a target. In "
@@ -120,13 +129,20 @@ def _find_target(table: Table, overrides: Overrides, *, need_target: bool) -> Co
         )
     raise TaskError(
         f"{table.name}: no column is named like a target ({', '.join(TARGET_NAMES)}) and the last one, {last!r}, does "
-        f"not look like classes ({_values(table, last)}). Name one of {listed(table.columns)} with --target NAME"
+        f"not look like classes or quantities ({_values(table, last)}). Name one of {listed(table.columns)} with "
+        "--target NAME"
     )
 
 
 def _could_be_classes(table: Table, name: str) -> bool:
     cells = [cell for cell in table.column(name) if not is_missing(cell)]
     return bool(cells) and not looks_like_images(cells) and are_few(distinct(cells), len(cells))
+
+
+def _could_be_quantities(table: Table, name: str) -> bool:
+    """Numbers with a fraction, or whole ones that come again: each another whole number is an id."""
+    cells = [cell for cell in table.column(name) if not is_missing(cell)]
+    return look_like_quantities(cells) and (distinct(cells) < len(cells) or not all(map(is_whole, cells)))
 
 
 def _values(table: Table, name: str) -> str:

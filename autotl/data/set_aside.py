@@ -32,12 +32,13 @@ _SHOWN = 200
 def write_set_aside(path: Path, inspection: Inspection) -> None:
     """Lists the rows that are not kept, in their order."""
     table, task = inspection.table, inspection.task
-    inputs, labels = table.column(task.input.name), table.column(task.target)
+    inputs, targets = table.column(task.input.name), [table.column(name) for name in task.targets]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row, reason in inspection.set_aside:
-        cells = (_plain(reason), _plain(inputs[row]), _plain(label_of(labels[row])))
+        said = ", ".join(label_of(column[row]) or "" for column in targets)
+        cells = (_plain(reason), _plain(inputs[row]), _plain(said))
         writer.writerow([table.numbers[row], *map(for_csv, cells)])
     write_durably(path, text.getvalue())
 

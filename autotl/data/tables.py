@@ -75,11 +75,20 @@ class Table:
             return f"{self.name}: row {number}"
         return f"{self.name}: row {number} (line {self.lines[index]})"
 
-    def labelled(self, target: str, labels: Sequence[Any]) -> Table:
-        """The same with labels in a column `target`, or others there. Raises `DataError` unless there is one a row."""
+    def labelled(self, targets: Sequence[str], labels: Sequence[Any]) -> Table:
+        """The same with labels in a column, or others there; a sequence of them a row for several columns.
+
+        Raises `DataError` unless there is one a row, and for each column.
+        """
         if len(labels) != self.rows:
             raise DataError(f"{self.name}: {self.rows} rows and {len(labels)} labels; there has to be one a row.")
-        return replace(self, columns={**self.columns, target: [_tidy(label) for label in labels]})
+        columns = (
+            [labels] if len(targets) == 1 else list(zip(*labels, strict=True)) if _as_wide(labels, targets) else []
+        )
+        if not columns:
+            raise DataError(f"{self.name}: each row needs a label for each of {', '.join(targets)}.")
+        given = {target: [_tidy(label) for label in column] for target, column in zip(targets, columns, strict=True)}
+        return replace(self, columns={**self.columns, **given})
 
     def select(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Table:
         """The rows at `indices` (from 0), in that order, under the numbers they had."""
@@ -235,3 +244,8 @@ def _missing_file(path: Path) -> str:
     if not folder.is_dir():
         return f"{path}: there is no folder {folder}."
     return f"{path}: there is no such file.{did_you_mean(path.name, [entry.name for entry in folder.iterdir()])}"
+
+
+def _as_wide(rows: Sequence[Any], columns: Sequence[str]) -> bool:
+    """Whether each row has a value for each column."""
+    return all(hasattr(row, "__len__") and len(row) == len(columns) for row in rows)

@@ -1,42 +1,22 @@
-"""The task: what is to be learned from which column, with its refusals."""
+"""The task: what is to be learned from which columns. Of what kind it is, and what follows, is in `autotl.kinds`."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from autotl.data.columns import ColumnRole
-from autotl.data.labels import (
-    balance_note,
-    in_natural_order,
-    is_dominated,
-    label_of,
-    look_like_quantities,
-    name_classes,
-    no_label,
-    spelling_notes,
-    without_fraction,
-)
 from autotl.data.tables import Table
-from autotl.data.wording import counted, did_you_mean, listed, option, shortened
-from autotl.errors import DataError, TaskError
+from autotl.data.wording import did_you_mean
+from autotl.errors import TaskError
+from autotl.kinds import KINDS, METRICS, kinds
+from autotl.kinds.classes import BALANCED_METRICS
+from autotl.kinds.kind import Kind, Scale
 from autotl.plugins.contracts import Modality
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "neg_log_loss", "roc_auc")
-
-#: Those to which every class counts alike.
-BALANCED_METRICS = ("balanced_accuracy", "macro_f1")
-
-#: More than this share without a label is more likely a wrong column or a bad join than a gap.
-_MOST_UNLABELLED = 0.2
 
 
 class InputColumn(BaseModel):
@@ -53,11 +33,36 @@ class Task(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    target: str
+    targets: tuple[str, ...]  #: columns
     kind: Literal["binary", "multiclass", "multilabel", "regression"]
-    classes: tuple[str, ...]  #: in natural order; a label's code is its position
+    classes: tuple[str, ...] = ()  #: or labels, in natural order; a code is a position
+    delimiter: str = ""  #: between the labels of a cell; empty where each has a column, or cells are lists
+    scales: tuple[Scale, ...] = ()  #: of each number
     inputs: tuple[InputColumn, ...]
-    metric: str  #: one of `METRICS`
+    metric: str  #: one of `rules.metrics`
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "target" in data:
+            data = {**data, "targets": (data["target"],)}
+            del data["target"]
+        return data
+
+    @property
+    def rules(self) -> Kind:
+        """What follows from its kind."""
+        return KINDS[self.kind]
+
+    @property
+    def target(self) -> str:
+        """The target column, or all of them, for people."""
+        return ", ".join(self.targets)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What each number of an answer is for: a class, a label or a target."""
+        return self.classes or self.targets
 
     @property
     def input(self) -> InputColumn:
@@ -71,8 +76,8 @@ class Task(BaseModel):
 
     @property
     def balanced(self) -> bool:
-        """Whether every class counts alike."""
-        return self.metric in BALANCED_METRICS
+        """Whether every class counts alike, so that frequent ones are to lose their advantage."""
+        return self.rules.exclusive and self.metric in BALANCED_METRICS
 
 
 @dataclass(frozen=True)
@@ -83,44 +88,49 @@ class Inference:
     notes: tuple[str, ...]
 
 
-def infer_task(table: Table, roles: Sequence[ColumnRole], *, metric: str | None = None) -> Inference:
-    """The classification task of a table whose columns have roles.
+def infer_task(
+    table: Table, roles: Sequence[ColumnRole], *, metric: str | None = None, kind: str | None = None
+) -> Inference:
+    """The task of a table whose columns have roles.
 
-    `metric` None is accuracy, or balanced accuracy where one class would decide what accuracy is.
+    kind: as in `Task.kind`, where a person says it; else the targets do, or a metric that only one kind has. `metric`
+    None is that kind's own.
 
-    Raises `TaskError` for a target of quantities, a single class, or a metric that is unknown or does not
-    fit, and `DataError` for too many missing labels, a cell that is no label, or a class with one row.
+    Raises `TaskError` for targets of which nothing can be learned, or a metric that is unknown or does not fit, and
+    `DataError` for too many missing targets, a cell that is none, or a class with one row.
     """
-    target = next(role.name for role in roles if role.role == "target")
-    cells = table.column(target)
-    labels = [label_of(cell) for cell in cells]
-    notes = _unlabelled_notes(table, target, labels)
-    if look_like_quantities(cells):
+    targets = [role.name for role in roles if role.role == "target"]
+    rules = _rules(table, targets, metric, kind)
+    if metric is not None and metric not in rules.metrics:
         raise TaskError(
-            f"{table.name}: the target {target!r} holds numbers with {len(set(labels) - {None})} different values; "
-            "that is regression, which comes in a later version. Choose another column with --target, or put the "
-            "numbers into a few classes."
+            f"metric {metric!r} does not fit: {table.name} is a {rules.names[0]} task, whose metric can be "
+            f"{', '.join(rules.metrics)}."
         )
-    for row, cell in enumerate(cells):
-        if wrong := no_label(cell):
-            raise DataError(f"{table.describe_row(row)}: {target!r} {wrong}")
-    names = name_classes(label for label in labels if label is not None)
-    labels = [None if label is None else names[label] for label in labels]
-    counts = Counter(label for label in labels if label is not None)
-    _check_classes(table, target, labels, counts)
-    _check_metric(metric, classes=len(counts))
-    notes += spelling_notes(cells)
-    dominated = metric is None and is_dominated(counts)
-    if metric is None and (note := balance_note(counts, dominated=dominated)):
-        notes.append(note)
+    reading = rules.study(table, targets, metric)
     task = Task(
-        target=target,
-        kind="binary" if len(counts) == 2 else "multiclass",
-        classes=tuple(in_natural_order(counts)),
+        targets=tuple(targets),
+        kind=reading.kind,  # type: ignore[arg-type]
+        classes=reading.classes,
+        delimiter=reading.delimiter,
+        scales=reading.scales,
         inputs=input_columns(roles),
-        metric=metric or ("balanced_accuracy" if dominated else "accuracy"),
+        metric=metric or reading.metric,
     )
-    return Inference(task, tuple(notes))
+    return Inference(task, reading.notes)
+
+
+def _rules(table: Table, targets: Sequence[str], metric: str | None, kind: str | None) -> Kind:
+    """Those of the kind that is told, that the metric tells, or that the targets look like."""
+    if metric is not None and metric not in METRICS:
+        raise TaskError(f"metric {metric!r} is unknown.{did_you_mean(metric, METRICS)} It can be {', '.join(METRICS)}.")
+    if kind is not None and kind not in KINDS:
+        raise TaskError(f"task {kind!r} is unknown.{did_you_mean(kind, KINDS)} It can be {', '.join(KINDS)}.")
+    if kind is not None:
+        return KINDS[kind]
+    owners = [rules for rules in kinds() if metric in rules.metrics]
+    if len(owners) == 1 and not owners[0].exclusive:
+        return owners[0]
+    return next((rules for rules in kinds() if rules.recognises(table, targets)), kinds()[-1])
 
 
 def input_columns(roles: Sequence[ColumnRole]) -> tuple[InputColumn, ...]:
@@ -130,71 +140,9 @@ def input_columns(roles: Sequence[ColumnRole]) -> tuple[InputColumn, ...]:
     )
 
 
-def encode_labels(table: Table, task: Task) -> npt.NDArray[np.int64]:
-    """``[rows] int64``: the position of each row's label in `task.classes`, -1 where it is missing.
+def encode_targets(table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """The targets of all rows, as `autotl.kinds.kind` has them, and ``[rows] bool`` which of them are known.
 
-    Raises `DataError` for a table without the target, and naming the row for a label that is not a class.
+    Raises `DataError` for a table without the targets, and naming the row for a cell that is none.
     """
-    exact = {label: code for code, label in enumerate(task.classes)}
-    codes = {_compared(label): code for label, code in exact.items()} | exact
-    encoded = np.full(table.rows, -1, dtype=np.int64)
-    for row, cell in enumerate(table.column(task.target)):
-        label = label_of(cell)
-        if label is None:
-            continue
-        code = codes.get(label, codes.get(_compared(label)))
-        if code is None:
-            raise DataError(
-                f"{table.describe_row(row)}: {task.target!r} is {shortened(label)}, which is not one of the classes "
-                f"({listed(task.classes)}).{did_you_mean(label, task.classes)}"
-            )
-        encoded[row] = code
-    return encoded
-
-
-def _compared(label: str) -> str:
-    """A label as it is compared; classes of bundles may have been named when spaces counted."""
-    return without_fraction(label_of(label) or label)
-
-
-def _unlabelled_notes(table: Table, target: str, labels: Sequence[str | None]) -> list[str]:
-    missing = [row for row, label in enumerate(labels) if label is None]
-    if not missing:
-        return []
-    found = f"{len(missing)} of {table.rows} rows have no label in column {target!r}"
-    if len(missing) > _MOST_UNLABELLED * table.rows:
-        raise DataError(
-            f"{table.describe_row(missing[0])}: no label; {found}, more than {_MOST_UNLABELLED:.0%}. "
-            "Fill them in, remove the rows, or choose another column with --target"
-        )
-    return [f"left out: {found}, the first is {table.describe_row(missing[0])}"]
-
-
-def _check_classes(table: Table, target: str, labels: Sequence[Any], counts: Counter[str]) -> None:
-    if len(counts) == 1:
-        raise TaskError(
-            f"{table.name}: every row has the label {shortened(next(iter(counts)))} in column {target!r}. "
-            "At least two classes are needed: add rows of another class, or choose another column with --target"
-        )
-    single = in_natural_order(label for label, count in counts.items() if count == 1)
-    if not single:
-        return
-    which = f"class {shortened(single[0])} has only one row"
-    if len(single) > 1:
-        which = f"{counted(len(single), 'class', 'classes')} have only one row, such as {shortened(single[0])}"
-    hint = f" If {target!r} is not the target, choose it with --target" if 2 * len(single) > len(counts) else ""
-    raise DataError(
-        f"{table.describe_row(labels.index(single[0]))}: {which}; learning and checking need at least two. "
-        f"Add rows, or remove this one.{hint}"
-    )
-
-
-def _check_metric(metric: str | None, *, classes: int) -> None:
-    if metric is None:
-        return
-    if metric not in METRICS:
-        raise TaskError(f"metric {metric!r} is unknown.{did_you_mean(metric, METRICS)} It can be {', '.join(METRICS)}.")
-    if metric == "roc_auc" and classes > 2:
-        raise TaskError(
-            f"metric 'roc_auc' is for two classes, here are {classes}. Use {option('--metric', 'balanced_accuracy')}"
-        )
+    return task.rules.encode(table, task)

@@ -13,7 +13,7 @@ import numpy as np
 
 from autotl.data.inspection import read_inputs
 from autotl.data.tables import Table
-from autotl.data.task import Task, encode_labels
+from autotl.data.task import Task, encode_targets
 from autotl.predictor import metrics
 
 if TYPE_CHECKING:
@@ -85,15 +85,15 @@ def _difference(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.abs(expected - found)[~unreadable].max(initial=0.0))
 
 
-def _score(task: Task, table: Table, probabilities: np.ndarray) -> float | None:
+def _score(task: Task, table: Table, answers: np.ndarray) -> float | None:
     """None without labels, or with one class only where the metric compares two."""
     if task.target not in table.columns:
         return None
-    labels = encode_labels(table, task)
-    judged = (labels >= 0) & ~np.isnan(probabilities[:, 0])
-    if not judged.any() or (task.metric == "roc_auc" and len(set(labels[judged].tolist())) < 2):
+    targets, known = encode_targets(table, task)
+    judged = known & ~np.isnan(answers[:, 0])
+    if not judged.any() or task.metric not in task.rules.fitting(targets[judged]):
         return None
-    return metrics.score(task.metric, labels[judged], probabilities[judged])
+    return metrics.score(task, targets[judged], answers[judged])
 
 
 def _bytes(folder: Path) -> int:

@@ -37,7 +37,7 @@ def export(model: Predictor, exporter: Exporter, table: Table, out: Path) -> Com
         raise ExportError(f"{out.parent}: no such folder; make it, or name another with --out")
     rows = np.unique(np.linspace(0, table.rows - 1, MOST_ROWS).round().astype(np.int64))
     sample = table.select(rows)
-    expected = model.predictions(sample).probabilities
+    expected = model.predictions(sample).answers
     cells = read_inputs(sample, model.task)
     readable = np.flatnonzero(~np.isnan(expected[:, 0]))
     try:

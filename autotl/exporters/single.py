@@ -50,7 +50,7 @@ def answering(
     """
     import numpy as np
 
-    from autotl.predictor.mixing import softmax
+    from autotl.kinds.activation import activated
 
     def answer(cells: Sequence[Any]) -> np.ndarray:
         answers = np.full((len(cells), classes), np.nan, np.float32)
@@ -58,7 +58,7 @@ def answering(
         readable = [place for place, row in enumerate(rows) if not isinstance(row, str)]
         for start in range(0, len(readable), _ROWS):
             places = readable[start : start + _ROWS]
-            answers[places] = softmax(logits([rows[place] for place in places]))
+            answers[places] = activated(logits([rows[place] for place in places]), "softmax")
         return answers
 
     return answer

@@ -80,6 +80,7 @@ class StandaloneExporter(Exporter, ABC):
             )
         answer = {
             "classes": model.task.classes,
+            "activation": model.task.rules.activation,
             "input": model.task.input.name,
             "modality": model.task.modality,
             "members": entries,
@@ -88,7 +89,7 @@ class StandaloneExporter(Exporter, ABC):
         texts = {
             "answer.json": json.dumps(answer, indent=1, ensure_ascii=False),
             "predict.py": shipped("predict.py"),
-            "mixing.py": files("autotl.predictor").joinpath("mixing.py").read_text(encoding="utf-8"),
+            "mixing.py": files("autotl.kinds").joinpath("activation.py").read_text(encoding="utf-8"),
             "network.py": self.runtime(),
             "README.md": _readme(model.card, sorted(packages)),
         }

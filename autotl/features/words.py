@@ -1,6 +1,6 @@
 """A bag of words: what can be had of texts without any network, and so the floor that one has to beat.
 
-Tf-idf of words and pairs of words, and the same logistic regression as on features. Scripts that write no spaces are
+Tf-idf of words and pairs of words, and a head by the same loss as on features. Scripts that write no spaces are
 taken character by character.
 """
 
@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from autotl.data.cells import words_of
+from autotl.data.task import Task
+from autotl.kinds.activation import activated
 
 #: The most frequent words and pairs that are kept: beyond some ten thousand, accuracy on short texts stays.
 VOCABULARY = 20_000
@@ -26,26 +28,25 @@ _PENALTIES = (1e-2, 1e-3, 1e-4)
 
 
 def bag_of_words(
-    train: Sequence[str], labels: np.ndarray, others: Sequence[str], classes: int, *, seed: int
+    task: Task, train: Sequence[str], targets: np.ndarray, others: Sequence[str], *, seed: int
 ) -> np.ndarray:
-    """``[others, classes] float32`` probabilities of other texts; labels ``[train] int64`` are those of `train`."""
+    """``[others, outputs] float32`` answers to other texts; targets ``[train, …]`` are those of `train`."""
     # each term once a text, in the order of the text: that of a set changes from one process to the next
     counts = Counter(term for text in train for term in dict.fromkeys(_terms(text)))
     kept = [(term, count) for term, count in counts.most_common(VOCABULARY) if count > 1]
     columns = {term: column for column, (term, _) in enumerate(kept)}
     rarity = np.log((1 + len(train)) / (1 + np.array([count for _, count in kept], np.float64))) + 1
-    inputs, outputs = _matrix(train, columns, rarity), _matrix(others, columns, rarity)
+    inputs, unseen = _matrix(train, columns, rarity), _matrix(others, columns, rarity)
     order = np.random.default_rng(seed).permutation(len(train))
     outer, inner = order[: max(len(order) // 5, 1)], order[max(len(order) // 5, 1) :]
-    targets = torch.from_numpy(labels)
+    wanted = torch.from_numpy(targets)
 
     def loss(penalty: float) -> float:
-        part = _fit(_rows(inputs, inner), targets[inner], classes, penalty)
-        return float(torch.nn.functional.cross_entropy(_logits(_rows(inputs, outer), part), targets[outer]))
+        part = _fit(task, _rows(inputs, inner), wanted[inner], penalty)
+        return float(task.rules.loss(_logits(_rows(inputs, outer), part), wanted[outer]))
 
     best = min(_PENALTIES, key=loss)
-    found: np.ndarray = torch.softmax(_logits(outputs, _fit(inputs, targets, classes, best)), 1).numpy()
-    return found
+    return activated(_logits(unseen, _fit(task, inputs, wanted, best)).numpy(), task.rules.activation)
 
 
 def _terms(text: str) -> Iterator[str]:
@@ -77,16 +78,14 @@ def _logits(inputs: torch.Tensor, fitted: tuple[torch.Tensor, torch.Tensor]) -> 
     return logits
 
 
-def _fit(
-    inputs: torch.Tensor, targets: torch.Tensor, classes: int, penalty: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    weight = torch.zeros(inputs.shape[1], classes, requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
+def _fit(task: Task, inputs: torch.Tensor, targets: torch.Tensor, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
+    weight = torch.zeros(inputs.shape[1], len(task.outputs), requires_grad=True)
+    bias = torch.zeros(len(task.outputs), requires_grad=True)
     solver = torch.optim.LBFGS([weight, bias], max_iter=40, line_search_fn="strong_wolfe", tolerance_change=1e-6)
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
-        value = torch.nn.functional.cross_entropy(_logits(inputs, (weight, bias)), targets)
+        value = task.rules.loss(_logits(inputs, (weight, bias)), targets)
         value = value + penalty * weight.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value

@@ -221,20 +221,18 @@ class StrategyContext:
     """What a strategy may know when it states its parameters."""
 
     candidate: Candidate
-    class_rows: tuple[int, ...]  #: rows of each class in the training part
+    rows: int  #: of the training part
+    class_rows: tuple[int, ...]  #: of these, of each class; empty where a row has several labels, or numbers
     metric: str
     augments: bool
     passes: float  #: full passes (forward and back) over the training rows that the budget affords; may be infinite
     doubtful: bool = False  #: whether it has to be measured here that pretrained weights help at all
+    squared: bool = False  #: whether the loss is the squared error of numbers
     teacher: bool = False  #: whether there is a bundle to learn from (`Trial.teacher`)
 
     @property
-    def rows(self) -> int:
-        """Of the training part."""
-        return sum(self.class_rows)
-
-    @property
     def classes(self) -> int:
+        """0 where a row does not have exactly one of several classes."""
         return len(self.class_rows)
 
 
@@ -324,7 +322,8 @@ class Screener(Protocol):
     def score(self, features: np.ndarray, labels: np.ndarray, classes: int) -> float:
         """Larger is better; only the order that it gives to backbones counts.
 
-        features ``[rows, width] float32``, labels ``[rows] int64`` below `classes`; some thousand rows, which should
+        features ``[rows, width] float32``, labels ``[rows] int64`` below `classes`, where a number is given by the bin
+        that it falls in, and several labels by the rarest; some thousand rows, which should
         take about a second. Raises whatever it likes when it has no opinion, and is left out then.
         """
 

@@ -14,22 +14,22 @@ from autotl.untrusted import read_header
 SUFFIX = ".safetensors"
 
 
-def as_bytes(valid: np.ndarray, probabilities: np.ndarray) -> bytes:
-    """The file's contents. valid ``[rows] int64``, ascending; probabilities ``[rows, classes] float32``."""
-    return save({"valid": valid, "probabilities": np.ascontiguousarray(probabilities)})
+def as_bytes(valid: np.ndarray, answers: np.ndarray) -> bytes:
+    """The file's contents. valid ``[rows] int64``, ascending; answers ``[rows, outputs] float32``."""
+    return save({"valid": valid, "answers": np.ascontiguousarray(answers)})
 
 
-def read_answers(file: Path, *, rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def read_answers(file: Path, *, rows: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
     """What `as_bytes` was given, for a table of so many rows.
 
     Raises `OSError`, and `ValueError` or `KeyError` where the file is torn or of another table.
     """
     tensors = read_header(file).tensors
     (count,) = tensors["valid"].shape
-    if count > rows or tensors["probabilities"].shape != (count, classes):
-        raise ValueError(f"{file.name}: not answers of so many classes to rows of this table")
+    if count > rows or tensors["answers"].shape != (count, outputs):
+        raise ValueError(f"{file.name}: not answers of so many numbers to rows of this table")
     with safe_open(file, "numpy") as stored:
-        valid, probabilities = stored.get_tensor("valid"), stored.get_tensor("probabilities")
+        valid, answers = stored.get_tensor("valid"), stored.get_tensor("answers")
     if not (np.diff(valid) > 0).all() or not np.isin(valid, np.arange(rows)).all():
         raise ValueError(f"{file.name}: not rows of this table")
-    return valid, probabilities
+    return valid, answers

@@ -25,6 +25,7 @@ from autotl.data.task import Task
 from autotl.errors import BundleError
 from autotl.escaping import for_markdown
 from autotl.files import reach_the_disk, write_durably
+from autotl.kinds.kind import Calibration
 from autotl.untrusted import is_plain_name, read_object
 
 BUNDLE_FILE = "bundle.json"
@@ -61,6 +62,7 @@ class BundleCard(BaseModel):
     optimism: float  #: already taken off `score`: what choosing among models added on the validation rows
     standard_error: float
     interval: tuple[float, float]  #: 95 %
+    calibration: Calibration = {}  #: what the task's kind keeps: thresholds, widths
     chosen_among: int  #: models
     validation_rows: int
     training_rows: int
@@ -153,7 +155,7 @@ _REFIT = ", the validation rows among them: the end of the training was repeated
 
 
 def _model_card(card: BundleCard) -> str:
-    classes = ", ".join(map(for_markdown, card.task.classes[:20])) + (" …" if len(card.task.classes) > 20 else "")
+    outputs = ", ".join(map(for_markdown, card.task.outputs[:20])) + (" …" if len(card.task.outputs) > 20 else "")
     score = f"{card.score:.4f} (95 %: {card.interval[0]:.4f} to {card.interval[1]:.4f})"
     versions = ", ".join(f"{for_markdown(name)} {for_markdown(version)}" for name, version in card.versions.items())
     members = "\n".join(
@@ -166,7 +168,7 @@ def _model_card(card: BundleCard) -> str:
     )
     return f"""# {for_markdown(card.task.target)} from {for_markdown(card.task.input.name)}
 
-{card.task.kind} classification of {card.task.modality}s: {classes}.
+{card.task.kind} task, from {card.task.modality}s to {card.task.rules.describe(card.task)}: {outputs}.
 
 | | |
 |---|---|

@@ -1,6 +1,6 @@
 """From many models to one answer: which share each has, how sure the answer is, and how good it is on new rows.
 
-All of it from the models' probabilities on the validation rows. Choices made on these rows look better there than they
+All of it from the models' answers to the validation rows. Choices made on these rows look better there than they
 are, so whatever is said about a choice comes from halves: it is made on one half and looked at on the other.
 """
 
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autotl.data.task import Task
+from autotl.kinds.activation import Combination, mixed, tempered
 from autotl.predictor import metrics
-from autotl.predictor.mixing import Combination, mixed, tempered
 
 #: Picks of the greedy selection, with replacement (Caruana et al. 2004 find that weights settle within some 20).
 PICKS = 25
@@ -29,36 +30,34 @@ _SUREST, _LEAST_SURE = -2.08, 2.08
 #: Rows that tell one temperature from another.
 _ENOUGH_ROWS = 2000
 
-#: Probabilities below it count as this much in a log loss, so that one row does not decide it.
-_SMALLEST = np.finfo(np.float32).eps
-
 
 @dataclass(frozen=True)
 class Decision:
     """What the answer is made of, and what is known of it.
 
-    `score` is what new rows will show, as far as these rows can tell: the score of `probabilities` ``[rows, classes]``
-    less the `optimism` of having chosen.
+    `score` is what new rows will show, as far as these rows can tell: the score of `answers` ``[rows, outputs]`` less
+    the `optimism` of having chosen.
     """
 
     combination: Combination
-    probabilities: np.ndarray
+    answers: np.ndarray
     score: float
     optimism: float
     single_score: float  #: of the best model alone, less the same
-    lead: float  #: in log loss, of the best mixture over the best model, on rows that had no part in mixing
+    lead: float  #: in loss, of the best mixture over the best model, on rows that had no part in mixing
     error: float  #: standard error of the lead
 
 
-def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
-    """The temperature with the least log loss on ``labels [rows] int64`` (Guo et al. 2017).
-
-    weights ``[rows]``: what each row counts.
-    """
-    labels, probabilities, weights = labels[:_ENOUGH_ROWS], probabilities[:_ENOUGH_ROWS], weights[:_ENOUGH_ROWS]
+def fit_temperature(task: Task, targets: np.ndarray, answers: np.ndarray) -> float:
+    """The temperature with the least loss on these targets (Guo et al. 2017); 1 for numbers, which have none."""
+    rules = task.rules
+    if rules.activation == "identity":
+        return 1.0
+    targets, answers = targets[:_ENOUGH_ROWS], answers[:_ENOUGH_ROWS]
+    weights = rules.row_weights(task, targets)
 
     def loss(logarithm: float) -> float:
-        return float(_log_losses(labels, tempered(probabilities, float(np.exp(logarithm)))) @ weights)
+        return float(rules.losses(targets, tempered(answers, float(np.exp(logarithm)), rules.activation)) @ weights)
 
     low, high, golden = _SUREST, _LEAST_SURE, (5**0.5 - 1) / 2
     while high - low > 0.02:  # the loss has one minimum: it is convex in the inverse of the temperature
@@ -67,56 +66,56 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, weights: np.n
     return round(float(np.exp((low + high) / 2)), 4)
 
 
-def decide(metric: str, labels: np.ndarray, each: np.ndarray, best: int, usable: np.ndarray) -> Decision:
+def decide(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable: np.ndarray) -> Decision:
     """The model `best` alone, or a mixture of those that are `usable` ``[models] bool``.
 
-    labels ``[rows] int64``; each ``[models, rows, classes] float32``, of all models that were looked at. A mixture
+    targets of the rows; each ``[models, rows, outputs] float32``, of all models that were looked at. A mixture
     costs as many passes as it has members, so it must be better on rows that had no part in mixing: by a standard
-    error in log loss, which tells near equals apart long before they differ in accuracy, and at least as good by the
+    error in loss, which tells near equals apart long before they differ in accuracy, and at least as good by the
     metric.
     """
-    weights = metrics.row_weights(metric, labels)
-    temperatures = np.array([fit_temperature(labels, probabilities, weights) for probabilities in each])
-    calibrated = np.stack([tempered(p, float(t)) for p, t in zip(each, temperatures, strict=True)])
+    rules, weights = task.rules, task.rules.row_weights(task, targets)
+    temperatures = np.array([fit_temperature(task, targets, answers) for answers in each])
+    calibrated = np.stack([tempered(a, float(t), rules.activation) for a, t in zip(each, temperatures, strict=True)])
+    stakes = rules.stakes(targets, calibrated)  # all that a mixture is chosen by
     members = np.flatnonzero(usable)
-    chosen_by_others = _on_the_other_half(labels, calibrated[members], weights)
-    gain = (_log_losses(labels, calibrated[best]) - _log_losses(labels, chosen_by_others)) * weights
-    lead, error = float(gain.mean()), float(gain.std() / np.sqrt(len(labels)))
-    single_score = metrics.score(metric, labels, calibrated[best])
-    mix = lead > error and metrics.score(metric, labels, chosen_by_others) >= single_score
+    chosen_by_others = _on_the_other_half(task, targets, calibrated[members], stakes[members], weights)
+    gain = (rules.losses_of(stakes[best]) - rules.losses(targets, chosen_by_others)) * weights
+    lead, error = float(gain.mean()), float(gain.std() / np.sqrt(len(targets)))
+    single_score = metrics.score(task, targets, calibrated[best])
+    mix = lead > error and metrics.score(task, targets, chosen_by_others) >= single_score
 
     def choose(rows: np.ndarray) -> np.ndarray:
         if mix:
             shares = np.zeros(len(each))
-            shares[members] = greedy_shares(labels[rows], calibrated[members][:, rows], weights[rows])
+            shares[members] = greedy_shares(task, stakes[members][:, rows], weights[rows])
             return shares
-        scores = [metrics.score(metric, labels[rows], probabilities[rows]) for probabilities in calibrated]
+        scores = [metrics.score(task, targets[rows], answers[rows]) for answers in calibrated]
         return _one(int(np.argmax(scores)), len(each))
 
-    shares = choose(np.arange(len(labels))) if mix else _one(best, len(each))
+    shares = choose(np.arange(len(targets))) if mix else _one(best, len(each))
     # how sure the mixture may be is read from rows that did not choose it
-    final = fit_temperature(labels, chosen_by_others, weights) if mix else 1.0
+    final = fit_temperature(task, targets, chosen_by_others) if mix else 1.0
     combination = Combination(shares, temperatures, final)
-    probabilities = mixed(each, combination)
-    optimism = _optimism(metric, labels, calibrated, choose)
-    score = metrics.score(metric, labels, probabilities) - optimism
-    return Decision(combination, probabilities, score, optimism, single_score - optimism, lead, error)
+    answers = mixed(each, combination, rules.activation)
+    optimism = _optimism(task, targets, calibrated, choose)
+    score = metrics.score(task, targets, answers) - optimism
+    return Decision(combination, answers, score, optimism, single_score - optimism, lead, error)
 
 
-def greedy_shares(labels: np.ndarray, each: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Shares ``[models]`` by adding, again and again, the model that lowers the mean's log loss most.
+def greedy_shares(task: Task, stakes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Shares ``[models]`` by adding, again and again, the model that lowers the loss of the mean most.
 
-    weights ``[rows]``: what each row counts in it.
+    stakes ``[models, rows, …]``: of the answers, by the task's kind. weights ``[rows]``: what each row counts.
     The steps up to the lowest loss count; models with next to no share give it up.
     """
-    right = each[:, np.arange(len(labels)), labels].astype(np.float64)  # all that log loss asks
-    counts = np.zeros(len(each))
-    total = np.zeros(len(labels))
+    counts = np.zeros(len(stakes))
+    total = np.zeros(stakes.shape[1:])
     best_loss, best_counts = np.inf, counts
     for pick in range(1, PICKS + 1):
-        losses = -np.log(np.maximum((total + right) / pick, _SMALLEST)) @ weights / len(labels)
+        losses = task.rules.losses_of((total + stakes) / pick) @ weights / len(weights)
         model = int(np.argmin(losses))
-        total, counts = total + right[model], counts + np.eye(len(each))[model]
+        total, counts = total + stakes[model], counts + np.eye(len(stakes))[model]
         if losses[model] < best_loss - 1e-9:
             best_loss, best_counts = losses[model], counts
     shares = best_counts / best_counts.sum()
@@ -125,26 +124,28 @@ def greedy_shares(labels: np.ndarray, each: np.ndarray, weights: np.ndarray) -> 
     return kept
 
 
-def _halves(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _halves(task: Task, targets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Row numbers of random halves, every class in both as far as it can be; each pair also the other way round."""
-    generator = np.random.default_rng(0)
+    generator, strata = np.random.default_rng(0), task.rules.strata(targets)
     for _ in range(HALVINGS):
-        order = generator.permutation(len(labels))
-        order = order[np.argsort(labels[order], kind="stable")]
+        order = generator.permutation(len(strata))
+        order = order[np.argsort(strata[order], kind="stable")]
         yield order[::2], order[1::2]
         yield order[1::2], order[::2]
 
 
-def _on_the_other_half(labels: np.ndarray, each: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over halvings of each row's mixture, chosen on the half without it: ``[rows, classes] float32``."""
+def _on_the_other_half(
+    task: Task, targets: np.ndarray, each: np.ndarray, stakes: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Mean over halvings of each row's mixture, chosen on the half without it: ``[rows, outputs] float32``."""
     total = np.zeros(each.shape[1:], np.float64)
-    for chosen_on, rows in _halves(labels):
-        shares = greedy_shares(labels[chosen_on], each[:, chosen_on], weights[chosen_on])
+    for chosen_on, rows in _halves(task, targets):
+        shares = greedy_shares(task, stakes[:, chosen_on], weights[chosen_on])
         total[rows] += np.tensordot(shares, each[:, rows], 1)
     return (total / HALVINGS).astype(np.float32)
 
 
-def _optimism(metric: str, labels: np.ndarray, each: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) -> float:
+def _optimism(task: Task, targets: np.ndarray, each: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) -> float:
     """How much better a choice looks on the rows that made it than on others.
 
     Halves are noisier than the whole by the root of two, and so is what luck adds on them.
@@ -152,13 +153,11 @@ def _optimism(metric: str, labels: np.ndarray, each: np.ndarray, choose: Callabl
     if len(each) == 1:
         return 0.0
     differences = []
-    for rows, others in _halves(labels):
+    for rows, others in _halves(task, targets):
         shares = choose(rows)
         seen, unseen = (np.tensordot(shares, each[:, part], 1).astype(np.float32) for part in (rows, others))
         try:
-            differences.append(
-                metrics.score(metric, labels[rows], seen) - metrics.score(metric, labels[others], unseen)
-            )
+            differences.append(metrics.score(task, targets[rows], seen) - metrics.score(task, targets[others], unseen))
         except (ZeroDivisionError, FloatingPointError):  # a half without one of the classes cannot be scored
             continue
     return max(float(np.mean(differences)) / np.sqrt(2.0), 0.0) if differences else 0.0
@@ -167,8 +166,3 @@ def _optimism(metric: str, labels: np.ndarray, each: np.ndarray, choose: Callabl
 def _one(model: int, models: int) -> np.ndarray:
     shares: np.ndarray = np.eye(models)[model]
     return shares
-
-
-def _log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    losses: np.ndarray = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _SMALLEST))
-    return losses

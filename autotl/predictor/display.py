@@ -22,7 +22,7 @@ model.predict_proba("new.csv")    # a column a class: model.classes_
 model.evaluate("labelled.csv")    # with the column {task.target!r}"""
     return (
         f"<div><p><strong>{escape(task.target)}</strong> from {escape(task.modality)} {escape(task.input.name)}, "
-        f"{len(task.classes)} classes: {escape(card.describe())}</p>"
+        f"{escape(task.rules.describe(task))}: {escape(card.describe())}</p>"
         f"<p>{escape(described_score(card))}; trained on {card.training_rows} rows</p>"
         f"<pre>{escape(usage)}</pre></div>"
     )

@@ -12,13 +12,14 @@ import numpy as np
 
 from autotl.data.inspection import read_inputs
 from autotl.data.tables import Table, read_table, table_of
-from autotl.data.task import Task, encode_labels
-from autotl.errors import BundleError, DataError
+from autotl.data.task import Task, encode_targets
+from autotl.errors import BundleError, DataError, TaskError
+from autotl.kinds.activation import Combination, activated, mixed
+from autotl.kinds.kind import Breakdown
 from autotl.plugins.contracts import Unreadable
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.predictor.display import as_html, described_score
-from autotl.predictor.mixing import Combination, mixed, softmax
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,24 +34,26 @@ ROWS_AT_A_TIME = 1024
 
 @dataclass(frozen=True)
 class Predictions:
-    """`probabilities` ``[rows, classes] float32`` in the table's order; NaN where `unreadable` has the row."""
+    """`answers` ``[rows, outputs] float32`` in the table's order; NaN where `unreadable` has the row.
 
-    probabilities: np.ndarray
+    Probabilities, or numbers as they were learned (`autotl.kinds`).
+    """
+
+    answers: np.ndarray
     unreadable: dict[int, str]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores on labelled rows; `confusion` ``[true, predicted] int64`` over `classes`."""
+    """Scores on labelled rows, and where the answers are right and where not."""
 
     metric: str
     score: float
     interval: tuple[float, float]  #: 95 %
     rows: int
     scores: dict[str, float]  #: every metric that fits the task
-    classes: tuple[str, ...]
-    confusion: np.ndarray
-    left_out: int  #: rows without a label, or that cannot be read
+    breakdown: Breakdown
+    left_out: int  #: rows without a target, or that cannot be read
 
 
 #: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
@@ -59,7 +62,7 @@ Data: TypeAlias = "str | Path | pd.DataFrame | Iterable[str | Path]"
 
 
 class Predictor:
-    """A model that predicts: ``autotl.load("runs/flowers")``. A fitted classifier, as scikit-learn knows them."""
+    """A model that predicts: ``autotl.load("runs/flowers")``. A fitted estimator, as scikit-learn knows them."""
 
     def __init__(self, bundle: str | Path, *, device: str | None = None) -> None:
         """Reads the bundle of a run folder, or a bundle's own folder.
@@ -81,7 +84,9 @@ class Predictor:
 
     @property
     def classes_(self) -> np.ndarray:
-        """The classes ``[classes]``, in the order of `predict_proba`'s columns."""
+        """The classes or labels ``[classes]``, in the order of `predict_proba`'s columns. Numbers have none."""
+        if not self.task.classes:
+            raise AttributeError(f"a {self.task.kind} model has no classes")
         return np.array(self.task.classes, dtype=object)
 
     def members(self) -> Iterator[tuple[Member, Classifier, InputEncoder]]:
@@ -91,18 +96,38 @@ class Predictor:
         for member in self.card.members:
             folder = self.folder / self.card.weights / member.folder
             model, encoder = load_model(plugins().family(member.family), folder)
-            if model.head.out_features != len(self.task.classes):
-                answers = f"{model.head.out_features} answers for {len(self.task.classes)} classes"
+            if model.head.out_features != len(self.task.outputs):
+                answers = f"{model.head.out_features} answers for {len(self.task.outputs)} classes"
                 raise BundleError(f"{folder}: the model has {answers}: its files are not of one bundle")
             yield member, model, encoder
 
     def predict(self, data: Data) -> np.ndarray:
-        """The most probable class of each row ``[rows] object``; None where a row cannot be read."""
-        return self.labels(self.predictions(self._table(data)))
+        """What the model says of each row, in order.
+
+        The most probable class ``[rows] object``; a tuple of its labels, likewise; or numbers ``[rows] float64``,
+        ``[rows, targets]`` for several. None, or NaN, where a row cannot be read.
+        """
+        return self.told(self.predictions(self._table(data)))
 
     def predict_proba(self, data: Data) -> np.ndarray:
-        """``[rows, classes] float32``, columns as `classes_`; NaN where a row cannot be read."""
-        return self.predictions(self._table(data)).probabilities
+        """``[rows, classes] float32``, columns as `classes_`; NaN where a row cannot be read.
+
+        Raises `TaskError` for a model of numbers.
+        """
+        if not self.task.classes:
+            raise TaskError(
+                f"a {self.task.kind} model has no probabilities: predict and predict_interval have its numbers"
+            )
+        return self.predictions(self._table(data)).answers
+
+    def predict_interval(self, data: Data, coverage: float = 0.9) -> np.ndarray:
+        """``[rows, targets, 2] float64``: between which a share `coverage` of new rows lies, NaN where unreadable.
+
+        Split conformal intervals, by the rows that judged the model. Raises `TaskError` for a model of classes or
+        labels, and for a coverage other than 0.5, 0.8, 0.9 and 0.95.
+        """
+        answers = self.predictions(self._table(data)).answers
+        return self.task.rules.intervals(self.task, answers, self.card.calibration, coverage)
 
     def score(self, data: Data, labels: Iterable[Any] | None = None) -> float:
         """By the task's metric, higher is better; `evaluate` says more, and takes the same."""
@@ -112,12 +137,22 @@ class Predictor:
         """What it was made with, by the names of the constructor."""
         return {"bundle": self.bundle, "device": self.device}
 
-    def labels(self, predictions: Predictions) -> np.ndarray:
-        """``[rows] object``: the classes that `predictions` favours."""
-        readable = ~np.isnan(predictions.probabilities[:, 0])
-        labels = np.full(len(readable), None, dtype=object)
-        labels[readable] = self.classes_[predictions.probabilities[readable].argmax(1)]
-        return labels
+    def told(self, predictions: Predictions) -> np.ndarray:
+        """What `predict` makes of them."""
+        answers, task = predictions.answers, self.task
+        readable = ~np.isnan(answers[:, 0])
+        told = task.rules.told(task, answers[readable], self.card.calibration)
+        found = np.full((len(answers), *told.shape[1:]), np.nan if told.dtype == np.float64 else None, told.dtype)
+        found[readable] = told
+        return found
+
+    def written(self, predictions: Predictions) -> list[dict[str, Any]]:
+        """Each row's answer by column, as tables and JSON have it; None everywhere where a row cannot be read."""
+        answers, task = predictions.answers, self.task
+        readable = ~np.isnan(answers[:, 0])
+        rows = iter(task.rules.written(task, answers[readable], self.card.calibration))
+        columns = task.rules.columns(task)
+        return [next(rows) if there else dict.fromkeys(columns) for there in readable.tolist()]
 
     def predictions(self, table: Table) -> Predictions:
         """Predicts every row, in order. Raises `DataError` when the table lacks the input or no row can be read."""
@@ -130,15 +165,15 @@ class Predictor:
 
     def answers(self, cells: Sequence[Any]) -> Predictions:
         """Predicts inputs, in order: texts, or paths of images; None counts as unreadable. Not for two threads."""
-        probabilities = np.full((len(cells), len(self.task.classes)), np.nan, np.float32)
+        answers = np.full((len(cells), len(self.task.outputs)), np.nan, np.float32)
         unreadable: dict[int, str] = {}
         for start in range(0, len(cells), ROWS_AT_A_TIME):
             for index, row in self._predict(cells[start : start + ROWS_AT_A_TIME]):
                 if isinstance(row, Unreadable):
                     unreadable[start + index] = row.reason
                 else:
-                    probabilities[start + index] = row
-        return Predictions(probabilities, unreadable)
+                    answers[start + index] = row
+        return Predictions(answers, unreadable)
 
     def _predict(self, cells: Sequence[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
         from autotl.features.rows import EncodedRows
@@ -158,8 +193,9 @@ class Predictor:
             # channels last: ResNet-18 1.3 and MobileNetV2-1.0 1.6 times as fast on two cores, ViT and ConvNeXt as fast
             precision = Precision(channels_last=self.task.modality == "image")
             precision.arrange(model.backbone)
-            answers = np.full((len(cells), len(self.task.classes)), np.nan, np.float32)
-            answers[readable] = softmax(model.logits(rows, readable, precision, self._device))
+            answers = np.full((len(cells), len(self.task.outputs)), np.nan, np.float32)
+            outputs = model.logits(rows, readable, precision, self._device)
+            answers[readable] = activated(outputs, self.task.rules.activation)
             each.append(answers)
             yield from ((index, Unreadable(reason)) for index, reason in rows.unreadable.items())
         members = self.card.members
@@ -168,36 +204,36 @@ class Predictor:
             np.array([member.temperature for member in members]),
             self.card.temperature,
         )
-        yield from zip(readable.tolist(), mixed(np.stack(each)[:, readable], combination), strict=True)
+        answers = mixed(np.stack(each)[:, readable], combination, self.task.rules.activation)
+        yield from zip(readable.tolist(), answers, strict=True)
 
     def evaluate(self, data: Data, labels: Iterable[Any] | None = None) -> Evaluation:
-        """Scores the model on labelled rows. labels: one a row, by default those of the target column.
+        """Scores the model on labelled rows. labels: one a row, by default those of the target column or columns.
 
-        Raises `DataError` when no row has both a label and an input.
+        Raises `DataError` when no row has both a target and an input.
         """
         from autotl.predictor import metrics
 
-        table = self._table(data)
+        table, task = self._table(data), self.task
         if labels is not None:
-            table = table.labelled(self.task.target, list(labels))
-        codes = encode_labels(table, self.task)
-        probabilities = self.predictions(table).probabilities
-        usable = (codes >= 0) & ~np.isnan(probabilities[:, 0])
+            table = table.labelled(task.targets, list(labels))
+        targets, known = encode_targets(table, task)
+        answers = self.predictions(table).answers
+        usable = known & ~np.isnan(answers[:, 0])
         if not usable.any():
-            raise DataError(f"{table.name}: no row has a label in {self.task.target!r}")
-        truth, answers = codes[usable], probabilities[usable]
-        fitting = [name for name in metrics.METRICS if name != "roc_auc" or set(truth.tolist()) == {0, 1}]
-        confusion = np.zeros((len(self.task.classes),) * 2, np.int64)
-        np.add.at(confusion, (truth, answers.argmax(1)), 1)
-        metric = self.task.metric if self.task.metric in fitting else "accuracy"
+            raise DataError(f"{table.name}: no row has a label in {task.target!r}")
+        targets, answers = targets[usable], answers[usable]
+        decided = task.rules.decisions(task, answers, self.card.calibration)
+        fitting = task.rules.fitting(targets)
+        if task.metric not in fitting:
+            task = task.model_copy(update={"metric": task.rules.ranks_by})
         return Evaluation(
-            metric=metric,
-            score=metrics.score(metric, truth, answers),
-            interval=metrics.interval(metric, truth, answers),
+            metric=task.metric,
+            score=metrics.score(task, targets, answers, decided=decided),
+            interval=metrics.interval(task, targets, answers, decided=decided),
             rows=int(usable.sum()),
-            scores={name: metrics.score(name, truth, answers) for name in fitting},
-            classes=self.task.classes,
-            confusion=confusion,
+            scores={name: metrics.score(task, targets, answers, metric=name, decided=decided) for name in fitting},
+            breakdown=task.rules.breakdown(task, targets, decided),
             left_out=int((~usable).sum()),
         )
 
@@ -214,12 +250,14 @@ class Predictor:
         return as_html(self.card)
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks before it scores a classifier."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+        """What scikit-learn asks before it scores an estimator."""
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
 
+        of_classes = bool(self.task.classes)
         return Tags(
-            estimator_type="classifier",
+            estimator_type="classifier" if of_classes else "regressor",
             target_tags=TargetTags(required=False),
-            classifier_tags=ClassifierTags(),
+            classifier_tags=ClassifierTags() if of_classes else None,
+            regressor_tags=None if of_classes else RegressorTags(),
             input_tags=InputTags(one_d_array=True, two_d_array=False, string=True),
         )

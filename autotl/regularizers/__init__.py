@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from autotl.plugins.contracts import Regularizer
 from autotl.plugins.hookspecs import PluginContext, hookimpl
 from autotl.regularizers.drop import Drop
+from autotl.regularizers.huber import Huber
 from autotl.regularizers.l2_sp import L2SP
 from autotl.regularizers.label_smoothing import LabelSmoothing
 from autotl.regularizers.logit_adjustment import LogitAdjustment
@@ -17,4 +18,5 @@ from autotl.regularizers.reinit_top import ReinitTop
 
 @hookimpl
 def autotl_regularizers(context: PluginContext) -> Sequence[Regularizer]:
-    return [LabelSmoothing(), Drop(), L2SP(), Mixup(), CutMix(), RDrop(), ReinitTop(), LogitAdjustment()]
+    # Huber's last: it compares with what the others have made of the targets
+    return [LabelSmoothing(), Drop(), L2SP(), Mixup(), CutMix(), RDrop(), ReinitTop(), LogitAdjustment(), Huber()]

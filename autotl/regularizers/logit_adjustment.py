@@ -22,12 +22,12 @@ class LogitAdjustment(Regularizer):
     def strengths(self, context: StrategyContext) -> Choice | None:
         from autotl.data.labels import is_imbalanced
 
-        if not is_imbalanced(context.class_rows):
+        if not context.class_rows or not is_imbalanced(context.class_rows):
             return None
         return Choice(self.name, (0.0, 0.5, 1.0), (1, 1, 3) if self.usual(context) else (6, 1, 1))
 
     def usual(self, context: StrategyContext) -> float:
-        from autotl.data.task import BALANCED_METRICS
+        from autotl.kinds.classes import BALANCED_METRICS
 
         return 1.0 if context.metric in BALANCED_METRICS else 0.0
 
@@ -44,7 +44,7 @@ class _Adjusted(Effect):
 
         from autotl.features.heads import log_shares
 
-        shift = self._tau * log_shares(trial.labels[trial.train], trial.classes)
+        shift = self._tau * log_shares(trial.targets[trial.train], trial.outputs)
         self._shift = torch.from_numpy(shift).to(trial.device)
         with torch.no_grad():
             model.head.bias.sub_(self._shift)  # what the head was fitted to is what the loss sees at first

@@ -25,7 +25,9 @@ class RDrop(Regularizer):
     step_cost = 2.0
 
     def strengths(self, context: StrategyContext) -> Choice | None:
-        return None if context.augments else Choice(self.name, (0.0, 1.0, 4.0), (6, 1, 1))
+        if context.augments or not context.classes:  # its divergence is one of distributions over classes
+            return None
+        return Choice(self.name, (0.0, 1.0, 4.0), (6, 1, 1))
 
     def effect(self, strength: float) -> Dropping:
         return _Agreeing(strength)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotl.plugins.contracts import Modality
-from autotl.report.answers import Answers
 from autotl.report.findings import TableRows
 from autotl.report.small_images import data_uri
 from autotl.report.words import short
@@ -34,14 +33,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A validation row that is taken for another class."""
+    """A validation row that is answered wrongly."""
 
     example: Example
-    label: str
-    given: float  #: what its label was given
-    taken_for: str
-    sure: float
-    suspect: bool  #: whether its label is likely an error
+    said: Sequence[tuple[str, str, str]]  #: what, in which words, and a figure: of the target, then of the answer
+    suspect: bool = False  #: whether its target is likely an error
 
 
 @dataclass(frozen=True)
@@ -56,25 +52,6 @@ class Repeat:
 def shown(name: str, cell: str, modality: Modality) -> Example:
     """A row as an example."""
     return Example(short(name, 80), data_uri(cell) if modality == "image" else None, short(cell, QUOTED))
-
-
-def most_wrong(answers: Answers, rows: TableRows, classes: Sequence[str], modality: Modality) -> list[Wrong]:
-    """The validation rows whose label was given least."""
-    suspects = set(answers.suspects())
-    found = []
-    for place in answers.most_wrong(MOST_WRONG):
-        row, taken = int(answers.rows[place]), int(answers.predicted[place])
-        found.append(
-            Wrong(
-                example=shown(rows.names[row], rows.cells[row], modality),
-                label=classes[int(answers.labels[place])],
-                given=float(answers.of_label[place]),
-                taken_for=classes[taken],
-                sure=float(answers.probabilities[place, taken]),
-                suspect=place in suspects,
-            )
-        )
-    return found
 
 
 def repeats(rows: TableRows, modality: Modality) -> list[Repeat]:

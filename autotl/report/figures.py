@@ -92,16 +92,16 @@ def screening(record: Record) -> Picture | None:
     order = sorted(proxy, key=lambda name: -proxy[name])[:MOST_BARS]
     scored = [(row.backbone, row.score) for row in record.trials if row.score is not None]
     reached = {name: [score for backbone, score in scored if backbone == name] for name in order}
-    metric = record.task.metric
-    # others than the log loss go from 0 to 1, as the head's accuracy does
-    tried = {} if metric == "neg_log_loss" else reached
+    metric, proxy_metric = record.task.metric, record.task.rules.ranks_by
+    # what is negated has a unit of its own; others go to 1, as the head's score does
+    tried = {} if metric.startswith("neg_") else reached
     figure, axes = new_figure(0.8 + 0.42 * len(order))
     for place, name in enumerate(order):
         _backbone(axes, place, name, proxy[name], tried.get(name, []))
     axes.set_ylim(len(order) - 0.5, -0.7)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(metric if tried else "accuracy")
+    axes.set_xlabel(metric if tried else proxy_metric)
     hollow = Line2D([], [], linestyle="", label="linear head (screening)", **_HOLLOW)
     full = Line2D([], [], linestyle="", marker="o", color=ACCENT, label="best trial")
     _legend(figure, [hollow, full] if tried else [hollow])
@@ -114,7 +114,7 @@ def screening(record: Record) -> Picture | None:
         "screening",
         caption="What a linear head on each backbone's frozen features gets on the training rows, each predicted by a "
         "head that did not see it, and what trials came to."
-        + ("" if metric == "accuracy" else f" The head's score is its accuracy, the trials' is {metric}."),
+        + ("" if metric == proxy_metric else f" The head's score is its {proxy_metric}, the trials' is {metric}."),
         alt="; ".join(said),
     )
 

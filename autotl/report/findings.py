@@ -26,7 +26,7 @@ class TableRows:
 
     names: Sequence[str]  #: such as "flowers.csv: row 41"
     cells: Sequence[str]  #: texts, or paths of images
-    labels: npt.NDArray[np.int64]  #: ``[rows]``: positions in the task's classes
+    targets: np.ndarray  #: ``[rows, …]``, as the kind of the task has them
     groups: npt.NDArray[np.int64]  #: ``[rows]``: equal for rows that repeat each other
     set_aside: Sequence[SetAside] = ()
 

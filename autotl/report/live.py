@@ -250,10 +250,15 @@ def _trial(data: dict[str, Any]) -> str:
     return "a head on frozen features" if data["trial"] < 0 else f"trial {data['trial']}"
 
 
+def _asks(data: dict[str, Any]) -> str:
+    """What the task asks; events of earlier versions know classes only."""
+    return str(data.get("asks", f"{len(data['classes'])} classes"))
+
+
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "role": lambda d: f"column {d['column']!r}: {d['role']} ({d['evidence']})",
     "task": lambda d: (
-        f"{d['task']} task: {d['target']!r} ({len(d['classes'])} classes) from {d['modality']} {d['input']!r}; "
+        f"{d['task']} task: {d['target']!r} ({_asks(d)}) from {d['modality']} {d['input']!r}; "
         f"{d['rows']['training']} rows to train on, {d['rows']['validation']} to validate, by {d['metric']}"
     ),
     "audit": lambda d: str(d["split"]),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -14,20 +13,18 @@ from autotl.budget import Clock, describe_seconds
 from autotl.data.wording import counted
 from autotl.events import Event
 from autotl.files import write_durably
-from autotl.report import answer_figures, figures, words
+from autotl.report import figures, words
 from autotl.report.answers import Answers, answers_of
 from autotl.report.canvas import Picture, drawing
-from autotl.report.examples import MOST_NAMED, MOST_SET_ASIDE, most_wrong, repeats, shown
+from autotl.report.examples import MOST_NAMED, MOST_SET_ASIDE, repeats, shown
 from autotl.report.findings import Findings, TableRows, TooLong
+from autotl.report.mistakes import Mistakes, module_of
 from autotl.report.record import Record, read_record
 
 REPORT_FILE = "report.html"
 
 #: Lines of a table that a person reads; more are in ``leaderboard.csv``.
 MOST_LINES = 50
-
-#: Classes and pairs of classes that are listed, the worst first.
-MOST_CLASSES, MOST_PAIRS = 20, 10
 
 #: Notes are sentences; what they quote of the data may be long.
 LONGEST_NOTE = 400
@@ -49,7 +46,7 @@ def write_report(folder: Path, findings: Findings, *, out: Path | None = None, c
 
 def _page(record: Record, findings: Findings, clock: Clock) -> str:
     rows, card, task = findings.rows, record.card, record.task
-    answers = answers_of(record.folder, card, rows.labels) if rows and card else None
+    answers = answers_of(record.folder, card, rows.targets) if rows and card else None
     drawn = _drawn(record, findings, answers, clock)
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"short": words.short, "seconds": describe_seconds, "settings": words.settings_in_words}
@@ -70,18 +67,18 @@ def _page(record: Record, findings: Findings, clock: Clock) -> str:
         "notes": list(dict.fromkeys(event.data["text"] for event in record.of("note"))),
         "most_named": MOST_NAMED,
         "longest_note": LONGEST_NOTE,
-        "wrong": [],
-        "suspects": [],
-        "classes": [],
-        "pairs": [],
+        "mistakes": Mistakes(),
+        "drawings": [],
         "repeats": [],
         "set_aside": [],
         "left_out": 0,
     }
     if rows:
         facts |= _of_the_table(rows, record, clock)
-    if rows and answers:
-        facts |= _of_the_answers(answers, rows, record, clock)
+    if rows and card and answers:
+        _check(clock)
+        shows = module_of(task)
+        facts |= {"mistakes": shows.mistakes(answers, rows, card), "drawings": shows.drawings(answers)}
     return environment.get_template("template.html").render(facts)
 
 
@@ -97,8 +94,7 @@ def _drawn(record: Record, findings: Findings, answers: Answers | None, clock: C
         "ledger": lambda: figures.where_the_time_went(record.spent),
     }
     if answers:
-        makers["confusion"] = lambda: answer_figures.confusion(answers, record.task.classes)
-        makers["calibration"] = lambda: answer_figures.calibration(answers)
+        makers |= {drawing.name: drawing.make for drawing in module_of(record.task).drawings(answers)}
     found = {}
     with drawing():
         for name, make in makers.items():
@@ -116,38 +112,6 @@ def _of_the_table(rows: TableRows, record: Record, clock: Clock) -> dict[str, An
         "set_aside": [(shown(row.name, row.cell, modality), row.reason) for row in rows.set_aside[:MOST_SET_ASIDE]],
         "left_out": len(rows.set_aside),
     }
-
-
-def _of_the_answers(answers: Answers, rows: TableRows, record: Record, clock: Clock) -> dict[str, Any]:
-    _check(clock)
-    classes = record.task.classes
-    return {
-        "wrong": most_wrong(answers, rows, classes, record.task.modality),
-        "suspects": [rows.names[int(answers.rows[place])] for place in answers.suspects()],
-        "classes": list(_by_class(answers, classes))[:MOST_CLASSES],
-        "pairs": list(_confused(answers, classes))[:MOST_PAIRS],
-    }
-
-
-def _by_class(answers: Answers, classes: tuple[str, ...]) -> Iterator[tuple[str, int, float, float | None]]:
-    """Name, validation rows, the share of them that is found, and the share of what is taken for it that is it."""
-    counts = answers.confusion
-    rows, taken, hits = counts.sum(1), counts.sum(0), np.diag(counts)
-    found = [
-        (classes[i], int(rows[i]), float(hits[i] / rows[i]), float(hits[i] / taken[i]) if taken[i] else None)
-        for i in np.flatnonzero(rows).tolist()
-    ]
-    yield from sorted(found, key=lambda line: line[2])
-
-
-def _confused(answers: Answers, classes: tuple[str, ...]) -> Iterator[tuple[str, str, int]]:
-    """Label, what it is taken for, and how often; the most frequent first."""
-    counts = answers.confusion - np.diag(np.diag(answers.confusion))
-    for place in np.argsort(-counts, axis=None, kind="stable").tolist():
-        true, taken = divmod(place, len(classes))
-        if not counts[true, taken]:
-            return
-        yield classes[true], classes[taken], int(counts[true, taken])
 
 
 def _licences(record: Record) -> dict[str, str]:

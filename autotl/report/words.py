@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from autotl.budget import describe_seconds
 from autotl.config import Limits, SearchRequest
 from autotl.data.wording import counted, option
@@ -81,7 +83,7 @@ def transfer_sentences(record: Record) -> list[str]:
     floor = record.last("floor")
     if not found and proxy is not None:
         reason = ""
-        if floor and record.task.metric == "accuracy" and floor["majority"] < 1:
+        if floor and record.task.metric == record.task.rules.ranks_by and floor["majority"] < 1:
             won = (proxy - floor["majority"]) / (1 - floor["majority"])
             reason = f": a linear head on pretrained features wins {won:.0%} of what guessing leaves open"
         found.append(f"No network was trained from new weights to compare with{reason}.")
@@ -126,7 +128,9 @@ def again_sentence(request: SearchRequest) -> str:
 def command(request: SearchRequest, *, trials: int | None = None) -> str:
     """The command line that asks for the same. trials: as many, in place of what was asked for."""
     words = ["autotl search", option("--data", request.data)]
-    for name in ("target", "image", "text", "group", "test", "metric", "set_aside", "portfolio", "teacher"):
+    if request.target:
+        words.append(" ".join([option("--target", request.target[0]), *map(shlex.quote, request.target[1:])]))
+    for name in ("image", "text", "group", "test", "task", "metric", "set_aside", "portfolio", "teacher"):
         if value := getattr(request, name):
             words.append(option(f"--{name.replace('_', '-')}", value))
     words += [option("--models", folder) for folder in request.models]

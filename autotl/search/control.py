@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autotl.data.task import Task
 from autotl.predictor import metrics
 from autotl.search.incumbent import Judged
 from autotl.search.scheduler import ALL_RUNGS
@@ -17,14 +18,13 @@ from autotl.search.space import Space, TrialConfig
 WEAK = 0.2
 
 
-def is_doubtful(accuracy: float, labels: np.ndarray, full_trials: float) -> bool:
+def is_doubtful(score: float, guess: float, full_trials: float) -> bool:
     """Whether a control without pretrained weights is run.
 
-    accuracy: of a head on the best backbone's features; labels ``[rows] int64``. Where there is time for so many full
+    score: of a head on the best backbone's features; guess: of one answer for all. Where there is time for so many full
     trials that one more costs a twentieth, it is run in any case.
     """
-    majority = np.bincount(labels).max() / len(labels)
-    return bool(accuracy - majority < WEAK * (1 - majority) or full_trials >= ALL_RUNGS)
+    return bool(score - guess < WEAK * (1 - guess) or full_trials >= ALL_RUNGS)
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Verdict:
     control: int
 
 
-def verdict(models: list[Model], space: Space, metric: str, labels: np.ndarray) -> Verdict | None:
+def verdict(models: list[Model], space: Space, task: Task, targets: np.ndarray) -> Verdict | None:
     """Compares finished models on the validation rows that both answered; None where there was no control.
 
-    labels ``[table rows] int64``, indexed by `Judged.valid`.
+    targets ``[table rows, …]``, indexed by `Judged.valid`.
     """
     best: dict[bool, Model] = {}
     for model in models:
@@ -54,7 +54,7 @@ def verdict(models: list[Model], space: Space, metric: str, labels: np.ndarray) 
     if len(best) < 2:
         return None
     ours, theirs = best[True].judged, best[False].judged
-    return Verdict(*_lead(ours, theirs, metric, labels), ours.trial, theirs.trial)
+    return Verdict(*_lead(ours, theirs, task, targets), ours.trial, theirs.trial)
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Comparison:
     other: int  #: the twin's trial
 
 
-def comparisons(models: list[Model], space: Space, metric: str, labels: np.ndarray) -> list[Comparison]:
+def comparisons(models: list[Model], space: Space, task: Task, targets: np.ndarray) -> list[Comparison]:
     """One for each strategy that names a twin: its first finished trial that has one.
 
-    The first, not the best: the better of several would have luck on its side. labels as in `verdict`.
+    The first, not the best: the better of several would have luck on its side. targets as in `verdict`.
     """
     trained = [model for model in models if model.finished and model.name == model.trial_folder]
     trained = sorted((model for model in trained if model.judged.trial >= 0), key=lambda model: model.judged.trial)
@@ -86,16 +86,14 @@ def comparisons(models: list[Model], space: Space, metric: str, labels: np.ndarr
             theirs = other.member
             alike = theirs.backbone == ours.backbone and theirs.settings.items() <= ours.settings.items()
             if theirs.strategy == twin and alike and ours.strategy not in found:
-                lead = _lead(model.judged, other.judged, metric, labels)
+                lead = _lead(model.judged, other.judged, task, targets)
                 trials = model.judged.trial, other.judged.trial
                 found[ours.strategy] = Comparison(ours.strategy, twin, ours.backbone, *lead, *trials)
     return list(found.values())
 
 
-def _lead(ours: Judged, theirs: Judged, metric: str, labels: np.ndarray) -> tuple[float, float, float]:
+def _lead(ours: Judged, theirs: Judged, task: Task, targets: np.ndarray) -> tuple[float, float, float]:
     """Our score less theirs on the rows that both answered, and the ends of its interval."""
     both, in_ours, in_theirs = np.intersect1d(ours.valid, theirs.valid, return_indices=True)
-    difference, error = metrics.advantage(
-        metric, labels[both], ours.probabilities[in_ours], theirs.probabilities[in_theirs]
-    )
+    difference, error = metrics.advantage(task, targets[both], ours.answers[in_ours], theirs.answers[in_theirs])
     return difference, difference - 1.96 * error, difference + 1.96 * error

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from autotl.budget import Clock
 from autotl.config import SearchRequest, create_run_folder
 from autotl.data.set_aside import SET_ASIDE_FILE, write_set_aside
@@ -169,10 +167,10 @@ class Search:
             raise RunError(f"{request.data} has changed since this run began; start a new search with --out")
         self._update()
         self._study = open_study(self._folder, self._disk, seed=request.seed)
-        incumbent = Incumbent(inspection.task.metric, inspection.labels, training_rows=len(given.train))
+        incumbent = Incumbent(inspection.task, inspection.targets, training_rows=len(given.train))
         self._costs = Costs(request.limits, [*given.candidates, *given.too_large])
         shelf = Shelf(
-            self._folder, self._disk, inspection.task, inspection.labels, self._costs, self._run_file.versions
+            self._folder, self._disk, inspection.task, inspection.targets, self._costs, self._run_file.versions
         )
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
@@ -196,7 +194,7 @@ class Search:
             self._events.emit("role", column=role.name, role=role.role, evidence=role.evidence)
         self._events.emit(
             "task", task=task.kind, target=task.target, input=task.input.name, modality=task.modality,
-            classes=list(task.classes), metric=task.metric, rows=rows,
+            classes=list(task.classes), asks=task.rules.describe(task), metric=task.metric, rows=rows,
         )  # fmt: skip
         self._events.emit("audit", **self._given.audit.facts)
         for note in (*plugins().complaints, *inspection.notes, *self._given.audit.notes):
@@ -235,26 +233,28 @@ class Search:
         self._pace.begin_screening()
         survivors = self._screening.run(self._run_file.survivors)
         if self._resumed is None:
-            task, labels = self._given.inspection.task, self._given.inspection.labels
-            floor = Floor(task, labels, self._dialogue, self._pace, self._events)
+            task, targets = self._given.inspection.task, self._given.inspection.targets
+            floor = Floor(task, targets, self._dialogue, self._pace, self._events)
             floor.measure(self._given.train, self._given.valid)
         origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)
         self._update(survivors=tuple(candidate.key for candidate in survivors), origins=origins)
         return survivors
 
     def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:
-        given, labels = self._given, self._given.inspection.labels
-        rows = np.bincount(labels[given.train], minlength=len(given.inspection.task.classes))
+        given, task = self._given, self._given.inspection.task
+        targets = given.inspection.targets[given.train]
         passes = {candidate.key: pace.passes(candidate.key, len(given.train)) for candidate in survivors}
         full_trials = passes[survivors[0].key] / survivors[0].recipe.epochs if pace.limited else 0.0
         contexts = {
             candidate.key: StrategyContext(
                 candidate=candidate,
-                class_rows=tuple(rows.tolist()),
-                metric=given.inspection.task.metric,
+                rows=len(targets),
+                class_rows=tuple(task.rules.counts(task, targets).values()) if task.rules.exclusive else (),
+                metric=task.metric,
                 augments=given.augments[candidate.family],
                 passes=passes[candidate.key],
-                doubtful=is_doubtful(self._screening.accuracy, labels, full_trials),
+                doubtful=is_doubtful(self._screening.score, task.rules.guess(targets), full_trials),
+                squared=task.rules.squared,
                 teacher=self._request.teacher is not None,
             )
             for candidate in survivors
@@ -267,12 +267,11 @@ class Search:
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")
         space = self._space(survivors, self._pace)
-        best, task, labels = self._judge.best, self._given.inspection.task, self._given.inspection.labels
+        best, task, targets = self._judge.best, self._given.inspection.task, self._given.inspection.targets
         if best is None:
             raise RunError("no model came of screening, although a backbone could be used")
-        noise = metrics.standard_error(task.metric, labels[best.valid], best.probabilities)
-        train_labels = labels[self._given.train]
-        log = RunLog(self._folder, self._run_file, train_labels, device=self._device, noise=noise)
+        noise = metrics.standard_error(task, targets[best.valid], best.answers)
+        log = RunLog(self._folder, self._run_file, targets[self._given.train], device=self._device, noise=noise)
         self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
         scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
         dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
@@ -290,9 +289,9 @@ class Search:
         pace.end_trials()
         if not pace.to_refit:  # heads are refitted in a moment: what was kept free for more is there for trials
             trials.run(portfolio, count)
-        if found := verdict(judge.models, space, task.metric, labels):
+        if found := verdict(judge.models, space, task, targets):
             events.emit("transfer", **dataclasses.asdict(found))
-        for compared in comparisons(judge.models, space, task.metric, labels):
+        for compared in comparisons(judge.models, space, task, targets):
             events.emit("compared", **dataclasses.asdict(compared))
         self._phase("refitting")
         Refit(space, checkpoints, dialogue, judge, pace, events).run()

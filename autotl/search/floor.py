@@ -22,18 +22,18 @@ FEWEST_ROWS = 500
 
 
 class Floor:
-    """Says what the frequencies of the classes get, and what a bag of words gets where the inputs are texts."""
+    """Says what one answer for all gets, and what a bag of words gets where the inputs are texts."""
 
-    def __init__(self, task: Task, labels: np.ndarray, dialogue: Dialogue, pace: Pace, events: EventLog) -> None:
-        """labels ``[kept] int64``."""
-        self._task, self._labels = task, labels
+    def __init__(self, task: Task, targets: np.ndarray, dialogue: Dialogue, pace: Pace, events: EventLog) -> None:
+        """targets ``[kept, …]``."""
+        self._task, self._targets = task, targets
         self._dialogue, self._pace, self._events = dialogue, pace, events
 
     def measure(self, train: np.ndarray, valid: np.ndarray) -> None:
-        """train, valid ``[rows] int64``: positions in `labels`. Raises `OutOfTime`."""
-        shares = np.bincount(self._labels[train], minlength=len(self._task.classes)) / len(train)
-        constant = np.tile(shares.astype(np.float32), (len(valid), 1))
-        majority, words = metrics.score(self._task.metric, self._labels[valid], constant), None
+        """train, valid ``[rows] int64``: positions in `targets`. Raises `OutOfTime`."""
+        same = self._task.rules.constant(self._targets[train], len(self._task.outputs))
+        constant = np.tile(same, (len(valid), 1))
+        majority, words = metrics.score(self._task, self._targets[valid], constant), None
         if self._task.modality == "text" and (rows := self._affordable_rows(len(train))):
             try:
                 words = self._dialogue.ask("bag of words", "floor", do="floor", most_rows=rows)["score"]

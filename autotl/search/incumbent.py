@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autotl.data.task import Task
 from autotl.predictor import metrics
 
 #: The trial that runs the published recipe.
@@ -23,13 +24,13 @@ CLEARLY = 2.0
 
 @dataclass(frozen=True)
 class Judged:
-    """A model's answers on the validation rows ``[rows, classes] float32``; `trial` is -1 for a screening head."""
+    """A model's answers on the validation rows ``[rows, outputs] float32``; `trial` is -1 for a screening head."""
 
     trial: int
     permille: int
     score: float
     valid: np.ndarray
-    probabilities: np.ndarray
+    answers: np.ndarray
 
 
 class Incumbent:
@@ -42,11 +43,11 @@ class Incumbent:
     clearly worse.
     """
 
-    def __init__(self, metric: str, labels: np.ndarray, *, training_rows: int) -> None:
-        """labels ``[table rows] int64``, indexed by `Judged.valid`."""
-        self._metric = metric
+    def __init__(self, task: Task, targets: np.ndarray, *, training_rows: int) -> None:
+        """targets ``[table rows, …]``, indexed by `Judged.valid`."""
+        self._task = task
         self._trusted = DEFAULT_TRIAL if training_rows >= ENOUGH_TO_FINE_TUNE else None
-        self._labels = labels
+        self._targets = targets
         self.held_by: Judged | None = None
 
     def yields_to(self, challenger: Judged) -> bool:
@@ -58,7 +59,7 @@ class Incumbent:
             return challenger.score >= holder.score
         both, ours, theirs = np.intersect1d(challenger.valid, holder.valid, return_indices=True)
         lead, error = metrics.advantage(
-            self._metric, self._labels[both], challenger.probabilities[ours], holder.probabilities[theirs]
+            self._task, self._targets[both], challenger.answers[ours], holder.answers[theirs]
         )
         if challenger.trial == holder.trial:
             return lead >= -CLEARLY * error
@@ -70,7 +71,7 @@ class Incumbent:
         holder = self.held_by
         if holder is None:
             return 0.0
-        return metrics.standard_error(self._metric, self._labels[holder.valid], holder.probabilities)
+        return metrics.standard_error(self._task, self._targets[holder.valid], holder.answers)
 
     def replace(self, challenger: Judged) -> None:
         self.held_by = challenger

@@ -59,7 +59,7 @@ class Judge:
             permille=offer["permille"],
             score=offer["score"],
             valid=np.array(offer["valid"], np.int64),
-            probabilities=np.array(offer["probabilities"], np.float32),
+            answers=np.array(offer["answers"], np.float32),
         )
         backbone = subject.candidate.key
         if offer["say"] == "saved":
@@ -157,7 +157,7 @@ class Judge:
         )
         entries = [(name, judged, offer["weights"])]
         for number, view in enumerate(offer["views"], start=1):
-            seen = dataclasses.replace(judged, probabilities=np.array(view["probabilities"], np.float32))
+            seen = dataclasses.replace(judged, answers=np.array(view["answers"], np.float32))
             entries.append((f"{name}-view{number}", seen, view["weights"]))
         return [
             Model(

@@ -54,7 +54,7 @@ class Preparation:
     def keeping_together(self, groups: np.ndarray, *, seed: int) -> Preparation:
         """With another split, which divides none of `groups` ``[kept] int64`` either."""
         merged = merge_groups(self.inspection.groups, groups)
-        train, valid = holdout(self.inspection.labels, seed=seed, groups=merged)
+        train, valid = holdout(strata_of(self.inspection), seed=seed, groups=merged)
         return replace(self, train=train, valid=valid)
 
     def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Preparation:
             "task": self.inspection.task.model_dump(),
             "cells": [inputs[row] for row in kept],
             "row_names": [table.describe_row(row) for row in kept],
-            "labels": self.inspection.labels.tolist(),
+            "targets": self.inspection.targets.tolist(),
             **self.split,
             "seed": request.seed,
             "skip_limit": request.skip_limit,
@@ -100,7 +100,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     teacher_notes = _check_teacher(request, inspection)
     audited = _audit(request, inspection, test, seconds)
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
-    train, valid = holdout(inspection.labels, seed=request.seed, groups=inspection.groups)
+    train, valid = holdout(strata_of(inspection), seed=request.seed, groups=inspection.groups)
     if len(valid) == 0:
         raise DataError(
             f"{inspection.table.name}: nothing is left to validate on, as all rows of each class repeat each other or "
@@ -136,7 +136,14 @@ def read_again(request: SearchRequest, *, seconds: float) -> Inspection:
 
 
 def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
-    return inspect_table(source, request.overrides, metric=request.metric, skip_limit=request.skip_limit)
+    return inspect_table(
+        source, request.overrides, metric=request.metric, kind=request.task, skip_limit=request.skip_limit
+    )
+
+
+def strata_of(inspection: Inspection) -> np.ndarray:
+    """``[kept] int64``: rows of one code are alike, and each side of the split gets its share of them."""
+    return inspection.task.rules.strata(inspection.targets)
 
 
 def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:
@@ -172,10 +179,10 @@ def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[s
         return ()
     card = read_card(find_bundle(request.teacher))
     theirs, ours = card.task, inspection.task
-    if (theirs.classes, theirs.modality) != (ours.classes, ours.modality):
+    if (theirs.kind, theirs.outputs, theirs.modality) != (ours.kind, ours.outputs, ours.modality):
         raise BundleError(
-            f"--teacher {request.teacher} answers with {', '.join(theirs.classes[:5])} to {theirs.modality}s, and "
-            f"{inspection.table.name} has {', '.join(ours.classes[:5])} for {ours.modality}s: a teacher needs the same "
+            f"--teacher {request.teacher} answers with {', '.join(theirs.outputs[:5])} to {theirs.modality}s, and "
+            f"{inspection.table.name} has {', '.join(ours.outputs[:5])} for {ours.modality}s: a teacher needs the same "
             "classes and kind of input"
         )
     if not card.refit:

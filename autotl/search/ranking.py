@@ -20,7 +20,7 @@ _SURPRISE = 2.0
 class Screened:
     """What was seen of a backbone."""
 
-    accuracy: float  #: of a ridge head, leave-one-out
+    head: float  #: score of a ridge head, leave-one-out, as the task's kind ranks; 1 at best
     rows: int
     prior: float  #: the candidate's
     opinions: Mapping[str, float] = field(default_factory=dict)  #: of screeners, larger is better
@@ -28,12 +28,13 @@ class Screened:
 
     @property
     def noise(self) -> float:
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.rows)
+        share = min(max(self.head, 0.0), 1.0)
+        return math.sqrt(share * (1 - share) / self.rows)
 
     @property
     def score(self) -> float:
-        """Accuracy, the prior deciding between near equals."""
-        return self.accuracy + self.noise * self.prior
+        """That of the head, the prior deciding between near equals."""
+        return self.head + self.noise * self.prior
 
 
 def survivors(seen: Mapping[str, Screened]) -> list[str]:
@@ -41,7 +42,7 @@ def survivors(seen: Mapping[str, Screened]) -> list[str]:
 
     Frozen features say little of how well a network can be fine-tuned, so what is known of it in general has a rank
     as well, and a seat; where it knows no difference, the largest gets that. Ranks are means over `Screened.score`,
-    each opinion that all have, and the prior; the head's accuracy counts twice.
+    each opinion that all have, and the prior; the head's score counts twice.
     """
     judges = [
         {key: backbone.score for key, backbone in seen.items()},
@@ -60,17 +61,17 @@ def survivors(seen: Mapping[str, Screened]) -> list[str]:
 def hopeless(prior: float, seen: Sequence[Screened]) -> bool:
     """Whether a larger backbone of this prior cannot be among the survivors, by those that were seen.
 
-    A line through accuracies over priors says what to expect of it; it is hopeless when even `_SURPRISE` deviations
+    A line through scores over priors says what to expect of it; it is hopeless when even `_SURPRISE` deviations
     more would leave it behind the survivors so far.
     """
     if len(seen) <= SURVIVORS:
         return False
-    priors, accuracies = np.array([s.prior for s in seen]), np.array([s.accuracy for s in seen])
+    priors, scores = np.array([s.prior for s in seen]), np.array([s.head for s in seen])
     if np.ptp(priors) == 0:
         return False
-    slope, level = np.polyfit(priors, accuracies, 1)
-    deviation = math.hypot(float(np.std(accuracies - slope * priors - level)), max(s.noise for s in seen))
-    bar = sorted(accuracies)[-SURVIVORS]
+    slope, level = np.polyfit(priors, scores, 1)
+    deviation = math.hypot(float(np.std(scores - slope * priors - level)), max(s.noise for s in seen))
+    bar = sorted(scores)[-SURVIVORS]
     return bool(slope * prior + level + _SURPRISE * deviation < bar)
 
 

@@ -72,7 +72,7 @@ def _rows(inspection: Inspection) -> TableRows:
     return TableRows(
         names=[table.describe_row(row) for row in kept],
         cells=[inputs[row] for row in kept],
-        labels=inspection.labels,
+        targets=inspection.targets,
         groups=inspection.groups,
         set_aside=[SetAside(table.describe_row(row), why, inputs[row] or "") for row, why in inspection.set_aside],
     )

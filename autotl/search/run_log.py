@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,9 +22,6 @@ from autotl.files import append_line
 from autotl.plugins.contracts import Modality, Value
 from autotl.search.run_file import EVENTS_FILE, RunFile
 from autotl.untrusted import parse_json, read_lines
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 RUN_LOG_FILE = "trials.jsonl"
 
@@ -41,8 +38,8 @@ class TaskFacts(_Facts):
     kind: str
     metric: str
     rows: int  #: of the training part
-    classes: int
-    largest_class: float  #: share of the training rows
+    classes: int  #: or labels, or numbers
+    largest_class: float  #: share of the training rows; of other kinds the largest stratum
     log10_budget: float | None  #: of the seconds; None where trials were counted
 
 
@@ -106,8 +103,8 @@ class RunLog:
     writes what a kill kept from being written. Nothing is written twice.
     """
 
-    def __init__(self, folder: Path, run: RunFile, labels: npt.NDArray[np.int64], *, device: str, noise: float) -> None:
-        """folder: of the run. labels ``[training rows] int64``. noise: standard error of a score."""
+    def __init__(self, folder: Path, run: RunFile, targets: np.ndarray, *, device: str, noise: float) -> None:
+        """folder: of the run. targets: of the training rows. noise: standard error of a score."""
         self._path = folder / RUN_LOG_FILE
         self._run, self._noise = run.id, noise
         budget = run.request.budget_seconds
@@ -116,9 +113,9 @@ class RunLog:
             modality=run.task.modality,
             kind=run.task.kind,
             metric=run.task.metric,
-            rows=len(labels),
-            classes=len(run.task.classes),
-            largest_class=round(np.bincount(labels).max() / len(labels), 4),
+            rows=len(targets),
+            classes=len(run.task.outputs),
+            largest_class=round(np.bincount(run.task.rules.strata(targets)).max() / len(targets), 4),
             log10_budget=None if budget is None else round(math.log10(budget), 4),
         )
         self._machine = MachineFacts(cores=os.cpu_count() or 1, device=device.partition(":")[0])

@@ -50,7 +50,7 @@ class Screening:
         self._candidates, self._costs = list(candidates), costs
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self._unreadable: set[str] = set()
-        self.accuracy = 0.0  #: of the best head, leave-one-out
+        self.score = 0.0  #: of the best head, leave-one-out
         self.too_slow: list[Candidate] = []  #: what could be used but for the limits
 
     def run(self, known: Sequence[str]) -> list[Candidate]:
@@ -77,7 +77,7 @@ class Screening:
                 self._note(f"{candidate.key} cannot be used: {error}")
         if not seen:
             raise ZooError("no backbone could be used: " + "; ".join(refused))
-        self.accuracy = max(screened.accuracy for screened in seen.values())
+        self.score = max(screened.head for screened in seen.values())
         going_on = [candidate for key in known or survivors(seen) for candidate in candidates if candidate.key == key]
         going_on = [candidate for candidate in going_on if candidate.key in seen]
         if not known:
@@ -94,17 +94,17 @@ class Screening:
             seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
         answer = self._look(candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing)
         self._check(candidate, answer)
-        accuracy, rows = answer["ridge_accuracy"], answer["rows"]
+        score, rows = answer["ridge_score"], answer["rows"]
         self._note_unreadable(answer["unreadable"])
         if answer["cut"]:
             cut, longest = answer["cut"], answer["longest"]
             self._note(f"{candidate.key} reads {longest} tokens of a text: {cut} of {rows} texts are cut there")
         self._events.emit(
-            "screened", backbone=candidate.key, score=accuracy, rows=rows, precision=answer["precision"],
+            "screened", backbone=candidate.key, score=score, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, licence=candidate.licence, opinions=answer["opinions"],
             bytes_a_row=answer["bytes_a_row"], latency=answer["latency"], seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
-        return Screened(accuracy, rows, candidate.prior, answer["opinions"], candidate.parameters)
+        return Screened(score, rows, candidate.prior, answer["opinions"], candidate.parameters)
 
     def _look(self, candidate: Candidate, seconds: float | None, *, most_rows: int | None, opinions: bool) -> Message:
         """What the worker saw of the rows, beside those that it had seen before."""
@@ -128,8 +128,8 @@ class Screening:
     def appraise(self, candidate: Candidate) -> float:
         """Accuracy of a head on a backbone that breaks the limits, leave-one-out. Raises `TrialError`."""
         seconds = self._pace.screening_seconds(1, needed=True)
-        accuracy: float = self._look(candidate, seconds, most_rows=FIRST_LOOK, opinions=False)["ridge_accuracy"]
-        return accuracy
+        score: float = self._look(candidate, seconds, most_rows=FIRST_LOOK, opinions=False)["ridge_score"]
+        return score
 
     def _check(self, candidate: Candidate, answer: Message) -> None:
         """Raises `TrialError` for a backbone that takes too long for a row."""

@@ -68,13 +68,13 @@ class Shelf:
     """Everything is on disk too, in a folder a model: a resumed run finds what it had."""
 
     def __init__(
-        self, folder: Path, disk: Disk, task: Task, labels: np.ndarray, costs: Costs, versions: Mapping[str, str]
+        self, folder: Path, disk: Disk, task: Task, targets: np.ndarray, costs: Costs, versions: Mapping[str, str]
     ) -> None:
-        """folder: of the run. labels ``[table rows] int64``, indexed by `Judged.valid`."""
+        """folder: of the run. targets ``[table rows, …]``, indexed by `Judged.valid`."""
         self._disk = disk
         self._needed: set[str] = set()  #: models that the answer is made of, or may be in a moment
         self._trials, self._bundle, self._teacher = folder / "trials", folder / "best", folder / "teacher"
-        self._task, self._labels, self._costs, self._versions = task, labels, costs, versions
+        self._task, self._targets, self._costs, self._versions = task, targets, costs, versions
         self._models: dict[str, Model] = {}
 
     def restore(self) -> list[Judged]:
@@ -85,10 +85,10 @@ class Shelf:
         for file in sorted(self._trials.glob("*/*.json")):
             try:
                 known = read_object(file)
-                valid, probabilities = read_answers(
-                    file.with_suffix(SUFFIX), rows=len(self._labels), classes=len(self._task.classes)
+                valid, answers = read_answers(
+                    file.with_suffix(SUFFIX), rows=len(self._targets), outputs=len(self._task.outputs)
                 )
-                judged = Judged(known["trial"], known["permille"], known["score"], valid, probabilities)
+                judged = Judged(known["trial"], known["permille"], known["score"], valid, answers)
                 member, there = Member.model_validate(known["member"]), self._weights(file.parent, known["weights"])
                 rows, refit = known["training_rows"], known["refit"]
                 model = Model(file.stem, file.parent.name, judged, member, there, rows, refit)
@@ -129,7 +129,7 @@ class Shelf:
         self._models[model.name] = model
         self._needed.add(model.name)
         judged, place = model.judged, self.place(model.trial_folder)
-        answers = as_bytes(judged.valid, judged.probabilities)
+        answers = as_bytes(judged.valid, judged.answers)
         self._disk.keep(lambda: write_durably(place / f"{model.name}{SUFFIX}", answers))
         known = {
             "trial": judged.trial,
@@ -193,12 +193,12 @@ class Shelf:
         valid = models[chosen].judged.valid
         for model in models:
             valid = np.intersect1d(valid, model.judged.valid)
-        each = np.stack([model.judged.probabilities[np.searchsorted(model.judged.valid, valid)] for model in models])
+        each = np.stack([model.judged.answers[np.searchsorted(model.judged.valid, valid)] for model in models])
         usable = np.array([model.weights is not None for model in models])
         if alone:
             usable = np.arange(len(models)) == chosen
-        labels, metric = self._labels[valid], self._task.metric
-        decision = decide(metric, labels, each, chosen, usable)
+        task, targets = self._task, self._targets[valid]
+        decision = decide(task, targets, each, chosen, usable)
         order = _by_share(decision)
         members = tuple(
             models[i].member.model_copy(
@@ -209,16 +209,17 @@ class Shelf:
             )
             for i in order
         )
-        low, high = metrics.interval(metric, labels, decision.probabilities)
+        low, high = metrics.interval(task, targets, decision.answers)
         card = BundleCard(
             weights=self._weights_name([models[i] for i in order]),
-            task=self._task,
+            task=task,
             members=members,
             temperature=decision.combination.temperature,
             score=decision.score,
             optimism=decision.optimism,
-            standard_error=metrics.standard_error(metric, labels, decision.probabilities),
+            standard_error=metrics.standard_error(task, targets, decision.answers),
             interval=(low - decision.optimism, high),  # the optimism is an estimate, and a refit works against it
+            calibration=task.rules.calibrate(task, targets, decision.answers),
             chosen_among=len({model.judged.trial for model in models}),
             validation_rows=len(valid),
             training_rows=min(models[i].training_rows for i in order),

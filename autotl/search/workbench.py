@@ -23,17 +23,17 @@ from autotl.data.paths import obstacle
 from autotl.data.task import Task
 from autotl.errors import DiskFullError, DivergedError, TrialError
 from autotl.features.frozen import FrozenBackbone, weights_digest
-from autotl.features.heads import USUAL_PENALTY, LinearHead, balanced, fit_logistic, ridge_leave_one_out
+from autotl.features.heads import USUAL_PENALTY, LinearHead, balanced, fit_head, ridge_leave_one_out
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import bag_of_words
 from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
+from autotl.kinds.activation import activated
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
-from autotl.predictor.mixing import softmax
 from autotl.predictor.predictor import Predictor
 from autotl.search.fitting import fit
 from autotl.search.line import Message, WorkerEnd
@@ -66,7 +66,8 @@ class Workbench:
         self._task = Task.model_validate(request["task"])
         self._cells: list[Any] = request["cells"]
         self._row_names: list[str] = request["row_names"]
-        self._labels = np.array(request["labels"], np.int64)
+        self._targets = np.array(request["targets"], self._task.rules.dtype)
+        self._strata = self._task.rules.strata(self._targets)
         self._seed: int = request["seed"]
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
@@ -88,13 +89,13 @@ class Workbench:
 
     def split(self, request: Message) -> Message:
         """Settles which rows train and which validate; before any backbone has looked at them."""
-        random, classes = np.random.default_rng(self._seed), len(self._task.classes)
+        random = np.random.default_rng(self._seed)
         self._valid = np.array(request["valid"], np.int64)
         # in random order, so that any beginning is a fair sample
         self._train = random.permutation(np.array(request["train"], np.int64))
         self._everything = random.permutation(np.concatenate([self._train, self._valid]))
-        self._probes = ProbeHeads(self._labels, self._train, classes, self._seed)
-        self._refit_probes = ProbeHeads(self._labels, self._everything, classes, self._seed)
+        self._probes = ProbeHeads(self._task, self._targets, self._train, self._seed)
+        self._refit_probes = ProbeHeads(self._task, self._targets, self._everything, self._seed)
         return {}
 
     def alike(self, request: Message) -> Message:
@@ -125,12 +126,11 @@ class Workbench:
         frozen = self._look_through(request["candidate"])
         most = len(self._train) if request["most_rows"] is None else max(request["most_rows"], self._fewest_rows)
         seen = self._see(frozen, request["seconds"], most)
-        classes = len(self._task.classes)
         features = frozen.features(seen)
-        ridge = ridge_leave_one_out(features, self._labels[seen], classes)
+        ridge = ridge_leave_one_out(self._task, features, self._targets[seen])
         return {
-            "ridge_accuracy": ridge.accuracy,
-            "opinions": self._opinions(features, self._labels[seen]) if request["opinions"] else {},
+            "ridge_score": ridge.score,
+            "opinions": self._opinions(features, self._strata[seen]) if request["opinions"] else {},
             "rows": len(seen),
             "bytes_a_row": float(np.mean([row.nbytes for row in frozen.rows.gather(seen[:ROWS_A_LOOK])])),
             "seconds_a_row": frozen.seconds_a_row,
@@ -152,12 +152,12 @@ class Workbench:
         """The score of a bag of words on the validation rows, learned from the first `most_rows` training rows."""
         train = self._train[: request["most_rows"]]
         texts = [[self._cells[index] for index in rows] for rows in (train, self._valid)]
-        probabilities = bag_of_words(texts[0], self._labels[train], texts[1], len(self._task.classes), seed=self._seed)
-        return {"score": metrics.score(self._task.metric, self._labels[self._valid], probabilities)}
+        answers = bag_of_words(self._task, texts[0], self._targets[train], texts[1], seed=self._seed)
+        return {"score": metrics.score(self._task, self._targets[self._valid], answers)}
 
     @property
     def _fewest_rows(self) -> int:
-        return FEWEST_ROWS_A_CLASS * len(self._task.classes)
+        return FEWEST_ROWS_A_CLASS * (int(self._strata.max()) + 1)
 
     def _see(self, frozen: FrozenBackbone, seconds: float | None, most: int) -> np.ndarray:
         """The readable ones among the first `most` training rows, as far as the seconds reach and no less than before.
@@ -177,14 +177,12 @@ class Workbench:
         self._store.flush()
         return seen
 
-    def _opinions(self, features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def _opinions(self, features: np.ndarray, strata: np.ndarray) -> dict[str, float]:
         """What each screener says; one that fails, or says nothing finite, is left out."""
-        found = {}
+        found, count = {}, int(self._strata.max()) + 1
         for screener in plugins().screeners:
             try:
-                opinion = float(
-                    screener.score(features[:ROWS_OF_AN_OPINION], labels[:ROWS_OF_AN_OPINION], len(self._task.classes))
-                )
+                opinion = float(screener.score(features[:ROWS_OF_AN_OPINION], strata[:ROWS_OF_AN_OPINION], count))
             except Exception as error:  # a foreign plugin may fail in any way, and must cost its word only
                 print(f"screener {screener.name}: {type(error).__name__}: {error}", file=sys.stderr)
                 continue
@@ -193,7 +191,7 @@ class Workbench:
         return found
 
     def head(self, request: Message) -> Message:
-        """Offers the logistic head on the training rows, as far as the seconds reach, as a model of its own.
+        """Offers the linear head on the training rows, as far as the seconds reach, as a model of its own.
 
         quick: on those that screening saw, with the usual penalty instead of the best, without other views of the rows.
         """
@@ -202,7 +200,7 @@ class Workbench:
         if self._seen[frozen.candidate.key][0] >= len(self._train) and not request["quick"]:
             _, head = self._probes.penalty_and_head(frozen)
         else:
-            head = fit_logistic(frozen.features(seen), self._labels[seen], len(self._task.classes), USUAL_PENALTY)
+            head = fit_head(self._task, frozen.features(seen), self._targets[seen], USUAL_PENALTY)
         self._judge(
             Classifier(frozen.backbone, self._for_the_metric(head, seen)),
             frozen,
@@ -216,7 +214,7 @@ class Workbench:
 
     def _for_the_metric(self, head: LinearHead, rows: np.ndarray) -> LinearHead:
         """A head that was fitted to these rows, as the metric wants it."""
-        return balanced(head, self._labels[rows]) if self._task.balanced else head
+        return balanced(head, self._targets[rows]) if self._task.balanced else head
 
     def forecast(self, request: Message) -> Message:
         """What a trial will take, and the memory that this process has taken so far."""
@@ -283,11 +281,11 @@ class Workbench:
             raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
         valid = self._readable(frozen, self._valid)
         place = self._folder / "trials" / request["name"] / f"{request['name']}-refit"
-        probabilities = self._probabilities(self._logits_from_disk(trial.model, frozen, valid, place))
+        answers = self._answers(self._logits_from_disk(trial.model, frozen, valid, place))
         for number, encoder in enumerate(frozen.rows.encoder.views(), start=1):
             self._save(trial.model, frozen.seen_by(encoder), _view_place(place, number))
         return {
-            "score": metrics.score(self._task.metric, self._labels[valid], probabilities),
+            "score": metrics.score(self._task, self._targets[valid], answers),
             "weights": place.name,
             "views": [_view_place(place, number).name for number, _ in enumerate(frozen.rows.encoder.views(), start=1)],
             "training_rows": len(trial.train),
@@ -326,12 +324,11 @@ class Workbench:
             frozen=frozen,
             probes=self._refit_probes if refit else self._probes,
             train=self._readable(frozen, self._everything if refit else self._train),
-            labels=self._labels,
-            classes=len(self._task.classes),
+            targets=self._targets,
+            task=self._task,
             seed=self._seed * 100_003 + number,
             clock=clock,
             seen=seen if 0 < looked < len(self._train) else None,
-            balanced=self._task.balanced,
             teacher=self._teacher,
         )
 
@@ -379,14 +376,14 @@ class Workbench:
             logits = self._logits_from_disk(model, frozen, valid, place)
         else:
             logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
-        probabilities = self._probabilities(logits)
+        answers = self._answers(logits)
         views = frozen.rows.encoder.views() if finished and not quick else ()
         offer = {
             "permille": permille,
-            "score": metrics.score(self._task.metric, self._labels[valid], probabilities),
+            "score": metrics.score(self._task, self._targets[valid], answers),
             "details": dict(details),
             "valid": valid.tolist(),
-            "probabilities": probabilities.round(6).tolist(),
+            "answers": answers.round(6).tolist(),
             "views": [
                 self._view(model, frozen.seen_by(encoder), valid, place, number)
                 for number, encoder in enumerate(views, start=1)
@@ -406,8 +403,8 @@ class Workbench:
     def _view(self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path, number: int) -> Message:
         """The same model before rows batched in another way, as a model of its own."""
         weights = _view_place(place, number)
-        probabilities = self._probabilities(self._logits_from_disk(model, frozen, valid, weights))
-        return {"weights": weights.name, "probabilities": probabilities.round(6).tolist()}
+        answers = self._answers(self._logits_from_disk(model, frozen, valid, weights))
+        return {"weights": weights.name, "answers": answers.round(6).tolist()}
 
     def _save(self, model: Classifier, frozen: FrozenBackbone, place: Path) -> None:
         """Writes a model, in the place of one that is there. Raises `DiskFullError`, and leaves that one then."""
@@ -437,15 +434,15 @@ class Workbench:
         self._line.say("full")
         self._line.receive()
 
-    def _probabilities(self, logits: np.ndarray) -> np.ndarray:
-        classes = len(self._task.classes)
-        if logits.shape[1:] != (classes,):
+    def _answers(self, logits: np.ndarray) -> np.ndarray:
+        outputs = len(self._task.outputs)
+        if logits.shape[1:] != (outputs,):
             raise TrialError(
-                f"the model answers with {list(logits.shape)} in place of [rows, {classes}] logits", kind="plugin"
+                f"the model answers with {list(logits.shape)} in place of [rows, {outputs}] logits", kind="plugin"
             )
         if not np.isfinite(logits).all():
             raise DivergedError("the model's outputs are not finite")
-        return softmax(logits)
+        return activated(logits, self._task.rules.activation)
 
     def _logits_from_disk(
         self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path

@@ -100,8 +100,8 @@ class _Service:
         return JSONResponse({"predictions": self._rows(predictions)})
 
     def _rows(self, predictions: Predictions) -> list[dict[str, object]]:
-        labels, classes = self._predictor.labels(predictions), self._predictor.task.classes
-        probabilities = predictions.probabilities.astype(float).round(6)
+        labels, classes = self._predictor.told(predictions), self._predictor.task.classes
+        probabilities = predictions.answers.astype(float).round(6)
         return [
             {"prediction": label, "probabilities": dict(zip(classes, row, strict=True))}
             for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True)

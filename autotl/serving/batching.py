@@ -100,5 +100,5 @@ class Batcher:
         for question in batch:
             stop = start + len(question.cells)
             unreadable = {row - start: why for row, why in together.unreadable.items() if start <= row < stop}
-            question.answer.set_result(Predictions(together.probabilities[start:stop], unreadable))
+            question.answer.set_result(Predictions(together.answers[start:stop], unreadable))
             start = stop

@@ -34,7 +34,8 @@ class Contrastive:
     weight = 1.0
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
-        if context.candidate.modality != "text" or max(context.class_rows) > MOST_ROWS_A_CLASS:
+        few = context.class_rows and max(context.class_rows) <= MOST_ROWS_A_CLASS
+        if context.candidate.modality != "text" or not few:
             return []
         return tuning.parameters(context)
 
@@ -73,10 +74,10 @@ def _passes(recipe: Recipe, rows: int) -> float:
 def _fit_head(model: Classifier, trial: Trial) -> None:
     """Puts a logistic head on what the features of the training rows are by now, as the linear probe is on theirs."""
     from autotl.features.frozen import pooled
-    from autotl.features.heads import balanced, choose_logistic_penalty, fit_logistic
+    from autotl.features.heads import balanced, choose_penalty, fit_head
 
-    labels = trial.labels[trial.train]
+    labels = trial.targets[trial.train]
     features = pooled(model.backbone, trial.frozen.rows, trial.train, trial.frozen.precision, trial.device)
-    penalty = choose_logistic_penalty(features, labels, trial.classes, trial.seed)
-    head = fit_logistic(features, labels, trial.classes, penalty)
-    model.set_head(balanced(head, labels) if trial.balanced else head)
+    penalty = choose_penalty(trial.task, features, labels, trial.seed)
+    head = fit_head(trial.task, features, labels, penalty)
+    model.set_head(balanced(head, labels) if trial.task.balanced else head)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Probe:
-    """Logistic regression by L-BFGS on the frozen backbone's features.
+    """The least loss of the task's kind, by L-BFGS, on the frozen backbone's features: logistic regression for classes.
 
     Its penalty is a multiple of the one that an inner holdout chooses.
     """
@@ -31,15 +31,15 @@ class Probe:
         return Work(passes=0.0)  # the features are there
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
-        from autotl.features.heads import balanced, fit_logistic
+        from autotl.features.heads import balanced, fit_head
         from autotl.training.model import Classifier
 
         multiplier = trial.settings.number("penalty_multiplier")
         penalty, head = trial.probes.penalty_and_head(trial.frozen)
         if multiplier != 1.0:
-            features, labels = trial.frozen.features(trial.train), trial.labels[trial.train]
-            head = fit_logistic(features, labels, trial.classes, penalty * multiplier)
-        if trial.balanced:
-            head = balanced(head, trial.labels[trial.train])
+            features, targets = trial.frozen.features(trial.train), trial.targets[trial.train]
+            head = fit_head(trial.task, features, targets, penalty * multiplier)
+        if trial.task.balanced:
+            head = balanced(head, trial.targets[trial.train])
         trial.model = Classifier(trial.frozen.backbone, head).to(trial.device)
         yield Progress(1000)

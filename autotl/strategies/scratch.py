@@ -51,7 +51,7 @@ class Scratch:
         frozen, recipe = trial.frozen, trial.frozen.candidate.recipe
         torch.manual_seed(trial.seed)
         backbone = trial.load_backbone(pretrained=False)
-        zeros = LinearHead(np.zeros((backbone.width, trial.classes), np.float32), np.zeros(trial.classes, np.float32))
+        zeros = LinearHead(np.zeros((backbone.width, trial.outputs), np.float32), np.zeros(trial.outputs, np.float32))
         trial.model = Classifier(backbone, zeros).to(trial.device)
         plan = Plan(
             epochs=recipe_passes(recipe, len(trial.train)),

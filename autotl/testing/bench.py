@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from autotl.budget import Clock
+from autotl.data.task import InputColumn, Task
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds
@@ -49,8 +50,14 @@ class Bench:
         from one.
         """
         self.family, self.teacher = family, teacher
-        self.labels = np.array(labels, np.int64)
-        self.classes = int(self.labels.max()) + 1
+        self.targets = np.array(labels, np.int64)
+        self.task = Task(
+            targets=("label",),
+            kind="multiclass",
+            classes=tuple(f"class {code}" for code in range(int(self.targets.max()) + 1)),
+            inputs=(InputColumn(name="input", modality=family.modality),),
+            metric="accuracy",
+        )
         store = FeatureStore(None) if store is None else store
         rows = EncodedRows(family.encoder(candidate, cells), cells, modality=candidate.modality, store=store)
         device = torch.device("cpu")
@@ -60,9 +67,14 @@ class Bench:
     @property
     def context(self) -> StrategyContext:
         """What a search would say of it: a budget of some passes, accuracy, nothing in doubt, no teacher."""
-        rows = np.bincount(self.labels[self.train], minlength=self.classes)
+        rows = np.bincount(self.targets[self.train], minlength=len(self.task.classes))
         return StrategyContext(
-            self.frozen.candidate, tuple(rows.tolist()), "accuracy", self.family.augments, passes=PASSES
+            self.frozen.candidate,
+            rows=len(self.train),
+            class_rows=tuple(rows.tolist()),
+            metric=self.task.metric,
+            augments=self.family.augments,
+            passes=PASSES,
         )
 
     def prolonged(self, epochs: float) -> Bench:
@@ -81,10 +93,10 @@ class Bench:
         return Trial(
             settings=Settings(settings),
             frozen=self.frozen,
-            probes=ProbeHeads(self.labels, self.train, self.classes, 0),
+            probes=ProbeHeads(self.task, self.targets, self.train, 0),
             train=self.train,
-            labels=self.labels,
-            classes=self.classes,
+            targets=self.targets,
+            task=self.task,
             seed=0,
             clock=Clock() if seconds is None else Clock(seconds),
             effects=effects,

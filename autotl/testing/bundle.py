@@ -45,7 +45,7 @@ def make_bundle(
             save_model(model, family, seen, place)
             sources[place.name] = place, candidate
     task = Task(
-        target="label",
+        targets=("label",),
         kind="multiclass",
         classes=tuple(classes),
         inputs=(InputColumn(name=family.modality, modality=family.modality),),

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 
 from autotl.plugins.contracts import Candidate, Recipe, StrategyContext
 
-#: Rows of each class: a small table of unlike classes, a large one of two, one of many classes.
-_TABLES = ((48, 24, 8), (4000, 3000), (20,) * 40)
+#: Rows, and those of each class: a small table of unlike classes, a large one of two, one of many classes, and one of
+#: numbers.
+_TABLES = ((80, (48, 24, 8)), (7000, (4000, 3000)), (800, (20,) * 40), (800, ()))
+
+#: Of classes, and of numbers.
+_METRICS, _OTHER_METRICS = ("accuracy", "balanced_accuracy"), ("r2",)
 
 #: Passes that the budget affords: less than one, a few, any number.
 _PASSES = (0.5, 20.0, math.inf)
@@ -30,16 +34,19 @@ _CANDIDATE = Candidate(
 
 
 def contexts() -> Iterator[StrategyContext]:
-    """Every combination: 144 of them."""
-    metrics, yes_or_no = ("accuracy", "balanced_accuracy"), (False, True)
-    for rows, metric, augments, passes, doubtful, teacher in itertools.product(
-        _TABLES, metrics, yes_or_no, _PASSES, yes_or_no, yes_or_no
+    """Every combination: 168 of them."""
+    tables = [(*table, metric) for table in _TABLES for metric in (_METRICS if table[1] else _OTHER_METRICS)]
+    yes_or_no = (False, True)
+    for (rows, class_rows, metric), augments, passes, doubtful, teacher in itertools.product(
+        tables, yes_or_no, _PASSES, yes_or_no, yes_or_no
     ):
-        yield StrategyContext(_CANDIDATE, rows, metric, augments, passes, doubtful=doubtful, teacher=teacher)
+        yield StrategyContext(
+            _CANDIDATE, rows, class_rows, metric, augments, passes, doubtful, squared=not class_rows, teacher=teacher
+        )
 
 
 def described(context: StrategyContext) -> str:
     """For messages: what a context says beside its candidate."""
-    facts = [f"{context.rows} rows of {context.classes} classes", context.metric, f"{context.passes:g} passes"]
+    facts = [f"{context.rows} rows of {context.classes or 'no'} classes", context.metric, f"{context.passes:g} passes"]
     facts += ["augments"] * context.augments + ["doubtful"] * context.doubtful + ["with a teacher"] * context.teacher
     return ", ".join(facts)

@@ -40,7 +40,7 @@ def check_exporter(exporter: Exporter, model: Predictor, cells: Sequence[Any]) -
         with expect_no_error(thing, "load() loads a folder that was moved, and it answers"):
             answer = exporter.load(moved)
             found, alone, unreadable = answer(cells), answer(cells[:1]), answer([cells[0], None])
-    expected = model.answers(cells).probabilities
+    expected = model.answers(cells).answers
     promise = f"answers with probabilities {expected.shape} float32"
     expect(found.shape == expected.shape and found.dtype == np.float32, thing, promise, f"{found.shape} {found.dtype}")
     off = float(np.abs(found.sum(1) - 1).max())

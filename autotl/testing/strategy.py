@@ -177,7 +177,7 @@ def _fitted(
     noise: int = 0,
     seconds: float | None = None,
 ) -> np.ndarray | None:
-    """The logits ``[rows, classes] float32`` of the model that a trial makes; None for one that says it cannot go on.
+    """The logits ``[rows, outputs] float32`` of the model that a trial makes; None for one that says it cannot go on.
 
     noise: what torch's and numpy's global generators begin with, on which nothing may depend.
     """
@@ -205,8 +205,8 @@ def _fitted(
         kept = took < seconds + GRACE
         expect(kept, what, f"ends when its clock does, after {seconds:g} s", f"it took {took:.1f} s")
     expect(permille == 1000, what, "the last it yields is 1000 permille", permille or "nothing")
-    shape = (len(bench.train), bench.classes)
-    expect(logits.shape == shape, what, f"its model answers with [rows, classes] = {list(shape)}", list(logits.shape))
+    shape = (len(bench.train), len(bench.task.outputs))
+    expect(logits.shape == shape, what, f"its model answers with [rows, outputs] = {list(shape)}", list(logits.shape))
     finite = bool(np.isfinite(logits).all())  # at the end of a range of rates it may not be
     expect(finite or seconds is not None, what, "its model answers with finite numbers", logits)
     if trial.model is not None and finite:

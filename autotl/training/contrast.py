@@ -36,7 +36,7 @@ class BalancedBatches:
     """Batches with as many rows of each class, two at least; in turn where there are more classes than fit."""
 
     def __init__(self, trial: Trial, size: int) -> None:
-        labels = trial.labels[trial.train]
+        labels = trial.targets[trial.train]
         self._of_class = [trial.train[labels == label] for label in np.unique(labels)]
         self._seed, self._size, self._rows = trial.seed, size, len(trial.train)
 

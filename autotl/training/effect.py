@@ -36,11 +36,11 @@ class Effect:
         """Which rows of the table the next batch, or the next piece of one, is made of: ``[batch] int64``."""
 
     def batch(self, state: State, targets: torch.Tensor, generator: torch.Generator) -> tuple[State, torch.Tensor]:
-        """The input of the first trained stage, and what to learn from it, ``[batch, classes] float32``."""
+        """The input of the first trained stage, and what to learn from it, ``[batch, outputs] float32``."""
         return state, targets
 
     def logits(self, logits: torch.Tensor) -> torch.Tensor:
-        """What the loss sees of the model's answer, ``[batch, classes] float32``."""
+        """What the loss sees of the model's answer, ``[batch, outputs] float32``."""
         return logits
 
     def loss(self, logits: torch.Tensor, again: Callable[[], torch.Tensor]) -> torch.Tensor | None:

@@ -53,7 +53,7 @@ class Plan:
     augment: float
     method: str = ""  #: what distinguishes it, where not all weights above the frozen stages are trained
     trains: Callable[[int, str, torch.nn.Parameter], bool] | None = None  #: which are: by stage, name and value
-    #: What is minimized in place of the logits' cross-entropy: a scalar from features ``[batch, width] float32`` and
+    #: What is minimized in place of the loss of the task's kind: a scalar from features ``[batch, width] float32`` and
     #: labels ``[batch] int64``. The head is not trained then, and regularizers have no part in it.
     objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
     batches: Callable[[Trial, int], Sampler] = Batches  #: which rows make each batch, of a trial and its batch size

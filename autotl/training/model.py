@@ -26,7 +26,7 @@ BACKBONE_FOLDER = "backbone"
 
 
 class Classifier(torch.nn.Module):
-    """``[batch, classes] float32`` logits from a batch."""
+    """``[batch, outputs] float32`` from a batch: logits of classes or labels, or numbers as they are learned."""
 
     def __init__(self, backbone: Backbone, head: LinearHead) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Classifier(torch.nn.Module):
         return LinearHead(np.ascontiguousarray(weight.T), bias.copy())
 
     def logits(self, rows: EncodedRows, indices: np.ndarray, precision: Precision, device: torch.device) -> np.ndarray:
-        """``[rows, classes] float32`` for readable rows, without gradients, in eval mode."""
+        """``[rows, outputs] float32`` for readable rows, without gradients, in eval mode."""
         return self.linear_head().logits(pooled(self.backbone, rows, indices, precision, device))
 
 

@@ -136,22 +136,22 @@ class Stepper:
     def _piece(self, rows: np.ndarray, share: float, number: int, generator: torch.Generator) -> torch.Tensor:
         device, stage = self._trial.device, self._boundary.stage
         state = self.precision.place(self._boundary.batch(rows, number, generator), device)
-        labels = torch.from_numpy(self._trial.labels[rows])
+        targets = torch.from_numpy(self._trial.targets[rows])
         if self._objective is None:
             for effect in self._trial.effects:
                 effect.rows(rows)
-            loss = self._cross_entropy(state, labels, generator) * share
+            loss = self._answers_loss(state, targets, generator) * share
         else:
             with self.precision.autocast(device):
                 features = self._model.backbone.pool(self._model.backbone(state, stage))
-            loss = self._objective(features.float(), labels.to(device)) * share
+            loss = self._objective(features.float(), targets.to(device)) * share
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _cross_entropy(self, state: State, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Of the head's logits, and what regularizers make of it."""
-        device, stage = self._trial.device, self._boundary.stage
-        targets = torch.nn.functional.one_hot(labels, self._trial.classes).float().to(device)
+    def _answers_loss(self, state: State, targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """By the task's kind, of what the head says, and what regularizers make of it."""
+        device, stage, rules = self._trial.device, self._boundary.stage, self._trial.task.rules
+        targets = rules.dense(targets, self._trial.outputs).to(device)
         for effect in self._trial.effects:
             state, targets = effect.batch(state, targets, generator)
 
@@ -163,7 +163,7 @@ class Stepper:
             return logits
 
         logits = answer()
-        loss = torch.nn.functional.cross_entropy(logits, targets)
+        loss = rules.loss(logits, targets)
         for effect in self._trial.effects:
             if (more := effect.loss(logits, answer)) is not None:
                 loss = loss + more

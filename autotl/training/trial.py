@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import USUAL_PENALTY, LinearHead, choose_logistic_penalty, fit_logistic
+from autotl.features.heads import USUAL_PENALTY, LinearHead, choose_penalty, fit_head
 
 if TYPE_CHECKING:
     from autotl.budget import Clock
+    from autotl.data.task import Task
     from autotl.plugins.contracts import Backbone
     from autotl.training.effect import Effect
     from autotl.training.model import Classifier
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class ProbeHeads:
-    """The logistic head of each frozen backbone on the training rows, fitted when first asked for."""
+    """The linear head of each frozen backbone on the training rows, fitted when first asked for."""
 
-    def __init__(self, labels: np.ndarray, train: np.ndarray, classes: int, seed: int) -> None:
-        self._labels, self._train, self._classes, self._seed = labels, train, classes, seed
+    def __init__(self, task: Task, targets: np.ndarray, train: np.ndarray, seed: int) -> None:
+        self._task, self._targets, self._train, self._seed = task, targets, train, seed
         self._heads: dict[str, tuple[float, LinearHead]] = {}
 
     def penalty_and_head(self, frozen: FrozenBackbone) -> tuple[float, LinearHead]:
@@ -33,9 +34,9 @@ class ProbeHeads:
         key = frozen.candidate.key
         if key not in self._heads:
             train = frozen.rows.readable(self._train)
-            features, labels = frozen.features(train), self._labels[train]
-            penalty = choose_logistic_penalty(features, labels, self._classes, self._seed)
-            self._heads[key] = penalty, fit_logistic(features, labels, self._classes, penalty)
+            features, targets = frozen.features(train), self._targets[train]
+            penalty = choose_penalty(self._task, features, targets, self._seed)
+            self._heads[key] = penalty, fit_head(self._task, features, targets, penalty)
         return self._heads[key]
 
 
@@ -43,14 +44,14 @@ class ProbeHeads:
 class Trial:
     """One trial as its strategy sees it.
 
-    `train` are the indices ``[rows] int64`` of readable training rows; `labels` ``[table rows] int64`` covers the
-    whole table. `clock` ends when the trial must; its seconds are infinite when only trials are counted, and
-    `fill_time` says that the trial may be longer than its settings say, to the end of its clock.
+    `train` are the indices ``[rows] int64`` of readable training rows; `targets` ``[table rows, …]``
+    covers the whole table: codes of classes, or numbers, as the kind of the `task` has them.
+    `clock` ends when the trial must; its seconds are infinite when only trials are counted, and `fill_time` says that
+    the trial may be longer than its settings say, to the end of its clock.
     `checkpoint` is the file from which the training can be continued, which it writes itself, and `late_checkpoint` the
     one from which its last third can be repeated.
     `seen` are those of `train` whose features are known, None for all.
     `effects` are the regularizers' that are on, and `slowed_by` names those of them that a step takes longer for.
-    `balanced` says whether every class counts alike in the metric.
     `teacher` is a bundle to learn from, None where there is none.
     The strategy sets `model` before it first yields.
     """
@@ -59,8 +60,8 @@ class Trial:
     frozen: FrozenBackbone
     probes: ProbeHeads
     train: np.ndarray
-    labels: np.ndarray
-    classes: int
+    targets: np.ndarray
+    task: Task
     seed: int
     clock: Clock
     fill_time: bool = False
@@ -69,9 +70,13 @@ class Trial:
     seen: np.ndarray | None = None
     effects: Sequence[Effect] = ()
     slowed_by: Sequence[str] = ()
-    balanced: bool = False
     teacher: Path | None = None
     model: Classifier | None = field(default=None)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the model answers with: one for each class, label or target."""
+        return len(self.task.outputs)
 
     def load_backbone(self, *, pretrained: bool = True) -> Backbone:
         """A backbone of its own to train, with the dropout that its regularizers want. Raises `ZooError`."""
@@ -85,7 +90,7 @@ class Trial:
         """
         if self.seen is None:
             return self.probes.penalty_and_head(self.frozen)[1]
-        return fit_logistic(self.frozen.features(self.seen), self.labels[self.seen], self.classes, USUAL_PENALTY)
+        return fit_head(self.task, self.frozen.features(self.seen), self.targets[self.seen], USUAL_PENALTY)
 
     @property
     def device(self) -> torch.device:

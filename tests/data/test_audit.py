@@ -81,7 +81,7 @@ def test_rows_told_to_stay_together_do_and_those_without_a_value_stand_alone():
     assert len({*groups[:4].tolist()}) == 3
     assert len({*groups[4:8].tolist()}) == 1
     assert set(groups[20:24].tolist()) == set(groups[36:40].tolist())  # a repeated text joins two patients
-    train, valid = holdout(found.labels, seed=0, groups=audit(found).inspection.groups)
+    train, valid = holdout(found.targets, seed=0, groups=audit(found).inspection.groups)
     assert not set(table["patient"][train].dropna()) & set(table["patient"][valid].dropna())
 
 
@@ -95,7 +95,7 @@ def test_the_last_column_is_not_the_target_when_it_is_the_group():
     [
         (Overrides(group="pateint"), "no column 'pateint'. Did you mean 'patient'"),
         (Overrides(group="label"), "'label' cannot be both the target and the group"),
-        (Overrides(group="patient", target="patient"), "'patient' cannot be both the target and the group"),
+        (Overrides(group="patient", target=("patient",)), "'patient' cannot be both the target and the group"),
         (Overrides(group="text"), "'text' cannot be both the input and the group"),
         (Overrides(group="text", text="text"), "'text' cannot be both the input and the group"),
     ],
@@ -172,7 +172,7 @@ def test_near_duplicates_are_noted_once_and_stay_on_one_side():
     assert "row 202 that of row 199" in note
     assert found.facts["near_repeats"] == 100
     assert found.facts["repeats"] == 0
-    train, _ = holdout(found.inspection.labels, seed=0, groups=found.inspection.groups)
+    train, _ = holdout(found.inspection.targets, seed=0, groups=found.inspection.groups)
     inside = np.isin(np.arange(400), train)
     assert all(inside[row] == inside[399 - row] for row in range(0, 200, 2))
 
@@ -220,7 +220,7 @@ def test_contradicting_labels_leave_the_majority_or_nothing():
     }
     inspection = found.inspection
     assert inspection.kept.tolist() == [row for row in range(100) if row not in (21, 40, 41)]
-    assert [inspection.task.classes[code] for code in inspection.labels] == table["label"][inspection.kept].tolist()
+    assert [inspection.task.classes[code] for code in inspection.targets] == table["label"][inspection.kept].tolist()
     at = inspection.kept.tolist().index
     assert inspection.groups[at(20)] == inspection.groups[at(22)]
     assert inspection.groups[at(60)] == inspection.groups[at(62)]

@@ -184,9 +184,9 @@ CLASSES = {
     "two labels empty": ("t.csv", lines([*LABELS[:-2], "", " "]), Learned(kept=38, note="2 of 40 rows")),
     "most labels empty": ("t.csv", lines(["good", "", ""] * 13), refused("row 2", "no label", "--target")),
     "every label empty": ("t.csv", lines([""] * 40), refused("row 1", "no label")),
-    "measured numbers": ("t.csv", lines([f"{n / 7}" for n in range(40)]), refused("regression")),
+    "measured numbers": ("t.csv", lines([f"{n / 7}" for n in range(40)]), Learned(())),
     "measured numbers, one of them infinite": (
-        "t.jsonl", objects(text=TEXTS, label=[float("inf"), *(n / 7 for n in range(39))]), refused("regression"),
+        "t.jsonl", objects(text=TEXTS, label=[float("inf"), *(n / 7 for n in range(39))]), refused("row 1", "'label' is 'inf'"),
     ),
     "labels that are markup": ("t.csv", lines(["[/b]", "<b>"] * 20), Learned(("<b>", "[/b]"))),
     "a column name with a space": ("t.csv", lines(header="text , label "), Learned()),
@@ -220,7 +220,7 @@ JSON_LINES = {
         "t.jsonl", objects('{"text": "a b", "label": 1, "label": 2}'), refused("line 1", "'label' more than once"),
     ),
     "a label with several values": (
-        "t.jsonl", objects(text=TEXTS, label=[["good"], ["bad", "ugly"]] * 20), refused("row 1", "list", "one label"),
+        "t.jsonl", objects(text=TEXTS, label=[["good"], ["bad", "ugly"]] * 20), Learned(("bad", "good", "ugly")),
     ),
     "a label with a name inside": (
         "t.jsonl", objects(text=TEXTS, label=[{"name": label} for label in LABELS]), refused("row 1", "type dict"),
@@ -241,7 +241,7 @@ WHOLE = parquet(text=TEXTS, label=LABELS)
 PARQUET = {
     "a dictionary of labels": ("t.parquet", parquet(text=TEXTS, label=pa.array(LABELS).dictionary_encode()), Learned()),
     "lists beside": ("t.parquet", parquet(text=TEXTS, label=LABELS, tags=[["a", "b"]] * 40), Learned()),
-    "lists of labels": ("t.parquet", parquet(text=TEXTS, label=[[one] for one in LABELS]), refused("row 1", "list")),
+    "lists of labels": ("t.parquet", parquet(text=TEXTS, label=[[one] for one in LABELS]), Learned()),
     "bytes for texts": ("t.parquet", parquet(text=[b"a b c"] * 40, label=LABELS), refused("'text'", "bytes")),
     "timestamps beside": (
         "t.parquet", parquet(text=TEXTS, label=LABELS, at=pa.array(range(40), pa.timestamp("ns"))), Learned(),

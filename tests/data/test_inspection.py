@@ -32,7 +32,7 @@ def test_rows_without_input_or_label_are_set_aside_with_their_reason():
     found = inspect_table(table)
     assert found.set_aside == ((3, "no input"), (5, "no label"), (7, "no input"))
     assert found.kept.tolist() == [n for n in range(100) if n not in (3, 5, 7)]
-    assert [found.task.classes[code] for code in found.labels] == [table["label"][n] for n in found.kept]
+    assert [found.task.classes[code] for code in found.targets] == [table["label"][n] for n in found.kept]
     assert any("2 rows with nothing in 'text'" in note for note in found.notes)
 
 
@@ -119,14 +119,13 @@ def test_real_tables_are_understood_without_a_word(name, column, classes):
     assert found.task.modality == column
     assert len(found.task.classes) == classes
     assert len(found.kept) == found.table.rows
-    _, valid = holdout(found.labels, seed=0, groups=found.groups)
-    whole = np.bincount(found.labels) / len(found.labels)
-    assert np.abs(np.bincount(found.labels[valid]) / len(valid) - whole).max() < 0.01
+    _, valid = holdout(found.targets, seed=0, groups=found.groups)
+    whole = np.bincount(found.targets) / len(found.targets)
+    assert np.abs(np.bincount(found.targets[valid]) / len(valid) - whole).max() < 0.01
 
 
 def test_real_pairs_are_refused_until_one_sentence_is_chosen():
     path = shared("sts-pairs")
     with pytest.raises(TaskError, match=r"'sentence1' .text., 'sentence2' .text.*--text sentence1"):
         inspect_table(path)
-    with pytest.raises(TaskError, match=r"'score' holds numbers with .* regression"):
-        inspect_table(path, Overrides(text="sentence1", target="score"))
+    assert inspect_table(path, Overrides(text="sentence1")).task.kind == "regression"

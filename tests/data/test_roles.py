@@ -46,7 +46,7 @@ def test_last_column_is_the_target_when_it_looks_like_classes():
     "columns",
     [
         {"verdict": LABELS, "review": TEXTS},
-        {"review": TEXTS, "amount": [n * 1.37 for n in range(N)]},
+        {"review": TEXTS, "number": list(range(N))},
         {"review": TEXTS[:12], "author": [f"Anna {n}" for n in range(12)]},
         {"review": TEXTS, "nothing": [None] * N},
     ],
@@ -67,7 +67,7 @@ def test_two_named_targets_are_refused():
 
 
 def test_override_settles_two_named_targets():
-    found = roles({"review": TEXTS, "label": LABELS, "category": LABELS}, Overrides(target="label"))
+    found = roles({"review": TEXTS, "label": LABELS, "category": LABELS}, Overrides(target=("label",)))
     assert found == {"review": "text", "label": "target", "category": "ignore"}
 
 
@@ -159,10 +159,10 @@ def test_chosen_text_spares_broken_image_paths_beside_it():
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
-        (Overrides(target="lable"), DataError, "no column 'lable'. Did you mean 'label'"),
+        (Overrides(target=("lable",)), DataError, "no column 'lable'. Did you mean 'label'"),
         (Overrides(text="Reveiw"), DataError, "Did you mean 'review'"),
         (Overrides(image="review", text="review"), TaskError, "two inputs"),
-        (Overrides(target="label", text="label"), TaskError, "both the target and the input"),
+        (Overrides(target=("label",), text="label"), TaskError, "both the target and the input"),
         (Overrides(image="void"), DataError, "every cell of column 'void' is empty"),
         (Overrides(image="stars"), DataError, "row 1: column 'stars' holds int"),
     ],

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from autotl.data.columns import ColumnRole
 from autotl.data.labels import in_natural_order, label_of
 from autotl.data.tables import read_table
-from autotl.data.task import METRICS, Task, encode_labels, infer_task
+from autotl.data.task import Task, encode_targets, infer_task
 from autotl.errors import DataError, TaskError
+from autotl.kinds.classes import Classes
 
 ROLES = [ColumnRole("text", "text", 1.0, "said"), ColumnRole("label", "target", 1.0, "said")]
 
@@ -71,21 +72,22 @@ def test_task_survives_json():
 
 def test_labels_are_encoded_by_class_and_missing_ones_marked():
     table = table_of(["b", " a", None, "b", "a", "a", "b"])
-    codes = encode_labels(table, infer_task(table, ROLES).task)
+    codes, known = encode_targets(table, infer_task(table, ROLES).task)
     assert codes.dtype == np.int64
-    assert codes.tolist() == [1, 0, -1, 1, 0, 0, 1]
+    assert codes[known].tolist() == [1, 0, 1, 0, 0, 1]
+    assert known.tolist() == [True, True, False, True, True, True, True]
 
 
 def test_unknown_label_names_row_and_closest_class():
     task = infer(["tulip", "rose"] * 2).task
     with pytest.raises(DataError, match=r"DataFrame: row 2: 'label' is 'tulpi'.*Did you mean 'tulip'"):
-        encode_labels(table_of(["rose", "tulpi"]), task)
+        encode_targets(table_of(["rose", "tulpi"]), task)
 
 
 def test_table_without_the_target_cannot_be_encoded():
     task = infer(["tulip", "rose"] * 2).task
     with pytest.raises(DataError, match=r"no column 'label'. Did you mean 'labels'"):
-        encode_labels(read_table(pd.DataFrame({"text": ["a"], "labels": ["rose"]})), task)
+        encode_targets(read_table(pd.DataFrame({"text": ["a"], "labels": ["rose"]})), task)
 
 
 REFUSED = {
@@ -93,10 +95,6 @@ REFUSED = {
     "class with one row": (["a", "b", "a", "b", "c"], DataError, "DataFrame: row 5: class 'c' has only one row"),
     "integer class with one row": ([0, 1, 1], DataError, "row 1: class '0' has only one row"),
     "text as target": ([f"text {n}" for n in range(20)], DataError, "row 1: 20 classes .*choose it with --target"),
-    "fractions": ([n / 7 for n in range(50)] * 3, TaskError, "50 different values; that is regression"),
-    "fractions as text": ([f"{n / 7}" for n in range(50)] * 3, TaskError, "regression"),
-    "many integers": (list(range(101)) * 3, TaskError, "101 different values; that is regression"),
-    "mostly unique integers": ([*range(30), 1, 2], TaskError, "regression"),
     "too few labels": (["a", "b"] * 3 + [None, None], DataError, "row 7: no label; 2 of 8 rows"),
     "no labels": ([None] * 4, DataError, "row 1: no label; 4 of 4 rows"),
 }
@@ -111,6 +109,20 @@ def test_what_cannot_be_learned_is_refused(labels, error, message):
 @pytest.mark.parametrize("labels", [list(range(100)) * 2, [n / 2 for n in range(11)] * 3, list(range(5)) * 2])
 def test_few_numbers_are_classes(labels):
     assert len(infer(labels).task.classes) == len(set(labels))
+
+
+QUANTITIES = {
+    "fractions": [n / 7 for n in range(50)] * 3,
+    "fractions as text": [f"{n / 7}" for n in range(50)] * 3,
+    "many integers": list(range(101)) * 3,
+    "mostly unique integers": [*range(30), 1, 2],
+}
+
+
+@pytest.mark.parametrize("numbers", QUANTITIES.values(), ids=QUANTITIES)
+def test_many_different_numbers_are_quantities(numbers):
+    task = infer(numbers).task
+    assert (task.kind, task.metric, task.classes) == ("regression", "r2", ())
 
 
 def test_a_fifth_of_the_labels_may_be_missing_with_a_note():
@@ -141,7 +153,7 @@ def test_a_rare_class_among_many_is_noted_and_the_metric_stays():
     assert infer(["a"] * 10 + ["b"] * 2).notes == ()
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", Classes.metrics)
 def test_every_metric_fits_two_classes(metric):
     assert infer(["a", "b"] * 2, metric=metric).task.metric == metric
 

@@ -60,8 +60,10 @@ def _mixed(logits: np.ndarray) -> np.ndarray:
         np.array([member["temperature"] for member in ANSWER["members"]]),
         ANSWER["temperature"],
     )
-    probabilities: np.ndarray = mixing.mixed(np.stack([mixing.softmax(one) for one in logits]), combination)
-    return probabilities
+    activation = ANSWER["activation"]
+    each = np.stack([mixing.activated(one, activation) for one in logits])
+    answers: np.ndarray = mixing.mixed(each, combination, activation)
+    return answers
 
 
 @functools.cache

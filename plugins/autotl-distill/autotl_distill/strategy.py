@@ -38,9 +38,11 @@ class Distill(Strategy):
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         """Fine-tuning's, and two of its own; none without a teacher.
 
+        Nor where a row has no one class: the losses compare shares of classes.
+
         With two classes every row's answers correlate entirely or not at all, so DIST has little to say there.
         """
-        if not context.teacher:
+        if not context.teacher or not context.classes:
             return []
         losses = ("dist", "kd") if context.classes > 2 else ("kd",)
         own = [Choice("distillation_loss", losses), Choice("distillation_temperature", TEMPERATURES, (1, 1, 2))]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotl.budget import Clock
+from autotl.kinds.activation import Combination, activated, mixed
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import Member, find_bundle, read_card
-from autotl.predictor.mixing import Combination, mixed, softmax
 from autotl.training.model import load_model
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Teacher:
         shares = np.array([member.share for member in members])
         temperatures = np.array([member.temperature for member in members])
         combination = Combination(shares / shares.sum(), temperatures, self._card.temperature)
-        answers = mixed(np.stack(known), combination)
-        labels = np.eye(trial.classes, dtype=np.float32)[trial.labels[trial.train]]
-        found = np.zeros((len(trial.labels), trial.classes), np.float32)
+        answers = mixed(np.stack(known), combination, trial.task.rules.activation)
+        labels = np.eye(trial.outputs, dtype=np.float32)[trial.targets[trial.train]]
+        found = np.zeros((len(trial.targets), trial.outputs), np.float32)
         found[trial.train] = np.where(np.isnan(answers), labels, answers)
         return found
 
@@ -73,7 +73,7 @@ class Teacher:
             found_by=frozen.found_by,
         )
         digests = frozen.rows.digests(train)
-        found = np.full((len(train), trial.classes), np.nan, np.float32)
+        found = np.full((len(train), trial.outputs), np.nan, np.float32)
         missing = train[_fill(found, kept, digests)]
         if len(missing) and clock.remaining > 0:
             model, encoder = load_model(family, place)
@@ -83,7 +83,8 @@ class Teacher:
                 if clock.remaining <= 0:
                     break
                 readable = rows.readable(missing[start : start + ROWS_AT_A_TIME])
-                answers = softmax(model.logits(rows, readable, frozen.precision, trial.device))
+                outputs = model.logits(rows, readable, frozen.precision, trial.device)
+                answers = activated(outputs, trial.task.rules.activation)
                 kept.add(rows.digests(readable), [{"x": answer} for answer in answers])
             _fill(found, kept, digests)
         return found

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from autotl.budget import Clock
+from autotl.data.task import InputColumn, Task
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SpeedBook
@@ -27,6 +28,11 @@ THIRD_PARTY = Path(__file__).parents[3] / "tests" / "thirdparty"
 ZOO = THIRD_PARTY / "zoo"
 
 WORDS = {"animal": ["cat", "dog", "horse"], "plant": ["oak", "fern", "moss"], "stone": ["slate", "flint", "marble"]}
+
+TASK = Task(
+    targets=("label",), kind="multiclass", classes=("a", "b", "c"), metric="accuracy",
+    inputs=(InputColumn(name="text", modality="text"),),
+)  # fmt: skip
 
 
 def write_table(path: Path, classes: list[str], rows: int = 200) -> Path:
@@ -100,16 +106,16 @@ class Student:
             candidate, family, rows, device=torch.device("cpu"), speeds=SpeedBook(cache), store=self.store
         )
         self.train = rows.readable(np.arange(150))
-        self.labels = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
+        self.targets = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
 
     def trial(self, settings=None, *, clock=None, checkpoint=None):
         return Trial(
             settings=Settings(settings or {}),
             frozen=self.frozen,
-            probes=ProbeHeads(self.labels, self.train, 3, 0),
+            probes=ProbeHeads(TASK, self.targets, self.train, 0),
             train=self.train,
-            labels=self.labels,
-            classes=3,
+            targets=self.targets,
+            task=TASK,
             seed=0,
             clock=clock or Clock(),
             checkpoint=checkpoint,

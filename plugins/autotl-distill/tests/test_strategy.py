@@ -14,8 +14,8 @@ from autotl_distill.strategy import Distill
 from autotl_distill.teacher import Teacher
 
 from autotl.budget import Clock
+from autotl.kinds.activation import activated
 from autotl.plugins.contracts import StrategyContext
-from autotl.predictor.mixing import softmax
 from autotl.regularizers.mixing import Mixup
 from autotl.search.space import Space
 from autotl.strategies.finetune import Finetune
@@ -25,7 +25,7 @@ from autotl.training.loop import RUNGS
 
 @pytest.fixture
 def context(student):
-    return StrategyContext(student.frozen.candidate, (50, 50, 50), "accuracy", False, math.inf, teacher=True)
+    return StrategyContext(student.frozen.candidate, 150, (50, 50, 50), "accuracy", False, math.inf, teacher=True)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_student_comes_nearer_to_its_teacher_than_one_without(student, setting
         trial = student.trial(own)
         finish(strategy, trial)
         logits = trial.model.logits(student.frozen.rows, student.train, student.frozen.precision, trial.device)
-        distances.append(float(np.abs(softmax(logits) - said).mean()))
+        distances.append(float(np.abs(activated(logits, "softmax") - said).mean()))
     assert distances[1] < distances[0]
 
 

@@ -37,7 +37,7 @@ def test_a_teacher_is_asked_once_and_found_again_by_another_search(
 
 def test_rows_that_the_time_does_not_reach_have_their_label_for_an_answer(student, teacher):
     found = Teacher(teacher).answers(student.trial(clock=Clock(0.0)))
-    np.testing.assert_array_equal(found[student.train], np.eye(3)[student.labels[student.train]])
+    np.testing.assert_array_equal(found[student.train], np.eye(3)[student.targets[student.train]])
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path):

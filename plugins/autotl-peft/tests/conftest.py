@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from tokenizers_of_words import tokenizer_of
 
 from autotl.budget import Clock
+from autotl.data.task import InputColumn, Task
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, Speed, SpeedBook
@@ -30,6 +31,11 @@ ROWS = 48
 SIDE = 64
 GOOD, BAD = ("good", "great", "lovely"), ("bad", "awful", "boring")
 FILLER = tuple(f"word{number}" for number in range(40))
+
+TASK = Task(
+    targets=("label",), kind="multiclass", classes=("a", "b"), metric="accuracy",
+    inputs=(InputColumn(name="text", modality="text"),),
+)  # fmt: skip
 
 
 def texts(rows: int = ROWS) -> list[str]:
@@ -114,9 +120,9 @@ class Bench:
             candidate, self.family, rows, device=torch.device("cpu"), speeds=Always(Precision(bf16)), store=store
         )
         self.train = rows.readable(np.arange(len(cells)))
-        self.labels = np.arange(len(cells)) % 2
+        self.targets = np.arange(len(cells)) % 2
         self.context = StrategyContext(
-            candidate, (len(cells) // 2,) * 2, "accuracy", self.family.augments, passes=math.inf
+            candidate, len(cells), (len(cells) // 2,) * 2, "accuracy", self.family.augments, passes=math.inf
         )
 
     def trial(self, strategy: str, *, seed: int = 0, checkpoint: Path | None = None, **settings: float) -> Trial:
@@ -125,10 +131,10 @@ class Bench:
         return Trial(
             settings=Settings({**recipe, **settings}),
             frozen=self.frozen,
-            probes=ProbeHeads(self.labels, self.train, 2, 0),
+            probes=ProbeHeads(TASK, self.targets, self.train, 0),
             train=self.train,
-            labels=self.labels,
-            classes=2,
+            targets=self.targets,
+            task=TASK,
             seed=seed,
             clock=Clock(),
             checkpoint=checkpoint,

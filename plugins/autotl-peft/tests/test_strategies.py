@@ -127,7 +127,7 @@ def test_training_learns_what_the_table_teaches(make_bench, strategy):
     trial = bench.trial(strategy, epochs_multiplier=0.3)
     losses = [progress.details["loss"] for progress in fit(trial, strategy)]
     assert losses[-1] < losses[0]
-    assert (logits(bench, trial.model).argmax(1) == bench.labels).mean() > 0.9
+    assert (logits(bench, trial.model).argmax(1) == bench.targets).mean() > 0.9
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

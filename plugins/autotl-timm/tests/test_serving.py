@@ -44,7 +44,7 @@ def test_answers_are_the_predictors_and_uploads_are_gone(client, predictor, phot
     sent = [encoded(Path(photo).read_bytes()) for photo in photos]
     rows = client.post("/predict", json={"images": sent}).json()["predictions"]
     served = [list(row["probabilities"].values()) for row in rows]
-    np.testing.assert_allclose(served, predictor.answers(photos).probabilities, atol=1e-5)
+    np.testing.assert_allclose(served, predictor.answers(photos).answers, atol=1e-5)
     assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == []
 
 

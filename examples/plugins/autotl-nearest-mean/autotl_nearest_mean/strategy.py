@@ -23,10 +23,10 @@ class NearestMean(Strategy):
         from autotl.features.heads import LinearHead, standardization
         from autotl.training.model import Classifier
 
-        features, labels = trial.frozen.features(trial.train), trial.labels[trial.train]
+        features, labels = trial.frozen.features(trial.train), trial.targets[trial.train]
         mean, scale = standardization(features)
         inputs = (features - mean) / scale
-        belongs = np.eye(trial.classes)[labels]
+        belongs = np.eye(trial.outputs)[labels]
         means = belongs.T @ inputs / np.maximum(belongs.sum(0), 1)[:, None]
         spread = np.square(inputs - means[labels]).mean() + 1e-6
         means *= 1 - trial.settings.number("shrinkage")  # towards the mean of all, which is zero here

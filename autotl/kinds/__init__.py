@@ -1,0 +1,25 @@
+"""The table of kinds: a row for each, and nothing else in the code asks which kind a task is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autotl.kinds.classes import Classes
+from autotl.kinds.kind import Kind
+from autotl.kinds.labels import Labels
+from autotl.kinds.numbers import Numbers
+
+#: In the order in which they are recognised: any column of few different values could be classes.
+_ROWS: tuple[Kind, ...] = (Labels(), Numbers(), Classes())
+
+#: By the name in `Task.kind`.
+KINDS: Mapping[str, Kind] = {name: row for row in _ROWS for name in row.names}
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Each once, in the order in which they are to be recognised."""
+    return _ROWS
+
+
+#: Every metric that has a name here.
+METRICS: tuple[str, ...] = tuple(dict.fromkeys(name for row in reversed(_ROWS) for name in row.metrics))

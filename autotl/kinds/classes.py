@@ -1,0 +1,252 @@
+"""One of several classes: a row has exactly one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from autotl.data.labels import (
+    balance_note,
+    in_natural_order,
+    is_dominated,
+    label_of,
+    name_classes,
+    no_label,
+    spelling_notes,
+    without_fraction,
+)
+from autotl.data.wording import counted, did_you_mean, listed, option, shortened
+from autotl.errors import DataError, TaskError
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Metric, Reading
+from autotl.kinds.missing import missing_notes
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotl.data.tables import Table
+    from autotl.data.task import Task
+
+#: Metrics to which every class counts alike.
+BALANCED_METRICS = ("balanced_accuracy", "macro_f1")
+
+#: Probabilities below it count as this much in a log loss, so that one row does not decide it.
+_SMALLEST = float(np.finfo(np.float32).eps)
+
+
+def _accuracy(labels: np.ndarray, taken: np.ndarray) -> float:
+    return float((taken == labels).mean())
+
+
+def _balanced_accuracy(labels: np.ndarray, taken: np.ndarray) -> float:
+    """The mean recall of the classes that occur."""
+    classes = int(max(labels.max(), taken.max())) + 1
+    hits = np.bincount(labels, taken == labels, minlength=classes)
+    rows = np.bincount(labels, minlength=classes)
+    return float((hits[rows > 0] / rows[rows > 0]).mean())
+
+
+def _macro_f1(labels: np.ndarray, taken: np.ndarray) -> float:
+    """The mean F1 of the classes that occur or are predicted."""
+    classes = int(max(labels.max(), taken.max())) + 1
+    hits = np.bincount(labels[taken == labels], minlength=classes)
+    named = np.bincount(labels, minlength=classes) + np.bincount(taken, minlength=classes)
+    return float((2 * hits[named > 0] / named[named > 0]).mean())
+
+
+def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(np.log(np.maximum(chosen, _SMALLEST)).mean())
+
+
+def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The chance that a row of class 1 gets more than one of class 0 (Mann and Whitney 1947)."""
+    _, inverse, counts = np.unique(probabilities[:, 1], return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # equal values share their mean rank
+    positives = int((labels == 1).sum())
+    negatives = len(labels) - positives
+    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+class Classes(Kind):
+    """Softmax and cross-entropy; accuracy, or balanced accuracy where one class would decide what accuracy is."""
+
+    names = ("multiclass", "binary")
+    activation = "softmax"
+    dtype = np.int64
+    exclusive = True
+    ranks_by = "accuracy"
+    report = "classes"
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "accuracy": Metric(_accuracy, of_decisions=True),
+        "balanced_accuracy": Metric(_balanced_accuracy, of_decisions=True),
+        "macro_f1": Metric(_macro_f1, of_decisions=True),
+        "neg_log_loss": Metric(_log_loss),
+        "roc_auc": Metric(_roc_auc),
+    }
+
+    def recognises(self, table: Table, columns: Sequence[str]) -> bool:
+        return len(columns) == 1
+
+    def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+        if len(columns) > 1:
+            raise TaskError(
+                f"{table.name}: {len(columns)} target columns, and a row has one class. Name one with --target, or say "
+                f"what they are with {option('--task', 'multilabel')} or {option('--task', 'regression')}"
+            )
+        (target,) = columns
+        cells = table.column(target)
+        labels = [label_of(cell) for cell in cells]
+        notes = missing_notes(table, target, [label is None for label in labels])
+        for row, cell in enumerate(cells):
+            if wrong := no_label(cell):
+                raise DataError(f"{table.describe_row(row)}: {target!r} {wrong}")
+        names = name_classes(label for label in labels if label is not None)
+        labels = [None if label is None else names[label] for label in labels]
+        counts = Counter(label for label in labels if label is not None)
+        _check_classes(table, target, labels, counts)
+        if metric == "roc_auc" and len(counts) > 2:
+            raise TaskError(
+                f"metric 'roc_auc' is for two classes, here are {len(counts)}. "
+                f"Use {option('--metric', 'balanced_accuracy')}"
+            )
+        notes += spelling_notes(cells)
+        dominated = metric is None and is_dominated(counts)
+        if metric is None and (note := balance_note(counts, dominated=dominated)):
+            notes.append(note)
+        return Reading(
+            kind="binary" if len(counts) == 2 else "multiclass",
+            metric="balanced_accuracy" if dominated else "accuracy",
+            classes=tuple(in_natural_order(counts)),
+            notes=tuple(notes),
+        )
+
+    def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        exact = {label: code for code, label in enumerate(task.classes)}
+        codes = {_compared(label): code for label, code in exact.items()} | exact
+        encoded = np.full(table.rows, -1, dtype=np.int64)
+        for row, cell in enumerate(table.column(task.target)):
+            label = label_of(cell)
+            if label is None:
+                continue
+            code = codes.get(label, codes.get(_compared(label)))
+            if code is None:
+                raise DataError(
+                    f"{table.describe_row(row)}: {task.target!r} is {shortened(label)}, which is not one of the "
+                    f"classes ({listed(task.classes)}).{did_you_mean(label, task.classes)}"
+                )
+            encoded[row] = code
+        return encoded, encoded >= 0
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def stratum_names(self, task: Task) -> Sequence[str]:
+        return task.classes
+
+    def counts(self, task: Task, targets: np.ndarray) -> dict[str, int]:
+        return dict(zip(task.classes, np.bincount(targets, minlength=len(task.classes)).tolist(), strict=True))
+
+    def said(self, task: Task, target: Any) -> str:
+        return task.classes[int(target)]
+
+    def conflicts(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def dense(self, targets: torch.Tensor, outputs: int) -> torch.Tensor:
+        import torch
+
+        return torch.nn.functional.one_hot(targets, outputs).float()
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy; targets ``[batch] int64``, or shares of the classes ``[batch, outputs] float32``."""
+        import torch
+
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
+    def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+        return float((outputs.argmax(1) == targets).mean())
+
+    def guess(self, targets: np.ndarray) -> float:
+        return float(np.bincount(targets).max() / len(targets))
+
+    def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:
+        shares: np.ndarray = np.bincount(targets, minlength=outputs) / len(targets)
+        return shares.astype(np.float32)
+
+    def stakes(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        right: np.ndarray = answers[..., np.arange(len(targets)), targets]
+        return right.astype(np.float64)
+
+    def losses_of(self, stakes: np.ndarray) -> np.ndarray:
+        losses: np.ndarray = -np.log(np.maximum(stakes, _SMALLEST))
+        return losses
+
+    def row_weights(self, task: Task, targets: np.ndarray) -> np.ndarray:
+        if not task.balanced:
+            return super().row_weights(task, targets)
+        rows = np.bincount(targets)
+        weights: np.ndarray = (len(targets) / ((rows > 0).sum() * rows.clip(min=1)))[targets]
+        return weights
+
+    def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        taken: np.ndarray = answers.argmax(1)
+        return taken
+
+    def fitting(self, targets: np.ndarray) -> list[str]:
+        return [name for name in self.metrics if name != "roc_auc" or set(targets.tolist()) == {0, 1}]
+
+    def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
+        return {}
+
+    def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
+        taken: np.ndarray = answers.argmax(1)
+        return taken
+
+    def told(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
+        named: np.ndarray = np.array(task.classes, dtype=object)[answers.argmax(1)]
+        return named
+
+    def written(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
+        columns = self.columns(task)
+        return [
+            dict(zip(columns, [label, *(round(value, 6) for value in row)], strict=True))
+            for label, row in zip(self.told(task, answers, calibration).tolist(), answers.tolist(), strict=True)
+        ]
+
+    def columns(self, task: Task) -> list[str]:
+        return ["prediction", *(f"probability_{name}" for name in task.classes)]
+
+    def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
+        counts = np.zeros((len(task.classes),) * 2, np.int64)
+        np.add.at(counts, (targets, decided), 1)
+        return Breakdown("confusion", "true \\ predicted", task.classes, task.classes, counts)
+
+    def describe(self, task: Task) -> str:
+        return f"{len(task.classes)} classes"
+
+
+def _compared(label: str) -> str:
+    """A label as it is compared; classes of bundles may have been named when spaces counted."""
+    return without_fraction(label_of(label) or label)
+
+
+def _check_classes(table: Table, target: str, labels: Sequence[Any], counts: Counter[str]) -> None:
+    if len(counts) == 1:
+        raise TaskError(
+            f"{table.name}: every row has the label {shortened(next(iter(counts)))} in column {target!r}. "
+            "At least two classes are needed: add rows of another class, or choose another column with --target"
+        )
+    single = in_natural_order(label for label, count in counts.items() if count == 1)
+    if not single:
+        return
+    which = f"class {shortened(single[0])} has only one row"
+    if len(single) > 1:
+        which = f"{counted(len(single), 'class', 'classes')} have only one row, such as {shortened(single[0])}"
+    hint = f" If {target!r} is not the target, choose it with --target" if 2 * len(single) > len(counts) else ""
+    raise DataError(
+        f"{table.describe_row(labels.index(single[0]))}: {which}; learning and checking need at least two. "
+        f"Add rows, or remove this one.{hint}"
+    )

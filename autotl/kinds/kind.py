@@ -1,0 +1,214 @@
+"""What a kind of task decides: how targets are read, what is learned, how answers are judged, and how they are told.
+
+Everything that differs between kinds is here and in the modules beside it; nothing else asks which kind a task is.
+Arrays: *targets* are what a table says, ``[rows] int64`` codes where a row has exactly one class, and
+``[rows, outputs] float32`` otherwise. *Answers* are what a model says, ``[rows, outputs] float32``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from autotl.errors import TaskError
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotl.data.tables import Table
+    from autotl.data.task import Task
+
+#: What has been learned of an answer's use from the rows that judged it, as JSON: thresholds, widths of intervals.
+Calibration = Mapping[str, Sequence[Sequence[float]]]
+
+#: Bins of a quantity, where rows have to be told apart roughly: so that each side of a split has all sizes.
+BINS = 10
+
+
+class Scale(BaseModel):
+    """How a number is learned: less the mean, over the deviation, of itself or of its logarithm."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    deviation: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of targets and answers, or of targets and what is decided by the answers; larger is better."""
+
+    score: Callable[[np.ndarray, np.ndarray], float]
+    of_decisions: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a kind makes of the target columns of a training table."""
+
+    kind: str  #: the name that the task gets
+    metric: str  #: the default
+    classes: tuple[str, ...] = ()  #: or labels
+    delimiter: str = ""  #: between the labels of a cell
+    scales: tuple[Scale, ...] = ()  #: of each number
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Where an answer is right and where not, as a table: `values` ``[rows, columns]``."""
+
+    name: str
+    corner: str  #: what rows and columns are
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: np.ndarray
+    notes: Sequence[str] = field(default=())
+
+
+class Kind(ABC):
+    """One row of the table of kinds. All that touches torch imports it late."""
+
+    names: tuple[str, ...]  #: of tasks of this kind
+    activation: Literal["softmax", "sigmoid", "identity"]  #: from a network's outputs to answers
+    dtype: type[np.generic]  #: of targets
+    exclusive: bool  #: whether each row has exactly one of the classes
+    squared: bool = False  #: whether the loss is a squared error
+    ranks_by: str  #: the metric that `ranking` is
+    report: str  #: the module of `autotl.report` that shows what its answers get wrong
+    metrics: ClassVar[Mapping[str, Metric]]  #: by name
+
+    # ---------------------------------------------------------------- the table
+
+    @abstractmethod
+    def recognises(self, table: Table, columns: Sequence[str]) -> bool:
+        """Whether target columns look as this kind's do."""
+
+    @abstractmethod
+    def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+        """What is to be learned from the target columns of a training table.
+
+        Raises `TaskError` for what this kind cannot learn, and `DataError` for cells that are no targets.
+        """
+
+    @abstractmethod
+    def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        """Targets, and ``[rows] bool`` which of them are known. Raises `DataError` naming a row that has another."""
+
+    @abstractmethod
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """``[rows] int64``: a code that is equal for rows whose targets are alike, of which each side needs some."""
+
+    @abstractmethod
+    def stratum_names(self, task: Task) -> Sequence[str] | None:
+        """What the codes of `strata` mean to people, by code; None where they are bins of no meaning."""
+
+    @abstractmethod
+    def counts(self, task: Task, targets: np.ndarray) -> dict[str, int]:
+        """How many rows have what, in words."""
+
+    @abstractmethod
+    def said(self, task: Task, target: Any) -> str:
+        """One row's target in words."""
+
+    @abstractmethod
+    def conflicts(self, targets: np.ndarray) -> np.ndarray | None:
+        """``[rows] int64``: equal for rows that agree, by which rows of equal content contradict each other.
+
+        None where they never do: people who measure or rate differ, and their mean is what there is to learn.
+        """
+
+    # ---------------------------------------------------------------- learning
+
+    @abstractmethod
+    def dense(self, targets: torch.Tensor, outputs: int) -> torch.Tensor:
+        """``[batch, outputs] float32`` of targets, as `loss` takes them and regularizers may mix them."""
+
+    @abstractmethod
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """What is minimized, a scalar: the mean over rows, of outputs ``[batch, outputs] float32`` and targets."""
+
+    @abstractmethod
+    def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+        """How well outputs of a ridge head order or hit the targets, 1 at best: what backbones are ranked by."""
+
+    @abstractmethod
+    def guess(self, targets: np.ndarray) -> float:
+        """What `ranking` gives to one answer for all."""
+
+    @abstractmethod
+    def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:
+        """``[outputs] float32``: the best answer that is the same for all rows."""
+
+    # ---------------------------------------------------------------- judging
+
+    @abstractmethod
+    def stakes(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """``[…, rows, …]``: all that a loss asks of answers ``[…, rows, outputs]``; that of a mean is the mean's."""
+
+    @abstractmethod
+    def losses_of(self, stakes: np.ndarray) -> np.ndarray:
+        """``[…, rows]``: the loss of each row. What mixtures and temperatures are chosen by."""
+
+    def losses(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """``[rows]``: the loss of each row's answer."""
+        return self.losses_of(self.stakes(targets, answers))
+
+    def row_weights(self, task: Task, targets: np.ndarray) -> np.ndarray:
+        """``[rows] float64`` with a mean of 1: what a row counts in a loss that goes with the metric."""
+        return np.ones(len(targets))
+
+    @abstractmethod
+    def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """What is decided by answers whose targets are known, each without the help of its own."""
+
+    def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:
+        """By a metric of `metrics`; larger is better. answers: or decisions, where the metric asks these."""
+        return self.metrics[metric].score(targets, answers)
+
+    def fitting(self, targets: np.ndarray) -> list[str]:
+        """The metrics that such targets can be scored by."""
+        return list(self.metrics)
+
+    @abstractmethod
+    def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
+        """What can be learned of the use of these answers from the rows that judged them."""
+
+    # ---------------------------------------------------------------- telling
+
+    @abstractmethod
+    def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
+        """What is decided by answers, as metrics take it."""
+
+    @abstractmethod
+    def told(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
+        """``[rows] object``: what `predict` says of each row; also ``[rows, targets] float64`` for several numbers."""
+
+    @abstractmethod
+    def written(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
+        """Each row's answer by column, as tables and JSON have it; the first is ``prediction``."""
+
+    def intervals(self, task: Task, answers: np.ndarray, calibration: Calibration, coverage: float) -> np.ndarray:
+        """``[rows, outputs, 2] float64``: between which the share `coverage` of new rows should lie.
+
+        Raises `TaskError` for a share that nothing was kept for, and where answers are no numbers.
+        """
+        raise TaskError(f"a {task.kind} model has no intervals: its probabilities say how sure it is")
+
+    @abstractmethod
+    def columns(self, task: Task) -> list[str]:
+        """Of `written`."""
+
+    @abstractmethod
+    def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
+        """Where decisions are right."""
+
+    @abstractmethod
+    def describe(self, task: Task) -> str:
+        """What is asked, such as ``5 classes``."""

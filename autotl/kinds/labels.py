@@ -1,0 +1,345 @@
+"""Any of several labels: a row has none, one or more of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from autotl.data.cells import is_missing, is_nested, is_number
+from autotl.data.labels import in_natural_order, label_of
+from autotl.data.wording import counted, did_you_mean, listed, shortened
+from autotl.errors import DataError, TaskError
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Metric, Reading
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotl.data.tables import Table
+    from autotl.data.task import Task
+
+#: What stands between labels in a cell, the least ambiguous first.
+DELIMITERS = ("|", ";", ",")
+
+#: Combinations of labels that a column must have more of than labels, times this, to be taken for one of several: names
+#: of classes may hold a comma too, and then their pieces are more than they are.
+_MORE_COMBINATIONS = 1.0
+
+#: Cells with several labels below which a delimiter is a slip.
+_FEWEST_SEVERAL = 3
+
+#: Rows that a label needs: one to learn from, one to check.
+_FEWEST_ROWS = 2
+
+#: How 0 and 1 are written where each label has a column.
+_YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
+
+#: Probabilities further from 0 and 1 than this count as they are in a log loss.
+_SMALLEST = float(np.finfo(np.float32).eps)
+
+
+def _true_positives(targets: np.ndarray, decided: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``[labels]``: rows that have a label and get it; twice those, and all that are missed or wrong besides."""
+    truth = targets > 0.5
+    hits = (truth & decided).sum(0)
+    return hits, truth.sum(0) + decided.sum(0)
+
+
+def _macro_f1(targets: np.ndarray, decided: np.ndarray) -> float:
+    """The mean F1 of the labels that occur or are given."""
+    hits, named = _true_positives(targets, decided)
+    return float((2 * hits[named > 0] / named[named > 0]).mean()) if (named > 0).any() else 0.0
+
+
+def _micro_f1(targets: np.ndarray, decided: np.ndarray) -> float:
+    """F1 of all labels' decisions taken together."""
+    hits, named = _true_positives(targets, decided)
+    return float(2 * hits.sum() / max(int(named.sum()), 1))
+
+
+def _exact_match(targets: np.ndarray, decided: np.ndarray) -> float:
+    """The share of rows whose labels are all right."""
+    return float(((targets > 0.5) == decided).all(1).mean())
+
+
+def _average_precision(targets: np.ndarray, answers: np.ndarray) -> float:
+    """The mean over labels that occur of the mean precision at each row that has it (ties in the order of rows)."""
+    order = np.argsort(-answers, axis=0, kind="stable")
+    hits = np.take_along_axis(targets > 0.5, order, 0)
+    precision = np.cumsum(hits, 0) / np.arange(1, len(hits) + 1)[:, None]
+    rows = hits.sum(0)
+    if not rows.any():
+        return 0.0
+    return float(((precision * hits).sum(0)[rows > 0] / rows[rows > 0]).mean())
+
+
+def _log_loss(targets: np.ndarray, answers: np.ndarray) -> float:
+    given = np.where(targets > 0.5, answers, 1 - answers).astype(np.float64)
+    return float(np.log(np.maximum(given, _SMALLEST)).mean())
+
+
+class Labels(Kind):
+    """A sigmoid and a binary cross-entropy for each label; mean average precision, which asks for no thresholds.
+
+    Thresholds are chosen at the end, by the rows that judged; a metric that needed them would choose models by numbers
+    that these rows have flattered.
+    """
+
+    names = ("multilabel",)
+    activation = "sigmoid"
+    dtype = np.float32
+    exclusive = False
+    ranks_by = "mean_average_precision"
+    report = "labels"
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "mean_average_precision": Metric(_average_precision),
+        "macro_f1": Metric(_macro_f1, of_decisions=True),
+        "micro_f1": Metric(_micro_f1, of_decisions=True),
+        "exact_match": Metric(_exact_match, of_decisions=True),
+        "neg_log_loss": Metric(_log_loss),
+    }
+
+    def recognises(self, table: Table, columns: Sequence[str]) -> bool:
+        if len(columns) > 1:
+            return all(_is_flag(cell) for column in columns for cell in table.column(column))
+        cells = table.column(columns[0])
+        return any(map(_is_list, cells)) or _find_delimiter(cells) is not None
+
+    def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+        if len(columns) > 1:
+            names, delimiter = tuple(columns), ""
+        else:
+            cells = table.column(columns[0])
+            _refuse_vectors(table, columns[0], cells)
+            delimiter = "" if any(map(_is_list, cells)) else _find_delimiter(cells) or _most_used_delimiter(cells)
+            names = tuple(in_natural_order({label for cell in cells for label in _split(cell, delimiter)}))
+        if len(names) < 2:
+            raise TaskError(
+                f"{table.name}: {counted(len(names), 'label')} in {listed(columns)}; several are needed. Labels of a "
+                f"cell are separated by {' or '.join(DELIMITERS)}, or have a column of 0 and 1 each (--target A B …)"
+            )
+        rows = [_labels_of(table, row, columns, names, delimiter) for row in range(table.rows)]
+        counts = Counter(label for found in rows for label in found)
+        if rare := [name for name in names if counts[name] < _FEWEST_ROWS]:
+            which = f"label {shortened(rare[0])} has {counted(counts[rare[0]], 'row')}"
+            if len(rare) > 1:
+                which = f"{len(rare)} labels have fewer than two rows, such as {shortened(rare[0])}"
+            raise DataError(
+                f"{table.name}: {which}; learning and checking need at least two. Add rows, or take it out of "
+                f"{listed(columns)}"
+            )
+        if everywhere := [name for name in names if counts[name] == table.rows]:
+            raise DataError(f"{table.name}: every row has the label {shortened(everywhere[0])}: take it out")
+        notes = []
+        if none := sum(not found for found in rows):
+            notes.append(f"{counted(none, 'row')} of {table.rows} with none of the labels: they are taken to be so")
+        return Reading("multilabel", "mean_average_precision", names, delimiter, notes=tuple(notes))
+
+    def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        places = {name: place for place, name in enumerate(task.classes)}
+        encoded = np.zeros((table.rows, len(places)), np.float32)
+        for row in range(table.rows):
+            for label in _labels_of(table, row, task.targets, task.classes, task.delimiter):
+                if label not in places:
+                    raise DataError(
+                        f"{table.describe_row(row)}: {task.target!r} has {shortened(label)}, which is not one of the "
+                        f"labels ({listed(task.classes)}).{did_you_mean(label, task.classes)}"
+                    )
+                encoded[row, places[label]] = 1.0
+        return encoded, np.ones(table.rows, dtype=bool)
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """The rarest label of each row, behind all labels where it has none (Sechidis et al. 2011 go by it too)."""
+        counts = targets.sum(0)
+        rarity = np.where(targets > 0.5, counts, np.inf)
+        strata: np.ndarray = np.where(targets.any(1), rarity.argmin(1), targets.shape[1])
+        return strata.astype(np.int64)
+
+    def stratum_names(self, task: Task) -> Sequence[str] | None:
+        return None
+
+    def counts(self, task: Task, targets: np.ndarray) -> dict[str, int]:
+        return dict(zip(task.classes, targets.sum(0).astype(int).tolist(), strict=True))
+
+    def said(self, task: Task, target: Any) -> str:
+        return ", ".join(name for name, there in zip(task.classes, target, strict=True) if there > 0.5) or "none"
+
+    def conflicts(self, targets: np.ndarray) -> np.ndarray:
+        codes: np.ndarray = np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
+        return codes.astype(np.int64)
+
+    def dense(self, targets: torch.Tensor, outputs: int) -> torch.Tensor:
+        return targets
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy, added up over labels: a row with many labels says as much as many rows with one."""
+        import torch
+
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+        return losses.sum(1).mean()
+
+    def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+        return _average_precision(targets, outputs)
+
+    def guess(self, targets: np.ndarray) -> float:
+        return float(targets.mean())
+
+    def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:
+        shares: np.ndarray = targets.mean(0)
+        return shares.astype(np.float32)
+
+    def stakes(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        given: np.ndarray = np.where(targets > 0.5, answers, 1 - answers)
+        return given.astype(np.float64)
+
+    def losses_of(self, stakes: np.ndarray) -> np.ndarray:
+        losses: np.ndarray = -np.log(np.maximum(stakes, _SMALLEST)).mean(-1)
+        return losses
+
+    def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """By thresholds from the other half of the rows."""
+        order = np.random.default_rng(0).permutation(len(targets))
+        decided = np.zeros(targets.shape, dtype=bool)
+        for rows, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+            decided[rows] = answers[rows] >= thresholds(targets[others], answers[others])
+        return decided
+
+    def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
+        return {"thresholds": [thresholds(targets, answers).round(6).tolist()]}
+
+    def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
+        decided: np.ndarray = answers >= np.array(calibration["thresholds"][0], np.float32)
+        return decided
+
+    def told(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
+        found = np.empty(len(answers), dtype=object)
+        for row, decided in enumerate(self.decisions(task, answers, calibration)):
+            found[row] = tuple(name for name, given in zip(task.classes, decided, strict=True) if given)
+        return found
+
+    def written(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
+        columns, between = self.columns(task), task.delimiter or DELIMITERS[0]
+        return [
+            dict(zip(columns, [between.join(labels), *(round(value, 6) for value in row)], strict=True))
+            for labels, row in zip(self.told(task, answers, calibration), answers.tolist(), strict=True)
+        ]
+
+    def columns(self, task: Task) -> list[str]:
+        return ["prediction", *(f"probability_{name}" for name in task.classes)]
+
+    def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
+        truth = targets > 0.5
+        hits, rows, given = (truth & decided).sum(0), truth.sum(0), decided.sum(0)
+        with np.errstate(invalid="ignore"):
+            values = np.stack([rows, hits / given, hits / rows, 2 * hits / (rows + given)], 1)
+        return Breakdown("labels", "label", task.classes, ("rows", "precision", "recall", "f1"), values)
+
+    def describe(self, task: Task) -> str:
+        return f"any of {len(task.classes)} labels"
+
+
+def thresholds(targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """``[labels] float32``: from which probability on a label is given, so that its F1 is largest on these rows.
+
+    One half where no row has the label. Between two rows, so that either falls on its side.
+    """
+    found = np.full(targets.shape[1], 0.5, np.float32)
+    order = np.argsort(-answers, axis=0, kind="stable")
+    hits = np.take_along_axis(targets > 0.5, order, 0).cumsum(0)
+    given = np.arange(1, len(targets) + 1)[:, None]
+    f1 = 2 * hits / (given + hits[-1])
+    for label in np.flatnonzero(hits[-1]):
+        last = int(f1[:, label].argmax())
+        inside = float(answers[order[last, label], label])
+        outside = float(answers[order[last + 1, label], label]) if last + 1 < len(targets) else 0.0
+        found[label] = (inside + outside) / 2
+    return found
+
+
+def _split(cell: Any, delimiter: str) -> list[str]:
+    """The labels of a cell, each once."""
+    if is_nested(cell):
+        pieces = [label_of(piece) for piece in cell]
+    elif is_missing(cell):
+        return []
+    else:
+        pieces = [label_of(piece) for piece in (str(cell).split(delimiter) if delimiter else [cell])]
+    return list(dict.fromkeys(piece for piece in pieces if piece))
+
+
+def _find_delimiter(cells: Sequence[Any]) -> str | None:
+    """What separates labels in a column of text, where that is plain: cells combine fewer labels in many ways."""
+    present = [str(cell) for cell in cells if not is_missing(cell)]
+    if all(map(is_number, present)):  # a decimal comma
+        return None
+    for delimiter in DELIMITERS:
+        several = [text for text in present if delimiter in text.strip().strip(delimiter)]
+        if len(several) < _FEWEST_SEVERAL:
+            continue
+        ways = {frozenset(_split(text, delimiter)) for text in present}
+        rows = Counter(label for text in present for label in _split(text, delimiter))
+        combined = Counter(label for way in ways if len(way) > 1 for label in way)
+        usual = sum(count >= _FEWEST_ROWS for count in combined.values())
+        if len(ways) > _MORE_COMBINATIONS * len(rows) and 2 * usual > len(rows):
+            return delimiter
+    return None
+
+
+def _most_used_delimiter(cells: Sequence[Any]) -> str:
+    """Where a person has said that there are several labels."""
+    uses = {delimiter: sum(delimiter in str(cell) for cell in cells) for delimiter in DELIMITERS}
+    most = max(uses, key=uses.__getitem__)
+    return most if uses[most] else ""
+
+
+def _is_list(cell: Any) -> bool:
+    return is_nested(cell) and not isinstance(cell, dict | bytes | bytearray | memoryview)
+
+
+def _refuse_vectors(table: Table, column: str, cells: Sequence[Any]) -> None:
+    """Raises `TaskError` for lists of zeros and ones, whose places mean labels that nobody has named."""
+    rows = [list(cell) for cell in cells if _is_list(cell)]
+    alike = len({len(row) for row in rows}) == 1 and len(rows[0]) > 1
+    if alike and all(is_number(piece) and float(piece) in (0, 1) for row in rows for piece in row):
+        raise TaskError(
+            f"{table.name}: {column!r} holds lists of {len(rows[0])} zeros and ones. Give each label a column with its "
+            "name, and say --target A B …"
+        )
+
+
+def _is_flag(cell: Any) -> bool:
+    return _flag(cell) is not None
+
+
+def _flag(cell: Any) -> bool | None:
+    """Whether a cell of a label's own column gives it; None for one that says neither."""
+    if is_missing(cell) or (isinstance(cell, float) and math.isnan(cell)):
+        return False
+    word = (label_of(cell) or "").casefold().removesuffix(".0")
+    return True if word in _YES else False if word in _NO else None
+
+
+def _labels_of(table: Table, row: int, columns: Sequence[str], names: Sequence[str], delimiter: str) -> list[str]:
+    """Raises `DataError` naming the row for a cell that holds no labels."""
+    if len(columns) == 1:
+        cell = table.column(columns[0])[row]
+        if is_nested(cell) and not _is_list(cell):
+            raise DataError(
+                f"{table.describe_row(row)}: {columns[0]!r} holds a value of type {type(cell).__name__}, not labels. "
+                "Several labels of a row are a list of them"
+            )
+        return _split(cell, delimiter)
+    found = []
+    for column, name in zip(columns, names, strict=True):
+        cell = table.column(column)[row]
+        given = _flag(cell)
+        if given is None:
+            raise DataError(
+                f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}; the column of a label holds 0 or 1"
+            )
+        if given:
+            found.append(name)
+    return found

@@ -1,0 +1,288 @@
+"""Quantities: one number or several for each row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from autotl.data.cells import is_missing, is_number
+from autotl.data.labels import look_like_quantities
+from autotl.data.wording import listed, option, shortened
+from autotl.errors import DataError, TaskError
+from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Metric, Reading, Scale
+from autotl.kinds.missing import missing_notes
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotl.data.tables import Table
+    from autotl.data.task import Task
+
+#: Different numbers below which there is nothing to fit.
+_FEWEST_VALUES = 2
+
+#: Skewness from which on logarithms are tried: an exponential distribution has 2, a normal one on 100 rows up to 0.5.
+_SKEWED = 1.5
+
+#: Shares of new rows that intervals are kept for.
+COVERAGES = (0.5, 0.8, 0.9, 0.95)
+
+#: The one that tables of predictions show.
+USUAL_COVERAGE = 0.9
+
+
+def _r2(truth: np.ndarray, answers: np.ndarray) -> float:
+    """The mean over targets of the share of their variance that is explained."""
+    left = ((truth - answers) ** 2).sum(0)
+    spread = ((truth - truth.mean(0)) ** 2).sum(0)
+    return float((1 - left / np.maximum(spread, np.finfo(np.float64).tiny)).mean())
+
+
+def _neg_mae(truth: np.ndarray, answers: np.ndarray) -> float:
+    return -float(np.abs(truth - answers).mean())
+
+
+def _neg_rmse(truth: np.ndarray, answers: np.ndarray) -> float:
+    return -float(np.sqrt(((truth - answers) ** 2).mean(0)).mean())
+
+
+def _spearman(truth: np.ndarray, answers: np.ndarray) -> float:
+    """The mean over targets of the correlation of ranks; 0 where either side is constant."""
+    found = []
+    for one, other in zip(_ranks(truth).T, _ranks(answers).T, strict=True):
+        one, other = one - one.mean(), other - other.mean()
+        spread = float(np.sqrt((one @ one) * (other @ other)))
+        found.append(float(one @ other) / spread if spread else 0.0)
+    return float(np.mean(found))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """``[rows, targets]``; equal values share their mean rank."""
+    ranks = np.empty(values.shape)
+    for column in range(values.shape[1]):
+        _, inverse, counts = np.unique(values[:, column], return_inverse=True, return_counts=True)
+        ranks[:, column] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return ranks
+
+
+class Numbers(Kind):
+    """Squared error of standardized numbers, or of their logarithms where these are less skewed; R² by default.
+
+    R² means the same in every unit: 0 is what the mean gets, 1 is right.
+    """
+
+    names = ("regression",)
+    activation = "identity"
+    dtype = np.float32
+    exclusive = False
+    squared = True
+    ranks_by = "r2"
+    report = "numbers"
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "r2": Metric(_r2),
+        "neg_mae": Metric(_neg_mae),
+        "neg_rmse": Metric(_neg_rmse),
+        "spearman": Metric(_spearman),
+    }
+
+    def recognises(self, table: Table, columns: Sequence[str]) -> bool:
+        if len(columns) == 1:
+            return look_like_quantities(table.column(columns[0]))
+        return all(is_missing(cell) or is_number(cell) for column in columns for cell in table.column(column))
+
+    def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+        values = _values(table, columns)
+        known = ~np.isnan(values).any(1)
+        notes = missing_notes(table, ", ".join(columns), (~known).tolist())
+        values = values[known]
+        scales = []
+        for column, numbers in zip(columns, values.T, strict=True):
+            if len(set(numbers.tolist())) < _FEWEST_VALUES:
+                raise TaskError(
+                    f"{table.name}: every row has the value {numbers[0]:g} in column {column!r}. Add rows with other "
+                    "values, or choose another column with --target"
+                )
+            scale = _scale(numbers)
+            if scale.log:
+                notes.append(
+                    f"{column!r} is learned by its logarithm, as it runs from {numbers.min():g} to {numbers.max():g} "
+                    f"with a median of {np.median(numbers):g}"
+                )
+            scales.append(scale)
+        return Reading("regression", "r2", scales=tuple(scales), notes=tuple(notes))
+
+    def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        values = _values(table, task.targets)
+        for scale, column, name in zip(task.scales, values.T, task.targets, strict=True):
+            if scale.log and (column <= 0).any():
+                row = int(np.flatnonzero(column <= 0)[0])
+                raise DataError(
+                    f"{table.describe_row(row)}: {name!r} is {column[row]:g}, and the model has learned it by its "
+                    "logarithm, as all that it saw was above 0"
+                )
+        known = ~np.isnan(values).any(1)
+        encoded = np.zeros(values.shape, np.float32)
+        encoded[known] = _standardized(task.scales, values[known])
+        return encoded, known
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """Bins of the first number, as many rows in each as can be."""
+        edges = np.unique(np.quantile(targets[:, 0], np.arange(1, BINS) / BINS))
+        strata: np.ndarray = np.searchsorted(edges, targets[:, 0], side="right")
+        return strata.astype(np.int64)
+
+    def stratum_names(self, task: Task) -> Sequence[str] | None:
+        return None
+
+    def counts(self, task: Task, targets: np.ndarray) -> dict[str, int]:
+        return {}
+
+    def said(self, task: Task, target: Any) -> str:
+        numbers = in_units(task.scales, np.asarray(target, np.float64)[None])[0]
+        return ", ".join(f"{number:g}" for number in numbers)
+
+    def conflicts(self, targets: np.ndarray) -> None:
+        return None
+
+    def dense(self, targets: torch.Tensor, outputs: int) -> torch.Tensor:
+        return targets
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Half the squared error, the mean over rows and targets: its gradient is the error."""
+        return 0.5 * (outputs - targets).square().mean()
+
+    def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+        return _r2(targets, outputs)
+
+    def guess(self, targets: np.ndarray) -> float:
+        return 0.0
+
+    def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:
+        mean: np.ndarray = targets.mean(0)
+        return mean.astype(np.float32)
+
+    def stakes(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        off: np.ndarray = answers.astype(np.float64) - targets
+        return off
+
+    def losses_of(self, stakes: np.ndarray) -> np.ndarray:
+        losses: np.ndarray = (stakes**2).mean(-1)
+        return losses
+
+    def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        return answers
+
+    def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:
+        """In the units of the table."""
+        truth, answers = (in_units(task.scales, values) for values in (targets, answers))
+        return self.metrics[metric].score(truth, answers)
+
+    def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
+        """Half the width of intervals that hold a share of new rows: split conformal prediction (Lei et al. 2018).
+
+        On the scale of learning, so that an interval of a number with a logarithm has a ratio on either side.
+        """
+        off, rows = np.sort(np.abs(answers - targets), axis=0), len(targets)
+        ranks = [min(math.ceil((rows + 1) * share), rows) - 1 for share in COVERAGES]
+        return {"coverages": [list(COVERAGES)], "widths": off[ranks].round(6).tolist()}
+
+    def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
+        return answers
+
+    def told(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
+        numbers = in_units(task.scales, answers)
+        return numbers[:, 0] if len(task.targets) == 1 else numbers
+
+    def intervals(self, task: Task, answers: np.ndarray, calibration: Calibration, coverage: float) -> np.ndarray:
+        """``[rows, targets, 2] float64``: between which the share `coverage` of new rows should lie.
+
+        Raises `TaskError` for a share that no width was kept for.
+        """
+        kept = list(calibration["coverages"][0])
+        if coverage not in kept:
+            raise TaskError(f"coverage {coverage:g}: intervals are kept for {', '.join(f'{c:g}' for c in kept)}")
+        width = np.array(calibration["widths"][kept.index(coverage)])
+        return np.stack([in_units(task.scales, answers - width), in_units(task.scales, answers + width)], -1)
+
+    def written(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
+        numbers = in_units(task.scales, answers)
+        around = self.intervals(task, answers, calibration, USUAL_COVERAGE)
+        cells = np.concatenate([numbers[..., None], around], -1).reshape(len(numbers), -1)
+        columns = self.columns(task)
+        return [dict(zip(columns, [float(f"{cell:.6g}") for cell in row], strict=True)) for row in cells.tolist()]
+
+    def columns(self, task: Task) -> list[str]:
+        percent = f"{100 * USUAL_COVERAGE:.0f}"
+        names = [""] if len(task.targets) == 1 else [f"_{name}" for name in task.targets]
+        return [f"{what}{name}" for name in names for what in ("prediction", f"low_{percent}", f"high_{percent}")]
+
+    def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
+        truth, answers = (in_units(task.scales, values) for values in (targets, decided))
+        off = answers - truth
+        values = np.stack(
+            [
+                [_r2(truth[:, [i]], answers[:, [i]]) for i in range(truth.shape[1])],
+                [_spearman(truth[:, [i]], answers[:, [i]]) for i in range(truth.shape[1])],
+                np.abs(off).mean(0),
+                np.sqrt((off**2).mean(0)),
+                np.median(np.abs(off), 0),
+            ],
+            1,
+        )
+        columns = ("r2", "spearman", "mean |error|", "root mean square", "median |error|")
+        return Breakdown("errors", "target", task.targets, columns, values)
+
+    def describe(self, task: Task) -> str:
+        return "a number" if len(task.targets) == 1 else f"{len(task.targets)} numbers"
+
+
+def in_units(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
+    """``[rows, targets] float64`` as the table has them, of standardized ones."""
+    means, deviations = (np.array([getattr(scale, name) for scale in scales]) for name in ("mean", "deviation"))
+    numbers: np.ndarray = values.astype(np.float64) * deviations + means
+    logs = np.array([scale.log for scale in scales])
+    return np.where(logs, np.exp(np.where(logs, numbers, 0.0)), numbers)
+
+
+def _standardized(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
+    columns = [
+        ((np.log(column) if scale.log else column) - scale.mean) / scale.deviation
+        for scale, column in zip(scales, values.T, strict=True)
+    ]
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def _scale(numbers: np.ndarray) -> Scale:
+    """Logarithms where all numbers are above 0 and skewed, and their logarithms less than half as much."""
+    log = bool(numbers.min() > 0 and _skew(numbers) > _SKEWED and abs(_skew(np.log(numbers))) < _skew(numbers) / 2)
+    learned = np.log(numbers) if log else numbers
+    return Scale(mean=float(learned.mean()), deviation=float(learned.std()) or 1.0, log=log)
+
+
+def _skew(numbers: np.ndarray) -> float:
+    off = numbers - numbers.mean()
+    return float((off**3).mean() / max(float((off**2).mean()) ** 1.5, np.finfo(np.float64).tiny))
+
+
+def _values(table: Table, columns: Sequence[str]) -> np.ndarray:
+    """``[rows, columns] float64``, NaN where a cell is empty. Raises `DataError` naming a row that holds no number."""
+    values = np.full((table.rows, len(columns)), np.nan)
+    for place, column in enumerate(columns):
+        for row, cell in enumerate(table.column(column)):
+            if is_missing(cell):
+                continue
+            try:
+                value = float(cell)
+            except (TypeError, ValueError):
+                value = math.inf
+            if math.isinf(value):
+                raise DataError(
+                    f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}, which is no number to predict. "
+                    f"Empty the cell or remove the row; or where {listed([column])} names classes, say "
+                    f"{option('--task', 'multiclass')}"
+                )
+            values[row, place] = value
+    return values

@@ -1,0 +1,316 @@
+"""Kinds of tasks beside classes: labels and numbers, from the table to a score."""
+
+from __future__ import annotations
+
+import made_tasks
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotl.data.inspection import inspect_table
+from autotl.data.roles import Overrides
+from autotl.data.task import Task
+from autotl.errors import DataError, TaskError
+from autotl.kinds.activation import Combination, activated, mixed, tempered
+from autotl.kinds.kind import Scale
+from autotl.kinds.labels import thresholds
+from autotl.kinds.numbers import COVERAGES, in_units
+from autotl.predictor import metrics
+from autotl.predictor.combination import decide
+
+COLOURS = ["red", "green", "blue"]
+
+
+def texts(rows):
+    return [f"some words and number {number}" for number in range(rows)]
+
+
+def some_labels(rows, seed=0):
+    """Any of three colours, for each row."""
+    random = np.random.default_rng(seed)
+    return [[colour for colour in COLOURS if random.random() < 0.4] for _ in range(rows)]
+
+
+def numbers(rows, seed=0):
+    return np.random.default_rng(seed).normal(20, 5, rows).round(2)
+
+
+def inspected(target="labels", *, task=None, metric=None, **columns):
+    count = len(next(iter(columns.values())))
+    frame = pd.DataFrame({"text": texts(count), **columns})
+    return inspect_table(
+        frame, Overrides(target=(target,) if isinstance(target, str) else tuple(target)), kind=task, metric=metric
+    )
+
+
+# -------------------------------------------------------------------- what a table asks
+
+
+@pytest.mark.parametrize("delimiter", ["|", ";", ", "])
+def test_cells_that_combine_few_labels_are_several_labels(delimiter):
+    found = inspected(labels=[delimiter.join(given) for given in some_labels(60)])
+    assert (found.task.kind, found.task.metric) == ("multilabel", "mean_average_precision")
+    assert found.task.classes == ("blue", "green", "red")
+    given = [{name for name, there in zip(found.task.classes, row, strict=True) if there} for row in found.targets]
+    assert given == [set(labels) for labels in some_labels(60)]
+    assert any("none of the labels" in note for note in found.notes)
+
+
+def test_lists_are_labels():
+    found = inspected(labels=some_labels(40))
+    assert found.task.kind == "multilabel"
+    assert found.targets.shape == (40, 3)
+
+
+def test_columns_of_zeros_and_ones_are_labels():
+    columns = {colour: [int(colour in given) for given in some_labels(50)] for colour in COLOURS}
+    found = inspected(COLOURS, **columns)
+    assert (found.task.kind, found.task.classes, found.task.target) == (
+        "multilabel",
+        tuple(COLOURS),
+        "red, green, blue",
+    )
+    np.testing.assert_array_equal(found.targets, np.array(list(columns.values())).T)
+
+
+@pytest.mark.parametrize(
+    "names", [["Paris, France", "Lyon, France", "Rome, Italy"], ["yes; sure", "no; never", "perhaps"]]
+)
+def test_names_with_commas_stay_classes(names):
+    assert inspected(labels=names * 10).task.classes == tuple(sorted(names))
+
+
+def test_quantities_are_numbers_and_several_columns_of_them_too():
+    assert inspected("price", price=numbers(50)).task.kind == "regression"
+    found = inspected(["x", "y"], x=numbers(50), y=numbers(50, seed=1))
+    assert (found.task.kind, found.targets.shape) == ("regression", (50, 2))
+    np.testing.assert_allclose(found.targets.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(found.targets.std(0), 1, atol=1e-5)
+
+
+def test_a_person_may_say_which_kind_and_a_metric_may_tell():
+    stars = [1, 2, 3, 4, 5] * 10
+    assert inspected("stars", stars=stars).task.kind == "multiclass"
+    assert inspected("stars", stars=stars, task="regression").task.metric == "r2"
+    assert inspected("stars", stars=stars, metric="spearman").task.kind == "regression"
+    assert inspected("labels", labels=["a b", "a", "b"] * 9, task="multiclass").task.classes == ("a", "a b", "b")
+
+
+def test_skewed_numbers_are_learned_by_their_logarithm():
+    prices = np.exp(np.random.default_rng(0).normal(3, 1, 200)).round(2)
+    found = inspected("price", price=prices)
+    assert found.task.scales[0].log
+    assert any("logarithm" in note for note in found.notes)
+    np.testing.assert_allclose(in_units(found.task.scales, found.targets)[:, 0], prices, rtol=1e-5)
+    assert not inspected("price", price=prices - 100).task.scales[0].log
+
+
+REFUSED = {
+    "no number": (
+        {"y": [*range(30), "many"]},
+        "y",
+        "regression",
+        DataError,
+        r"row 31: 'y' is 'many'.*--task",
+    ),
+    "infinity": ({"y": [*np.arange(30) / 7, float("inf")]}, "y", None, DataError, r"row 31: 'y' is 'inf'"),
+    "one value": ({"y": [3.5] * 30}, "y", "regression", TaskError, "every row has the value 3.5"),
+    "too few numbers": ({"y": [*np.arange(20) / 7, *[None] * 9]}, "y", None, DataError, "row 21: no label; 9 of 29"),
+    "a rare label": ({"y": [["a"], ["a", "b"], ["c"], []] + [["a"]] * 9}, "y", None, DataError, "2 labels have fewer"),
+    "a label everywhere": ({"y": [["a"], ["a", "b"]] * 9}, "y", None, DataError, "every row has the label 'a'"),
+    "one label": ({"y": [["a"], []] * 9}, "y", None, TaskError, "1 label in"),
+    "no flag": ({"y": [0, 1] * 9, "z": [0, 2] * 9}, ["y", "z"], "multilabel", DataError, "row 2: 'z' is '2'"),
+    "columns of classes": ({"y": ["a", "b"] * 9, "z": ["c", "d"] * 9}, ["y", "z"], None, TaskError, "2 target columns"),
+    "unknown kind": ({"y": ["a", "b"] * 9}, "y", "ranking", TaskError, "task 'ranking' is unknown"),
+}
+
+
+@pytest.mark.parametrize(("columns", "target", "task", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_learned_is_refused(columns, target, task, error, message):
+    with pytest.raises(error, match=message):
+        inspected(target, task=task, **columns)
+
+
+def test_a_metric_of_another_kind_is_refused_with_those_that_fit():
+    with pytest.raises(TaskError, match=r"'accuracy' does not fit.*regression task.*r2, neg_mae"):
+        inspected("price", price=numbers(50), metric="accuracy")
+
+
+def test_tasks_of_earlier_versions_are_read():
+    task = made_tasks.of_classes(3)
+    known = task.model_dump(mode="json")
+    known["target"] = known.pop("targets")[0]
+    for newer in ("delimiter", "scales"):
+        del known[newer]
+    assert Task.model_validate(known) == task
+
+
+def test_equal_rows_with_other_labels_are_told_and_with_other_numbers_are_not():
+    frame = pd.DataFrame({"text": ["the same words"] * 2 + texts(40), "labels": [["a"], ["b"], *[["a", "b"], []] * 20]})
+    assert any("different labels on equal rows" in note for note in inspect_table(frame).notes)
+    frame = pd.DataFrame({"text": ["the same words"] * 2 + texts(40), "target": numbers(42)})
+    assert not any("different labels" in note for note in inspect_table(frame).notes)
+
+
+# -------------------------------------------------------------------- scores
+
+
+def test_scores_of_labels_equal_those_of_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(0)
+    targets = (random.random((80, 5)) < 0.3).astype(np.float32)
+    answers = activated((2 * targets + random.normal(size=(80, 5))).astype(np.float32), "sigmoid")
+    given = answers >= 0.5
+    task, rules = made_tasks.of_labels(5), made_tasks.of_labels(5).rules
+    expected = {
+        "mean_average_precision": sklearn.average_precision_score(targets, answers, average="macro"),
+        "macro_f1": sklearn.f1_score(targets, given, average="macro"),
+        "micro_f1": sklearn.f1_score(targets, given, average="micro"),
+        "exact_match": sklearn.accuracy_score(targets, given),
+    }
+    for metric, value in expected.items():
+        assert metrics.score(task, targets, answers, metric=metric, decided=given) == pytest.approx(value, abs=1e-6)
+    assert set(expected) == set(rules.metrics) - {"neg_log_loss"}
+
+
+def test_scores_of_numbers_equal_those_of_scikit_learn_in_the_units_of_the_table():
+    sklearn, scipy = pytest.importorskip("sklearn.metrics"), pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(0)
+    task = made_tasks.of_numbers(Scale(mean=3.0, deviation=0.5, log=True), Scale(mean=-2.0, deviation=7.0))
+    targets = random.normal(size=(70, 2)).round(1).astype(np.float32)
+    answers = (targets + 0.5 * random.normal(size=(70, 2))).astype(np.float32)
+    truth, said = in_units(task.scales, targets), in_units(task.scales, answers)
+    expected = {
+        "r2": sklearn.r2_score(truth, said),
+        "neg_mae": -sklearn.mean_absolute_error(truth, said),
+        "neg_rmse": -np.mean(sklearn.root_mean_squared_error(truth, said, multioutput="raw_values")),
+        "spearman": np.mean([scipy.spearmanr(truth[:, i], said[:, i]).statistic for i in range(2)]),
+    }
+    for metric, value in expected.items():
+        assert metrics.score(task, targets, answers, metric=metric) == pytest.approx(value, abs=1e-6), metric
+    assert set(expected) == set(task.rules.metrics)
+
+
+def test_thresholds_make_the_best_f1_there_is():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(1)
+    targets = (random.random((60, 3)) < 0.2).astype(np.float32)
+    answers = random.random((60, 3)).astype(np.float32)
+    found = thresholds(targets, answers)
+    for label in range(3):
+        every = [sklearn.f1_score(targets[:, label], answers[:, label] >= bar) for bar in answers[:, label]]
+        assert sklearn.f1_score(targets[:, label], answers[:, label] >= found[label]) == pytest.approx(max(every))
+
+
+def test_a_row_is_decided_without_the_help_of_its_own_label():
+    """Answers that know nothing: thresholds that were tuned on the rows themselves would flatter them."""
+    random = np.random.default_rng(2)
+    targets = (random.random((200, 4)) < 0.1).astype(np.float32)
+    answers = random.random((200, 4)).astype(np.float32)
+    task = made_tasks.of_labels(4, "macro_f1")
+    tuned = metrics.score(task, targets, answers, decided=answers >= thresholds(targets, answers))
+    assert metrics.score(task, targets, answers) < tuned - 0.02
+
+
+# -------------------------------------------------------------------- answers
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.2, 8.0), st.integers(0, 1000))
+def test_tempering_labels_divides_their_logits(temperature, seed):
+    logits = np.random.default_rng(seed).uniform(-12, 12, (20, 3)).astype(np.float32)
+    cooled = activated(logits / np.float32(temperature), "sigmoid")
+    np.testing.assert_allclose(tempered(activated(logits, "sigmoid"), temperature, "sigmoid"), cooled, atol=2e-3)
+
+
+def test_numbers_are_mixed_as_they_are():
+    each = np.random.default_rng(0).normal(size=(2, 5, 1)).astype(np.float32)
+    combination = Combination(np.array([0.25, 0.75]), np.array([1.0, 1.0]), 1.0)
+    np.testing.assert_allclose(mixed(each, combination, "identity"), 0.25 * each[0] + 0.75 * each[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("task", [made_tasks.of_labels(3), made_tasks.of_numbers()], ids=["labels", "numbers"])
+def test_models_that_err_in_different_places_are_mixed(task):
+    random = np.random.default_rng(0)
+    outputs = len(task.outputs)
+    truth = random.normal(size=(600, outputs))
+    targets = (truth > 0.8).astype(np.float32) if task.classes else truth.astype(np.float32)
+    each = np.stack([truth + random.normal(size=truth.shape) for _ in range(3)]).astype(np.float32)
+    each = np.stack([activated(outputs, task.rules.activation) for outputs in each])
+    decision = decide(task, targets, each, 0, np.ones(3, bool))
+    assert (decision.combination.shares > 0.15).all()
+    assert decision.lead > decision.error
+    assert decision.score > max(metrics.score(task, targets, one) for one in each)
+
+
+def test_intervals_hold_the_share_that_they_promise():
+    """Ten halves of rows whose errors are neither normal nor small: on new rows the share is kept."""
+    random = np.random.default_rng(0)
+    task = made_tasks.of_numbers(Scale(mean=100.0, deviation=20.0))
+    targets = random.normal(size=(4000, 1)).astype(np.float32)
+    answers = (targets + 0.4 * random.standard_t(3, size=(4000, 1))).astype(np.float32)
+    held = []
+    for _ in range(10):
+        order = random.permutation(4000)
+        judged, new = order[:500], order[500:]
+        kept = task.rules.calibrate(task, targets[judged], answers[judged])
+        around = task.rules.intervals(task, answers[new], kept, 0.9)[:, 0]
+        truth = in_units(task.scales, targets[new])[:, 0]
+        held.append(float(((around[:, 0] <= truth) & (truth <= around[:, 1])).mean()))
+    assert 0.88 <= np.mean(held) <= 0.92
+    with pytest.raises(TaskError, match="intervals are kept for"):
+        task.rules.intervals(task, answers, kept, 0.77)
+    assert list(kept["coverages"][0]) == list(COVERAGES)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(30, 200), st.integers(0, 1000))
+def test_both_sides_of_a_split_have_every_label_and_every_size(rows, seed):
+    from autotl.data.splits import holdout
+
+    random = np.random.default_rng(seed)
+    targets = (random.random((rows, 4)) < [0.5, 0.3, 0.2, 0.1]).astype(np.float32)
+    targets[:3] = 1.0
+    train, valid = holdout(made_tasks.of_labels(4).rules.strata(targets), seed=seed)
+    assert targets[train].any(0).all()
+    quantities = random.normal(size=(rows, 1)).astype(np.float32)
+    train, valid = holdout(made_tasks.of_numbers().rules.strata(quantities), seed=seed)
+    for quarter in np.array_split(np.sort(quantities[:, 0]), 2):
+        assert ((quantities[valid, 0] >= quarter[0]) & (quantities[valid, 0] <= quarter[-1])).any()
+
+
+# -------------------------------------------------------------------- learning
+
+
+def test_huber_bounds_the_pull_of_errors_and_leaves_small_ones():
+    import torch
+
+    from autotl.regularizers.huber import Huber
+
+    rules = made_tasks.of_numbers().rules
+    targets = torch.zeros(4, 1)
+    answers = torch.tensor([[0.5], [-0.5], [10.0], [-10.0]], requires_grad=True)
+    effect = Huber().effect(0.5)  # errors beyond two deviations
+    effect.batch({}, targets, torch.Generator())
+    loss = rules.loss(effect.logits(answers), targets)
+    loss.backward()
+    expected = torch.nn.functional.huber_loss(answers.detach(), targets, delta=2.0)
+    assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(4 * answers.grad[:, 0], [0.5, -0.5, 2.0, -2.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("task", [made_tasks.of_labels(3), made_tasks.of_numbers()], ids=["labels", "numbers"])
+def test_a_head_finds_what_features_say(task):
+    from autotl.features.heads import choose_penalty, fit_head, ridge_leave_one_out
+
+    random = np.random.default_rng(0)
+    features = random.normal(size=(400, 20)).astype(np.float32)
+    truth = features[:, : len(task.outputs)] + 0.1 * random.normal(size=(400, len(task.outputs)))
+    targets = (truth > 0.5).astype(np.float32) if task.classes else truth.astype(np.float32)
+    assert ridge_leave_one_out(task, features[:300], targets[:300]).score > 0.9
+    assert ridge_leave_one_out(task, features[:300], random.permutation(targets[:300])).score < 0.6
+    penalty = choose_penalty(task, features[:300], targets[:300], 0)
+    head = fit_head(task, features[:300], targets[:300], penalty)
+    assert metrics.score(task, targets[300:], activated(head.logits(features[300:]), task.rules.activation)) > 0.9
