@@ -86,7 +86,7 @@ REFUSED = {
     "missing labels": (frame([np.nan] * N), ["row 1", "no label", "40 of 40"]),
     "moments": (frame(pd.date_range("2024-01-01", periods=N, freq="s")), ["only one row", "--target"]),
     "a label that every row has": (frame(objects(["a"], ["a", "b"])), ["every row has the label 'a'"]),
-    "arrays of zeros and ones": (frame(objects(np.zeros(2), np.ones(2))), ["lists of 2 zeros and ones", "--target A B"]),
+    "arrays of zeros and ones": (frame(objects(np.zeros(2), np.ones(2))), ["zeros and ones", "--target A B"]),
     "bytes as labels": (frame(objects(b"good", b"bad")), ["row 1", "type bytes"]),
     "half a character as a label": (frame(objects("\ud83d", "b")), ["row 1", "not UTF-8"]),
     "every text missing": (frame(text=[None] * N), ["no column looks like images or text", "empty"]),

@@ -186,7 +186,8 @@ CLASSES = {
     "every label empty": ("t.csv", lines([""] * 40), refused("row 1", "no label")),
     "measured numbers": ("t.csv", lines([f"{n / 7}" for n in range(40)]), Learned(())),
     "measured numbers, one of them infinite": (
-        "t.jsonl", objects(text=TEXTS, label=[float("inf"), *(n / 7 for n in range(39))]), refused("row 1", "'label' is 'inf'"),
+        "t.jsonl", objects(text=TEXTS, label=[float("inf"), *(n / 7 for n in range(39))]),
+        refused("row 1", "'label' is 'inf'"),
     ),
     "labels that are markup": ("t.csv", lines(["[/b]", "<b>"] * 20), Learned(("<b>", "[/b]"))),
     "a column name with a space": ("t.csv", lines(header="text , label "), Learned()),
