@@ -51,7 +51,8 @@ def fit(
     *,
     target: str | None = None,
     image: str | None = None,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
+    pair: Sequence[str] | None = None,
     group: str | None = None,
     test: str | Path | None = None,
     metric: str | None = None,
@@ -77,6 +78,8 @@ def fit(
 
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
+    text: a column, or several that are joined into one text, each behind its name. pair: two columns of texts, in their
+    order, such as premise and hypothesis; columns named like that are found.
     group: a column; rows with equal values there stay on one side of the split. set_aside: a list of rows to leave out,
     such as an edited ``set_aside.csv`` of an earlier run, in place of those that AutoTL would.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
@@ -103,6 +106,7 @@ def fit(
         target=target,
         image=image,
         text=text,
+        pair=pair,
         group=group,
         metric=metric,
         set_aside=set_aside,

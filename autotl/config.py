@@ -74,7 +74,8 @@ class SearchRequest(BaseModel):
     test: str | None = None
     target: str | None = None
     image: str | None = None
-    text: str | None = None
+    text: tuple[str, ...] = ()  #: several are joined into one
+    pair: tuple[str, ...] = ()  #: two, ordered
     group: str | None = None
     metric: str | None = None
     set_aside: str | None = None  #: path of the list of rows to leave out, in place of the audit's own
@@ -94,7 +95,7 @@ class SearchRequest(BaseModel):
 
     @property
     def overrides(self) -> Overrides:
-        return Overrides(target=self.target, image=self.image, text=self.text, group=self.group)
+        return Overrides(target=self.target, image=self.image, text=self.text, group=self.group, pair=self.pair)
 
 
 def make_request(
@@ -103,7 +104,8 @@ def make_request(
     test: str | Path | None = None,
     target: str | None = None,
     image: str | None = None,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
+    pair: Sequence[str] | None = None,
     group: str | None = None,
     metric: str | None = None,
     set_aside: str | Path | None = None,
@@ -128,7 +130,8 @@ def make_request(
         test=None if test is None else _whole(test),
         target=None if target is None else str(target),
         image=None if image is None else str(image),
-        text=None if text is None else str(text),
+        text=_columns(text),
+        pair=_columns(pair),
         group=None if group is None else str(group),
         metric=metric,
         set_aside=None if set_aside is None else _whole(set_aside),
@@ -145,6 +148,12 @@ def make_request(
         teacher=None if teacher is None else _whole(teacher),
         seed=parse_seed(seed),
     )
+
+
+def _columns(named: object) -> tuple[str, ...]:
+    """Names of columns, from one, from several, or from none; a frame may have other names than texts."""
+    several = named if isinstance(named, list | tuple) else () if named is None else (named,)
+    return tuple(map(str, several))
 
 
 def moved(

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotl.cli.options import add_models, add_roles, new_file
+from autotl.cli.options import add_models, add_roles, new_file, overrides
 
 if TYPE_CHECKING:
     from autotl.zoo.inventory import Listing
@@ -101,7 +101,6 @@ def _show(manifest: Manifest, outcome: str, options: argparse.Namespace) -> int:
 def _listings(options: argparse.Namespace) -> list[Listing]:
     from autotl.config import parse_licences
     from autotl.data.inspection import SKIP_LIMIT, inspect_table
-    from autotl.data.roles import Overrides
     from autotl.plugins.contracts import ZooContext
     from autotl.plugins.manager import plugins
     from autotl.zoo import hub
@@ -109,10 +108,9 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
 
     families = plugins().families
     if options.data:
-        overrides = Overrides(options.target, options.image, options.text, options.group)
         skip_limit = SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable
-        modality = inspect_table(options.data, overrides, metric=options.metric, skip_limit=skip_limit).task.modality
-        families = plugins().families_for(modality)
+        found = inspect_table(options.data, overrides(options), metric=options.metric, skip_limit=skip_limit)
+        families = plugins().families_for(found.task.modality)
     folders = zoo_folders(options.models)
     online = not options.offline and hub.reachable()
     return inventory(families, ZooContext(folders, online), licences=parse_licences(options.licenses))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from autotl.data.columns import ColumnRole
 from autotl.data.labels import (
@@ -23,7 +23,7 @@ from autotl.data.labels import (
     without_fraction,
 )
 from autotl.data.tables import Table
-from autotl.data.wording import counted, did_you_mean, listed, option, shortened
+from autotl.data.wording import counted, did_you_mean, in_words, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.plugins.contracts import Modality
 
@@ -40,12 +40,12 @@ _MOST_UNLABELLED = 0.2
 
 
 class InputColumn(BaseModel):
-    """A column that the model reads."""
+    """A column that the model reads; what it reads of a row are its columns together (`data.joining`)."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    modality: Modality
+    modality: Modality  #: of the whole input: each half of a pair has that of the pair
 
 
 class Task(BaseModel):
@@ -56,18 +56,22 @@ class Task(BaseModel):
     target: str
     kind: Literal["binary", "multiclass", "multilabel", "regression"]
     classes: tuple[str, ...]  #: in natural order; a label's code is its position
-    inputs: tuple[InputColumn, ...]
+    inputs: tuple[InputColumn, ...] = Field(min_length=1)  #: two for a pair; several texts are joined into one
     metric: str  #: one of `METRICS`
 
     @property
-    def input(self) -> InputColumn:
-        """The only input; several come in a later version."""
-        (only,) = self.inputs
-        return only
+    def columns(self) -> tuple[str, ...]:
+        """Of the input, in its order."""
+        return tuple(column.name for column in self.inputs)
+
+    @property
+    def input_name(self) -> str:
+        """The columns of the input in words, such as ``sentence1 and sentence2``."""
+        return in_words(self.columns)
 
     @property
     def modality(self) -> Modality:
-        return self.input.modality
+        return self.inputs[0].modality
 
     @property
     def balanced(self) -> bool:
@@ -124,9 +128,11 @@ def infer_task(table: Table, roles: Sequence[ColumnRole], *, metric: str | None 
 
 
 def input_columns(roles: Sequence[ColumnRole]) -> tuple[InputColumn, ...]:
-    """The columns that hold images or texts."""
+    """The columns of the input, in its order."""
+    found = [role for role in roles if role.role not in ("target", "ignore")]
     return tuple(
-        InputColumn(name=role.name, modality=role.role) for role in roles if role.role == "image" or role.role == "text"
+        InputColumn.model_validate({"name": role.name, "modality": role.role})
+        for role in sorted(found, key=lambda role: role.place)
     )
 
 

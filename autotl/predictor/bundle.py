@@ -22,6 +22,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from autotl.data.task import Task
+from autotl.data.wording import kind_of_input
 from autotl.errors import BundleError
 from autotl.escaping import for_markdown
 from autotl.files import reach_the_disk, write_durably
@@ -164,9 +165,9 @@ def _model_card(card: BundleCard) -> str:
         + " |"
         for member in card.members
     )
-    return f"""# {for_markdown(card.task.target)} from {for_markdown(card.task.input.name)}
+    return f"""# {for_markdown(card.task.target)} from {for_markdown(card.task.input_name)}
 
-{card.task.kind} classification of {card.task.modality}s: {classes}.
+{card.task.kind} classification of {kind_of_input(card.task.modality, several=True)}: {classes}.
 
 | | |
 |---|---|

@@ -126,9 +126,9 @@ def again_sentence(request: SearchRequest) -> str:
 def command(request: SearchRequest, *, trials: int | None = None) -> str:
     """The command line that asks for the same. trials: as many, in place of what was asked for."""
     words = ["autotl search", option("--data", request.data)]
-    for name in ("target", "image", "text", "group", "test", "metric", "set_aside", "portfolio", "teacher"):
+    for name in ("target", "image", "text", "pair", "group", "test", "metric", "set_aside", "portfolio", "teacher"):
         if value := getattr(request, name):
-            words.append(option(f"--{name.replace('_', '-')}", value))
+            words.append(option(f"--{name.replace('_', '-')}", *((value,) if isinstance(value, str) else value)))
     words += [option("--models", folder) for folder in request.models]
     if request.skip_limit != SearchRequest.model_fields["skip_limit"].default:
         words.append(f"--skip-unreadable {request.skip_limit:g}")

@@ -16,7 +16,7 @@ from autotl.data.groups import merge_groups
 from autotl.data.inspection import Inspection, inspect_table, read_inputs, read_test
 from autotl.data.splits import holdout
 from autotl.data.tables import Table
-from autotl.data.wording import did_you_mean, listed
+from autotl.data.wording import did_you_mean, kind_of_input, listed
 from autotl.errors import BundleError, DataError, ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
 from autotl.plugins.manager import plugins
@@ -174,9 +174,9 @@ def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[s
     theirs, ours = card.task, inspection.task
     if (theirs.classes, theirs.modality) != (ours.classes, ours.modality):
         raise BundleError(
-            f"--teacher {request.teacher} answers with {', '.join(theirs.classes[:5])} to {theirs.modality}s, and "
-            f"{inspection.table.name} has {', '.join(ours.classes[:5])} for {ours.modality}s: a teacher needs the same "
-            "classes and kind of input"
+            f"--teacher {request.teacher} answers with {', '.join(theirs.classes[:5])} to {kind_of_input(theirs.modality, several=True)}, and "
+            f"{inspection.table.name} has {', '.join(ours.classes[:5])} for "
+            f"{kind_of_input(ours.modality, several=True)}: a teacher needs the same classes and kind of input"
         )
     if not card.refit:
         return ()
