@@ -49,10 +49,10 @@ def _pack(options: argparse.Namespace) -> int:
     chosen = []
     for name in dict.fromkeys(options.names):
         found = [item for key, item in listings.items() if name in (key, item.candidate.name)]
-        if len(found) != 1:
+        if len({(item.candidate.source, item.candidate.location) for item in found}) != 1:
             known = "several backbones have this name: write one with its family" if found else "see 'autotl models'"
             raise ZooError(f"no backbone {name!r} to pack: {known}")
-        (item,) = found
+        item = found[0]  # others are the same files, read for other inputs
         if not item.usable and item.reason != TOO_LARGE:  # it is fetched now
             raise ZooError(f"{item.candidate.key} cannot be packed: {item.reason}")
         chosen.append(item.candidate)

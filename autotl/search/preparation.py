@@ -119,7 +119,8 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         train=train,
         valid=valid,
         test_rows=0 if test is None else test.rows,
-        candidates=sorted(candidates, key=lambda candidate: candidate.parameters),
+        # the strongest by its prior has its turn early anyway, so of equals the other is first
+        candidates=sorted(candidates, key=lambda candidate: (candidate.parameters, candidate.prior)),
         too_large=_beyond(within, modality, families, zoo, request.licences) if request.limits.given else (),
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
