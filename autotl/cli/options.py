@@ -112,8 +112,8 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
-        "data", "target", "image", "text", "pair", "group", "metric", "skip_unreadable", "set_aside", "models", "offline",
-        "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size", "teacher", "seed",
+        "data", "target", "image", "text", "pair", "group", "metric", "skip_unreadable", "set_aside", "models",
+        "offline", "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def one_input(
-    names: Sequence[str], values: Sequence[str | None], modality: str
-) -> str | tuple[str, ...] | None:
+def one_input(names: Sequence[str], values: Sequence[str | None], modality: str) -> str | tuple[str, ...] | None:
     """The input of a row whose columns `names` hold `values`, in their order; None where it has none.
 
     One column's value is the input as it is. A pair of texts stays a pair, and half of one is no input. Several texts

@@ -6,13 +6,13 @@ import itertools
 import re
 from collections.abc import Sequence
 
-#: The words in which the names of a pair differ, the first first. Those of the upper part say nothing by themselves and
-#: need a stem (``sentence1``, ``text_a``); those of the lower are the names of the fields in public data sets of pairs:
-#: entailment (SNLI, MultiNLI, RTE), retrieval (MS MARCO, BEIR), QNLI, fact checking (FEVER), and sentence-transformers'.
+#: In what the names of a pair differ, the first first. Markers say nothing by themselves and need a stem (``sentence1``,
+#: ``text_a``); words are the fields of public data sets of pairs: entailment (SNLI, MultiNLI, RTE), retrieval (MS MARCO,
+#: BEIR), QNLI, fact checking (FEVER), and sentence-transformers' own.
 _MARKERS = (("0", "1"), ("1", "2"), ("a", "b"), ("one", "two"), ("first", "second"), ("left", "right"))
 _WORDS = (
-    ("premise", "hypothesis"), ("text", "hypothesis"), ("query", "passage"), ("query", "document"), ("query", "product"),
-    ("query", "title"), ("question", "answer"), ("question", "passage"), ("question", "context"),
+    ("premise", "hypothesis"), ("text", "hypothesis"), ("query", "passage"), ("query", "document"),
+    ("query", "product"), ("query", "title"), ("question", "answer"), ("question", "passage"), ("question", "context"),
     ("question", "sentence"), ("claim", "evidence"), ("context", "response"), ("anchor", "positive"),
 )  # fmt: skip
 

@@ -119,8 +119,8 @@ def read_table(source: str | Path | pd.DataFrame) -> Table:
 
 
 def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
-    """A table of the columns of an input, from inputs that are in memory: cells, and for several columns tuples or lists
-    with one for each. Image paths are relative to the working folder.
+    """A table of the columns of an input, from inputs that are in memory: cells, or where there are several columns
+    tuples or lists with a cell for each. Image paths are relative to the working folder.
 
     Raises `DataError` where there are none, or where they are no plain sequence of such.
     """

@@ -92,8 +92,8 @@ class InputEncoder(Protocol):
         """Tokens of the longest array that `encode` gives, to which longer texts are cut; None where nothing is cut."""
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
-        """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included; pair of texts:
-        ``[tokens, 2] int32``, the tokens of both one after the other, each beside its segment, 0 or 1.
+        """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included; pair of
+        texts: ``[tokens, 2] int32``, the tokens of both one after the other, each beside its segment, 0 or 1.
 
         An image cell is the path of a file, or of nothing: pipes, devices, folders and addresses are kept away. A text
         is a string that UTF-8 can hold. Called from several threads at once.

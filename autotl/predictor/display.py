@@ -28,8 +28,9 @@ def as_html(card: BundleCard) -> str:
     usage = f"""model.predict([{example(task)}])         # or a file, a folder, a DataFrame with {listed(task.columns)}
 model.predict_proba("new.csv")    # a column a class: model.classes_
 model.evaluate("labelled.csv")    # with the column {task.target!r}"""
+    what = f"{kind_of_input(task.modality)} {escape(task.input_name)}"
     return (
-        f"<div><p><strong>{escape(task.target)}</strong> from {kind_of_input(task.modality)} {escape(task.input_name)}, "
+        f"<div><p><strong>{escape(task.target)}</strong> from {what}, "
         f"{len(task.classes)} classes: {escape(card.describe())}</p>"
         f"<p>{escape(described_score(card))}; trained on {card.training_rows} rows</p>"
         f"<pre>{escape(usage)}</pre></div>"

@@ -254,7 +254,8 @@ def _trial(data: dict[str, Any]) -> str:
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "role": lambda d: f"column {d['column']!r}: {d['role']} ({d['evidence']})",
     "task": lambda d: (
-        f"{d['task']} task: {d['target']!r} ({len(d['classes'])} classes) from {kind_of_input(d['modality'])} {d['input']!r}; "
+        f"{d['task']} task: {d['target']!r} ({len(d['classes'])} classes) "
+        f"from {kind_of_input(d['modality'])} {d['input']!r}; "
         f"{d['rows']['training']} rows to train on, {d['rows']['validation']} to validate, by {d['metric']}"
     ),
     "audit": lambda d: str(d["split"]),

@@ -175,9 +175,10 @@ def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[s
     theirs, ours = card.task, inspection.task
     if (theirs.classes, theirs.modality) != (ours.classes, ours.modality):
         raise BundleError(
-            f"--teacher {request.teacher} answers with {', '.join(theirs.classes[:5])} to {kind_of_input(theirs.modality, several=True)}, and "
-            f"{inspection.table.name} has {', '.join(ours.classes[:5])} for "
-            f"{kind_of_input(ours.modality, several=True)}: a teacher needs the same classes and kind of input"
+            f"--teacher {request.teacher} answers with {', '.join(theirs.classes[:5])} to "
+            f"{kind_of_input(theirs.modality, several=True)}, and {inspection.table.name} has "
+            f"{', '.join(ours.classes[:5])} for {kind_of_input(ours.modality, several=True)}: a teacher needs the same "
+            "classes and kind of input"
         )
     if not card.refit:
         return ()

@@ -75,7 +75,9 @@ def _rows(inspection: Inspection) -> TableRows:
         cells=[as_text(inputs[row]) for row in kept],
         labels=inspection.labels,
         groups=inspection.groups,
-        set_aside=[SetAside(table.describe_row(row), why, as_text(inputs[row] or "")) for row, why in inspection.set_aside],
+        set_aside=[
+            SetAside(table.describe_row(row), why, as_text(inputs[row] or "")) for row, why in inspection.set_aside
+        ],
     )
 
 

@@ -72,7 +72,9 @@ def check_candidate(family: ModelFamily, candidate: Candidate) -> None:
     """What a candidate says of itself. Raises `BrokenPromise`."""
     thing = f"{candidate.key}"
     expect(candidate.family == family.name, thing, f"names its family, {family.name!r}", repr(candidate.family))
-    expect(candidate.modality == family.modality, thing, f"is of the modality {family.modality}", repr(candidate.modality))
+    expect(
+        candidate.modality == family.modality, thing, f"is of the modality {family.modality}", repr(candidate.modality)
+    )
     expect(bool(candidate.name.strip()), thing, "has a name", repr(candidate.name))
     for what in ("parameters", "width", "input_size"):
         value = getattr(candidate, what)

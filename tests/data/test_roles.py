@@ -134,7 +134,10 @@ def test_other_columns_are_ignored_with_their_reason(name, cells, evidence):
     ("columns", "message"),
     [
         ({"a": TEXTS, "b": TEXTS[::-1], "label": LABELS}, r"'a' \(text\), 'b' \(text\).*--text a or --text b"),
-        ({"a b": TEXTS, "c": TEXTS[::-1], "label": LABELS}, r"one text with --text 'a b' c.*two with --pair 'a b' c\.$"),
+        (
+            {"a b": TEXTS, "c": TEXTS[::-1], "label": LABELS},
+            r"one text with --text 'a b' c.*two with --pair 'a b' c\.$",
+        ),
         (
             {"note": TEXTS, "text2": TEXTS, "text1": TEXTS[::-1], "label": LABELS},
             r"3 columns could be the input.*--text note text2 text1.*--pair text1 text2",
@@ -194,7 +197,10 @@ def test_one_of_a_pair_may_be_chosen():
 
 def test_columns_of_an_input_keep_the_order_in_which_they_were_named():
     columns = {"body": TEXTS, "title": TEXTS[::-1], "note": TEXTS, "label": LABELS}
-    for overrides, kind in ((Overrides(text=("title", "body")), "text"), (Overrides(pair=("title", "body")), "text_pair")):
+    for overrides, kind in (
+        (Overrides(text=("title", "body")), "text"),
+        (Overrides(pair=("title", "body")), "text_pair"),
+    ):
         assert roles(columns, overrides) == {"body": kind, "title": kind, "note": "ignore", "label": "target"}
         found = infer_roles(read_table(pd.DataFrame(columns)), overrides)
         assert [column.name for column in input_columns(found)] == ["title", "body"]

@@ -1,4 +1,7 @@
-"""Backbones for texts and pairs of texts from transformers, as an AutoTL plugin. Importing this imports neither torch nor transformers."""
+"""Backbones for texts and pairs of texts from transformers, as an AutoTL plugin.
+
+Importing this imports neither torch nor transformers.
+"""
 
 from __future__ import annotations
 

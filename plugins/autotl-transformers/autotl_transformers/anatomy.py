@@ -112,7 +112,7 @@ class Anatomy:
         return []
 
     def token_types(self, segment: Tensor) -> Guide:
-        """What the embeddings want to know of segments ``[batch, tokens] int64``, by keyword: nothing, in many types."""
+        """What the embeddings want to know of segments ``[batch, tokens] int64``, by keyword; often nothing."""
         table = getattr(self.model.embeddings, "token_type_embeddings", None)
         return {"token_type_ids": segment} if table is not None and table.num_embeddings > 1 else {}
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
     from autotl_transformers.stages import Pooling
 
-#: Features of two towers for each channel of the encoder: |u - v| and u * v.
-FEATURES = 2
+#: Features of two towers for each channel of the encoder.
+FEATURES = 4
 
 #: What two towers have of the prior of their encoder. They start far ahead of cross-encoders, which screening sees by
 #: itself: a network that was never shown a pair says little of one before it is fine-tuned. Afterwards cross-encoders
 #: are ahead or level (Reimers and Gurevych 2019, tables 2 to 4: 88.3 to 85.4 on STSb, 77.2 to 74.1 on AFS), and the
-#: strongest by its prior is always trained. So the factor only has to put an encoder's towers behind itself (judgement).
+#: strongest by its prior is always trained. The factor only has to put an encoder's towers behind itself (judgement).
 TOWERS = 0.85
 
 
@@ -42,7 +42,7 @@ class TwoTowersFamily(PairFamily):
     together = False
 
     def candidates(self, context: ZooContext) -> Sequence[Candidate]:
-        """Those of texts, whose features are twice as many."""
+        """Those of texts, with more features."""
         return [
             replace(
                 candidate,

@@ -74,7 +74,9 @@ def pair_rows(
     else:
         encoded = tokenizer.encode_batch([text for pair in pairs for text in pair])
         halves = [encoding.ids or [pad_id] for encoding in encoded]  # no text without a token to look at
-        found = [(one + other, [0] * len(one) + [1] * len(other)) for one, other in zip(*[iter(halves)] * 2, strict=True)]
+        found = [
+            (one + other, [0] * len(one) + [1] * len(other)) for one, other in zip(*[iter(halves)] * 2, strict=True)
+        ]
     rows = iter([np.array([ids or [pad_id], segments or [0]], dtype=np.int32).T.copy() for ids, segments in found])
     return [next(rows) if is_pair(cell) else "no pair of texts" for cell in cells]
 

