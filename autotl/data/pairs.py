@@ -6,9 +6,9 @@ import itertools
 import re
 from collections.abc import Sequence
 
-#: In what the names of a pair differ, the first first. Markers say nothing by themselves and need a stem (``sentence1``,
-#: ``text_a``); words are the fields of public data sets of pairs: entailment (SNLI, MultiNLI, RTE), retrieval (MS MARCO,
-#: BEIR), QNLI, fact checking (FEVER), and sentence-transformers' own.
+#: In what the names of a pair differ, the first first. Markers say nothing by themselves and need a stem, as in
+#: ``sentence1`` and ``text_a``. Words are the fields of public data sets of pairs: entailment (SNLI, MultiNLI, RTE),
+#: retrieval (MS MARCO, BEIR), QNLI, fact checking (FEVER), and sentence-transformers' own.
 _MARKERS = (("0", "1"), ("1", "2"), ("a", "b"), ("one", "two"), ("first", "second"), ("left", "right"))
 _WORDS = (
     ("premise", "hypothesis"), ("text", "hypothesis"), ("query", "passage"), ("query", "document"),

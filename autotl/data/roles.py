@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from autotl.data.cells import are_few, distinct, is_missing
 from autotl.data.columns import ColumnRole, judge_column, judge_images, looks_like_images
@@ -39,14 +40,10 @@ class Overrides:
 
     def in_table(self, table: Table) -> Overrides:
         """With names as the table has them. Raises `DataError` for a column that does not exist."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        return replace(
-            self,
-            **{
-                name: table.name_of(value) if isinstance(value, str) else tuple(map(table.name_of, value))
-                for name, value in given.items()
-            },
-        )
+        given: dict[str, Any] = {name: value for name, value in vars(self).items() if value is not None}
+        for name, value in given.items():
+            given[name] = table.name_of(value) if isinstance(value, str) else tuple(map(table.name_of, value))
+        return replace(self, **given)
 
 
 #: The option that says what a column of the input is.

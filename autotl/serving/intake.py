@@ -1,7 +1,8 @@
 """From what was sent to the cells that a predictor takes.
 
 A text is a cell as it is, and several become one as the columns of a table do. An image becomes a file, since encoders
-read files: in a private folder, under a name of ours, for as long as it is predicted. Nothing that was sent is ever taken for a path.
+read files: in a private folder, under a name of ours, for as long as it is predicted. Nothing that was sent is ever
+taken for a path.
 """
 
 from __future__ import annotations
