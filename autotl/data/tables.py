@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
 from autotl.data.paths import expanded, is_address, obstacle
 from autotl.data.text_files import parse_delimited, parse_json_lines, read_text
-from autotl.data.wording import did_you_mean, listed, shortened
+from autotl.data.wording import did_you_mean, listed
 from autotl.errors import DataError
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, tuple | list) or len(row) != len(columns):
             wanted = f"Each input is a tuple of {len(columns)} texts, {listed(columns)}"
-            raise DataError(f"the list: row {number}: {wanted}, not {shortened(repr(row))}.")
+            raise DataError(f"the list: row {number}: {wanted}, not {reprlib.repr(row)}.")
     return _table("the list", Path.cwd(), {name: [row[place] for row in rows] for place, name in enumerate(columns)})
 
 

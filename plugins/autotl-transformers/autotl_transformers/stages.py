@@ -92,10 +92,10 @@ class CrossEncoder(Backbone):
 class TwoTowers(Backbone):
     """Each text of a pair by itself through the same network, and what comes of the two compared at the end.
 
-    With u and v for the pooled texts the features are u, v, |u - v| and u * v, element by element (InferSent: Conneau et
-    al. 2017). Spearman's correlation of a ridge on these, of MiniLM as published, with the scores of 1379 pairs of STS,
-    after 200, 1000 and 5749 others: 0.814, 0.827, 0.833; without u and v, which alone say which text is which, 0.814,
-    0.825, 0.827; with u and v scaled to one length 0.824, 0.824, 0.826; of u and v alone 0.05, 0.07, 0.26. Their
+    With u and v for the pooled texts the features are u, v, |u - v| and u * v, element by element (InferSent: Conneau
+    et al. 2017). Spearman's correlation of a ridge on these, of MiniLM as published, with the scores of 1379 pairs of
+    STS, after 200, 1000 and 5749 others: 0.814, 0.827, 0.833; without u and v, which alone say which text is which,
+    0.814, 0.825, 0.827; with u and v scaled to one length 0.824, 0.824, 0.826; of u and v alone 0.05, 0.07, 0.26. Their
     cosine, which learns nothing, has 0.821.
 
     A state also has ``segment`` ``[batch, tokens] int64``: which text a token is of. The texts stay one sequence, in

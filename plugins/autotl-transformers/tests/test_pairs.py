@@ -137,57 +137,31 @@ def encoder_of(family, zoo):
     return family.encoder(candidates(family, zoo)["bert"], PAIRS)
 
 
-# -------------------------------------------------------------------- a search, and what comes of it
+# -------------------------------------------------------------------- answers, exports, and a search
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    """Pairs that are alike where they have the same word among those that say nothing."""
-    random, path = np.random.default_rng(0), tmp_path_factory.mktemp("table") / "pairs.csv"
-    rows = []
-    for number in range(120):
-        words = random.permutation(["good", "bad", "great", "boring"])
-        other = words[0] if number % 2 else words[1]
-        filler = [" ".join(random.choice(["film", "plot", "music", "the", "was"], 6)) for _ in range(2)]
-        rows.append((f"{words[0]} {filler[0]}", f"{filler[1]} {other}", ("other", "same")[number % 2]))
-    pd.DataFrame(rows, columns=["text1", "text2", "label"]).to_csv(path, index=False)
-    return path
+@pytest.fixture(params=[TwoTowersFamily(), CrossEncoderFamily()], ids=["towers", "cross"])
+def model(request, zoo, tmp_path):
+    """An answer for pairs that nobody trained."""
+    return make_bundle(request.param, [candidates(request.param, zoo)["bert"]], PAIRS * 3, tmp_path / "run")
 
 
-@pytest.fixture(scope="module")
-def run(table, zoo, tmp_path_factory):
-    """Both ways of one small encoder, searched with one trial."""
-    folder = tmp_path_factory.mktemp("pairs")
-    shutil.copytree(zoo / "bert", folder / "zoo" / "bert")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOTL_CACHE", str(folder / "cache"))
-        patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
-        return autotl.fit(table, models=folder / "zoo", trials=1, out=folder / "run", quiet=True)
-
-
-def test_a_search_chooses_between_both_ways(run):
-    events = [json.loads(line) for line in (run.run_folder / "events.jsonl").read_text().splitlines()]
-    screened = {event["backbone"] for event in events if event["kind"] == "screened"}
-    assert screened == {"transformers-towers/bert", "transformers-cross/bert"}
-    assert run.task.columns == ("text1", "text2")
-    assert run.task.modality == "text_pair"
-
-
-def test_pairs_by_themselves_are_predicted_like_a_table(run, table):
-    frame = pd.read_csv(table)
+def test_pairs_by_themselves_are_predicted_like_a_table(model):
+    frame = pd.DataFrame(PAIRS, columns=["text1", "text2"]).drop(index=2)
     pairs = list(zip(frame["text1"], frame["text2"], strict=True))
-    np.testing.assert_array_equal(run.predict_proba(pairs), run.predict_proba(table))
-    np.testing.assert_array_equal(run.predict([list(pair) for pair in pairs]), run.predict(frame))
-    assert run.predict([pairs[0], ("half", None)]).tolist()[1] is None
-    with pytest.raises(DataError, match="row 2: Each input is a tuple of 2 texts, 'text1', 'text2', not 'a text'"):
-        run.predict([pairs[0], "a text"])
+    np.testing.assert_array_equal(model.predict_proba(pairs), model.predict_proba(frame))
+    np.testing.assert_array_equal(model.predict([list(pair) for pair in pairs]), model.predict(frame))
+    assert model.predict([pairs[0], ("half", None), (" ", "half")]).tolist()[1:] == [None, None]
+    for odd in ("a text", ("one", "two", "three")):
+        with pytest.raises(DataError, match=r"row 2: Each input is a tuple of 2 texts, 'text1', 'text2', not .?'"):
+            model.predict([pairs[0], odd])
 
 
-def test_pairs_are_served(run):
+def test_pairs_are_served(model):
     pair = ["good film", "the plot was bad"]
-    with TestClient(make_app(run)) as client:
+    with TestClient(make_app(model)) as client:
         (row,) = client.post("/predict", json={"texts": [pair]}).json()["predictions"]
-        assert row["prediction"] == run.predict([pair])[0]
+        assert row["prediction"] == model.predict([pair])[0]
         for wrong, says in (
             (["one"], "input 0 has 1 texts, and 2 are read"),
             (["one", " "], "input 0 is empty in one"),
@@ -198,7 +172,23 @@ def test_pairs_are_served(run):
         assert "a text1" in client.get("/").text
 
 
-@pytest.mark.parametrize("family", [TwoTowersFamily(), CrossEncoderFamily()], ids=["towers", "cross"])
-def test_pairs_are_exported(family, zoo, tmp_path):
-    model = make_bundle(family, [candidates(family, zoo)["bert"]], PAIRS * 3, tmp_path / "run")
+def test_pairs_are_exported(model):
     check_exporter(plugins().exporter("torch"), model, PAIRS * 3)
+
+
+@pytest.mark.slow
+def test_a_search_chooses_between_both_ways(zoo, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(zoo / "bert", tmp_path / "zoo" / "bert")
+    random, rows = np.random.default_rng(0), []
+    for number in range(120):  # the same word is in both or not, among words that say nothing
+        words = random.permutation(["good", "bad", "great", "boring"])
+        filler = [" ".join(random.choice(["film", "plot", "music", "the", "was"], 6)) for _ in range(2)]
+        rows.append((f"{words[0]} {filler[0]}", f"{filler[1]} {words[number % 2]}", ("same", "other")[number % 2]))
+    table = pd.DataFrame(rows, columns=["text1", "text2", "label"])
+    run = autotl.fit(table, models=tmp_path / "zoo", trials=1, out=tmp_path / "run", quiet=True)
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    screened = {event["backbone"] for event in events if event["kind"] == "screened"}
+    assert screened == {"transformers-towers/bert", "transformers-cross/bert"}
+    assert (run.task.modality, run.task.columns) == ("text_pair", ("text1", "text2"))
+    assert len(run.predict(table)) == len(table)
