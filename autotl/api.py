@@ -51,7 +51,8 @@ def fit(
     *,
     target: str | Sequence[str] | None = None,
     image: str | None = None,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
+    pair: Sequence[str] | None = None,
     group: str | None = None,
     task: str | None = None,
     test: str | Path | None = None,
@@ -78,6 +79,8 @@ def fit(
 
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
+    text: a column, or several that are joined into one text, each behind its name. pair: two columns of texts, in their
+    order, such as premise and hypothesis; columns named like that are found.
     target: the column to predict, or several: labels of 0 and 1, or numbers. task: ``"multiclass"``,
     ``"multilabel"`` or ``"regression"``, where the table does not say it. group: a column; rows with equal values there
     stay on one side of the split. set_aside: a list of rows to leave out, such as an edited ``set_aside.csv`` of an
@@ -106,6 +109,7 @@ def fit(
         target=target,
         image=image,
         text=text,
+        pair=pair,
         group=group,
         task=task,
         metric=metric,

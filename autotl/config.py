@@ -66,8 +66,8 @@ class Limits(BaseModel):
         return ""
 
 
-def _several(names: Any) -> Any:
-    """One name or several of a column, as requests of earlier versions have one or none."""
+def _several(names: Any) -> tuple[str, ...]:
+    """Names of columns, from one, from several, or from none; a frame may have other names than texts."""
     if names is None:
         return ()
     several = isinstance(names, Iterable) and not isinstance(names, str)
@@ -83,7 +83,8 @@ class SearchRequest(BaseModel):
     test: str | None = None
     target: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: columns; none: found
     image: str | None = None
-    text: str | None = None
+    text: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: several are joined into one
+    pair: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: two, ordered
     group: str | None = None
     task: str | None = None  #: its kind, as in `Task.kind`; None: found
     metric: str | None = None
@@ -104,7 +105,7 @@ class SearchRequest(BaseModel):
 
     @property
     def overrides(self) -> Overrides:
-        return Overrides(target=self.target, image=self.image, text=self.text, group=self.group)
+        return Overrides(target=self.target, image=self.image, text=self.text, group=self.group, pair=self.pair)
 
 
 def make_request(
@@ -113,7 +114,8 @@ def make_request(
     test: str | Path | None = None,
     target: str | Sequence[str] | None = None,
     image: str | None = None,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
+    pair: Sequence[str] | None = None,
     group: str | None = None,
     task: str | None = None,
     metric: str | None = None,
@@ -137,9 +139,10 @@ def make_request(
     return SearchRequest(
         data=data if data == "DataFrame" else _whole(data),
         test=None if test is None else _whole(test),
-        target=target,  # type: ignore[arg-type]  # one name or several
+        target=_several(target),
         image=None if image is None else str(image),
-        text=None if text is None else str(text),
+        text=_several(text),
+        pair=_several(pair),
         group=None if group is None else str(group),
         task=task,
         metric=metric,

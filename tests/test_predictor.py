@@ -92,7 +92,7 @@ def test_a_notebook_shows_the_answer_and_runs_nothing_of_the_table(predictor):
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     task = predictor.task
     named = task.model_copy(
-        update={"target": evil, "inputs": (task.input.model_copy(update={"name": evil}),), "metric": evil}
+        update={"target": evil, "inputs": (task.inputs[0].model_copy(update={"name": evil}),), "metric": evil}
     )
     page = as_html(predictor.card.model_copy(update={"task": named}))
     assert "alert(1)" in page

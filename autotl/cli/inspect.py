@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from autotl.cli.options import add_data, add_roles, new_file, writing
+from autotl.cli.options import add_data, add_roles, new_file, overrides, writing
 
 HELP = "show what would be learned from a table, and why"
 
@@ -24,13 +24,13 @@ def run(options: argparse.Namespace) -> int:
 
     from autotl.data.audit import audit
     from autotl.data.inspection import SKIP_LIMIT, inspect_table, read_test
-    from autotl.data.roles import Overrides
     from autotl.data.set_aside import write_set_aside
+    from autotl.data.wording import kind_of_input, listed
 
     out = new_file(options.out) if options.out else None
     inspection = inspect_table(
         options.data,
-        Overrides(tuple(options.target or ()), options.image, options.text, options.group),
+        overrides(options),
         metric=options.metric,
         kind=options.task,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
@@ -70,9 +70,8 @@ def run(options: argparse.Namespace) -> int:
     console.print(columns)
     task = found.task
     console.print()
-    console.print(
-        plain(f"{task.kind} task: predict {task.target!r} from {task.modality} {task.input.name!r}, by {task.metric}")
-    )
+    what = f"{kind_of_input(task.modality)} {listed(task.columns)}"
+    console.print(plain(f"{task.kind} task: predict {task.target!r} from {what}, by {task.metric}"))
     console.print(plain(f"{len(found.kept)} of {found.table.rows} rows can be used"))
     listing = ", ".join(f"{name} {count}" for name, count in counts.most_common(20))
     told = f": {listing}" + (", …" if len(counts) > 20 else "") if counts else ""

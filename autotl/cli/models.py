@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotl.cli.options import add_models, add_roles, new_file
+from autotl.cli.options import add_models, add_roles, new_file, overrides
 
 if TYPE_CHECKING:
     from autotl.zoo.inventory import Listing
@@ -49,10 +49,10 @@ def _pack(options: argparse.Namespace) -> int:
     chosen = []
     for name in dict.fromkeys(options.names):
         found = [item for key, item in listings.items() if name in (key, item.candidate.name)]
-        if len(found) != 1:
+        if len({(item.candidate.source, item.candidate.location) for item in found}) != 1:
             known = "several backbones have this name: write one with its family" if found else "see 'autotl models'"
             raise ZooError(f"no backbone {name!r} to pack: {known}")
-        (item,) = found
+        item = found[0]  # others are the same files, read for other inputs
         if not item.usable and item.reason != TOO_LARGE:  # it is fetched now
             raise ZooError(f"{item.candidate.key} cannot be packed: {item.reason}")
         chosen.append(item.candidate)
@@ -101,7 +101,6 @@ def _show(manifest: Manifest, outcome: str, options: argparse.Namespace) -> int:
 def _listings(options: argparse.Namespace) -> list[Listing]:
     from autotl.config import parse_licences
     from autotl.data.inspection import SKIP_LIMIT, inspect_table
-    from autotl.data.roles import Overrides
     from autotl.plugins.contracts import ZooContext
     from autotl.plugins.manager import plugins
     from autotl.zoo import hub
@@ -109,12 +108,11 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
 
     families = plugins().families
     if options.data:
-        overrides = Overrides(tuple(options.target or ()), options.image, options.text, options.group)
         skip_limit = SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable
-        modality = inspect_table(
-            options.data, overrides, metric=options.metric, kind=options.task, skip_limit=skip_limit
-        ).task.modality
-        families = plugins().families_for(modality)
+        found = inspect_table(
+            options.data, overrides(options), metric=options.metric, kind=options.task, skip_limit=skip_limit
+        )
+        families = plugins().families_for(found.task.modality)
     folders = zoo_folders(options.models)
     online = not options.offline and hub.reachable()
     return inventory(families, ZooContext(folders, online), licences=parse_licences(options.licenses))

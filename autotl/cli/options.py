@@ -7,9 +7,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotl.errors import DataError, RunError
+
+if TYPE_CHECKING:
+    from autotl.data.roles import Overrides
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +33,12 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", metavar="KIND", help="multiclass, multilabel or regression (default: found)")
     parser.add_argument("--image", metavar="COLUMN", help="the column of image paths (default: found)")
-    parser.add_argument("--text", metavar="COLUMN", help="the column of texts (default: found)")
+    parser.add_argument(
+        "--text", nargs="+", metavar="COLUMN", help="the column of texts (default: found); several are joined into one"
+    )
+    parser.add_argument(
+        "--pair", nargs=2, metavar="COLUMN", help="two columns of texts to compare, in this order (default: by name)"
+    )
     parser.add_argument("--group", metavar="COLUMN", help="rows with equal values there stay on one side of the split")
     parser.add_argument(
         "--metric",
@@ -45,6 +53,19 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         default=None,
         help="how many rows may be empty or unreadable before the table is refused (default: 5%%)",
+    )
+
+
+def overrides(options: argparse.Namespace) -> Overrides:
+    """What the options of `add_roles` say of the columns."""
+    from autotl.data.roles import Overrides
+
+    return Overrides(
+        target=tuple(options.target or ()),
+        image=options.image,
+        text=tuple(options.text or ()),
+        group=options.group,
+        pair=tuple(options.pair or ()),
     )
 
 
@@ -99,7 +120,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
-        "data", "target", "image", "text", "group", "task", "metric", "skip_unreadable", "set_aside", "models",
+        "data", "target", "image", "text", "pair", "group", "task", "metric", "skip_unreadable", "set_aside", "models",
         "offline", "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}

@@ -24,8 +24,9 @@ from autotl.data.set_aside import read_set_aside
 from autotl.data.shortcuts import Shortcut, best_shortcut, image_features, looked_at, text_features
 from autotl.data.splits import describe_default
 from autotl.data.tables import Table
-from autotl.data.wording import counted, listed
+from autotl.data.wording import counted, kind_of_input, listed
 from autotl.errors import DataError
+from autotl.plugins.contracts import TEXTUAL
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -98,7 +99,7 @@ def audit(
     )
     notes += _repeat_notes(remaining, number_groups(contents.cells[i] for i in stay), together[stay])
     notes += pattern_notes
-    if compared < (different := len(set(alike.tolist()))) and task.modality == "text":
+    if compared < (different := len(set(alike.tolist()))) and task.modality in TEXTUAL:
         notes.append(f"near-duplicates were looked for in the first {compared} of {different} different texts only")
     notes += _undivided_notes(remaining)
     shortcut = _shortcut(remaining, contents, stay)
@@ -167,7 +168,7 @@ def _spare_classes(inspection: Inspection, reasons: Mapping[int, str]) -> tuple[
 
 def _chosen(inspection: Inspection, path: Path) -> tuple[dict[int, str], list[str]]:
     """The rows that a person listed, but for those that cannot be used anyway, and notes."""
-    reasons = read_set_aside(path, inspection.table, inspection.task.input.name)
+    reasons = read_set_aside(path, inspection.table, inspection.task.columns)
     leaving = {i: reasons[row] for i, row in enumerate(inspection.kept.tolist()) if row in reasons}
     if short := _short_classes(inspection, leaving):
         names = listed([inspection.task.classes[code] for code in short], limit=3)
@@ -236,8 +237,8 @@ def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> 
     row = inspection.table.describe_row(int(inspection.kept[later]))
     earlier = inspection.table.numbers[inspection.kept[first[later]]]
     what = "repeats" if repeats == 1 else "repeat"
-    if inspection.task.modality == "text":
-        what += " a text but for case, punctuation or a few words"
+    if inspection.task.modality in TEXTUAL:
+        what += f" a {kind_of_input(inspection.task.modality)} but for case, punctuation or a few words"
     else:
         what += " an image under another name"
     return [
@@ -279,7 +280,7 @@ def _shortcut(inspection: Inspection, contents: Contents, stay: Indices) -> Shor
     sample = looked_at(len(stay))
     cells = [contents.cells[i] for i in stay[sample]]
     labels = inspection.task.rules.strata(inspection.targets)[sample]
-    if inspection.task.modality == "text":
+    if inspection.task.modality in TEXTUAL:
         features = text_features(cells)
     else:
         features = image_features(cells, [contents.sizes[i] for i in stay[sample]], labels)
@@ -288,7 +289,7 @@ def _shortcut(inspection: Inspection, contents: Contents, stay: Indices) -> Shor
 
 def _lengths(inspection: Inspection, contents: Contents, stay: Indices) -> dict[str, Any] | None:
     """The least, the median and the most words of a text, or bytes of a file; None where there is no file."""
-    if inspection.task.modality == "text":
+    if inspection.task.modality in TEXTUAL:
         unit, numbers = "words", [count_words(contents.cells[i]) for i in stay]
     else:
         unit, numbers = "bytes", [contents.sizes[i] for i in stay if contents.sizes[i] >= 0]

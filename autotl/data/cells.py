@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -67,10 +68,17 @@ def are_few(distinct_cells: int, rows: int) -> bool:
     return distinct_cells <= max(20, 2 * rows**0.5) and 2 * distinct_cells <= rows
 
 
+def as_text(cell: Any) -> str:
+    """What an input of texts says: of a pair both, a line each."""
+    return cell if isinstance(cell, str) else "\n".join(cell)
+
+
 def content_digest(cell: Any, modality: Modality) -> bytes:
     """Of what the cell says, or of the bytes of the file that it names; of the name where there is none to read."""
     if modality == "text":
         return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
+    if modality == "text_pair":
+        return hashlib.sha256(json.dumps(list(cell)).encode()).digest()
     with suppress(OSError, ValueError):  # not there, or a character that no path may hold
         if obstacle(cell) is None:
             with Path(cell).open("rb") as file:

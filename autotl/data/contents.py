@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from autotl.data.cells import content_digest
+from autotl.data.cells import as_text, content_digest
 from autotl.data.groups import number_groups
 from autotl.data.near_duplicates import normalized
-from autotl.plugins.contracts import Modality
+from autotl.plugins.contracts import TEXTUAL, Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,21 +23,24 @@ if TYPE_CHECKING:
 class Contents:
     """The contents of inputs, in their order."""
 
-    cells: Sequence[str]  #: texts, or paths of images
+    cells: Sequence[str]  #: texts, of pairs both in one, or paths of images
     equal: npt.NDArray[np.int64]  #: ``[inputs]``: equal for equal content
     alike: npt.NDArray[np.int64]  #: ``[inputs]``: likewise, and for texts that are equal as `normalized`
     plain: Sequence[str]  #: texts as `normalized`; for images nothing
     sizes: Sequence[int]  #: bytes of image files, -1 where there is none; for texts nothing
 
 
-def contents_of(cells: Sequence[str], modality: Modality) -> Contents:
+def contents_of(cells: Sequence[Any], modality: Modality) -> Contents:
     """Of image files it asks the size, and reads those that are as large as another: no others can be equal."""
-    return _text_contents(cells) if modality == "text" else _image_contents(cells)
+    return _text_contents(cells) if modality in TEXTUAL else _image_contents(cells)
 
 
-def _text_contents(texts: Sequence[str]) -> Contents:
-    plain = [normalized(text) for text in texts]
-    return Contents(texts, number_groups(texts), number_groups(plain), plain, [])
+def _text_contents(cells: Sequence[str | tuple[str, str]]) -> Contents:
+    """Pairs are equal where both texts are, in their order; nearly equal where both in one text are."""
+    texts = [(cell,) if isinstance(cell, str) else cell for cell in cells]
+    plain = [tuple(map(normalized, parts)) for parts in texts]
+    whole = [" ".join(parts) for parts in plain]
+    return Contents([as_text(cell) for cell in cells], number_groups(texts), number_groups(plain), whole, [])
 
 
 def _image_contents(paths: Sequence[str]) -> Contents:

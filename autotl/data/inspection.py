@@ -13,13 +13,15 @@ import numpy as np
 from autotl.data.cells import in_whole_characters, is_missing, is_nested
 from autotl.data.columns import ColumnRole, judge_images
 from autotl.data.groups import merge_groups, number_groups
+from autotl.data.joining import one_input
 from autotl.data.labels import label_of
 from autotl.data.paths import image_path
 from autotl.data.roles import Overrides, infer_roles
 from autotl.data.tables import Table, read_table
 from autotl.data.task import InputColumn, Task, encode_targets, infer_task, input_columns
-from autotl.data.wording import counted
+from autotl.data.wording import counted, in_words
 from autotl.errors import DataError
+from autotl.plugins.contracts import TEXTUAL
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -73,10 +75,10 @@ def inspect_table(
     table = read_table(source)
     overrides = overrides or Overrides()
     roles = infer_roles(table, overrides)
-    (column,) = input_columns(roles)
-    cells = _input_cells(table, column)
+    columns = input_columns(roles)
+    cells = _input_cells(table, columns)
     empty = [row for row, cell in enumerate(cells) if cell is None]
-    _refuse_too_many(table, column.name, empty, skip_limit)
+    _refuse_too_many(table, _quoted(columns), empty, skip_limit)
 
     filled = np.array([row for row, cell in enumerate(cells) if cell is not None], dtype=np.int64)
     usable = table.select(filled)
@@ -89,7 +91,7 @@ def inspect_table(
     set_aside = [(row, "no input") for row in empty] + [(int(row), "no label") for row in np.setdiff1d(filled, kept)]
     notes = [*table.notes]
     if empty:
-        notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {column.name!r}")
+        notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {_quoted(columns)}")
     notes += [*inference.notes, *_repeat_notes(table, inference.task, kept, targets, equal)]
     return Inspection(
         table=table,
@@ -104,12 +106,13 @@ def inspect_table(
 
 
 def read_inputs(table: Table, task: Task) -> list[Any]:
-    """The input of each row, in order: text, or the absolute path of an image, as str; None where missing.
+    """The input of each row, in order: text, or the absolute path of an image, as str, a pair of texts as tuple; None
+    where missing, and where half of a pair is.
 
     Raises `DataError` with the closest name when the table lacks the column, and naming the row for a cell that is
     neither text nor a path.
     """
-    return _input_cells(table, task.input)
+    return _input_cells(table, task.inputs)
 
 
 def read_test(source: str | Path, task: Task) -> Table:
@@ -118,35 +121,48 @@ def read_test(source: str | Path, task: Task) -> Table:
     inputs = read_inputs(table, task)
     _, known = encode_targets(table, task)
     if task.modality == "image":
-        judge_images(table, task.input.name)
+        judge_images(table, *task.columns)
     if not known.any():
         raise DataError(f"{table.name}: no row has a label in {task.target!r}")
     if all(cell is None or not there for cell, there in zip(inputs, known, strict=True)):
-        raise DataError(f"{table.name}: no row with a label has anything in {task.input.name!r}")
+        raise DataError(f"{table.name}: no row with a label has anything in {_quoted(task.inputs)}")
     return table
 
 
-def _input_cells(table: Table, column: InputColumn) -> list[str | None]:
+def _quoted(columns: Sequence[InputColumn]) -> str:
+    """What is empty where there is no input: ``'text'``, ``'title' and 'body'``, of a pair one or the other."""
+    names = [repr(column.name) for column in columns]
+    return " or ".join(names) if columns[0].modality == "text_pair" else in_words(names)
+
+
+def _input_cells(table: Table, columns: Sequence[InputColumn]) -> list[Any]:
+    """The input of each row, as `read_inputs` says."""
+    names, modality = [column.name for column in columns], columns[0].modality
+    values = [_column_cells(table, column) for column in columns]
+    return [one_input(names, row, modality) for row in zip(*values, strict=True)]
+
+
+def _column_cells(table: Table, column: InputColumn) -> list[str | None]:
     cells = table.column(column.name)
     if (odd := next((row for row, cell in enumerate(cells) if is_nested(cell)), None)) is not None:
-        wanted = "a text" if column.modality == "text" else "the path of an image"
+        wanted = "a text" if column.modality in TEXTUAL else "the path of an image"
         raise DataError(
             f"{table.describe_row(odd)}: column {column.name!r} holds a value of type {type(cells[odd]).__name__}, not "
             f"{wanted}. Give it a column that has one in each row"
         )
     texts = [None if is_missing(cell) else str(cell) for cell in cells]
-    if column.modality == "text":
+    if column.modality in TEXTUAL:
         return [None if text is None else in_whole_characters(text) for text in texts]
     return [None if text is None else image_path(table.root, text) for text in texts]
 
 
-def _refuse_too_many(table: Table, name: str, empty: Sequence[int], skip_limit: float) -> None:
+def _refuse_too_many(table: Table, names: str, empty: Sequence[int], skip_limit: float) -> None:
     share = len(empty) / table.rows
     if len(empty) == table.rows:
-        raise DataError(f"{table.name}: every cell of the input {name!r} is empty.")
+        raise DataError(f"{table.name}: every cell of the input {names} is empty.")
     if len(empty) > max(_ALWAYS_SKIPPED, skip_limit * table.rows):
         raise DataError(
-            f"{table.describe_row(empty[0])}: {name!r} is empty; so it is in {len(empty)} of {table.rows} rows, more "
+            f"{table.describe_row(empty[0])}: {names} is empty; so it is in {len(empty)} of {table.rows} rows, more "
             f"than {skip_limit:.0%}. Fill them in, or pass --skip-unreadable {math.ceil(100 * share)}%"
         )
 

@@ -1,17 +1,19 @@
-"""Which column is the target and which is the input; refuses where two answers are plausible."""
+"""Which column is the target and which are the input; refuses where two answers are plausible."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from autotl.data.cells import are_few, distinct, is_missing, is_whole
 from autotl.data.columns import ColumnRole, judge_column, judge_images, looks_like_images
 from autotl.data.labels import look_like_quantities
+from autotl.data.pairs import pair_among
 from autotl.data.tables import Table
 from autotl.data.wording import listed, option, shortened
 from autotl.errors import DataError, TaskError
+from autotl.plugins.contracts import Modality
 
 #: Columns that a message speaks of one by one.
 _NAMED = 8
@@ -25,22 +27,34 @@ class Overrides:
 
     target: tuple[str, ...] = ()  #: several are labels or numbers of one row
     image: str | None = None
-    text: str | None = None
+    text: str | tuple[str, ...] | None = None  #: several are joined into one, in this order
     group: str | None = None  #: rows with equal values in this column stay on one side of a split
+    pair: tuple[str, ...] | None = None  #: two columns of texts, ordered
+
+    @property
+    def inputs(self) -> dict[Modality, tuple[str, ...]]:
+        """The columns that were named as the input, by what they were said to be."""
+        given: dict[Modality, str | tuple[str, ...] | None] = {
+            "image": self.image, "text": self.text, "text_pair": self.pair
+        }  # fmt: skip
+        return {role: (names,) if isinstance(names, str) else names for role, names in given.items() if names}
 
     def in_table(self, table: Table) -> Overrides:
         """With names as the table has them. Raises `DataError` for a column that does not exist."""
-        single = {name: getattr(self, name) for name in ("image", "text", "group")}
-        return replace(
-            self,
-            target=tuple(table.name_of(name) for name in self.target),
-            **{name: table.name_of(value) for name, value in single.items() if value is not None},
-        )
+        given: dict[str, Any] = {name: value for name, value in vars(self).items() if value is not None}
+        for name, value in given.items():
+            given[name] = table.name_of(value) if isinstance(value, str) else tuple(map(table.name_of, value))
+        return replace(self, **given)
+
+
+#: The option that says what a column of the input is.
+_OPTIONS: dict[Modality, str] = {"image": "--image", "text": "--text", "text_pair": "--pair"}
 
 
 def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True) -> list[ColumnRole]:
     """The role of every column, in the order of the table: one input, one target or more, the rest ignored.
 
+    An input has several columns where two texts are by their names a pair, and where a person says so.
     Without `need_target` (a table to predict) a target is recognised by its name only and may be absent.
     Raises `DataError` for a column that does not exist, image paths that lead nowhere or a group that is the target
     or the input, and `TaskError` where the target or the input is missing or could be several.
@@ -48,43 +62,48 @@ def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True)
     overrides = overrides.in_table(table)
     _check(table, overrides)
     targets = {role.name: role for role in _find_targets(table, overrides, need_target=need_target)}
-    chosen = overrides.image or overrides.text
+    chosen = {role.name: role for role in _chosen_inputs(table, overrides)}
     roles = []
     for name in table.columns:
         if name in targets:
             roles.append(targets[name])
         elif name == overrides.group:
             roles.append(ColumnRole(name, "ignore", 1.0, "rows with equal values stay together (--group)"))
-        elif chosen is None:
+        elif not chosen:
             roles.append(judge_column(table, name))
-        elif name == chosen:
-            roles.append(_chosen_input(table, overrides))
+        elif name in chosen:
+            roles.append(chosen[name])
         else:
-            roles.append(ColumnRole(name, "ignore", 1.0, f"{chosen!r} was chosen as the input"))
+            was = "were chosen as the input" if len(chosen) > 1 else "was chosen as the input"
+            roles.append(ColumnRole(name, "ignore", 1.0, f"{listed(chosen)} {was}"))
     if overrides.group is not None and not _input_roles(roles) and _input_roles([judge_column(table, overrides.group)]):
         raise _group_is(table, overrides.group, "input")
+    if chosen:
+        return roles
+    roles = _with_pair(roles)
     _require_one_input(table, roles)
     return roles
 
 
 def _input_roles(roles: Sequence[ColumnRole]) -> list[ColumnRole]:
     """Those of columns that hold images or texts."""
-    return [role for role in roles if role.role in ("image", "text")]
+    return [role for role in roles if role.role in _OPTIONS]
 
 
 def _check(table: Table, overrides: Overrides) -> None:
-    given = [name for name in (*overrides.target, overrides.image, overrides.text) if name is not None]
-    if overrides.image is not None and overrides.text is not None:
-        raise TaskError(
-            f"{table.name}: --image {overrides.image} and --text {overrides.text} are two inputs. "
-            "Name one; joining several comes in a later version."
-        )
-    if len(given) > len(set(given)):
-        (twice, _), *_ = Counter(given).most_common(1)
-        if overrides.target.count(twice) > 1:
-            raise TaskError(f"{table.name}: column {twice!r} is named twice with --target.")
-        raise TaskError(f"{table.name}: column {twice!r} cannot be both the target and the input.")
-    if overrides.group is not None and overrides.group in given:
+    inputs = overrides.inputs
+    if len(inputs) > 1:
+        asked = " and ".join(option(_OPTIONS[role], *names) for role, names in inputs.items())
+        raise TaskError(f"{table.name}: {asked} are {len(inputs)} inputs. Name one: texts beside images are not read.")
+    names = [name for several in inputs.values() for name in several]
+    if "text_pair" in inputs and len(names) != 2:
+        raise TaskError(f"{table.name}: --pair takes two columns of texts, and {listed(names)} are {len(names)}.")
+    if both := next((name for name in overrides.target if name in names), None):
+        raise TaskError(f"{table.name}: column {both!r} cannot be both the target and the input.")
+    for what, given in (("input", names), ("target", overrides.target)):
+        if repeated := next((name for name in given if given.count(name) > 1), None):
+            raise TaskError(f"{table.name}: column {repeated!r} is named twice as the {what}.")
+    if overrides.group is not None and overrides.group in (*names, *overrides.target):
         raise _group_is(table, overrides.group, "target" if overrides.group in overrides.target else "input")
 
 
@@ -95,18 +114,46 @@ def _group_is(table: Table, group: str, role: str) -> DataError:
     )
 
 
-def _chosen_input(table: Table, overrides: Overrides) -> ColumnRole:
+def _chosen_inputs(table: Table, overrides: Overrides) -> list[ColumnRole]:
     if overrides.image is not None:
         found = judge_images(table, overrides.image)
-        return ColumnRole(found.name, "image", 1.0, f"chosen with --image; {found.evidence}")
-    assert overrides.text is not None
-    return ColumnRole(overrides.text, "text", 1.0, "chosen with --text")
+        return [ColumnRole(found.name, "image", 1.0, f"chosen with --image; {found.evidence}")]
+    return [
+        ColumnRole(name, role, 1.0, _why(role, names, place), place)
+        for role, names in overrides.inputs.items()
+        for place, name in enumerate(names)
+    ]
+
+
+def _why(role: Modality, names: Sequence[str], place: int) -> str:
+    """How a column of texts came to be chosen."""
+    if role == "text_pair":
+        return f"chosen with --pair, as the {('first', 'second')[place]} text"
+    joined = f"; {len(names)} columns are joined into one text" if len(names) > 1 else ""
+    return f"chosen with {_OPTIONS[role]}{joined}"
+
+
+def _with_pair(roles: list[ColumnRole]) -> list[ColumnRole]:
+    """The same, where the only inputs are two columns of texts that are by their names a pair, with these as one."""
+    texts = [role.name for role in _input_roles(roles)]
+    pair = pair_among(texts) if len(texts) == 2 and all(r.role == "text" for r in _input_roles(roles)) else None
+    if pair is None:
+        return roles
+    found = []
+    for role in roles:
+        if role.name in pair:
+            place = pair.index(role.name)
+            why = f"its name and that of {pair[1 - place]!r} are those of a pair; {role.evidence}"
+            role = ColumnRole(role.name, "text_pair", min(role.confidence, 0.9), why, place)
+        found.append(role)
+    return found
 
 
 def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> list[ColumnRole]:
     if overrides.target:
         return [ColumnRole(name, "target", 1.0, "chosen with --target") for name in overrides.target]
-    free = [name for name in table.columns if name not in (overrides.image, overrides.text, overrides.group)]
+    taken = {name for names in overrides.inputs.values() for name in names} | {overrides.group}
+    free = [name for name in table.columns if name not in taken]
     named = [name for name in free if name.strip().casefold() in TARGET_NAMES]
     if len(named) == 1:
         return [ColumnRole(named[0], "target", 0.95, f"its name; {_values(table, named[0])}")]
@@ -152,17 +199,28 @@ def _values(table: Table, name: str) -> str:
 
 def _require_one_input(table: Table, roles: list[ColumnRole]) -> None:
     inputs = _input_roles(roles)
-    if len(inputs) == 1:
+    if len(inputs) == 1 or any(role.role == "text_pair" for role in inputs):
         return
     if inputs:
         found = ", ".join(f"{role.name!r} ({role.role})" for role in inputs[:_NAMED])
         found += f" and {len(inputs) - _NAMED} more" if len(inputs) > _NAMED else ""
         raise TaskError(
             f"{table.name}: {len(inputs)} columns could be the input: {found}. Choose one with "
-            f"{' or '.join(option(f'--{role.role}', role.name) for role in inputs[:_NAMED])}; "
-            "joining several comes in a later version."
+            f"{' or '.join(option(f'--{role.role}', role.name) for role in inputs[:_NAMED])}"
+            f"{_together([role.name for role in inputs if role.role == 'text'])}."
         )
     rest = [role for role in roles if role.role == "ignore"]
     seen = "; ".join(f"{role.name!r}: {role.evidence}" for role in rest[:_NAMED]) or "there is only the target"
     seen += f"; and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
     raise TaskError(f"{table.name}: no column looks like images or text ({seen}). Name it with --image or --text.")
+
+
+def _together(texts: Sequence[str]) -> str:
+    """What else a person could mean by several columns of texts; empty where there are none."""
+    if len(texts) < 2:
+        return ""
+    pair = pair_among(texts) or texts[:2]
+    return (
+        f", join them into one text with {option('--text', *texts[:_NAMED])}, or compare two with "
+        f"{option('--pair', *pair)}"
+    )

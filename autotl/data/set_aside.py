@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ _SHOWN = 200
 def write_set_aside(path: Path, inspection: Inspection) -> None:
     """Lists the rows that are not kept, in their order."""
     table, task = inspection.table, inspection.task
-    inputs, targets = table.column(task.input.name), [table.column(name) for name in task.targets]
+    inputs, targets = _as_written(table, task.columns), [table.column(name) for name in task.targets]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -43,10 +44,10 @@ def write_set_aside(path: Path, inspection: Inspection) -> None:
     write_durably(path, text.getvalue())
 
 
-def read_set_aside(path: Path, table: Table, column: str) -> dict[int, str]:
+def read_set_aside(path: Path, table: Table, input_columns: Sequence[str]) -> dict[int, str]:
     """The reason for each listed row, by its index in `table`. A row may be listed twice.
 
-    column: the input's. Raises `DataError` naming the file, the line and the way out.
+    input_columns: those of the input. Raises `DataError` naming the file, the line and the way out.
     """
     try:
         columns, lines = parse_delimited(read_text(path), name=path.name)
@@ -58,7 +59,7 @@ def read_set_aside(path: Path, table: Table, column: str) -> dict[int, str]:
             f"the columns {', '.join(_COLUMNS)}, and needs the first"
         )
     indices = {str(number): index for index, number in enumerate(table.numbers)}
-    inputs = table.column(column)
+    inputs = _as_written(table, input_columns)
     empty = [None] * len(lines)
     listed: dict[int, str] = {}
     cells = zip(lines, columns["row"], columns.get("reason", empty), columns.get("input", empty), strict=True)
@@ -77,6 +78,12 @@ def read_set_aside(path: Path, table: Table, column: str) -> dict[int, str]:
             )
         listed[index] = reason or "listed"
     return listed
+
+
+def _as_written(table: Table, columns: Sequence[str]) -> list[str]:
+    """The input of each row as its cells have it, with bars between several."""
+    rows = zip(*map(table.column, columns), strict=True)
+    return [" | ".join(str(cell) for cell in row if not is_missing(cell)) for row in rows]
 
 
 def _plain(cell: Any) -> str:

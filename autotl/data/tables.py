@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -127,14 +128,22 @@ def read_table(source: str | Path | pd.DataFrame) -> Table:
         raise DataError(f"{path} does not fit into memory. Give a part of its rows.") from error
 
 
-def table_of(cells: Iterable[Any], column: str) -> Table:
-    """A table of one column, from cells that are in memory. Image paths are relative to the working folder.
+def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
+    """A table of the columns of an input, from inputs that are in memory: cells, or where there are several columns
+    tuples or lists with a cell for each. Image paths are relative to the working folder.
 
-    Raises `DataError` where there are none, or where they are no plain sequence.
+    Raises `DataError` where there are none, or where they are no plain sequence of such.
     """
-    if isinstance(cells, Mapping | bytes) or getattr(cells, "ndim", 1) != 1 or not isinstance(cells, Iterable):
-        raise DataError(f"Inputs are a list of texts or of paths of images, not a {type(cells).__name__}.")
-    return _table("the list", Path.cwd(), {column: list(cells)})
+    if isinstance(inputs, Mapping | bytes) or getattr(inputs, "ndim", 1) != 1 or not isinstance(inputs, Iterable):
+        raise DataError(f"Inputs are a list of texts or of paths of images, not a {type(inputs).__name__}.")
+    rows = list(inputs)
+    if len(columns) == 1:
+        return _table("the list", Path.cwd(), {columns[0]: rows})
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, tuple | list) or len(row) != len(columns):
+            wanted = f"Each input is a tuple of {len(columns)} texts, {listed(columns)}"
+            raise DataError(f"the list: row {number}: {wanted}, not {reprlib.repr(row)}.")
+    return _table("the list", Path.cwd(), {name: [row[place] for row in rows] for place, name in enumerate(columns)})
 
 
 def _read_folder(folder: Path) -> Table:

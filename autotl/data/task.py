@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autotl.data.columns import ColumnRole
 from autotl.data.tables import Table
-from autotl.data.wording import did_you_mean
+from autotl.data.wording import did_you_mean, in_words
 from autotl.errors import TaskError
 from autotl.kinds import KINDS, METRICS, kinds
 from autotl.kinds.classes import BALANCED_METRICS
@@ -20,12 +20,12 @@ from autotl.plugins.contracts import Modality
 
 
 class InputColumn(BaseModel):
-    """A column that the model reads."""
+    """A column that the model reads; what it reads of a row are its columns together (`data.joining`)."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    modality: Modality
+    modality: Modality  #: of the whole input: each half of a pair has that of the pair
 
 
 class Task(BaseModel):
@@ -38,7 +38,7 @@ class Task(BaseModel):
     classes: tuple[str, ...] = ()  #: or labels, in natural order; a code is a position
     delimiter: str = ""  #: between the labels of a cell; empty where each has a column, or cells are lists
     scales: tuple[Scale, ...] = ()  #: of each number
-    inputs: tuple[InputColumn, ...]
+    inputs: tuple[InputColumn, ...] = Field(min_length=1)  #: two for a pair; several texts are joined into one
     metric: str  #: one of `rules.metrics`
 
     @model_validator(mode="before")
@@ -65,14 +65,18 @@ class Task(BaseModel):
         return self.classes or self.targets
 
     @property
-    def input(self) -> InputColumn:
-        """The only input; several come in a later version."""
-        (only,) = self.inputs
-        return only
+    def columns(self) -> tuple[str, ...]:
+        """Of the input, in its order."""
+        return tuple(column.name for column in self.inputs)
+
+    @property
+    def input_name(self) -> str:
+        """The columns of the input in words, such as ``sentence1 and sentence2``."""
+        return in_words(self.columns)
 
     @property
     def modality(self) -> Modality:
-        return self.input.modality
+        return self.inputs[0].modality
 
     @property
     def balanced(self) -> bool:
@@ -134,9 +138,11 @@ def _rules(table: Table, targets: Sequence[str], metric: str | None, kind: str |
 
 
 def input_columns(roles: Sequence[ColumnRole]) -> tuple[InputColumn, ...]:
-    """The columns that hold images or texts."""
+    """The columns of the input, in its order."""
+    found = [role for role in roles if role.role not in ("target", "ignore")]
     return tuple(
-        InputColumn(name=role.name, modality=role.role) for role in roles if role.role == "image" or role.role == "text"
+        InputColumn.model_validate({"name": role.name, "modality": role.role})
+        for role in sorted(found, key=lambda role: role.place)
     )
 
 

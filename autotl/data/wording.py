@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from autotl.plugins.contracts import Modality
 
 
 def listed(names: Iterable[object], *, limit: int = 8) -> str:
@@ -21,9 +23,21 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(repr(spelled[match]) for match in close)}?" if close else ""
 
 
-def option(flag: str, value: str) -> str:
+def option(flag: str, *values: str) -> str:
     """``--text 'review text'``, quoted as a shell wants it."""
-    return f"{flag} {shlex.quote(value)}"
+    return " ".join([flag, *map(shlex.quote, values)])
+
+
+def in_words(names: Sequence[str]) -> str:
+    """``title``, ``title and body``, ``title, lead and body``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def kind_of_input(modality: Modality, *, several: bool = False) -> str:
+    """``text``, ``texts``, ``pair of texts``."""
+    kinds = {"image": ("image", "images"), "text": ("text", "texts"), "text_pair": ("pair of texts", "pairs of texts")}
+    return kinds[modality][several]
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

@@ -5,6 +5,7 @@
     answer.json           classes, and each member's share and temperature
     predict.py            reads it and answers
     mixing.py             the arithmetic from several networks to one answer
+    joining.py            from the columns of a table to the input of a network
     network.py            how a network is run
     member-1/             preprocess.py and what it reads, and the network
     README.md             the few lines that load it
@@ -81,7 +82,7 @@ class StandaloneExporter(Exporter, ABC):
         answer = {
             "classes": model.task.classes,
             "activation": model.task.rules.activation,
-            "input": model.task.input.name,
+            "columns": model.task.columns,
             "modality": model.task.modality,
             "members": entries,
             "temperature": model.card.temperature,
@@ -90,6 +91,7 @@ class StandaloneExporter(Exporter, ABC):
             "answer.json": json.dumps(answer, indent=1, ensure_ascii=False),
             "predict.py": shipped("predict.py"),
             "mixing.py": files("autotl.kinds").joinpath("activation.py").read_text(encoding="utf-8"),
+            "joining.py": files("autotl.data").joinpath("joining.py").read_text(encoding="utf-8"),
             "network.py": self.runtime(),
             "README.md": _readme(model.card, sorted(packages)),
         }
@@ -131,10 +133,12 @@ def _batches(encoder: InputEncoder, rows: Sequence[np.ndarray]) -> Iterator[Stat
 
 
 def _readme(card: BundleCard, packages: Sequence[str]) -> str:
-    cell = "photograph.jpg" if card.task.modality == "image" else "a text"
+    cells = {"image": '"photograph.jpg"', "text": '"a text"', "text_pair": '("a text", "another")'}
+    cell, columns = cells[card.task.modality], "`, `".join(card.task.columns)
+    named = f"the columns `{columns}`" if len(card.task.inputs) > 1 else f"a column `{columns}`"
     low, high = card.interval
     members = "\n".join(f"| {member.share:.0%} | {member.backbone} | {member.licence} |" for member in card.members)
-    return f"""# {card.task.target} from {card.task.input.name}
+    return f"""# {card.task.target} from {card.task.input_name}
 
 An answer of AutoTL that runs without it. It needs Python 3.10 or newer and
 
@@ -147,11 +151,11 @@ pip install {" ".join(packages)}
 ```python
 from predict import CLASSES, predict, predict_proba
 
-predict(["{cell}"])  # the class of each
-predict_proba(["{cell}"])  # [rows, classes] float32, in the order of CLASSES
+predict([{cell}])  # the class of each
+predict_proba([{cell}])  # [rows, classes] float32, in the order of CLASSES
 ```
 
-or, for a table with a column `{card.task.input.name}`,
+or, for a table with {named},
 
 ```
 python predict.py new.csv > predictions.csv

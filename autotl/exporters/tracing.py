@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from autotl.errors import ExportError
-from autotl.plugins.contracts import InputEncoder, Modality
+from autotl.plugins.contracts import TEXTUAL, InputEncoder, Modality
 from autotl.training.model import Classifier
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _program(network: Classifier, state: State, modality: Modality) -> ExportedP
     """Rows are free in number, and tokens too, the second dimension of whatever of a text has two."""
     free = torch.export.Dim.DYNAMIC
     shapes = {
-        part: {0: free, 1: free} if modality == "text" and tensor.ndim > 1 else {0: free}
+        part: {0: free, 1: free} if modality in TEXTUAL and tensor.ndim > 1 else {0: free}
         for part, tensor in state.items()
     }
     with warnings.catch_warnings(), torch.no_grad():

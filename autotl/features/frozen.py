@@ -19,7 +19,7 @@ from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, Speed, SpeedBook, options_for
 from autotl.features.store import Collection, FeatureStore
-from autotl.plugins.contracts import Candidate, InputEncoder, ModelFamily, State
+from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, ModelFamily, State
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
@@ -83,7 +83,7 @@ def weights_digest(network: torch.nn.Module) -> str:
 
 
 def _token_counts(rows: EncodedRows, indices: np.ndarray) -> np.ndarray | None:
-    return rows.lengths(indices) if rows.modality == "text" else None
+    return rows.lengths(indices) if rows.modality in TEXTUAL else None
 
 
 class FrozenBackbone:
@@ -128,7 +128,7 @@ class FrozenBackbone:
     @property
     def race_size(self) -> int:
         """Rows that `calibrate` should have."""
-        return TEXTS_A_RACE if self.rows.modality == "text" else IMAGES_A_BATCH
+        return TEXTS_A_RACE if self.rows.modality in TEXTUAL else IMAGES_A_BATCH
 
     def calibrate(self, indices: np.ndarray) -> None:
         """Settles the precision, and measures a row's seconds, on one batch of readable rows."""
@@ -166,7 +166,7 @@ class FrozenBackbone:
         Images pass as they are decoded. Texts are all encoded first, which is quick, so that like lengths find each
         other.
         """
-        if self.rows.modality == "text":
+        if self.rows.modality in TEXTUAL:
             chunks: Iterator[np.ndarray] = iter([self.rows.readable(indices)])
         else:
             chunks = self.rows.stream(indices, ahead=self.device.type != "cpu")

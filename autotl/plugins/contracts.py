@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-Modality: TypeAlias = Literal["image", "text"]
+#: What a row's input is. A cell of a pair is two texts, ordered, as a tuple or (over the line to the worker) a list.
+Modality: TypeAlias = Literal["image", "text", "text_pair"]
+#: Those whose rows are tokens, of any number.
+TEXTUAL: frozenset[Modality] = frozenset(("text", "text_pair"))
 #: Where weights come from: a folder that was given, the hub's cache on this machine, the hub, or the plugin's package.
 Source: TypeAlias = Literal["folder", "cache", "hub", "package"]
 
@@ -89,10 +92,11 @@ class InputEncoder(Protocol):
         """Tokens of the longest array that `encode` gives, to which longer texts are cut; None where nothing is cut."""
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
-        """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included.
+        """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included; pair of
+        texts: ``[tokens, 2] int32``, the tokens of both one after the other, each beside its segment, 0 or 1.
 
         An image cell is the path of a file, or of nothing: pipes, devices, folders and addresses are kept away. A text
-        cell is a string that UTF-8 can hold. Called from several threads at once.
+        is a string that UTF-8 can hold. Called from several threads at once.
         """
 
     def batch(

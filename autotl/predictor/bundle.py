@@ -22,6 +22,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from autotl.data.task import Task
+from autotl.data.wording import kind_of_input
 from autotl.errors import BundleError
 from autotl.escaping import for_markdown
 from autotl.files import reach_the_disk, write_durably
@@ -156,6 +157,7 @@ _REFIT = ", the validation rows among them: the end of the training was repeated
 
 def _model_card(card: BundleCard) -> str:
     outputs = ", ".join(map(for_markdown, card.task.outputs[:20])) + (" …" if len(card.task.outputs) > 20 else "")
+    asked = for_markdown(card.task.rules.describe(card.task))
     score = f"{card.score:.4f} (95 %: {card.interval[0]:.4f} to {card.interval[1]:.4f})"
     versions = ", ".join(f"{for_markdown(name)} {for_markdown(version)}" for name, version in card.versions.items())
     members = "\n".join(
@@ -166,9 +168,9 @@ def _model_card(card: BundleCard) -> str:
         + " |"
         for member in card.members
     )
-    return f"""# {for_markdown(card.task.target)} from {for_markdown(card.task.input.name)}
+    return f"""# {for_markdown(card.task.target)} from {for_markdown(card.task.input_name)}
 
-{card.task.kind} task, from {card.task.modality}s to {card.task.rules.describe(card.task)}: {outputs}.
+{card.task.kind} task: {asked} from {kind_of_input(card.task.modality, several=True)}: {outputs}.
 
 | | |
 |---|---|

@@ -57,8 +57,8 @@ class Evaluation:
 
 
 #: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
-#: themselves, a list of texts or of paths of images.
-Data: TypeAlias = "str | Path | pd.DataFrame | Iterable[str | Path]"
+#: themselves, a list of texts or of paths of images, or of tuples where an input has several columns.
+Data: TypeAlias = "str | Path | pd.DataFrame | Iterable[str | Path | Sequence[str | None]]"
 
 
 class Predictor:
@@ -164,7 +164,10 @@ class Predictor:
         return predictions
 
     def answers(self, cells: Sequence[Any]) -> Predictions:
-        """Predicts inputs, in order: texts, or paths of images; None counts as unreadable. Not for two threads."""
+        """Predicts inputs, in order: texts, pairs of them, or paths of images; None counts as unreadable.
+
+        Not for two threads.
+        """
         answers = np.full((len(cells), len(self.task.outputs)), np.nan, np.float32)
         unreadable: dict[int, str] = {}
         for start in range(0, len(cells), ROWS_AT_A_TIME):
@@ -240,7 +243,7 @@ class Predictor:
     def _table(self, data: Data) -> Table:
         if isinstance(data, str | os.PathLike) or hasattr(data, "columns"):
             return read_table(cast("str | Path | pd.DataFrame", data))
-        return table_of(data, self.task.input.name)
+        return table_of(data, self.task.columns)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.card.describe()}: {described_score(self.card)}>"

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotl.budget import Clock, describe_seconds
+from autotl.data.wording import kind_of_input
 from autotl.escaping import for_terminal
 from autotl.events import Event
 from autotl.report.leaderboard import NOT_SETTINGS, Row, leaderboard
@@ -258,7 +259,7 @@ def _asks(data: dict[str, Any]) -> str:
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "role": lambda d: f"column {d['column']!r}: {d['role']} ({d['evidence']})",
     "task": lambda d: (
-        f"{d['task']} task: {d['target']!r} ({_asks(d)}) from {d['modality']} {d['input']!r}; "
+        f"{d['task']} task: {d['target']!r} ({_asks(d)}) from {kind_of_input(d['modality'])} {d['input']!r}; "
         f"{d['rows']['training']} rows to train on, {d['rows']['validation']} to validate, by {d['metric']}"
     ),
     "audit": lambda d: str(d["split"]),

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from autotl.budget import Clock, describe_seconds
-from autotl.data.wording import counted
+from autotl.data.wording import counted, kind_of_input
 from autotl.events import Event
 from autotl.files import write_durably
 from autotl.report import figures, words
@@ -57,6 +57,7 @@ def _page(record: Record, findings: Findings, clock: Clock) -> str:
         "task": task,
         "words": words,
         "counted": counted,
+        "kind_of_input": kind_of_input,
         "pictures": drawn,
         "board": record.board[:MOST_LINES],
         "licences": _licences(record),

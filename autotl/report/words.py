@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from autotl.budget import describe_seconds
 from autotl.config import Limits, SearchRequest
 from autotl.data.wording import counted, option
@@ -128,11 +126,11 @@ def again_sentence(request: SearchRequest) -> str:
 def command(request: SearchRequest, *, trials: int | None = None) -> str:
     """The command line that asks for the same. trials: as many, in place of what was asked for."""
     words = ["autotl search", option("--data", request.data)]
-    if request.target:
-        words.append(" ".join([option("--target", request.target[0]), *map(shlex.quote, request.target[1:])]))
-    for name in ("image", "text", "group", "test", "task", "metric", "set_aside", "portfolio", "teacher"):
+    for name in (
+        "target", "image", "text", "pair", "group", "test", "task", "metric", "set_aside", "portfolio", "teacher"
+    ):  # fmt: skip
         if value := getattr(request, name):
-            words.append(option(f"--{name.replace('_', '-')}", value))
+            words.append(option(f"--{name.replace('_', '-')}", *((value,) if isinstance(value, str) else value)))
     words += [option("--models", folder) for folder in request.models]
     if request.skip_limit != SearchRequest.model_fields["skip_limit"].default:
         words.append(f"--skip-unreadable {request.skip_limit:g}")

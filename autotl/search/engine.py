@@ -193,7 +193,7 @@ class Search:
         for role in inspection.roles:
             self._events.emit("role", column=role.name, role=role.role, evidence=role.evidence)
         self._events.emit(
-            "task", task=task.kind, target=task.target, input=task.input.name, modality=task.modality,
+            "task", task=task.kind, target=task.target, input=task.input_name, modality=task.modality,
             classes=list(task.classes), asks=task.rules.describe(task), metric=task.metric, rows=rows,
         )  # fmt: skip
         self._events.emit("audit", **self._given.audit.facts)

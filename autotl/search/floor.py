@@ -7,6 +7,7 @@ import numpy as np
 from autotl.data.task import Task
 from autotl.errors import TrialError
 from autotl.events import EventLog
+from autotl.plugins.contracts import TEXTUAL
 from autotl.predictor import metrics
 from autotl.search.dialogue import Dialogue
 from autotl.search.pace import Pace
@@ -34,7 +35,7 @@ class Floor:
         same = self._task.rules.constant(self._targets[train], len(self._task.outputs))
         constant = np.tile(same, (len(valid), 1))
         majority, words = metrics.score(self._task, self._targets[valid], constant), None
-        if self._task.modality == "text" and (rows := self._affordable_rows(len(train))):
+        if self._task.modality in TEXTUAL and (rows := self._affordable_rows(len(train))):
             try:
                 words = self._dialogue.ask("bag of words", "floor", do="floor", most_rows=rows)["score"]
             except TrialError as error:

@@ -16,7 +16,7 @@ from autotl.data.groups import merge_groups
 from autotl.data.inspection import Inspection, inspect_table, read_inputs, read_test
 from autotl.data.splits import holdout
 from autotl.data.tables import Table
-from autotl.data.wording import did_you_mean, listed
+from autotl.data.wording import did_you_mean, kind_of_input, listed
 from autotl.errors import BundleError, DataError, ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
 from autotl.plugins.manager import plugins
@@ -119,7 +119,8 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         train=train,
         valid=valid,
         test_rows=0 if test is None else test.rows,
-        candidates=sorted(candidates, key=lambda candidate: candidate.parameters),
+        # the strongest by its prior has its turn early anyway, so of equals the other is first
+        candidates=sorted(candidates, key=lambda candidate: (candidate.parameters, candidate.prior)),
         too_large=_beyond(within, modality, families, zoo, request.licences) if request.limits.given else (),
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
@@ -181,8 +182,9 @@ def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[s
     theirs, ours = card.task, inspection.task
     if (theirs.kind, theirs.outputs, theirs.modality) != (ours.kind, ours.outputs, ours.modality):
         raise BundleError(
-            f"--teacher {request.teacher} answers with {', '.join(theirs.outputs[:5])} to {theirs.modality}s, and "
-            f"{inspection.table.name} has {', '.join(ours.outputs[:5])} for {ours.modality}s: a teacher needs the same "
+            f"--teacher {request.teacher} answers with {', '.join(theirs.outputs[:5])} to "
+            f"{kind_of_input(theirs.modality, several=True)}, and {inspection.table.name} has "
+            f"{', '.join(ours.outputs[:5])} for {kind_of_input(ours.modality, several=True)}: a teacher needs the same "
             "classes and kind of input"
         )
     if not card.refit:

@@ -67,9 +67,9 @@ def read_run_file(folder: Path) -> RunFile:
 def fingerprint(inspection: Inspection) -> str:
     """Changes with any input or target, and with what has to stay together. Images go by their paths in it."""
     digest = hashlib.sha256()
-    cells = inspection.table.column(inspection.task.input.name)
+    cells = list(zip(*map(inspection.table.column, inspection.task.columns), strict=True))
     for row, target in zip(inspection.kept.tolist(), inspection.targets.tolist(), strict=True):
-        digest.update(f"{target}\0{cells[row]}\0".encode("utf-8", "surrogatepass"))
+        digest.update("".join(f"{value}\0" for value in (target, *cells[row])).encode("utf-8", "surrogatepass"))
     digest.update(inspection.groups.astype("<i8").tobytes())
     return digest.hexdigest()[:32]
 

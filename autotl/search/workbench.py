@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
+from autotl.data.cells import as_text
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.paths import obstacle
 from autotl.data.task import Task
@@ -151,7 +152,7 @@ class Workbench:
     def floor(self, request: Message) -> Message:
         """The score of a bag of words on the validation rows, learned from the first `most_rows` training rows."""
         train = self._train[: request["most_rows"]]
-        texts = [[self._cells[index] for index in rows] for rows in (train, self._valid)]
+        texts = [[as_text(self._cells[index]) for index in rows] for rows in (train, self._valid)]
         answers = bag_of_words(self._task, texts[0], self._targets[train], texts[1], seed=self._seed)
         return {"score": metrics.score(self._task, self._targets[self._valid], answers)}
 

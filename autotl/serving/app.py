@@ -7,19 +7,21 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
 import autotl
+from autotl.data.cells import as_text
 from autotl.predictor.predictor import Predictions, Predictor
 from autotl.serving.batching import Batcher
 from autotl.serving.gate import Gate
-from autotl.serving.intake import ImageIntake, Intake, Refused, TextIntake
+from autotl.serving.intake import Intake, Refused, intake_for
 from autotl.serving.limits import Limits
 from autotl.serving.page import page
-from autotl.serving.schema import PROBLEMS, Answer, Health, Images, Texts
+from autotl.serving.schema import PROBLEMS, Answer, Health, Images, RowsOfTexts, Texts
 
 
 def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
@@ -27,7 +29,7 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     limits, card = limits or Limits(), predictor.card
     service = _Service(predictor, limits)
     app = FastAPI(
-        title=f"{card.task.target} from {card.task.input.name}",
+        title=f"{card.task.target} from {card.task.input_name}",
         description=f"{card.describe()}: {card.task.metric} {card.score:.4f} expected on new rows",
         version=autotl.__version__,
         docs_url=None,  # FastAPI's own pages load their scripts from elsewhere
@@ -46,7 +48,14 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
         """That the service answers, and which model."""
         return Health(status="ok", model=card.describe(), classes=list(card.task.classes))
 
-    if card.task.modality == "text":
+    if card.task.modality == "image":
+
+        @app.post("/predict", response_model=Answer, responses=PROBLEMS)
+        async def predict_images(sent: Images) -> JSONResponse:
+            """The most probable class of each image, and the probabilities of all classes."""
+            return await service.predict(sent.images)
+
+    elif len(card.task.inputs) == 1:
 
         @app.post("/predict", response_model=Answer, responses=PROBLEMS)
         async def predict_texts(sent: Texts) -> JSONResponse:
@@ -56,9 +65,9 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     else:
 
         @app.post("/predict", response_model=Answer, responses=PROBLEMS)
-        async def predict_images(sent: Images) -> JSONResponse:
-            """The most probable class of each image, and the probabilities of all classes."""
-            return await service.predict(sent.images)
+        async def predict_rows(sent: RowsOfTexts) -> JSONResponse:
+            """The most probable class of each input, and the probabilities of all classes."""
+            return await service.predict(sent.texts)
 
     return app
 
@@ -76,13 +85,12 @@ class _Service:
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """What lives as long as the service: the model's thread, and the folder that images lie in."""
         with tempfile.TemporaryDirectory(prefix="autotl-serve-") as folder:
-            is_text = self._predictor.task.modality == "text"
-            self._intake = TextIntake(self._limits) if is_text else ImageIntake(self._limits, Path(folder))
+            self._intake = intake_for(self._predictor.task, self._limits, Path(folder))
             self._batcher = Batcher(self._predictor.answers)
             yield
             await asyncio.to_thread(self._batcher.close)
 
-    async def predict(self, sent: Sequence[str]) -> JSONResponse:
+    async def predict(self, sent: Sequence[Any]) -> JSONResponse:
         """The answer to one request. Raises what HTTP has for one that cannot be answered."""
         if len(sent) > self._limits.rows:
             raise HTTPException(413, f"the request has {len(sent)} rows, and {self._limits.rows} are allowed")
@@ -94,7 +102,7 @@ class _Service:
         except Exception:  # the batcher has told the log
             raise HTTPException(500, "the model failed on these inputs") from None
         for row, reason in sorted(predictions.unreadable.items()):
-            where_it_lay = cells[row]  # is nobody's business
+            where_it_lay = as_text(cells[row])  # is nobody's business
             told = reason.replace(repr(where_it_lay), "the input").replace(where_it_lay, "the input")
             raise HTTPException(422, f"row {row}: {told}")
         return JSONResponse({"predictions": self._rows(predictions)})

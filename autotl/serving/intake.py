@@ -1,7 +1,8 @@
 """From what was sent to the cells that a predictor takes.
 
-A text is a cell as it is. An image becomes a file, since encoders read files: in a private folder, under a name of
-ours, for as long as it is predicted. Nothing that was sent is ever taken for a path.
+A text is a cell as it is, and several become one as the columns of a table do. An image becomes a file, since encoders
+read files: in a private folder, under a name of ours, for as long as it is predicted. Nothing that was sent is ever
+taken for a path.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from PIL import Image
 
 from autotl.data.cells import is_missing
+from autotl.data.joining import one_input
+from autotl.data.task import Task
 from autotl.serving.limits import Limits
 
 #: What people send. Pillow knows many more, some of which start other programs.
@@ -32,8 +35,15 @@ class Intake(Protocol):
     """Checks inputs of one kind."""
 
     @contextmanager
-    def cells(self, sent: Sequence[str]) -> Iterator[list[str]]:
+    def cells(self, sent: Sequence[Any]) -> Iterator[list[Any]]:
         """The cells of inputs, valid within. Raises `Refused` naming the first bad one, counted from 0."""
+
+
+def intake_for(task: Task, limits: Limits, folder: Path) -> Intake:
+    """The intake for what a task reads. folder: that nobody else uses, for what has to be a file."""
+    if task.modality == "image":
+        return ImageIntake(limits, folder)
+    return TextIntake(limits) if len(task.inputs) == 1 else RowIntake(task, limits)
 
 
 class TextIntake:
@@ -50,6 +60,28 @@ class TextIntake:
             if len(text) > self._most:
                 raise Refused(f"text {row} has {len(text)} characters, and {self._most} are allowed")
         yield list(sent)
+
+
+class RowIntake:
+    """Inputs of several texts, a list each: pairs, and what is joined into one text."""
+
+    def __init__(self, task: Task, limits: Limits) -> None:
+        self._task, self._most = task, limits.characters
+
+    @contextmanager
+    def cells(self, sent: Sequence[Sequence[str]]) -> Iterator[list[Any]]:
+        yield [self._cell(texts, row) for row, texts in enumerate(sent)]
+
+    def _cell(self, texts: Sequence[str], row: int) -> Any:
+        columns = self._task.columns
+        if len(texts) != len(columns):
+            raise Refused(f"input {row} has {len(texts)} texts, and {len(columns)} are read: {', '.join(columns)}")
+        if (characters := sum(map(len, texts))) > self._most:
+            raise Refused(f"input {row} has {characters} characters, and {self._most} are allowed")
+        cell = one_input(columns, [None if is_missing(text) else text for text in texts], self._task.modality)
+        if cell is None:
+            raise Refused(f"input {row} is empty" + (" in one half" if self._task.modality == "text_pair" else ""))
+        return cell
 
 
 class ImageIntake:

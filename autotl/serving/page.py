@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from html import escape
 
+from autotl.data.task import Task
+from autotl.plugins.contracts import TEXTUAL
 from autotl.predictor.bundle import BundleCard
 from autotl.predictor.display import described_score
 from autotl.serving.limits import Limits
 
-_EXAMPLES = {
-    "text": """curl -H 'Content-Type: application/json' -d '{"texts": ["a text", "another"]}' HOST/predict""",
-    "image": """echo '{"images": ["'$(base64 < photo.jpg | tr -d '\\n')'"]}' |
-  curl -H 'Content-Type: application/json' -d @- HOST/predict""",
-}
+_TEXTS = "curl -H 'Content-Type: application/json' -d"
+_IMAGES = """echo '{"images": ["'$(base64 < photo.jpg | tr -d '\\n')'"]}' |
+  curl -H 'Content-Type: application/json' -d @- HOST/predict"""
 
 #: Classes that are named.
 _NAMED = 50
+
+
+def _example(task: Task) -> str:
+    if task.modality == "image":
+        return _IMAGES
+    texts = ["a text", "another"] if len(task.inputs) == 1 else [[f"a {name}" for name in task.columns]]
+    return f"{_TEXTS} {shlex.quote(json.dumps({'texts': texts}, ensure_ascii=False))} HOST/predict"
 
 
 def page(card: BundleCard, limits: Limits) -> str:
@@ -23,8 +32,8 @@ def page(card: BundleCard, limits: Limits) -> str:
     task = card.task
     more = f" and {len(task.classes) - _NAMED} more" if len(task.classes) > _NAMED else ""
     classes = ", ".join(task.classes[:_NAMED]) + more
-    size = f"{limits.characters} characters" if task.modality == "text" else f"{limits.pixels / 1e6:.0f} megapixels"
-    title = escape(f"{task.target} from {task.input.name}")
+    size = f"{limits.characters} characters" if task.modality in TEXTUAL else f"{limits.pixels / 1e6:.0f} megapixels"
+    title = escape(f"{task.target} from {task.input_name}")
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -39,7 +48,7 @@ pre {{ overflow: auto }}
 <p>{escape(card.describe())}: {escape(described_score(card))}.</p>
 <p>Classes: {escape(classes)}.</p>
 <h2>Ask</h2>
-<pre>{escape(_EXAMPLES[task.modality])}</pre>
+<pre>{escape(_example(task))}</pre>
 <p>The answer has a row an input, in order, with its most probable class and the probabilities of all.
 At most {limits.rows} rows and {limits.bytes / 2**20:.0f} MiB a request, and {size} an input.</p>
 <p><a href="openapi.json">openapi.json</a> describes the service to programs; <a href="health">health</a> says

@@ -15,6 +15,16 @@ class Texts(BaseModel):
     texts: list[str] = Field(min_length=1, examples=[["a text", "another text"]])
 
 
+class RowsOfTexts(BaseModel):
+    """What is sent to a model whose inputs have several columns, such as pairs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: list[list[str]] = Field(
+        min_length=1, description="inputs, each a list of its texts in order", examples=[[["a text", "another text"]]]
+    )
+
+
 class Images(BaseModel):
     """What is sent to a model of images."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from autotl.data.task import InputColumn, Task
 from autotl.features.heads import LinearHead
-from autotl.plugins.contracts import Candidate, InputEncoder, ModelFamily
+from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ModelFamily
 from autotl.predictor.bundle import BundleCard, Member, commit
 from autotl.training.model import Classifier, save_model
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from autotl.predictor.predictor import Predictor
 
 CLASSES = ("first", "second", "third")
+
+_COLUMNS: dict[Modality, tuple[str, ...]] = {"image": ("image",), "text": ("text",), "text_pair": ("text1", "text2")}
 
 
 def make_bundle(
@@ -48,7 +50,7 @@ def make_bundle(
         targets=("label",),
         kind="multiclass",
         classes=tuple(classes),
-        inputs=(InputColumn(name=family.modality, modality=family.modality),),
+        inputs=tuple(InputColumn(name=name, modality=family.modality) for name in _COLUMNS[family.modality]),
         metric="accuracy",
     )
     commit(folder / "best", {name: place for name, (place, _) in sources.items()}, _card(task, sources))

@@ -8,13 +8,13 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 
 from autotl.features.states import pack, unpack
-from autotl.plugins.contracts import Candidate, InputEncoder, ModelFamily, PortableEncoder, Unreadable
+from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ModelFamily, PortableEncoder, Unreadable
 from autotl.testing.portable import check_portable
 from autotl.testing.promises import expect, expect_no_error
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 #: Relative to the largest feature: sums in another order differ by less, a forgotten mask by far more.
 TOLERANCE = 1e-4
+
+#: Cells with nothing to read, which are no errors.
+_NOTHING: dict[Modality, tuple[Any, ...]] = {
+    "image": ("", "no/such/file"),
+    "text": ("", "   "),
+    "text_pair": (("", ""), ["a text", ""]),
+}
 
 #: What pickle could hide in; weights are safetensors.
 _PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
@@ -56,7 +63,8 @@ def check_family_facts(family: ModelFamily) -> None:
     thing = f"family {getattr(family, 'name', type(family).__name__)!r}"
     expect(isinstance(family, ModelFamily), thing, "has all members of ModelFamily", sorted(vars(type(family))))
     expect(re.fullmatch(r"[\w-]+", family.name) is not None, thing, "its name is a word", repr(family.name))
-    expect(family.modality in ("image", "text"), thing, "its modality is image or text", repr(family.modality))
+    known = get_args(Modality)
+    expect(family.modality in known, thing, f"its modality is one of {', '.join(known)}", repr(family.modality))
     expect(isinstance(family.augments, bool), thing, "augments is a bool", repr(family.augments))
 
 
@@ -64,7 +72,9 @@ def check_candidate(family: ModelFamily, candidate: Candidate) -> None:
     """What a candidate says of itself. Raises `BrokenPromise`."""
     thing = f"{candidate.key}"
     expect(candidate.family == family.name, thing, f"names its family, {family.name!r}", repr(candidate.family))
-    expect(candidate.modality == family.modality, thing, f"is for {family.modality}s", repr(candidate.modality))
+    expect(
+        candidate.modality == family.modality, thing, f"is of the modality {family.modality}", repr(candidate.modality)
+    )
     expect(bool(candidate.name.strip()), thing, "has a name", repr(candidate.name))
     for what in ("parameters", "width", "input_size"):
         value = getattr(candidate, what)
@@ -99,7 +109,7 @@ def _check_encoder(
     _check_same(thing, "a cell gives the same array alone", rows, [encoder.encode([cell])[0] for cell in cells])
     _check_same(thing, "a pickled encoder gives the same arrays", rows, copied.encode(cells))
 
-    for nothing in ("", "no/such/file") if candidate.modality == "image" else ("", "   "):
+    for nothing in _NOTHING[candidate.modality]:
         with expect_no_error(thing, "encode() raises nothing for a cell that it cannot read"):
             (odd,) = encoder.encode([nothing])
         if candidate.modality == "image":
@@ -131,8 +141,10 @@ def _check_array(
         kept = row.dtype == np.uint8 and row.ndim == 3 and row.shape[0] == row.shape[1] and row.shape[2] == 3
         expect(kept, thing, "an image is encoded as [side, side, 3] uint8", _shape(row))
     else:
-        kept = row.dtype == np.int32 and row.ndim == 1 and 0 < len(row) <= (longest or len(row))
-        expect(kept, thing, "a text is encoded as [tokens] int32, one to `longest` of them", f"{_shape(row)}: {cell!r}")
+        what, shape, rest = ("text", "[tokens]", ()) if candidate.modality == "text" else ("pair", "[tokens, 2]", (2,))
+        kept = row.dtype == np.int32 and row.shape[1:] == rest and 0 < len(row) <= (longest or len(row))
+        promise = f"a {what} is encoded as {shape} int32, one to `longest` tokens"
+        expect(kept, thing, promise, f"{_shape(row)}: {cell!r}")
 
 
 def _check_same(thing: str, promise: str, rows: Sequence[Any], others: Sequence[Any]) -> None:

@@ -99,29 +99,29 @@ def usable_candidates(
     licences: Sequence[str] = (),
 ) -> list[Candidate]:
     """The candidates that a search may use. Raises `ZooError` when there is none, saying what was looked at."""
-    extra = {"image": "vision", "text": "text"}[modality]
+    extra, kind = "vision" if modality == "image" else "text", modality.replace("_", " ")
     if not families:
-        raise ZooError(f"no plugin here brings {modality} backbones: pip install 'autotl[{extra}]'")
+        raise ZooError(f"no plugin here brings {kind} backbones: pip install 'autotl[{extra}]'")
     listings = inventory(families, context, limits, licences)
     usable = [listing.candidate for listing in listings if listing.usable]
     if not usable and any(limits.too_large(listing.candidate.parameters) for listing in listings):
         smallest = min(listings, key=lambda listing: listing.candidate.parameters)
         raise ZooError(
-            f"no {modality} backbone keeps the limits: the smallest, {smallest.candidate.key}, has {smallest.reason}. "
+            f"no {kind} backbone keeps the limits: the smallest, {smallest.candidate.key}, has {smallest.reason}. "
             "Raise it"
         )
     barred = [item.candidate for item in inventory(families, context, limits) if item.usable]
     if not usable and barred:
         found = ", ".join(sorted({candidate.licence for candidate in barred}))
         raise ZooError(
-            f"no {modality} backbone here has a licence that --licenses {','.join(licences)} allows: there are {found}"
+            f"no {kind} backbone here has a licence that --licenses {','.join(licences)} allows: there are {found}"
             ". Allow one of these, or give others with --models FOLDER"
         )
     if not usable:
         looked = ", ".join(str(folder) for folder in context.folders) or "the hub's cache on this machine"
         hub = "" if context.hub or context.folders else " and the hub is not reachable"
         raise ZooError(
-            f"no {modality} backbone found in {looked}{hub}. Give a folder of models with --models FOLDER "
+            f"no {kind} backbone found in {looked}{hub}. Give a folder of models with --models FOLDER "
             "(timm's local-dir or Hugging Face layout, safetensors), or see 'autotl models'"
         )
     return usable

@@ -64,7 +64,7 @@ def test_names_of_columns_that_are_no_text_are_written_as_text(names):
     data = frame().set_axis(pd.Index(names, tupleize_cols=False), axis=1)
     text, target = map(str, names)
     task = inspect_table(data, Overrides(text=text, target=(target,))).task
-    assert (task.target, task.input.name) == (target, text)
+    assert (task.target, task.input_name) == (target, text)
 
 
 class Polars:

@@ -15,7 +15,7 @@ from autotl.data.inspection import inspect_table, read_inputs
 from autotl.data.roles import Overrides
 from autotl.data.splits import holdout
 from autotl.data.tables import read_table
-from autotl.errors import DataError, TaskError
+from autotl.errors import DataError
 
 SHARED = Path(os.environ.get("AUTOTL_SHARED", Path(__file__).parents[2].parent / "shared")) / "data"
 
@@ -48,6 +48,46 @@ def test_an_input_without_a_single_cell_is_refused():
     table = pd.DataFrame({"text": [None] * 4, "label": ["a", "b"] * 2})
     with pytest.raises(DataError, match=r"every cell of the input 'text' is empty"):
         inspect_table(table, Overrides(text="text"), skip_limit=1.0)
+
+
+def pairs(rows=20):
+    first = [f"review number {n} was written" for n in range(rows)]
+    second = [f"somebody wrote review {n}" for n in range(rows)]
+    return pd.DataFrame({"text1": first, "text2": second, "label": ["good", "bad"] * (rows // 2)})
+
+
+def test_a_pair_is_two_texts_in_order_and_half_of_one_is_no_input():
+    table = pairs()
+    table.loc[3, "text1"], table.loc[4, "text2"] = None, " "
+    for overrides, places in ((Overrides(), (0, 1)), (Overrides(pair=("text2", "text1")), (1, 0))):
+        found = inspect_table(table, overrides)
+        assert found.task.columns == tuple(table.columns[list(places)])
+        assert found.set_aside == ((3, "no input"), (4, "no input"))
+        assert any("2 rows with nothing in 'text" in note for note in found.notes)
+        assert read_inputs(found.table, found.task)[0] == tuple(table.iloc[0, list(places)])
+    table.loc[:9, "text2"] = None
+    with pytest.raises(DataError, match=r"row 1: 'text1' or 'text2' is empty"):
+        inspect_table(table)
+
+
+def test_several_texts_are_one_with_their_names_but_for_those_that_are_missing():
+    table = pairs().rename(columns={"text1": "title", "text2": "body"})
+    table.loc[1, "title"], table.loc[2, "body"], table.loc[3, ["title", "body"]] = None, " ", None
+    found = inspect_table(table, Overrides(text=("title", "body")))
+    assert (found.task.modality, found.task.columns) == ("text", ("title", "body"))
+    assert read_inputs(found.table, found.task)[:4] == [
+        "title: review number 0 was written\nbody: somebody wrote review 0",
+        "body: somebody wrote review 1",
+        "title: review number 2 was written",
+        None,
+    ]
+    assert found.set_aside == ((3, "no input"),)
+
+
+def test_a_table_that_lacks_half_of_the_input_is_refused():
+    task = inspect_table(pairs()).task
+    with pytest.raises(DataError, match="no column 'text2'"):
+        read_inputs(read_table(pairs().drop(columns="text2")), task)
 
 
 def test_class_left_with_one_usable_row_is_refused_by_its_number():
@@ -124,8 +164,10 @@ def test_real_tables_are_understood_without_a_word(name, column, classes):
     assert np.abs(np.bincount(found.targets[valid]) / len(valid) - whole).max() < 0.01
 
 
-def test_real_pairs_are_refused_until_one_sentence_is_chosen():
+def test_real_pairs_are_found_by_their_names():
     path = shared("sts-pairs")
-    with pytest.raises(TaskError, match=r"'sentence1' .text., 'sentence2' .text.*--text sentence1"):
-        inspect_table(path)
-    assert inspect_table(path, Overrides(text="sentence1")).task.kind == "regression"
+    found = inspect_table(path)
+    assert (found.task.kind, found.task.modality) == ("regression", "text_pair")
+    assert found.task.columns == ("sentence1", "sentence2")
+    assert read_inputs(found.table, found.task)[0] == ("A plane is taking off.", "An air plane is taking off.")
+    assert inspect_table(path, Overrides(text="sentence1")).task.modality == "text"

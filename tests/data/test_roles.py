@@ -9,6 +9,7 @@ import pytest
 
 from autotl.data.roles import Overrides, infer_roles
 from autotl.data.tables import read_table
+from autotl.data.task import input_columns
 from autotl.errors import DataError, TaskError
 
 NONE = Overrides()
@@ -133,6 +134,18 @@ def test_other_columns_are_ignored_with_their_reason(name, cells, evidence):
     ("columns", "message"),
     [
         ({"a": TEXTS, "b": TEXTS[::-1], "label": LABELS}, r"'a' \(text\), 'b' \(text\).*--text a or --text b"),
+        (
+            {"a b": TEXTS, "c": TEXTS[::-1], "label": LABELS},
+            r"one text with --text 'a b' c.*two with --pair 'a b' c\.$",
+        ),
+        (
+            {"note": TEXTS, "text2": TEXTS, "text1": TEXTS[::-1], "label": LABELS},
+            r"3 columns could be the input.*--text note text2 text1.*--pair text1 text2",
+        ),
+        (
+            {"text1": TEXTS, "text2": TEXTS, "text3": TEXTS[::-1], "label": LABELS},
+            r"3 columns could be the input.*--pair text1 text2",
+        ),
         ({"a b": TEXTS, "c": TEXTS[::-1], "label": LABELS}, r"--text 'a b' or --text c"),
         ({"stars": [1, 2] * 20, "label": LABELS}, "no column looks like images or text .'stars': numbers"),
         ({"label": LABELS}, "there is only the target"),
@@ -151,6 +164,48 @@ def test_image_beside_text_is_settled_by_an_override(pictures):
     assert roles(columns, Overrides(text="review")) == {"picture": "ignore", "review": "text", "label": "target"}
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("Sentence A", "Sentence B"), ("text_a", "text_b"),
+        ("question1", "question2"), ("questionA", "questionB"), ("premise", "hypothesis"), ("query", "passage"),
+        ("query_text", "passage_text"), ("left review", "right review"), ("FIRST_TEXT", "SECOND_TEXT"), ("s0", "s1"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_texts_named_like_a_pair_are_one_in_the_order_of_their_names(first, second, turned):
+    columns = {first: TEXTS, second: TEXTS[::-1]}
+    columns = dict(reversed(columns.items())) if turned else columns
+    table = read_table(pd.DataFrame(columns | {"label": LABELS}))
+    found = [role for role in infer_roles(table, NONE) if role.role == "text_pair"]
+    assert [role.name for role in sorted(found, key=lambda role: role.place)] == [first, second]
+    assert all("those of a pair" in role.evidence and role.confidence < 1 for role in found)
+
+
+@pytest.mark.parametrize(
+    "names", [("title", "body"), ("text", "text2"), ("sentence1", "question2"), ("note1", "note3"), ("a", "b")]
+)
+def test_other_names_make_no_pair(names):
+    with pytest.raises(TaskError, match="2 columns could be the input"):
+        roles(dict.fromkeys(names, TEXTS) | {"label": LABELS})
+
+
+def test_one_of_a_pair_may_be_chosen():
+    columns = {"text1": TEXTS, "text2": TEXTS[::-1], "label": LABELS}
+    assert roles(columns, Overrides(text="text2")) == {"text1": "ignore", "text2": "text", "label": "target"}
+
+
+def test_columns_of_an_input_keep_the_order_in_which_they_were_named():
+    columns = {"body": TEXTS, "title": TEXTS[::-1], "note": TEXTS, "label": LABELS}
+    for overrides, kind in (
+        (Overrides(text=("title", "body")), "text"),
+        (Overrides(pair=("title", "body")), "text_pair"),
+    ):
+        assert roles(columns, overrides) == {"body": kind, "title": kind, "note": "ignore", "label": "target"}
+        found = infer_roles(read_table(pd.DataFrame(columns)), overrides)
+        assert [column.name for column in input_columns(found)] == ["title", "body"]
+
+
 def test_chosen_text_spares_broken_image_paths_beside_it():
     columns = {"picture": [f"gone{n}.jpg" for n in range(N)], "review": TEXTS, "label": LABELS}
     assert roles(columns, Overrides(text="review"))["picture"] == "ignore"
@@ -161,7 +216,13 @@ def test_chosen_text_spares_broken_image_paths_beside_it():
     [
         (Overrides(target=("lable",)), DataError, "no column 'lable'. Did you mean 'label'"),
         (Overrides(text="Reveiw"), DataError, "Did you mean 'review'"),
-        (Overrides(image="review", text="review"), TaskError, "two inputs"),
+        (Overrides(image="review", text="review"), TaskError, "--image review and --text review are 2 inputs"),
+        (Overrides(pair=("review", "void"), text=("review",)), TaskError, "--text review and --pair review void are 2"),
+        (Overrides(pair=("review",)), TaskError, "--pair takes two columns"),
+        (Overrides(pair=("review", "review")), TaskError, "'review' is named twice"),
+        (Overrides(text=("review", "label"), target=("label",)), TaskError, "both the target and the input"),
+        (Overrides(pair=("review", "other")), DataError, "no column 'other'"),
+        (Overrides(pair=("review", "void"), group="void"), DataError, "both the input and the group"),
         (Overrides(target=("label",), text="label"), TaskError, "both the target and the input"),
         (Overrides(image="void"), DataError, "every cell of column 'void' is empty"),
         (Overrides(image="stars"), DataError, "row 1: column 'stars' holds int"),

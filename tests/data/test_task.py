@@ -61,7 +61,7 @@ def test_classes_are_in_natural_order(labels, ordered):
 def test_task_tells_kind_classes_and_modality():
     task = infer(["b", "a", "b", "a"]).task
     assert (task.kind, task.classes, task.modality, task.metric) == ("binary", ("a", "b"), "text", "accuracy")
-    assert (task.target, task.input.name) == ("label", "text")
+    assert (task.target, task.input_name) == ("label", "text")
     assert infer([3, 1, 2] * 2).task.kind == "multiclass"
 
 

@@ -33,7 +33,7 @@ def predict(cells: Sequence[Any]) -> list[str | None]:
 
 
 def predict_proba(cells: Sequence[Any]) -> np.ndarray:
-    """``[cells, classes] float32``, NaN where one cannot be read. cells: texts, or paths of images."""
+    """``[cells, classes] float32``, NaN where one cannot be read. cells: texts, pairs of texts, or paths of images."""
     answers = np.full((len(cells), len(CLASSES)), np.nan, np.float32)
     for start in range(0, len(cells), ROWS_AT_A_TIME):
         chunk = cells[start : start + ROWS_AT_A_TIME]
@@ -93,17 +93,19 @@ def _module(path: Path) -> ModuleType:
 
 
 def main() -> None:
-    """Adds predictions to a CSV file that has the input's column, and prints it."""
+    """Adds predictions to a CSV file that has the input's columns, and prints it."""
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     table = Path(sys.argv[1])
     with table.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    column = ANSWER["input"]
-    if column not in (reader.fieldnames or []):
-        sys.exit(f"{table} has no column {column!r}, which the model reads")
-    cells: list[str | None] = [row[column] if (row[column] or "").strip() else None for row in rows]
+    columns = ANSWER["columns"]
+    if lacking := [column for column in columns if column not in (reader.fieldnames or [])]:
+        sys.exit(f"{table} has no column {lacking[0]!r}, which the model reads")
+    one_input = _module(FOLDER / "joining.py").one_input
+    filled = [[row[column] if (row[column] or "").strip() else None for column in columns] for row in rows]
+    cells = [one_input(columns, values, ANSWER["modality"]) for values in filled]
     if ANSWER["modality"] == "image":  # paths are relative to the table
         cells = [None if cell is None else str(table.parent / cell) for cell in cells]
     probabilities = predict_proba(cells)

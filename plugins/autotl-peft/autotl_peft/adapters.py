@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Choice, Parameter, Progress, StrategyContext, Value, Work
+from autotl.plugins.contracts import TEXTUAL, Choice, Parameter, Progress, StrategyContext, Value, Work
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -87,4 +87,4 @@ class Adapters(ABC):
 def is_transformer(context: StrategyContext) -> bool:
     """Whether the backbone is one, as far as can be known before it is loaded."""
     candidate = context.candidate
-    return candidate.modality == "text" or candidate.recipe.layer_decay < 1.0
+    return candidate.modality in TEXTUAL or candidate.recipe.layer_decay < 1.0

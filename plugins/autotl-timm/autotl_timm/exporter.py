@@ -68,7 +68,7 @@ class TimmExporter(Exporter):
             "crop_mode": "center",
         }
         (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
-        about = {"target": model.task.target, "input": model.task.input.name}
+        about = {"target": model.task.target, "input": model.task.input_name}
         readme = _README.format(**about, backbone=member.backbone, licence=member.licence)
         (folder / "README.md").write_text(readme, encoding="utf-8")
 

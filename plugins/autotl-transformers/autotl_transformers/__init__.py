@@ -1,4 +1,7 @@
-"""Text backbones from transformers, as an AutoTL plugin. Importing this imports neither torch nor transformers."""
+"""Backbones for texts and pairs of texts from transformers, as an AutoTL plugin.
+
+Importing this imports neither torch nor transformers.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ if TYPE_CHECKING:
 
 @hookimpl
 def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:
-    """The one family of this package."""
+    """Of texts, and two of pairs: two towers first, whose features as published are the better start."""
     from autotl_transformers.family import TransformersFamily
+    from autotl_transformers.pairs import CrossEncoderFamily, TwoTowersFamily
 
-    return [TransformersFamily()]
+    return [TransformersFamily(), TwoTowersFamily(), CrossEncoderFamily()]
 
 
 @hookimpl

@@ -32,16 +32,17 @@ class Embeddings(nn.Module):
         self.project = project
         self.shared = nn.ModuleList(shared)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        x: Tensor = self.embeddings(input_ids=ids)
+    def forward(self, ids: Tensor, mask: Tensor, **beside: Tensor) -> Tensor:
+        """beside: what the library's embeddings take of each token beside its id, by their own names."""
+        x: Tensor = self.embeddings(input_ids=ids, **beside)
         return x if self.project is None else self.project(x)
 
 
 class MaskedEmbeddings(Embeddings):
     """Embeddings that want to know the padding (DeBERTa)."""
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        x: Tensor = self.embeddings(input_ids=ids, mask=mask)
+    def forward(self, ids: Tensor, mask: Tensor, **beside: Tensor) -> Tensor:
+        x: Tensor = self.embeddings(input_ids=ids, mask=mask, **beside)
         return x
 
 
@@ -52,8 +53,8 @@ class Whole(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        x: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    def forward(self, ids: Tensor, mask: Tensor, **beside: Tensor) -> Tensor:
+        x: Tensor = self.model(input_ids=ids, attention_mask=mask.long(), **beside).last_hidden_state
         return x
 
 
@@ -103,12 +104,47 @@ class Anatomy:
         """Stage 0, then a stage a layer."""
         return [Whole(self.model)]
 
-    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
-        """What each layer wants, computed once a pass from ``x`` ``[batch, tokens, width]`` and its mask."""
+    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
+        """What each layer wants, computed once a pass from ``x`` ``[batch, tokens, width]`` and who may look where.
+
+        visible: the mask ``[batch, tokens] bool``, or ``[batch, queries, keys] bool``.
+        """
         return []
 
+    def token_types(self, segment: Tensor) -> Guide:
+        """What the embeddings want to know of segments ``[batch, tokens] int64``, by keyword; often nothing."""
+        table = getattr(self.model.embeddings, "token_type_embeddings", None)
+        return {"token_type_ids": segment} if table is not None and table.num_embeddings > 1 else {}
 
-class Bert(Anatomy):
+    def positions(self, positions: Tensor) -> Guide:
+        """What the embeddings want to know of positions ``[batch, tokens] int64`` from 0, by keyword.
+
+        Nothing where layers count for themselves how far tokens are apart.
+        """
+        embeddings = self.model.embeddings
+        if getattr(embeddings, "position_embeddings", None) is None:
+            return {}
+        # RoBERTa and its kin, and MPNet, begin behind the index of the padding
+        return {"position_ids": positions + getattr(embeddings, "padding_idx", -1) + 1}
+
+    @property
+    def separable(self) -> bool:
+        """Whether two texts in one sequence can be kept from each other: by what is visible, and by positions."""
+        return False
+
+
+class Layered(Anatomy):
+    """What can be taken apart into layers that look at other tokens by attention alone."""
+
+    @property
+    def separable(self) -> bool:
+        """Yes, unless its positions cannot be told: DistilBERT's before transformers 5 always count from the start."""
+        embeddings = self.model.embeddings
+        positions = self.positions(torch.zeros(1, 1, dtype=torch.int64))
+        return positions.keys() <= inspect.signature(embeddings.forward).parameters.keys()
+
+
+class Bert(Layered):
     """BERT, RoBERTa and their kin, ELECTRA, DistilBERT: layers that want a mask."""
 
     def __init__(self, model: Any) -> None:
@@ -122,11 +158,11 @@ class Bert(Anatomy):
         project = getattr(self.model, "embeddings_project", None)
         return [Embeddings(self.model.embeddings, project=project), *map(Layer, self._layers)]
 
-    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
-        return [{self._mask_name: attention_bias(mask, x.dtype)}] * len(self._layers)
+    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
+        return [{self._mask_name: attention_bias(visible, x.dtype)}] * len(self._layers)
 
 
-class MPNet(Anatomy):
+class MPNet(Layered):
     """One table of relative positions, learned and shared by all layers."""
 
     def stages(self) -> list[nn.Module]:
@@ -134,13 +170,13 @@ class MPNet(Anatomy):
         shared = [encoder.relative_attention_bias]
         return [Embeddings(self.model.embeddings, shared=shared), *map(Layer, encoder.layer)]
 
-    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
+    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
         encoder = self.model.encoder
-        guide = {"attention_mask": attention_bias(mask, x.dtype), "position_bias": encoder.compute_position_bias(x)}
+        guide = {"attention_mask": attention_bias(visible, x.dtype), "position_bias": encoder.compute_position_bias(x)}
         return [guide] * len(encoder.layer)
 
 
-class Deberta(Anatomy):
+class Deberta(Layered):
     """DeBERTa-v2 and v3: relative positions are embedded, and shared by all layers."""
 
     def stages(self) -> list[nn.Module]:
@@ -151,17 +187,22 @@ class Deberta(Anatomy):
             layers[0] = ConvolvedLayer(encoder.layer[0], encoder.conv)
         return [MaskedEmbeddings(self.model.embeddings, shared=shared), *layers]
 
-    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
+    @property
+    def separable(self) -> bool:
+        """Not where a convolution runs over both."""
+        return self.model.encoder.conv is None and super().separable
+
+    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
         encoder = self.model.encoder
         guide = {
-            "attention_mask": encoder.get_attention_mask(mask),
+            "attention_mask": encoder.get_attention_mask(visible),
             "relative_pos": encoder.get_rel_pos(x),
             "rel_embeddings": encoder.get_rel_embedding(),
         }
         return [guide] * len(encoder.layer)
 
 
-class ModernBert(Anatomy):
+class ModernBert(Layered):
     """Rotary positions, and most layers look at their neighbourhood only."""
 
     def stages(self) -> list[nn.Module]:
@@ -169,15 +210,15 @@ class ModernBert(Anatomy):
         stem = Embeddings(self.model.embeddings, shared=[self.model.rotary_emb])
         return [stem, *map(Layer, layers), NormedLayer(last, self.model.final_norm)]
 
-    def guides(self, x: Tensor, mask: Tensor) -> list[Guide]:
-        everywhere = attention_bias(mask, x.dtype)
+    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
+        everywhere = attention_bias(visible, x.dtype)
         positions = torch.arange(x.shape[1], device=x.device)
         reach = self.model.config.local_attention // 2
         if not torch.compiler.is_compiling() and x.shape[1] <= reach + 1:  # an exported network serves every length
             nearby = everywhere
         else:
             near = (positions[:, None] - positions).abs() <= reach
-            nearby = attention_bias(mask[:, None, :] & near, x.dtype)
+            nearby = attention_bias((visible if visible.ndim == 3 else visible[:, None, :]) & near, x.dtype)
         biases = {"full_attention": everywhere, "sliding_attention": nearby}
         kinds = [layer.attention_type for layer in self.model.layers]
         guides = {

@@ -76,7 +76,7 @@ class HuggingFaceExporter(Exporter):
         _save_tokenizer(texts, folder)
         _save_head(backbone, classifier.head, folder)
         _write(folder / "labels.json", list(model.task.classes))
-        about = {"target": model.task.target, "input": model.task.input.name}
+        about = {"target": model.task.target, "input": model.task.input_name}
         readme = _README.format(
             **about, backbone=member.backbone, licence=member.licence, pooled=_POOLED[backbone.pooling]
         )

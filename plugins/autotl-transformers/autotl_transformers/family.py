@@ -14,6 +14,7 @@ from autotl_transformers.folders import LONGEST_INPUT
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
+    from autotl_transformers.stages import Pooling
 
 
 class TransformersFamily:
@@ -30,10 +31,9 @@ class TransformersFamily:
     def encoder(self, candidate: Candidate, sample: Sequence[Any]) -> InputEncoder:
         """The encoder of `candidate`, its longest text settled by `sample`. Raises `ZooError` without a tokenizer."""
         from autotl_transformers.loading import tokenizer_json
-        from autotl_transformers.texts import settle_encoder
 
         try:
-            return settle_encoder(tokenizer_json(candidate), sample, limit=candidate.input_size)
+            return self._settled(tokenizer_json(candidate), sample, candidate.input_size)
         except Exception as error:  # whatever a library says of a file, it means that the model cannot be used
             raise _unusable(candidate, "tokenizer", error) from error
 
@@ -43,14 +43,16 @@ class TransformersFamily:
         `drop` becomes the hidden dropout. Raises `ZooError` when the weights are missing, incomplete or unreadable.
         """
         from autotl_transformers.loading import published_network, published_pooling
-        from autotl_transformers.stages import Backbone
+        from autotl_transformers.stages import Unsuitable
 
         try:
             local = candidate.source != "hub"
             model = published_network(
                 candidate.location, candidate.parameters, local=local, drop=drop, pretrained=pretrained
             )
-            return Backbone(model, pooling=published_pooling(candidate)).eval()  # type: ignore[return-value]
+            return self._in_stages(model, published_pooling(candidate))
+        except Unsuitable as error:
+            raise ZooError(f"{candidate.key}: {error}") from error
         except Exception as error:  # as above
             raise _unusable(candidate, "weights", error) from error
 
@@ -73,16 +75,25 @@ class TransformersFamily:
         """What `save` wrote, in eval mode on the CPU. Raises what the libraries raise for missing or torn files."""
         from autotl_transformers.loading import saved_weights
         from autotl_transformers.preprocess import SETTINGS, TOKENIZER
-        from autotl_transformers.stages import Backbone
-        from autotl_transformers.texts import TextEncoder
+        from autotl_transformers.texts import encoder_of
 
         settings = read_object(folder / SETTINGS)
         if not 1 <= settings["max_tokens"] <= LONGEST_INPUT:
             raise ValueError(f"{SETTINGS}: texts of {settings['max_tokens']} tokens")
         tokenizer = read_text(folder / TOKENIZER, largest=LARGEST_TOKENIZER)
-        encoder = TextEncoder(tokenizer, max_tokens=settings["max_tokens"], pad_id=settings["pad_id"])
-        backbone = Backbone(saved_weights(folder), pooling=settings["pooling"]).eval()
-        return backbone, encoder  # type: ignore[return-value]
+        return self._in_stages(saved_weights(folder), settings["pooling"]), encoder_of(tokenizer, settings)
+
+    def _settled(self, tokenizer: str, sample: Sequence[Any], limit: int) -> InputEncoder:
+        """The encoder around a tokenizer's JSON for a network that takes `limit` tokens at most."""
+        from autotl_transformers.texts import settle_encoder
+
+        return settle_encoder(tokenizer, sample, limit=limit)
+
+    def _in_stages(self, model: Any, pooling: Pooling) -> Backbone:
+        """The library's network as a backbone, in eval mode."""
+        from autotl_transformers.stages import Backbone
+
+        return Backbone(model, pooling=pooling).eval()  # type: ignore[return-value]
 
 
 def _unusable(candidate: Candidate, what: str, error: Exception) -> ZooError:

@@ -1,17 +1,23 @@
-"""The backbone: an encoder of transformers run stage by stage, and pooled to one vector a text."""
+"""The backbones: an encoder of transformers run stage by stage, and pooled to one vector a text, or a pair of texts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from autotl_transformers.anatomy import anatomy_of
+from autotl_transformers.pairs import FEATURES
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import State
 
 Pooling: TypeAlias = Literal["mean", "cls"]
+
+
+class Unsuitable(ValueError):
+    """A network that cannot be used like this."""
 
 
 class Backbone(nn.Module):
@@ -45,20 +51,85 @@ class Backbone(nn.Module):
             return state
         x, mask = state["x"], state["mask"]
         if start == 0:
-            x = stages[0](x, mask)
+            x = stages[0](x, mask, **self._beside(state))
         first = max(start, 1)
         if first < stop:
-            guides = self._anatomy.guides(x, mask)
+            guides = self._anatomy.guides(x, self._visible(state))
             for stage, guide in zip(stages[first:stop], guides[first - 1 : stop - 1], strict=True):
                 x = stage(x, mask, guide)
         if stop == len(stages):
-            x = pool_tokens(x, mask, self.pooling)
+            x = self._pooled(state | {"x": x})
         return state | {"x": x}
 
     def pool(self, state: State) -> Tensor:
         """``[batch, width]`` from the state at any boundary after stage 0."""
         x = state["x"]
-        return x if x.ndim == 2 else pool_tokens(x, state["mask"], self.pooling)
+        return x if x.ndim == 2 else self._pooled(state)
+
+    def _beside(self, state: State) -> dict[str, Tensor]:
+        """What the embeddings are told of each token beside its id, by the library's names."""
+        return {}
+
+    def _visible(self, state: State) -> Tensor:
+        """Which tokens may be looked at: ``[batch, tokens] bool``, or ``[batch, queries, keys] bool``."""
+        return state["mask"]
+
+    def _pooled(self, state: State) -> Tensor:
+        """``[batch, width]`` from ``x`` ``[batch, tokens, channels]``."""
+        return pool_tokens(state["x"], state["mask"], self.pooling)
+
+
+class CrossEncoder(Backbone):
+    """Both texts of a pair in one sequence, so that every layer compares them (Devlin et al. 2019, BERT).
+
+    A state also has ``segment`` ``[batch, tokens] int64``: the token types, for encoders that learned them.
+    """
+
+    def _beside(self, state: State) -> dict[str, Tensor]:
+        return self._anatomy.token_types(state["segment"])
+
+
+class TwoTowers(Backbone):
+    """Each text of a pair by itself through the same network, and what comes of the two compared at the end.
+
+    With u and v for the pooled texts the features are u, v, |u - v| and u * v, element by element (InferSent: Conneau
+    et al. 2017). Spearman's correlation of a ridge on these, of MiniLM as published, with the scores of 1379 pairs of
+    STS, after 200, 1000 and 5749 others: 0.814, 0.827, 0.833; without u and v, which alone say which text is which,
+    0.814, 0.825, 0.827; with u and v scaled to one length 0.824, 0.824, 0.826; of u and v alone 0.05, 0.07, 0.26. Their
+    cosine, which learns nothing, has 0.821.
+
+    A state also has ``segment`` ``[batch, tokens] int64``: which text a token is of. The texts stay one sequence, in
+    which no token sees one of the other text and positions begin anew. That is the same as a pass for each, and states
+    are those of any text.
+    """
+
+    def __init__(self, model: Any, *, pooling: Pooling) -> None:
+        """Raises `Unsuitable` for a network that mixes tokens in other ways than by attention."""
+        super().__init__(model, pooling=pooling)
+        if not self._anatomy.separable:
+            raise Unsuitable(f"two texts cannot be kept apart in a network of the type {model.config.model_type}")
+        self.width = FEATURES * self.width
+
+    def _beside(self, state: State) -> dict[str, Tensor]:
+        return self._anatomy.positions(_positions(state) * state["mask"])  # padding could be beyond the last one
+
+    def _visible(self, state: State) -> Tensor:
+        mask, segment = state["mask"], state["segment"]
+        return mask[:, None, :] & (segment[:, :, None] == segment[:, None, :])
+
+    def _pooled(self, state: State) -> Tensor:
+        x, mask, segment = state["x"], state["mask"], state["segment"]
+        if self.pooling == "cls":
+            mask = mask & (_positions(state) == 0)
+        u, v = (pool_tokens(x, mask & (segment == text), "mean") for text in (0, 1))
+        return torch.cat([u, v, (u - v).abs(), u * v], 1)
+
+
+def _positions(state: State) -> Tensor:
+    """``[batch, tokens] int64``: of each token in its own text, from 0; of padding anything."""
+    mask, segment = state["mask"], state["segment"]
+    first = (mask & (segment == 0)).sum(1, keepdim=True)
+    return torch.arange(mask.shape[1], device=mask.device) - first * segment
 
 
 def pool_tokens(x: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

@@ -1,4 +1,7 @@
-"""Texts to tokens once, and tokens to padded batches at every step. Imports torch late, transformers never."""
+"""Texts and pairs of them to tokens once, and tokens to padded batches at every step.
+
+Imports torch late, transformers never.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,16 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from autotl.plugins.contracts import Unreadable
-from autotl_transformers.preprocess import SETTINGS, TOKENIZER, cutting_tokenizer, padded, readable, token_rows
+from autotl_transformers.preprocess import (
+    SETTINGS,
+    TOKENIZER,
+    cutting_tokenizer,
+    is_pair,
+    padded,
+    pair_rows,
+    readable,
+    token_rows,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +60,13 @@ class TextEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with the tokenizer and the longest text."""
-        return hashlib.sha256(f"{self.max_tokens}\0{self.tokenizer}".encode()).hexdigest()
+        """Changes with the tokenizer, the longest text, and the way pairs are read."""
+        return hashlib.sha256(self._deciding.encode()).hexdigest()
+
+    @property
+    def _deciding(self) -> str:
+        """All that decides what `encode` gives."""
+        return f"{self.max_tokens}\0{self.tokenizer}"
 
     @property
     def longest(self) -> int:
@@ -73,7 +90,8 @@ class TextEncoder:
     ) -> State:
         """``x`` ``[rows, longest] int64`` and ``mask`` ``[rows, longest] bool``, true where there is a token.
 
-        `augment` and `generator` are not read: this family does not augment.
+        Of pairs also ``segment`` ``[rows, longest] int64``. `augment` and `generator` are not read: this family does
+        not augment.
         """
         import torch
 
@@ -83,7 +101,7 @@ class TextEncoder:
         """None: a text reads one way."""
         return []
 
-    def save(self, folder: Path, **more: str) -> None:
+    def save(self, folder: Path, **more: Any) -> None:
         """Writes the tokenizer and the settings, for the family and for `preprocess.Inputs`.
 
         more: further settings, for whoever else reads the file.
@@ -100,19 +118,74 @@ class TextEncoder:
         return ["numpy", "tokenizers"]
 
 
+@dataclass(frozen=True)
+class PairEncoder(TextEncoder):
+    """An `InputEncoder` of pairs of texts, which `preprocess.pair_rows` explains.
+
+    `max_tokens` is of both where they are read `together`, and of each otherwise.
+    """
+
+    together: bool
+
+    @property
+    def _deciding(self) -> str:
+        return f"{self.together}\0{super()._deciding}"
+
+    @property
+    def longest(self) -> int:
+        """Tokens of both."""
+        return self.max_tokens if self.together else 2 * self.max_tokens
+
+    def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
+        """``[tokens, 2] int32`` a cell: tokens and their segments. What is no pair of strings is unreadable."""
+        rows = pair_rows(self._cutting, cells, self.max_tokens, self.pad_id, together=self.together)
+        return [Unreadable(row) if isinstance(row, str) else row for row in rows]
+
+    def save(self, folder: Path, **more: Any) -> None:
+        """As of texts, with the way pairs are read."""
+        super().save(folder, together=self.together, **more)
+
+
+def encoder_of(tokenizer: str, settings: dict[str, Any]) -> TextEncoder:
+    """The encoder that was saved with these settings."""
+    common = {"max_tokens": settings["max_tokens"], "pad_id": settings["pad_id"]}
+    if "together" in settings:
+        return PairEncoder(tokenizer, **common, together=settings["together"])
+    return TextEncoder(tokenizer, **common)
+
+
 def settle_encoder(tokenizer_json: str, sample: Sequence[Any], *, limit: int) -> TextEncoder:
     """The encoder whose longest text fits nearly all of `sample`, in multiples of 8 up to `limit` and `MOST_TOKENS`.
 
     `limit` is the most tokens that the network takes. Raises whatever tokenizers raises for a malformed JSON.
     """
-    tokenizer = Tokenizer.from_str(tokenizer_json)
-    tokenizer.no_truncation()  # published tokenizers bring the lengths of their own training
-    tokenizer.no_padding()
-    most = min(limit, MOST_TOKENS)
+    tokenizer, most = _uncut(tokenizer_json), min(limit, MOST_TOKENS)
     texts = [readable(cell, most) for cell in sample if isinstance(cell, str)]
-    lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch(texts)]
+    return TextEncoder(tokenizer.to_str(), max_tokens=_settled(tokenizer, texts, most), pad_id=_pad_id(tokenizer))
+
+
+def settle_pair_encoder(tokenizer_json: str, sample: Sequence[Any], *, limit: int, together: bool) -> PairEncoder:
+    """Likewise for pairs; together, they may have twice `MOST_TOKENS`."""
+    tokenizer, most = _uncut(tokenizer_json), min(limit, (1 + together) * MOST_TOKENS)
+    pairs = [tuple(readable(text, most) for text in cell) for cell in sample if is_pair(cell)]
+    inputs = pairs if together else [text for pair in pairs for text in pair]
+    max_tokens = _settled(tokenizer, inputs, most)
+    return PairEncoder(tokenizer.to_str(), max_tokens=max_tokens, pad_id=_pad_id(tokenizer), together=together)
+
+
+def _uncut(tokenizer_json: str) -> Tokenizer:
+    """Published tokenizers bring the lengths of their own training."""
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _settled(tokenizer: Tokenizer, sample: Sequence[Any], most: int) -> int:
+    """The number of tokens that fits nearly all of what a tokenizer is given."""
+    lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch(sample)]
     wanted = math.ceil(np.percentile(lengths, PERCENTILE) / 8) * 8 if lengths else most
-    return TextEncoder(tokenizer.to_str(), max_tokens=min(max(wanted, 8), most), pad_id=_pad_id(tokenizer))
+    return min(max(wanted, 8), most)
 
 
 def _pad_id(tokenizer: Tokenizer) -> int:
