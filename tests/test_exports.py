@@ -145,7 +145,7 @@ def test_the_readme_says_how_a_folder_that_runs_by_itself_is_loaded(bundle, text
     monkeypatch.syspath_prepend(str(tmp_path / "out"))
     names = {}
     exec(block, names)
-    assert names["CLASSES"] == list(bundle.task.classes)
+    assert names["OUTPUTS"] == list(bundle.task.classes)
     assert names["predict"](texts) == bundle.predict(data).tolist()
     assert names["predict_proba"]([]).shape == (0, 3)
     monkeypatch.delitem(sys.modules, "predict")

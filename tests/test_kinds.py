@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
+from contextlib import nullcontext
+
 import made_tasks
 import numpy as np
 import pandas as pd
@@ -15,7 +20,7 @@ from autotl.cli.main import main
 from autotl.data.inspection import inspect_table
 from autotl.data.roles import Overrides
 from autotl.data.task import Task
-from autotl.errors import DataError, TaskError
+from autotl.errors import DataError, ExportError, TaskError
 from autotl.kinds.activation import Combination, activated, mixed, tempered
 from autotl.kinds.kind import Scale
 from autotl.kinds.labels import thresholds
@@ -395,3 +400,43 @@ def test_an_unreadable_row_costs_itself_only(searched, here):
     kind, folder, _ = searched
     told = autotl.load(folder).predict(["red and blue", None])
     assert told[1] is None if kind == "labels" else np.isnan(told[1])
+
+
+def test_an_export_says_what_the_bundle_says(searched, here, tmp_path):
+    kind, folder, new = searched
+    found = autotl.export(folder, to="torch", out=tmp_path / "export", data=new)
+    assert found.difference < 1e-4
+    assert found.agreement == 1.0
+    answer = subprocess.run(
+        [sys.executable, tmp_path / "export" / "predict.py", new], capture_output=True, text=True, check=True
+    )
+    said = pd.read_csv(io.StringIO(answer.stdout))
+    assert main(["predict", str(folder), "--data", str(new), "--out", str(tmp_path / "out.csv")]) == 0
+    ours = pd.read_csv(tmp_path / "out.csv")
+    assert said.columns.tolist() == ours.columns.tolist()
+    pd.testing.assert_frame_equal(said, ours, rtol=1e-3)
+    with pytest.raises(ExportError) if kind == "numbers" else nullcontext():
+        from autotl.exporters.single import only_member
+
+        only_member(autotl.load(folder), "tiny", "a form of one network")
+
+
+def test_a_service_answers_in_the_form_of_its_kind(searched, here):
+    pytest.importorskip("fastapi")
+    from fastapi.testclient import TestClient
+
+    from autotl.serving.app import make_app
+
+    kind, folder, _ = searched
+    model = autotl.load(folder)
+    with TestClient(make_app(model)) as client:
+        (row,) = client.post("/predict", json={"texts": ["word1 red word2 blue"]}).json()["predictions"]
+        assert client.get("/openapi.json").status_code == 200
+    (expected,) = model.predict(["word1 red word2 blue"])
+    if kind == "labels":
+        assert row["prediction"] == list(expected)
+        assert set(row["probabilities"]) == set(COLOURS)
+    else:
+        assert row["prediction"] == pytest.approx(expected, rel=1e-4)
+        low, high = row["intervals"]["target"]
+        assert low < row["prediction"] < high

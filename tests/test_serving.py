@@ -63,7 +63,7 @@ def test_it_says_what_it_is(client):
     assert client.get("/health").json() == {
         "status": "ok",
         "model": "none of tiny/one, trial 0",
-        "classes": ["a", "b", "c"],
+        "outputs": ["a", "b", "c"],
     }
     page = client.get("/").text
     assert "none of tiny/one" in page

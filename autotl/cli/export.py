@@ -49,7 +49,7 @@ def _show(found: Comparison, out: str) -> None:
     console.print(table)
     console.print(
         f"\n{found.agreement:.1%} of {found.rows} rows get the same class; "
-        f"probabilities differ by {found.difference:.2g} at most",
+        f"answers differ by {found.difference:.2g} at most",
         soft_wrap=True,
     )
     console.print(f"\nNext:\n  {out}/README.md says how it is loaded", markup=False, style="dim", soft_wrap=True)

@@ -28,8 +28,8 @@ class Comparison:
     """An export beside its bundle, on rows that both answered."""
 
     rows: int
-    difference: float  #: the largest between two probabilities; infinite where only one could read a row
-    agreement: float  #: share of rows to which both give the same class
+    difference: float  #: the largest between two numbers of an answer; infinite where only one could read a row
+    agreement: float  #: share of rows on which both decide the same
     metric: str
     score: float | None  #: by the metric; None where the rows have no labels
     bundle_score: float | None
@@ -48,7 +48,7 @@ def compare(
 ) -> Comparison:
     """An export's `answer`, whose files are in `folder`, beside `model` on the rows of `table`.
 
-    expected ``[rows, classes] float32``: what `model` answers to them, NaN where it cannot read one. Raises `DataError`
+    expected ``[rows, outputs] float32``: what `model` answers to them, NaN where it cannot read one. Raises `DataError`
     where the table has a label that is no class.
     """
     cells = read_inputs(table, model.task)
@@ -67,7 +67,7 @@ def compare(
     return Comparison(
         rows=len(readable),
         difference=difference,
-        agreement=float((expected[readable].argmax(1) == found[readable].argmax(1)).mean()),
+        agreement=_agreement(model, expected[readable], found[readable]),
         metric=model.task.metric,
         score=_score(model.task, table, found),
         bundle_score=_score(model.task, table, expected),
@@ -85,9 +85,17 @@ def _difference(expected: np.ndarray, found: np.ndarray) -> float:
     return float(np.abs(expected - found)[~unreadable].max(initial=0.0))
 
 
+def _agreement(model: Predictor, expected: np.ndarray, found: np.ndarray) -> float:
+    """The share of rows on which both decide the same; numbers as they are learned may differ in the third place."""
+    task, kept = model.task, model.card.calibration
+    ours, theirs = (task.rules.decisions(task, answers, kept).astype(np.float64) for answers in (expected, found))
+    off = np.abs(ours - theirs).reshape(len(expected), -1)
+    return float((off < 1e-3).all(1).mean())
+
+
 def _score(task: Task, table: Table, answers: np.ndarray) -> float | None:
     """None without labels, or with one class only where the metric compares two."""
-    if task.target not in table.columns:
+    if not set(task.targets) <= set(table.columns):
         return None
     targets, known = encode_targets(table, task)
     judged = known & ~np.isnan(answers[:, 0])

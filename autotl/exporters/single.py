@@ -10,22 +10,32 @@ from autotl.errors import ExportError
 if TYPE_CHECKING:
     import numpy as np
 
+    from autotl.kinds.activation import Activation
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
     from autotl.predictor.predictor import Predictor
     from autotl.training.model import Classifier
+
+#: How torch makes probabilities of logits, by a kind's activation.
+PROBABILITIES = {"softmax": ".softmax(1)", "sigmoid": ".sigmoid()"}
 
 #: Rows answered at a time.
 _ROWS = 32
 
 
 def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Classifier, InputEncoder]:
-    """The one network of an answer, its head divided by the temperature, so that softmax gives the probabilities.
+    """The one network of an answer, its head divided by the temperature, so that probabilities are the library's own.
 
-    Raises `ExportError` for a mixture, and for a network of another family.
+    Raises `ExportError` for a mixture, for a network of another family, and where answers are numbers, whose units such
+    a folder has no place for.
     """
     import torch
 
+    if not model.task.classes:
+        raise ExportError(
+            f"{model.folder} answers with {model.task.rules.describe(model.task)}, and {form!r} holds classes or "
+            "labels. Export to a form that runs by itself, such as 'torch' or 'onnx'"
+        )
     members = list(model.members())
     if len(members) > 1:
         raise ExportError(
@@ -42,23 +52,26 @@ def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Class
 
 
 def answering(
-    encode: Callable[[Sequence[Any]], Sequence[Any]], logits: Callable[[list[Any]], np.ndarray], classes: int
+    encode: Callable[[Sequence[Any]], Sequence[Any]],
+    logits: Callable[[list[Any]], np.ndarray],
+    outputs: int,
+    activation: Activation,
 ) -> Callable[[Sequence[Any]], np.ndarray]:
     """An answer from cells to probabilities, as `Exporter.load` gives it.
 
-    encode: what the network takes for each cell, or a reason as str. logits: ``[rows, classes]`` of some of these.
+    encode: what the network takes for each cell, or a reason as str. logits: ``[rows, outputs]`` of some of these.
     """
     import numpy as np
 
     from autotl.kinds.activation import activated
 
     def answer(cells: Sequence[Any]) -> np.ndarray:
-        answers = np.full((len(cells), classes), np.nan, np.float32)
+        answers = np.full((len(cells), outputs), np.nan, np.float32)
         rows = encode(cells)
         readable = [place for place, row in enumerate(rows) if not isinstance(row, str)]
         for start in range(0, len(readable), _ROWS):
             places = readable[start : start + _ROWS]
-            answers[places] = activated(logits([rows[place] for place in places]), "softmax")
+            answers[places] = activated(logits([rows[place] for place in places]), activation)
         return answers
 
     return answer

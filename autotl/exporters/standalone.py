@@ -2,8 +2,9 @@
 
 ::
 
-    answer.json           classes, and each member's share and temperature
+    answer.json           classes, labels or numbers, and each member's share and temperature
     predict.py            reads it and answers
+    telling.py            what is told of answers, by the kind of task
     mixing.py             the arithmetic from several networks to one answer
     joining.py            from the columns of a table to the input of a network
     network.py            how a network is run
@@ -80,18 +81,20 @@ class StandaloneExporter(Exporter, ABC):
                 }
             )
         answer = {
-            "classes": model.task.classes,
+            "outputs": model.task.outputs,
             "activation": model.task.rules.activation,
             "columns": model.task.columns,
             "modality": model.task.modality,
             "members": entries,
             "temperature": model.card.temperature,
+            **model.task.rules.portable(model.task, model.card.calibration),
         }
         texts = {
             "answer.json": json.dumps(answer, indent=1, ensure_ascii=False),
             "predict.py": shipped("predict.py"),
             "mixing.py": files("autotl.kinds").joinpath("activation.py").read_text(encoding="utf-8"),
             "joining.py": files("autotl.data").joinpath("joining.py").read_text(encoding="utf-8"),
+            "telling.py": shipped(f"{model.task.rules.module}.py"),
             "network.py": self.runtime(),
             "README.md": _readme(model.card, sorted(packages)),
         }
@@ -149,10 +152,10 @@ pip install {" ".join(packages)}
 ## Use
 
 ```python
-from predict import CLASSES, predict, predict_proba
+from predict import OUTPUTS, predict, predict_proba
 
-predict([{cell}])  # the class of each
-predict_proba([{cell}])  # [rows, classes] float32, in the order of CLASSES
+predict([{cell}])  # what is said of each
+predict_proba([{cell}])  # [rows, outputs] float32, in the order of OUTPUTS
 ```
 
 or, for a table with {named},

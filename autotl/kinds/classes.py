@@ -20,7 +20,7 @@ from autotl.data.labels import (
 )
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Metric, Reading
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Metric, Reading, rounded
 from autotl.kinds.missing import missing_notes
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Classes(Kind):
     dtype = np.int64
     exclusive = True
     ranks_by = "accuracy"
-    report = "classes"
+    module = "classes"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "accuracy": Metric(_accuracy, of_decisions=True),
         "balanced_accuracy": Metric(_balanced_accuracy, of_decisions=True),
@@ -212,12 +212,21 @@ class Classes(Kind):
     def written(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
         columns = self.columns(task)
         return [
-            dict(zip(columns, [label, *(round(value, 6) for value in row)], strict=True))
-            for label, row in zip(self.told(task, answers, calibration).tolist(), answers.tolist(), strict=True)
+            dict(zip(columns, [label, *row], strict=True))
+            for label, row in zip(self.told(task, answers, calibration).tolist(), rounded(answers), strict=True)
         ]
 
     def columns(self, task: Task) -> list[str]:
         return ["prediction", *(f"probability_{name}" for name in task.classes)]
+
+    def answered(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
+        return [
+            {"prediction": label, "probabilities": dict(zip(task.classes, row, strict=True))}
+            for label, row in zip(self.told(task, answers, calibration).tolist(), rounded(answers), strict=True)
+        ]
+
+    def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
+        return {}
 
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         counts = np.zeros((len(task.classes),) * 2, np.int64)

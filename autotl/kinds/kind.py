@@ -81,7 +81,7 @@ class Kind(ABC):
     exclusive: bool  #: whether each row has exactly one of the classes
     squared: bool = False  #: whether the loss is a squared error
     ranks_by: str  #: the metric that `ranking` is
-    report: str  #: the module of `autotl.report` that shows what its answers get wrong
+    module: str  #: of `autotl.report`, which shows what is wrong, and of what exports take along, which tells answers
     metrics: ClassVar[Mapping[str, Metric]]  #: by name
 
     # ---------------------------------------------------------------- the table
@@ -206,9 +206,22 @@ class Kind(ABC):
         """Of `written`."""
 
     @abstractmethod
+    def answered(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
+        """Each row's answer as a service gives it: ``prediction``, and ``probabilities`` or ``intervals``."""
+
+    @abstractmethod
+    def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
+        """What an export needs to tell answers by itself, as JSON."""
+
+    @abstractmethod
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         """Where decisions are right."""
 
     @abstractmethod
     def describe(self, task: Task) -> str:
         """What is asked, such as ``5 classes``."""
+
+
+def rounded(answers: np.ndarray) -> list[list[float]]:
+    """Probabilities as they are written: six places say all that float32 knows."""
+    return [[round(value, 6) for value in row] for row in answers.tolist()]

@@ -13,7 +13,7 @@ from autotl.data.cells import is_missing, is_nested, is_number
 from autotl.data.labels import in_natural_order, label_of
 from autotl.data.wording import counted, did_you_mean, listed, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Metric, Reading
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Metric, Reading, rounded
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +93,7 @@ class Labels(Kind):
     dtype = np.float32
     exclusive = False
     ranks_by = "mean_average_precision"
-    report = "labels"
+    module = "labels"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "mean_average_precision": Metric(_average_precision),
         "macro_f1": Metric(_macro_f1, of_decisions=True),
@@ -223,12 +223,21 @@ class Labels(Kind):
     def written(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
         columns, between = self.columns(task), task.delimiter or DELIMITERS[0]
         return [
-            dict(zip(columns, [between.join(labels), *(round(value, 6) for value in row)], strict=True))
-            for labels, row in zip(self.told(task, answers, calibration), answers.tolist(), strict=True)
+            dict(zip(columns, [between.join(labels), *row], strict=True))
+            for labels, row in zip(self.told(task, answers, calibration), rounded(answers), strict=True)
         ]
 
     def columns(self, task: Task) -> list[str]:
         return ["prediction", *(f"probability_{name}" for name in task.classes)]
+
+    def answered(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
+        return [
+            {"prediction": list(labels), "probabilities": dict(zip(task.classes, row, strict=True))}
+            for labels, row in zip(self.told(task, answers, calibration), rounded(answers), strict=True)
+        ]
+
+    def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
+        return {"thresholds": list(calibration["thresholds"][0]), "delimiter": task.delimiter or DELIMITERS[0]}
 
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         truth = targets > 0.5

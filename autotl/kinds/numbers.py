@@ -80,7 +80,7 @@ class Numbers(Kind):
     exclusive = False
     squared = True
     ranks_by = "r2"
-    report = "numbers"
+    module = "numbers"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "r2": Metric(_r2),
         "neg_mae": Metric(_neg_mae),
@@ -218,6 +218,23 @@ class Numbers(Kind):
         percent = f"{100 * USUAL_COVERAGE:.0f}"
         names = [""] if len(task.targets) == 1 else [f"_{name}" for name in task.targets]
         return [f"{what}{name}" for name in names for what in ("prediction", f"low_{percent}", f"high_{percent}")]
+
+    def answered(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
+        around = self.intervals(task, answers, calibration, USUAL_COVERAGE)
+        found = []
+        for numbers, intervals in zip(in_units(task.scales, answers).tolist(), around.tolist(), strict=True):
+            said = dict(zip(task.targets, numbers, strict=True))
+            found.append(
+                {
+                    "prediction": said if len(said) > 1 else numbers[0],
+                    "intervals": dict(zip(task.targets, intervals, strict=True)),
+                }
+            )
+        return found
+
+    def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
+        widths = calibration["widths"][list(calibration["coverages"][0]).index(USUAL_COVERAGE)]
+        return {"scales": [scale.model_dump() for scale in task.scales], "widths": list(widths)}
 
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         truth, answers = (in_units(task.scales, values) for values in (targets, decided))

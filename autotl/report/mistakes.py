@@ -46,7 +46,7 @@ class Mistakes:
 
 def module_of(task: Task) -> ModuleType:
     """The one that shows this kind of task."""
-    return importlib.import_module(f"autotl.report.{task.rules.report}")
+    return importlib.import_module(f"autotl.report.{task.rules.module}")
 
 
 def share(part: float, whole: float) -> str:

@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 import autotl
 from autotl.data.cells import as_text
-from autotl.predictor.predictor import Predictions, Predictor
+from autotl.predictor.predictor import Predictor
 from autotl.serving.batching import Batcher
 from autotl.serving.gate import Gate
 from autotl.serving.intake import Intake, Refused, intake_for
@@ -46,20 +46,20 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     @app.get("/health")
     async def health() -> Health:
         """That the service answers, and which model."""
-        return Health(status="ok", model=card.describe(), classes=list(card.task.classes))
+        return Health(status="ok", model=card.describe(), outputs=list(card.task.outputs))
 
     if card.task.modality == "image":
 
         @app.post("/predict", response_model=Answer, responses=PROBLEMS)
         async def predict_images(sent: Images) -> JSONResponse:
-            """The most probable class of each image, and the probabilities of all classes."""
+            """What the model says of each image, and how sure it is."""
             return await service.predict(sent.images)
 
     elif len(card.task.inputs) == 1:
 
         @app.post("/predict", response_model=Answer, responses=PROBLEMS)
         async def predict_texts(sent: Texts) -> JSONResponse:
-            """The most probable class of each text, and the probabilities of all classes."""
+            """What the model says of each text, and how sure it is."""
             return await service.predict(sent.texts)
 
     else:
@@ -105,15 +105,8 @@ class _Service:
             where_it_lay = as_text(cells[row])  # is nobody's business
             told = reason.replace(repr(where_it_lay), "the input").replace(where_it_lay, "the input")
             raise HTTPException(422, f"row {row}: {told}")
-        return JSONResponse({"predictions": self._rows(predictions)})
-
-    def _rows(self, predictions: Predictions) -> list[dict[str, object]]:
-        labels, classes = self._predictor.told(predictions), self._predictor.task.classes
-        probabilities = predictions.answers.astype(float).round(6)
-        return [
-            {"prediction": label, "probabilities": dict(zip(classes, row, strict=True))}
-            for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True)
-        ]
+        task, card = self._predictor.task, self._predictor.card
+        return JSONResponse({"predictions": task.rules.answered(task, predictions.answers, card.calibration)})
 
 
 async def _explain(request: Request, error: Exception) -> JSONResponse:

@@ -30,8 +30,8 @@ def _example(task: Task) -> str:
 def page(card: BundleCard, limits: Limits) -> str:
     """The whole page."""
     task = card.task
-    more = f" and {len(task.classes) - _NAMED} more" if len(task.classes) > _NAMED else ""
-    classes = ", ".join(task.classes[:_NAMED]) + more
+    more = f" and {len(task.outputs) - _NAMED} more" if len(task.outputs) > _NAMED else ""
+    outputs = ", ".join(task.outputs[:_NAMED]) + more
     size = f"{limits.characters} characters" if task.modality in TEXTUAL else f"{limits.pixels / 1e6:.0f} megapixels"
     title = escape(f"{task.target} from {task.input_name}")
     return f"""<!doctype html>
@@ -46,10 +46,10 @@ pre {{ overflow: auto }}
 </style>
 <h1>{title}</h1>
 <p>{escape(card.describe())}: {escape(described_score(card))}.</p>
-<p>Classes: {escape(classes)}.</p>
+<p>Answers with {escape(task.rules.describe(task))}: {escape(outputs)}.</p>
 <h2>Ask</h2>
 <pre>{escape(_example(task))}</pre>
-<p>The answer has a row an input, in order, with its most probable class and the probabilities of all.
+<p>The answer has a row an input, in order: what the model says of it, and how sure it is.
 At most {limits.rows} rows and {limits.bytes / 2**20:.0f} MiB a request, and {size} an input.</p>
 <p><a href="openapi.json">openapi.json</a> describes the service to programs; <a href="health">health</a> says
 whether it answers.</p>

@@ -36,8 +36,10 @@ class Images(BaseModel):
 class Row(BaseModel):
     """What the model says of one input."""
 
-    prediction: str
-    probabilities: dict[str, float]
+    #: a class, labels, a number, or several by their names
+    prediction: str | list[str] | float | dict[str, float]
+    probabilities: dict[str, float] | None = None  #: of classes or labels
+    intervals: dict[str, tuple[float, float]] | None = None  #: of numbers: nine new rows in ten lie within
 
 
 class Answer(BaseModel):
@@ -57,7 +59,7 @@ class Health(BaseModel):
 
     status: str
     model: str
-    classes: list[str]
+    outputs: list[str]  #: classes, labels, or the names of numbers
 
 
 def _problem(description: str) -> dict[str, Any]:

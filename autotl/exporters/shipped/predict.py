@@ -20,21 +20,26 @@ import numpy as np
 
 FOLDER = Path(__file__).resolve().parent
 ANSWER: dict[str, Any] = json.loads((FOLDER / "answer.json").read_text(encoding="utf-8"))
-CLASSES: list[str] = ANSWER["classes"]
+OUTPUTS: list[str] = ANSWER["outputs"]
 
 #: Rows read and answered at a time: enough for a network's speed, little enough for any memory.
 ROWS_AT_A_TIME = 32
 
 
-def predict(cells: Sequence[Any]) -> list[str | None]:
-    """The most probable class of each; None where it cannot be read."""
-    probabilities = predict_proba(cells)
-    return [None if np.isnan(row[0]) else CLASSES[int(row.argmax())] for row in probabilities]
+def predict(cells: Sequence[Any]) -> list[Any]:
+    """What is said of each, a class, labels or numbers; None where it cannot be read."""
+    answers = predict_proba(cells)
+    readable = ~np.isnan(answers[:, 0])
+    said = iter(_telling().told(ANSWER, answers[readable]))
+    return [next(said) if there else None for there in readable]
 
 
 def predict_proba(cells: Sequence[Any]) -> np.ndarray:
-    """``[cells, classes] float32``, NaN where one cannot be read. cells: texts, pairs of texts, or paths of images."""
-    answers = np.full((len(cells), len(CLASSES)), np.nan, np.float32)
+    """``[cells, outputs] float32``: probabilities, or numbers as they were learned; NaN where one cannot be read.
+
+    cells: texts, pairs of texts, or paths of images.
+    """
+    answers = np.full((len(cells), len(OUTPUTS)), np.nan, np.float32)
     for start in range(0, len(cells), ROWS_AT_A_TIME):
         chunk = cells[start : start + ROWS_AT_A_TIME]
         read: dict[str, list[Any]] = {}  # networks that read alike share what was read
@@ -53,7 +58,7 @@ def predict_proba(cells: Sequence[Any]) -> np.ndarray:
 
 
 def _mixed(logits: np.ndarray) -> np.ndarray:
-    """``[rows, classes] float32`` from ``[networks, rows, classes]``."""
+    """``[rows, outputs] float32`` from ``[networks, rows, outputs]``."""
     mixing = _module(FOLDER / "mixing.py")
     combination = mixing.Combination(
         np.array([member["share"] for member in ANSWER["members"]]),
@@ -82,6 +87,10 @@ def _members() -> list[tuple[dict[str, Any], Any, Any]]:
     ]
 
 
+def _telling() -> ModuleType:
+    return _module(FOLDER / "telling.py")
+
+
 @functools.cache
 def _module(path: Path) -> ModuleType:
     """A file as a module of its own, named by its path: other exports and members have files of the same names."""
@@ -108,14 +117,13 @@ def main() -> None:
     cells = [one_input(columns, values, ANSWER["modality"]) for values in filled]
     if ANSWER["modality"] == "image":  # paths are relative to the table
         cells = [None if cell is None else str(table.parent / cell) for cell in cells]
-    probabilities = predict_proba(cells)
-    added = ["prediction", *(f"probability_{name}" for name in CLASSES)]
+    answers = predict_proba(cells)
+    readable = ~np.isnan(answers[:, 0])
+    added, written = _telling().columns(ANSWER), iter(_telling().written(ANSWER, answers[readable]))
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*(reader.fieldnames or []), *added])
-    for row, answer in zip(rows, probabilities.tolist(), strict=True):
-        known = answer[0] == answer[0]  # NaN is not equal to itself
-        label = CLASSES[answer.index(max(answer))] if known else ""
-        writer.writerow([*row.values(), label, *(round(value, 6) if known else "" for value in answer)])
+    for row, there in zip(rows, readable, strict=True):
+        writer.writerow([*row.values(), *(next(written) if there else [""] * len(added))])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from autotl.errors import ExportError
-from autotl.exporters.single import answering, only_member
+from autotl.exporters.single import PROBABILITIES, answering, only_member
 from autotl.plugins.contracts import Exporter
 from autotl_timm.family import FAMILY, TimmFamily
 
@@ -34,7 +34,7 @@ network = timm.create_model(f"local-dir:{{folder}}", pretrained=True).eval()
 inputs = Inputs(folder)
 batch = inputs.batch(inputs.encode(["photograph.jpg"]))
 with torch.no_grad():
-    probabilities = network(torch.from_numpy(batch["x"])).softmax(1)  # columns: label_names of config.json
+    probabilities = network(torch.from_numpy(batch["x"])){probabilities}  # columns: label_names of config.json
 ```
 
 timm's own transform serves too (`timm.data.create_transform`). It scales an image before it cuts the middle out, and
@@ -58,6 +58,7 @@ class TimmExporter(Exporter):
         images.write_portable(folder)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config |= {"num_classes": len(model.task.classes), "label_names": model.task.classes}
+        config["activation"] = model.task.rules.activation  # timm leaves alone what it does not know
         config["pretrained_cfg"] |= {
             "num_classes": len(model.task.classes),
             "input_size": (3, images.side, images.side),
@@ -69,7 +70,12 @@ class TimmExporter(Exporter):
         }
         (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
         about = {"target": model.task.target, "input": model.task.input_name}
-        readme = _README.format(**about, backbone=member.backbone, licence=member.licence)
+        readme = _README.format(
+            **about,
+            probabilities=PROBABILITIES[model.task.rules.activation],
+            backbone=member.backbone,
+            licence=member.licence,
+        )
         (folder / "README.md").write_text(readme, encoding="utf-8")
 
     def load(self, folder: Path) -> Callable[[Sequence[Any]], np.ndarray]:
@@ -81,13 +87,14 @@ class TimmExporter(Exporter):
 
         network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         inputs = Inputs(folder)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
         def logits(rows: list[np.ndarray]) -> np.ndarray:
             with torch.no_grad():
                 found: np.ndarray = network(torch.from_numpy(inputs.batch(rows)["x"])).numpy()
             return found
 
-        return answering(inputs.encode, logits, network.num_classes)
+        return answering(inputs.encode, logits, network.num_classes, config["activation"])
 
 
 def _put_head(network: Any, head: Any, name: str) -> None:

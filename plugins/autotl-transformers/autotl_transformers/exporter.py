@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from autotl.exporters.single import answering, only_member
+from autotl.exporters.single import PROBABILITIES, answering, only_member
 from autotl.plugins.contracts import Exporter
 from autotl_transformers.discovery import FAMILY
 
@@ -35,7 +35,7 @@ from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("path/to/this/folder")
 logits = model.encode(["a text"], convert_to_tensor=True)
-probabilities = logits.softmax(1)  # columns: labels.json
+probabilities = logits{probabilities}  # columns: labels.json
 ```
 
 With transformers alone:
@@ -76,9 +76,14 @@ class HuggingFaceExporter(Exporter):
         _save_tokenizer(texts, folder)
         _save_head(backbone, classifier.head, folder)
         _write(folder / "labels.json", list(model.task.classes))
+        _write(folder / "activation.json", model.task.rules.activation)
         about = {"target": model.task.target, "input": model.task.input_name}
         readme = _README.format(
-            **about, backbone=member.backbone, licence=member.licence, pooled=_POOLED[backbone.pooling]
+            **about,
+            probabilities=PROBABILITIES[model.task.rules.activation],
+            backbone=member.backbone,
+            licence=member.licence,
+            pooled=_POOLED[backbone.pooling],
         )
         (folder / "README.md").write_text(readme, encoding="utf-8")
 
@@ -96,6 +101,7 @@ class HuggingFaceExporter(Exporter):
             encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
         head = load_file(folder / HEAD / "model.safetensors")
         settings = json.loads((folder / POOLING / "config.json").read_text(encoding="utf-8"))
+        activation = json.loads((folder / "activation.json").read_text(encoding="utf-8"))
         pooling = "cls" if settings["pooling_mode_cls_token"] else "mean"
 
         def logits(texts: list[str]) -> np.ndarray:
@@ -110,7 +116,7 @@ class HuggingFaceExporter(Exporter):
         def encode(cells: Sequence[Any]) -> list[Any]:
             return [[cell] if isinstance(cell, str) else "no text" for cell in cells]
 
-        return answering(encode, lambda rows: logits([text for (text,) in rows]), len(head["linear.bias"]))
+        return answering(encode, lambda rows: logits([text for (text,) in rows]), len(head["linear.bias"]), activation)
 
 
 def _save_encoder(backbone: Backbone, folder: Path) -> None:
