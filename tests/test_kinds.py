@@ -440,3 +440,70 @@ def test_a_service_answers_in_the_form_of_its_kind(searched, here):
         assert row["prediction"] == pytest.approx(expected, rel=1e-4)
         low, high = row["intervals"]["target"]
         assert low < row["prediction"] < high
+
+
+# -------------------------------------------------------------------- metrics from elsewhere
+
+COSTS = """
+import numpy as np
+import autotl
+
+
+class Costs:
+    name, kinds, of_decisions = "neg_cost", ("binary", "multiclass"), True
+
+    def score(self, targets, decided):
+        return -float(np.abs(targets - decided).mean())
+
+
+@autotl.hookimpl
+def autotl_metrics(context):
+    return [Costs()]
+"""
+
+
+def test_a_plugin_brings_a_metric(distribution, put_on_path):
+    put_on_path(distribution("costs", COSTS))
+    from autotl.plugins.manager import plugins
+    from autotl.testing import BrokenPromise, check_metric
+
+    (brought,) = plugins().metrics
+    check_metric(brought)
+    task = inspected("labels", labels=["a", "b", "c"] * 9, metric="neg_cost").task
+    targets, answers = np.array([0, 1, 2]), np.eye(3, dtype=np.float32)[[0, 2, 0]]
+    assert metrics.score(task, targets, answers) == pytest.approx(-1.0)
+    with pytest.raises(TaskError, match="'neg_cost' is unknown"):
+        inspected("price", price=numbers(50), metric="neg_cost", task="regression")
+    brought.score = lambda targets, decided: 1.0
+    with pytest.raises(BrokenPromise, match="better answers"):
+        check_metric(brought)
+
+
+@pytest.mark.parametrize("metric", ["f1_weighted", "matthews_corrcoef", "neg_brier_score"])
+def test_scorers_of_scikit_learn_score_classes(metric):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 2, 60)
+    powers = np.exp(np.eye(2)[targets] + random.normal(size=(60, 2)))
+    answers = (powers / powers.sum(1, keepdims=True)).astype(np.float32)
+    expected = {
+        "f1_weighted": lambda: sklearn.f1_score(targets, answers.argmax(1), average="weighted"),
+        "matthews_corrcoef": lambda: sklearn.matthews_corrcoef(targets, answers.argmax(1)),
+        "neg_brier_score": lambda: -sklearn.brier_score_loss(targets, answers[:, 1]),
+    }[metric]()
+    task = inspected("labels", labels=["a", "b"] * 9, metric=metric).task
+    assert metrics.score(task, targets, answers) == pytest.approx(expected, abs=1e-5)
+    low, high = metrics.interval(task, targets, answers)
+    assert low < expected < high
+
+
+def test_scorers_of_scikit_learn_score_numbers_in_the_units_of_the_table():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    task = inspected("price", price=numbers(50), metric="neg_median_absolute_error").task
+    random = np.random.default_rng(0)
+    targets = random.normal(size=(40, 1)).astype(np.float32)
+    answers = targets + random.normal(size=(40, 1)).astype(np.float32)
+    expected = -sklearn.median_absolute_error(in_units(task.scales, targets), in_units(task.scales, answers))
+    assert metrics.score(task, targets, answers) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(TaskError, match="'f1_weighted' is unknown"):
+        inspected("price", price=numbers(50), metric="f1_weighted", task="regression")

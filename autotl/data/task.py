@@ -39,7 +39,7 @@ class Task(BaseModel):
     delimiter: str = ""  #: between the labels of a cell; empty where each has a column, or cells are lists
     scales: tuple[Scale, ...] = ()  #: of each number
     inputs: tuple[InputColumn, ...] = Field(min_length=1)  #: two for a pair; several texts are joined into one
-    metric: str  #: one of `rules.metrics`
+    metric: str  #: that `rules.metric` knows
 
     @model_validator(mode="before")
     @classmethod
@@ -105,11 +105,11 @@ def infer_task(
     """
     targets = [role.name for role in roles if role.role == "target"]
     rules = _rules(table, targets, metric, kind)
-    if metric is not None and metric not in rules.metrics:
-        raise TaskError(
-            f"metric {metric!r} does not fit: {table.name} is a {rules.names[0]} task, whose metric can be "
-            f"{', '.join(rules.metrics)}."
-        )
+    if metric is not None and rules.metric(metric) is None:
+        names = f"It can be {', '.join(rules.metrics)}, that of a plugin, or a scorer of scikit-learn."
+        if metric in METRICS:
+            raise TaskError(f"metric {metric!r} does not fit, as {table.name} is a {rules.names[0]} task. {names}")
+        raise TaskError(f"metric {metric!r} is unknown.{did_you_mean(metric, rules.metrics)} {names}")
     reading = rules.study(table, targets, metric)
     task = Task(
         targets=tuple(targets),
@@ -125,8 +125,6 @@ def infer_task(
 
 def _rules(table: Table, targets: Sequence[str], metric: str | None, kind: str | None) -> Kind:
     """Those of the kind that is told, that the metric tells, or that the targets look like."""
-    if metric is not None and metric not in METRICS:
-        raise TaskError(f"metric {metric!r} is unknown.{did_you_mean(metric, METRICS)} It can be {', '.join(METRICS)}.")
     if kind is not None and kind not in KINDS:
         raise TaskError(f"task {kind!r} is unknown.{did_you_mean(kind, KINDS)} It can be {', '.join(KINDS)}.")
     if kind is not None:

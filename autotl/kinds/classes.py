@@ -195,8 +195,8 @@ class Classes(Kind):
         taken: np.ndarray = answers.argmax(1)
         return taken
 
-    def fitting(self, targets: np.ndarray) -> list[str]:
-        return [name for name in self.metrics if name != "roc_auc" or set(targets.tolist()) == {0, 1}]
+    def fits(self, metric: str, targets: np.ndarray) -> bool:
+        return metric != "roc_auc" or set(targets.tolist()) == {0, 1}
 
     def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
         return {}

@@ -168,13 +168,25 @@ class Kind(ABC):
     def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """What is decided by answers whose targets are known, each without the help of its own."""
 
-    def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:
-        """By a metric of `metrics`; larger is better. answers: or decisions, where the metric asks these."""
-        return self.metrics[metric].score(targets, answers)
+    def metric(self, name: str) -> Metric | None:
+        """One of `metrics`, of a plugin, or of scikit-learn's scorers; None where there is none for this kind."""
+        from autotl.kinds.elsewhere import from_elsewhere
 
-    def fitting(self, targets: np.ndarray) -> list[str]:
-        """The metrics that such targets can be scored by."""
-        return list(self.metrics)
+        return self.metrics.get(name) or from_elsewhere(name, self)
+
+    def known_metric(self, name: str) -> Metric:
+        """Raises `TaskError` where it is not to be had here, such as that of a plugin that is not installed."""
+        if (found := self.metric(name)) is None:
+            raise TaskError(f"metric {name!r} is not to be had here: install the plugin, or scikit-learn, that has it")
+        return found
+
+    def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:
+        """By a metric that `metric` knows; larger is better. answers: or decisions, where it asks these."""
+        return self.known_metric(metric).score(targets, answers)
+
+    def fits(self, metric: str, targets: np.ndarray) -> bool:
+        """Whether such targets can be scored by a metric."""
+        return True
 
     @abstractmethod
     def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:

@@ -178,7 +178,7 @@ class Numbers(Kind):
     def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:
         """In the units of the table."""
         truth, answers = (in_units(task.scales, values) for values in (targets, answers))
-        return self.metrics[metric].score(truth, answers)
+        return self.known_metric(metric).score(truth, answers)
 
     def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
         """Half the width of intervals that hold a share of new rows: split conformal prediction (Lei et al. 2018).

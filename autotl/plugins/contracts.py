@@ -333,6 +333,23 @@ class Screener(Protocol):
 
 
 @runtime_checkable
+class Metric(Protocol):
+    """A score to choose models by, and to tell: ``--metric NAME``. Larger is better."""
+
+    name: str
+    kinds: Sequence[str]  #: of tasks that it is for, as in `autotl.data.task.Task.kind`
+    of_decisions: bool  #: whether it is given what is decided by answers, in place of these
+
+    def score(self, targets: np.ndarray, answers: np.ndarray) -> float:
+        """Of classes: targets ``[rows] int64``, answers ``[rows, classes] float32``, decisions ``[rows] int64``.
+
+        Of labels: targets and answers ``[rows, labels] float32``, decisions likewise of bool. Of numbers: both
+        ``[rows, targets] float64``, in the units of the table. Called some thousand times, so it should take no more
+        than a millisecond for a thousand rows.
+        """
+
+
+@runtime_checkable
 class Command(Protocol):
     """A command of its own: ``autotl NAME``."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pluggy
 
-from autotl.plugins.contracts import Command, Exporter, ModelFamily, Regularizer, Screener, Strategy
+from autotl.plugins.contracts import Command, Exporter, Metric, ModelFamily, Regularizer, Screener, Strategy
 
 hookspec = pluggy.HookspecMarker("autotl")
 hookimpl = pluggy.HookimplMarker("autotl")
@@ -38,6 +38,11 @@ def autotl_regularizers(context: PluginContext) -> Sequence[Regularizer]:  # typ
 @hookspec
 def autotl_screeners(context: PluginContext) -> Sequence[Screener]:  # type: ignore[empty-body]
     """Second opinions on frozen features. Called once a process; must not import torch."""
+
+
+@hookspec
+def autotl_metrics(context: PluginContext) -> Sequence[Metric]:  # type: ignore[empty-body]
+    """Scores to choose models by. Called once a process; must not import torch."""
 
 
 @hookspec

@@ -20,7 +20,16 @@ import pluggy
 import autotl
 from autotl.errors import PluginError
 from autotl.plugins import hookspecs
-from autotl.plugins.contracts import Command, Exporter, Modality, ModelFamily, Regularizer, Screener, Strategy
+from autotl.plugins.contracts import (
+    Command,
+    Exporter,
+    Metric,
+    Modality,
+    ModelFamily,
+    Regularizer,
+    Screener,
+    Strategy,
+)
 
 GROUP_PREFIX = "autotl.plugins."
 GROUP = GROUP_PREFIX + "v1"
@@ -31,6 +40,7 @@ CONTRACTS: dict[str, type[Any]] = {
     "autotl_strategies": Strategy,
     "autotl_regularizers": Regularizer,
     "autotl_screeners": Screener,
+    "autotl_metrics": Metric,
     "autotl_exporters": Exporter,
     "autotl_commands": Command,
 }
@@ -131,6 +141,10 @@ class PluginManager:
     @property
     def screeners(self) -> list[Screener]:
         return list(self._found["autotl_screeners"].values())
+
+    @property
+    def metrics(self) -> list[Metric]:
+        return list(self._found["autotl_metrics"].values())
 
     @property
     def exporters(self) -> list[Exporter]:

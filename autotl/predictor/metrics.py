@@ -37,7 +37,7 @@ def _asked(
     task: Task, metric: str, targets: np.ndarray, answers: np.ndarray, decided: np.ndarray | None = None
 ) -> np.ndarray:
     """What a metric asks: the answers, or what is decided by them."""
-    if not task.rules.metrics[metric].of_decisions:
+    if not task.rules.known_metric(metric).of_decisions:
         return answers
     return task.rules.decide(targets, answers) if decided is None else decided
 

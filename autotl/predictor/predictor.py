@@ -227,8 +227,8 @@ class Predictor:
             raise DataError(f"{table.name}: no row has a label in {task.target!r}")
         targets, answers = targets[usable], answers[usable]
         decided = task.rules.decisions(task, answers, self.card.calibration)
-        fitting = task.rules.fitting(targets)
-        if task.metric not in fitting:
+        fitting = [name for name in task.rules.metrics if task.rules.fits(name, targets)]
+        if not task.rules.fits(task.metric, targets):
             task = task.model_copy(update={"metric": task.rules.ranks_by})
         return Evaluation(
             metric=task.metric,

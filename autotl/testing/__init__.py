@@ -17,6 +17,7 @@ from autotl.testing.bench import Bench, image_bench, text_bench
 from autotl.testing.bundle import make_bundle
 from autotl.testing.exporter import check_exporter
 from autotl.testing.family import check_family
+from autotl.testing.metric import check_metric
 from autotl.testing.plugin import check_plugin
 from autotl.testing.promises import BrokenPromise
 from autotl.testing.regularizer import check_regularizer
@@ -29,6 +30,7 @@ __all__ = [
     "BrokenPromise",
     "check_exporter",
     "check_family",
+    "check_metric",
     "check_plugin",
     "check_regularizer",
     "check_screener",

@@ -13,6 +13,7 @@ from autotl.plugins.contracts import ModelFamily, ZooContext
 from autotl.plugins.manager import PluginRecord, plugins
 from autotl.testing.exporter import check_exporter_facts
 from autotl.testing.family import check_candidate, check_family_facts
+from autotl.testing.metric import check_metric
 from autotl.testing.promises import BrokenPromise, expect, expect_no_error
 from autotl.testing.regularizer import check_strengths
 from autotl.testing.screener import check_screener
@@ -34,8 +35,8 @@ print(*sys.modules)
 def check_plugin(name: str) -> None:
     """The plugin that ``autotl plugins`` lists under `name` is on, loads no network library, and keeps its contracts.
 
-    What it says of families, strategies, regularizers, exporters and commands is checked, and screeners altogether; the
-    others' weights, trainings and folders are the business of `check_family`, `check_strategy`, `check_regularizer` and
+    What it says of families, strategies, regularizers, exporters and commands is checked, and screeners and metrics
+    altogether; the others' weights, trainings and folders are the business of `check_family`, `check_strategy`, `check_regularizer` and
     `check_exporter`. Raises `BrokenPromise`.
     """
     thing = f"plugin {name!r}"
@@ -60,6 +61,9 @@ def check_plugin(name: str) -> None:
     for screener in plugins().screeners:
         if brings("screener", screener.name):
             check_screener(screener)
+    for metric in plugins().metrics:
+        if brings("metric", metric.name):
+            check_metric(metric)
     for exporter in plugins().exporters:
         if brings("exporter", exporter.name):
             check_exporter_facts(exporter)

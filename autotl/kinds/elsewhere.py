@@ -1,0 +1,86 @@
+"""Metrics that come from elsewhere: from plugins, and from scikit-learn by the names of its scorers.
+
+Ours are written out, since scikit-learn takes a second and a half to import; it is imported for a name of its own only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from autotl.kinds.kind import Kind, Metric
+from autotl.plugins.manager import plugins
+
+
+@functools.cache
+def from_elsewhere(name: str, rules: Kind) -> Metric | None:
+    """The metric of a plugin for this kind of task, or the scorer of scikit-learn; None where nobody has that name.
+
+    Scorers are had for classes and for numbers.
+    """
+    for brought in plugins().metrics:
+        if brought.name == name and set(brought.kinds) & set(rules.names):
+            return Metric(brought.score, brought.of_decisions)
+    if not (rules.exclusive or rules.squared) or name not in _scorers():
+        return None
+    return _of_scikit_learn(name, numbers=rules.squared)
+
+
+def _scorers() -> Sequence[str]:
+    """Names of scikit-learn's scorers; none where it is not installed."""
+    try:
+        from sklearn.metrics import get_scorer_names
+    except ImportError:
+        return ()
+    names: list[str] = get_scorer_names()
+    return names
+
+
+def _of_scikit_learn(name: str, *, numbers: bool) -> Metric | None:
+    """None where it does not score such a task, which is tried on answers to four rows."""
+    from sklearn.metrics import get_scorer
+
+    scorer = get_scorer(name)
+
+    def score(targets: np.ndarray, answers: np.ndarray) -> float:
+        truth = targets[:, 0] if numbers and targets.shape[1] == 1 else targets
+        return float(scorer(_said(answers, numbers=numbers), np.arange(len(targets)), truth))
+
+    trial = np.array([[0.1], [0.4], [0.5], [0.9]])
+    cases = [(trial, False)] if numbers else [(np.array([0, 1, 1, 0]), True), (np.hstack([trial, 1 - trial]), False)]
+    for answers, of_decisions in cases:
+        try:
+            score(trial if numbers else np.array([0, 1, 0, 1]), answers)
+        except (ValueError, AttributeError, IndexError, TypeError):
+            continue
+        return Metric(score, of_decisions)
+    return None
+
+
+def _said(answers: np.ndarray, *, numbers: bool) -> Any:
+    """What a scorer takes for a fitted model: it gives what is known of the rows that it is asked for."""
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+    mixin = RegressorMixin if numbers else ClassifierMixin
+
+    class Said(mixin, BaseEstimator):  # type: ignore[misc, valid-type]
+        """Fitted, as it has an attribute that ends like one."""
+
+        classes_ = None if numbers else np.arange(answers.shape[1] if answers.ndim > 1 else int(answers.max()) + 1)
+
+        def predict(self, rows: np.ndarray) -> np.ndarray:
+            if not numbers and answers.ndim > 1 and answers.dtype.kind == "f":
+                raise AttributeError("there are probabilities")
+            said: np.ndarray = answers[rows, 0] if numbers and answers.shape[1] == 1 else answers[rows]
+            return said
+
+        def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+            if answers.ndim == 1:
+                raise AttributeError("there are decisions")
+            given: np.ndarray = answers[rows]
+            return given
+
+    return Said()
