@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autotl.data.datasets import is_dataset, plain_columns, read_dataset
 from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
 from autotl.data.paths import expanded, is_address, obstacle
 from autotl.data.text_files import parse_delimited, parse_json_lines, read_text
@@ -105,7 +106,8 @@ class Table:
 
 
 def read_table(source: str | Path | pd.DataFrame) -> Table:
-    """Reads a file (CSV, TSV, JSON Lines, Parquet), a folder of class folders, or a pandas DataFrame.
+    """Reads a file (CSV, TSV, JSON Lines, Parquet), a folder of class folders or of Hugging Face's
+    `datasets`, or a pandas DataFrame.
 
     Image paths are relative to the file's folder, to the folder, or to the working folder for a frame.
     Raises `DataError` naming the file, the line or row, and the way out.
@@ -147,6 +149,8 @@ def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
 
 
 def _read_folder(folder: Path) -> Table:
+    if is_dataset(folder):
+        return _table(folder.absolute().name, folder.absolute(), read_dataset(folder))
     columns, notes = read_class_folders(folder)
     return _table(folder.absolute().name, folder.absolute(), columns, notes=notes)
 
@@ -230,15 +234,7 @@ def _parquet_columns(path: Path) -> dict[str, list[Any]]:
         arrow = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:  # a damaged file gives either
         raise DataError(f"{path.name} is not a readable Parquet file ({str(error).partition(chr(10))[0]}).") from error
-    columns = {}
-    for name in arrow.column_names:
-        try:
-            columns[name] = arrow.column(name).to_pylist()
-        except (pa.ArrowException, ValueError, OverflowError) as error:  # text that is not UTF-8, dates beyond Python's
-            raise DataError(
-                f"{path.name}: column {name!r} holds what cannot be read ({error}). Mend it, or leave the column out."
-            ) from error
-    return columns
+    return plain_columns(arrow, path.name)
 
 
 def _refuse_repeats(name: str, columns: Iterable[str]) -> None:

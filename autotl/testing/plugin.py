@@ -36,8 +36,8 @@ def check_plugin(name: str) -> None:
     """The plugin that ``autotl plugins`` lists under `name` is on, loads no network library, and keeps its contracts.
 
     What it says of families, strategies, regularizers, exporters and commands is checked, and screeners and metrics
-    altogether; the others' weights, trainings and folders are the business of `check_family`, `check_strategy`, `check_regularizer` and
-    `check_exporter`. Raises `BrokenPromise`.
+    altogether; the others' weights, trainings and folders are the business of `check_family`, `check_strategy`,
+    `check_regularizer` and `check_exporter`. Raises `BrokenPromise`.
     """
     thing = f"plugin {name!r}"
     records = {record.name: record for record in plugins().records}
