@@ -54,10 +54,12 @@ def test_two_towers_compare_what_the_encoder_makes_of_each_text(family, local, z
         with pytest.raises(ZooError, match=f"^transformers-towers/{kind}: two texts cannot be kept apart"):
             towers.load(candidate)
         return
-    texts = [text for pair in PAIRS for text in pair]
-    u, v = features(family, local[kind], texts).view(len(PAIRS), 2, -1).unbind(1)
+    long = "the film was a very good film and the music was not bad " * 5  # as long as the network takes, each
+    pairs = [*PAIRS, (long, f"bad {long}")]
+    texts = [text for pair in pairs for text in pair]
+    u, v = features(family, local[kind], texts).view(len(pairs), 2, -1).unbind(1)
     expected = torch.cat([u, v, (u - v).abs(), u * v], 1)
-    found = features(towers, candidate, PAIRS)
+    found = features(towers, candidate, pairs)
     assert candidate.width == found.shape[1]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
