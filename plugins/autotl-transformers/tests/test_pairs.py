@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from transformers import AutoModel
 
 import autotl
+from autotl.cli.main import main
 from autotl.errors import DataError, ZooError
 from autotl.plugins.contracts import Unreadable, ZooContext
 from autotl.plugins.manager import plugins
@@ -137,6 +138,13 @@ def test_what_is_no_pair_is_unreadable_and_its_neighbours_are_read(zoo, cell):
 
 def encoder_of(family, zoo):
     return family.encoder(candidates(family, zoo)["bert"], PAIRS)
+
+
+def test_a_model_that_is_read_in_several_ways_is_packed_by_its_name(zoo, tmp_path, capsys):
+    out = tmp_path / "zoo.tar"
+    assert main(["models", "--models", str(zoo / "bert"), "--offline", "--json", "pack", "bert", "-o", str(out)]) == 0
+    (packed,) = json.loads(capsys.readouterr().out)["models"]
+    assert packed["backbone"] == "transformers/bert"
 
 
 # -------------------------------------------------------------------- answers, exports, and a search
