@@ -37,6 +37,23 @@ def test_rows_to_set_aside_are_shown_and_written(messy, new_table, tmp_path, cap
     assert pd.read_csv(out)["row"].tolist() == [2, 3, 7, 11]
 
 
+def test_several_columns_are_taken_as_they_are_named(tmp_path, capsys):
+    words = [f"{first} {second} {number}" for number in range(20) for first in ("one", "two") for second in ("a", "b")]
+    table = pd.DataFrame({"title": words, "body": words[::-1], "label": ["x", "y"] * 40})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    command = ["inspect", "--data", str(tmp_path / "table.csv")]
+    for option, modality in (("--pair", "text_pair"), ("--text", "text")):
+        assert main([*command, "--json", option, "body", "title"]) == 0
+        columns = json.loads(capsys.readouterr().out)["task"]["inputs"]
+        assert columns == [{"name": "body", "modality": modality}, {"name": "title", "modality": modality}]
+    assert main([*command, "--pair", "body", "title"]) == 0
+    assert "predict 'label' from pair of texts 'body', 'title'" in " ".join(capsys.readouterr().out.split())
+    assert main(command) == 2
+    assert "join them into one text with --text title body, or compare two with --pair title body." in (
+        capsys.readouterr().err
+    )
+
+
 def test_lengths_split_and_notes_are_shown(messy, new_table, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["inspect", "--data", str(messy), "--test", str(new_table), "--group", "id"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
 
@@ -18,6 +20,7 @@ import autotl
 from autotl.errors import DataError
 from autotl.plugins.contracts import ZooContext
 from autotl.predictor.display import as_html
+from autotl.serving.app import make_app
 from autotl.testing import make_bundle
 
 TEXTS = ["a cat on a horse", "oak and fern", "slate and marble", "a dog"]
@@ -35,6 +38,33 @@ def test_inputs_by_themselves_are_predicted_like_a_table(predictor, form):
     frame = pd.DataFrame({"text": TEXTS})
     np.testing.assert_array_equal(predictor.predict(form(TEXTS)), predictor.predict(frame))
     np.testing.assert_array_equal(predictor.predict_proba(form(TEXTS)), predictor.predict_proba(frame))
+
+
+@pytest.fixture
+def joining(predictor):
+    """The same model for a text that is joined of two columns."""
+    card = json.loads((predictor.folder / "bundle.json").read_text())
+    card["task"]["inputs"] = [{"name": name, "modality": "text"} for name in ("title", "body")]
+    (predictor.folder / "bundle.json").write_text(json.dumps(card))
+    return autotl.load(predictor.folder)
+
+
+def test_several_texts_are_joined_with_their_names_before_they_are_predicted(predictor, joining):
+    rows = [("a cat", "on a horse"), ("oak", None), (None, None)]
+    joined = ["title: a cat\nbody: on a horse", "title: oak", None]
+    frame = pd.DataFrame(rows, columns=["title", "body"])
+    expected = predictor.predict_proba(joined)
+    assert np.isnan(expected[2]).all()
+    for data in (rows, [list(row) for row in rows], frame, frame[["body", "title"]]):
+        np.testing.assert_array_equal(joining.predict_proba(data), expected)
+    with pytest.raises(DataError, match="row 1: Each input is a tuple of 2 texts, 'title', 'body', not 'a cat'"):
+        joining.predict(["a cat"])
+    assert "(&#x27;a title&#x27;, &#x27;a body&#x27;)" in joining._repr_html_()
+    with TestClient(make_app(joining)) as client:
+        (row,) = client.post("/predict", json={"texts": [["oak", ""]]}).json()["predictions"]
+        assert row["prediction"] == predictor.predict([joined[1]])[0]
+        assert client.post("/predict", json={"texts": [["", " "]]}).json() == {"detail": "input 0 is empty"}
+        assert client.post("/predict", json={"texts": ["oak"]}).status_code == 422
 
 
 def test_a_word_is_a_file_and_not_a_text(predictor):

@@ -52,7 +52,8 @@ def _pack(options: argparse.Namespace) -> int:
         if len({(item.candidate.source, item.candidate.location) for item in found}) != 1:
             known = "several backbones have this name: write one with its family" if found else "see 'autotl models'"
             raise ZooError(f"no backbone {name!r} to pack: {known}")
-        item = found[0]  # others are the same files, read for other inputs
+        # several are the same files for other inputs, in families that are named after the one of texts
+        item = min(found, key=lambda item: len(item.candidate.key))
         if not item.usable and item.reason != TOO_LARGE:  # it is fetched now
             raise ZooError(f"{item.candidate.key} cannot be packed: {item.reason}")
         chosen.append(item.candidate)

@@ -60,6 +60,17 @@ def judge_column(table: Table, name: str) -> ColumnRole:
     return _judge_text(name, texts, different)
 
 
+def holds_words(table: Table, name: str) -> bool:
+    """Whether a column could be half of a pair: words, be they as few or as often the same as queries are."""
+    cells = [cell for cell in table.column(name) if not is_missing(cell)]
+    return (
+        bool(cells)
+        and all(isinstance(cell, str) for cell in cells)
+        and not all(is_number(cell) or _UUID.fullmatch(cell.strip()) for cell in cells)
+        and not looks_like_images(cells)
+    )
+
+
 def looks_like_images(cells: list[object]) -> bool:
     """Whether most of the cells end like image files."""
     sample = spread(cells, _LOOKED_AT)

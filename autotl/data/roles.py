@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autotl.data.cells import are_few, distinct, is_missing, is_whole
-from autotl.data.columns import ColumnRole, judge_column, judge_images, looks_like_images
+from autotl.data.columns import ColumnRole, holds_words, judge_column, judge_images, looks_like_images
 from autotl.data.labels import look_like_quantities
 from autotl.data.pairs import pair_among
 from autotl.data.tables import Table
@@ -80,7 +80,7 @@ def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True)
         raise _group_is(table, overrides.group, "input")
     if chosen:
         return roles
-    roles = _with_pair(roles)
+    roles = _with_pair(table, roles, group=overrides.group)
     _require_one_input(table, roles)
     return roles
 
@@ -133,10 +133,20 @@ def _why(role: Modality, names: Sequence[str], place: int) -> str:
     return f"chosen with {_OPTIONS[role]}{joined}"
 
 
-def _with_pair(roles: list[ColumnRole]) -> list[ColumnRole]:
-    """The same, where the only inputs are two columns of texts that are by their names a pair, with these as one."""
-    texts = [role.name for role in _input_roles(roles)]
-    pair = pair_among(texts) if len(texts) == 2 and all(r.role == "text" for r in _input_roles(roles)) else None
+def _with_pair(table: Table, roles: list[ColumnRole], *, group: str | None) -> list[ColumnRole]:
+    """The same, with the input as a pair where by their names two columns are one, and no other could be the input.
+
+    Half of a pair may look like a category or like names: queries are short, and come with many passages each.
+    """
+    inputs = _input_roles(roles)
+    texts = [role.name for role in inputs if role.role == "text"]
+    if len(texts) < len(inputs) or not 1 <= len(texts) <= 2:
+        return roles
+    if len(texts) == 1:
+        ignored = [role.name for role in roles if role.role == "ignore" and role.name != group]
+        halves = [name for name in ignored if pair_among([*texts, name]) and holds_words(table, name)]
+        texts += halves if len(halves) == 1 else []
+    pair = pair_among(texts)
     if pair is None:
         return roles
     found = []

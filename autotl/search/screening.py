@@ -98,7 +98,7 @@ class Screening:
         self._note_unreadable(answer["unreadable"])
         if answer["cut"]:
             cut, longest = answer["cut"], answer["longest"]
-            self._note(f"{candidate.key} reads {longest} tokens of a text: {cut} of {rows} texts are cut there")
+            self._note(f"{candidate.key} reads {longest} tokens of an input: {cut} of {rows} are cut there")
         self._events.emit(
             "screened", backbone=candidate.key, score=score, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, licence=candidate.licence, opinions=answer["opinions"],

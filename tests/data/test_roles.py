@@ -182,6 +182,18 @@ def test_two_texts_named_like_a_pair_are_one_in_the_order_of_their_names(first, 
     assert all("those of a pair" in role.evidence and role.confidence < 1 for role in found)
 
 
+@pytest.mark.parametrize("queries", [["shoes", "red shoes"] * 20, [f"shoe{n}" for n in range(N)]])
+def test_half_of_a_pair_may_look_like_a_category_or_like_names(queries):
+    columns = {"query": queries, "passage": TEXTS, "label": LABELS}
+    assert roles(columns) == {"query": "text_pair", "passage": "text_pair", "label": "target"}
+    assert roles(columns, Overrides(group="query"))["passage"] == "text"
+
+
+@pytest.mark.parametrize("other", [list(range(N)), [str(uuid.UUID(int=n)) for n in range(N)], [None] * N])
+def test_what_holds_no_words_is_no_half_of_a_pair(other):
+    assert roles({"text1": TEXTS, "text2": other, "label": LABELS})["text1"] == "text"
+
+
 @pytest.mark.parametrize(
     "names", [("title", "body"), ("text", "text2"), ("sentence1", "question2"), ("note1", "note3"), ("a", "b")]
 )

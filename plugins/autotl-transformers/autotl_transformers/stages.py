@@ -111,7 +111,9 @@ class TwoTowers(Backbone):
         self.width = FEATURES * self.width
 
     def _beside(self, state: State) -> dict[str, Tensor]:
-        return self._anatomy.positions(_positions(state) * state["mask"])  # padding could be beyond the last one
+        # padding has no position, and could be beyond the last one; each text is the first of its own sequence
+        positions, types = _positions(state) * state["mask"], torch.zeros_like(state["segment"])
+        return self._anatomy.positions(positions) | self._anatomy.token_types(types)
 
     def _visible(self, state: State) -> Tensor:
         mask, segment = state["mask"], state["segment"]

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from transformers import AutoModel
 
 import autotl
+from autotl.cli.main import main
 from autotl.errors import DataError, ZooError
 from autotl.plugins.contracts import Unreadable, ZooContext
 from autotl.plugins.manager import plugins
@@ -54,10 +55,12 @@ def test_two_towers_compare_what_the_encoder_makes_of_each_text(family, local, z
         with pytest.raises(ZooError, match=f"^transformers-towers/{kind}: two texts cannot be kept apart"):
             towers.load(candidate)
         return
-    texts = [text for pair in PAIRS for text in pair]
-    u, v = features(family, local[kind], texts).view(len(PAIRS), 2, -1).unbind(1)
+    long = "the film was a very good film and the music was not bad " * 5  # as long as the network takes, each
+    pairs = [*PAIRS, (long, f"bad {long}")]
+    texts = [text for pair in pairs for text in pair]
+    u, v = features(family, local[kind], texts).view(len(pairs), 2, -1).unbind(1)
     expected = torch.cat([u, v, (u - v).abs(), u * v], 1)
-    found = features(towers, candidate, PAIRS)
+    found = features(towers, candidate, pairs)
     assert candidate.width == found.shape[1]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -135,6 +138,13 @@ def test_what_is_no_pair_is_unreadable_and_its_neighbours_are_read(zoo, cell):
 
 def encoder_of(family, zoo):
     return family.encoder(candidates(family, zoo)["bert"], PAIRS)
+
+
+def test_a_model_that_is_read_in_several_ways_is_packed_by_its_name(zoo, tmp_path, capsys):
+    out = tmp_path / "zoo.tar"
+    assert main(["models", "--models", str(zoo / "bert"), "--offline", "--json", "pack", "bert", "-o", str(out)]) == 0
+    (packed,) = json.loads(capsys.readouterr().out)["models"]
+    assert packed["backbone"] == "transformers/bert"
 
 
 # -------------------------------------------------------------------- answers, exports, and a search
