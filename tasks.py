@@ -10,6 +10,7 @@
     python3 tasks.py strategies --shared FOLDER     set up, then every strategy and regularizer, three hours
     python3 tasks.py distillation --shared FOLDER   set up, then students with and without a teacher, an hour
     python3 tasks.py few_shot --shared FOLDER       set up, then a few texts a class, half an hour
+    python3 tasks.py kinds [--shared FOLDER]        set up, then labels, numbers and pairs, half an hour
     python3 tasks.py kills                          set up, then a hundred searches killed and resumed, two hours
     python3 tasks.py full_disk                      set up, then searches whose disk fills up, half an hour
     python3 tasks.py serving [--shared FOLDER]      set up, then the HTTP service beside in-process prediction, minutes
@@ -137,6 +138,11 @@ def full_disk() -> None:
     run_benchmark("faults/full_disk.py")
 
 
+def kinds() -> None:
+    """Labels, numbers and pairs beside a head on frozen features."""
+    run_benchmark("kinds.py")
+
+
 def serving() -> None:
     """What HTTP leaves of the rows a second."""
     run_benchmark("serving.py")
@@ -152,7 +158,7 @@ def run_benchmark(script: str) -> None:
 def main() -> None:
     """Runs the chore that was named."""
     daily = (demo, test, lint, wheels)
-    measured = (benchmarks, searches, decoys, strategies, distillation, few_shot, serving, kills, full_disk)
+    measured = (benchmarks, searches, decoys, strategies, distillation, few_shot, kinds, serving, kills, full_disk)
     chores = {chore.__name__: chore for chore in (*daily, *measured)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)

@@ -382,7 +382,7 @@ def test_a_search_predicts_in_the_words_of_the_table(searched, here, tmp_path):
     else:
         np.testing.assert_allclose(said, written["prediction"], rtol=1e-4)
         assert ((written["low_90"] < said) & (said < written["high_90"])).all()
-        assert np.corrcoef(said, frame["target"])[0, 1] > 0.7
+        assert np.corrcoef(said, frame["target"])[0, 1] > 0.5
         assert model.predict_interval(new, 0.5).shape == (60, 1, 2)
         with pytest.raises(TaskError, match="no probabilities"):
             model.predict_proba(new)
