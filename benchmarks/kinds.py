@@ -1,6 +1,6 @@
 """Numbers, labels and pairs of texts: ``python3 tasks.py kinds [--shared FOLDER]``.
 
-A whole search of each beside a head on the frozen features of the backbone whose head is best, both on all test rows; for
+A whole search of each beside the best head on frozen features of a backbone, both on all test rows; for
 pairs of sentences also beside the cosine of the frozen encoder.
 """
 
