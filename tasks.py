@@ -32,6 +32,9 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PLUGINS = ("autotl-timm", "autotl-transformers", "autotl-distill", "autotl-peft", "autotl-onnx")
 PACKAGES = [ROOT, *(ROOT / "plugins" / plugin for plugin in PLUGINS)]
+#: They record every search of an environment that they are installed in, so they are not: their tests put them on a
+#: path of their own, and only tests need what they require.
+RECORDERS = ("autotl-mlflow", "autotl-tensorboard")
 
 
 def call(*command: str | Path, check: bool = True) -> int:
@@ -75,10 +78,24 @@ def demo() -> None:
 
 def test() -> None:
     """Every test, the slow ones too."""
+    install(*(requirement for recorder in RECORDERS for requirement in requirements(ROOT / "plugins" / recorder)))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin slow networks this small down tenfold
     # by file, as files share what is slow to make; two at once, since a search under test uses every core at times and
     # waits for processes to start at others: 504 s in place of 860 s on two cores
     call(BIN / "python", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile", *sys.argv[2:])
+
+
+def requirements(package: Path) -> list[str]:
+    """What a package requires, but for our own."""
+    import tomllib  # which an older Python, that is to be told so, does not have
+
+    project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [line for line in project["dependencies"] if not line.startswith("autotl")]
+
+
+def install(*packages: str) -> None:
+    """Installs what a chore needs besides."""
+    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", *packages)
 
 
 def lint() -> None:
@@ -93,7 +110,7 @@ def lint() -> None:
 
 def wheels() -> None:
     """A wheel of each package, as they would be published."""
-    for package in PACKAGES:
+    for package in [*PACKAGES, *(ROOT / "plugins" / recorder for recorder in RECORDERS)]:
         call(BIN / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", ROOT / "dist", package)
 
 
@@ -144,8 +161,7 @@ def serving() -> None:
 
 def run_benchmark(script: str) -> None:
     """A script of `benchmarks/`; what only they need is installed on the way."""
-    accelerate = "accelerate>=1.1"  # the Trainer that AutoTL is compared with does not start without it
-    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", accelerate)
+    install("accelerate>=1.1")  # the Trainer that AutoTL is compared with does not start without it
     call(BIN / "python", ROOT / "benchmarks" / script, *sys.argv[2:])
 
 
