@@ -3,7 +3,8 @@
     python3 tasks.py demo     set up, then search a real table for two minutes
     python3 tasks.py test     set up, then run every test
     python3 tasks.py lint     set up, then check style and types
-    python3 tasks.py wheels   build the wheel of every package into dist/
+    python3 tasks.py wheels   build source archive and wheel of every package into dist/, and look into them
+    python3 tasks.py release  the same, then the main job from the wheels alone in an empty environment, minutes
     python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
     python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
     python3 tasks.py decoys --shared FOLDER         set up, then screening among decoys, an hour and a half
@@ -35,6 +36,7 @@ PACKAGES = [ROOT, *(ROOT / "plugins" / plugin for plugin in PLUGINS)]
 #: They record every search of an environment that they are installed in, so they are not: their tests put them on a
 #: path of their own, and only tests need what they require.
 RECORDERS = ("autotl-mlflow", "autotl-tensorboard")
+DIST = ROOT / "dist"
 
 
 def call(*command: str | Path, check: bool = True) -> int:
@@ -109,9 +111,16 @@ def lint() -> None:
 
 
 def wheels() -> None:
-    """A wheel of each package, as they would be published."""
-    for package in [*PACKAGES, *(ROOT / "plugins" / recorder for recorder in RECORDERS)]:
-        call(BIN / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", ROOT / "dist", package)
+    """What would be published of each package, checked."""
+    call(BIN / "python", ROOT / "release" / "build_packages.py", DIST)
+
+
+def release() -> None:
+    """All that is checked before anything is published."""
+    install("twine")
+    wheels()
+    call(BIN / "python", "-m", "twine", "check", "--strict", *sorted(DIST.iterdir()))
+    call(BIN / "python", ROOT / "release" / "try_out.py", DIST)
 
 
 def benchmarks() -> None:
@@ -167,7 +176,7 @@ def run_benchmark(script: str) -> None:
 
 def main() -> None:
     """Runs the chore that was named."""
-    daily = (demo, test, lint, wheels)
+    daily = (demo, test, lint, wheels, release)
     measured = (benchmarks, searches, decoys, strategies, distillation, few_shot, serving, kills, full_disk)
     chores = {chore.__name__: chore for chore in (*daily, *measured)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
