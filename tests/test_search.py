@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from run_folders import events, leaderboard, run_file, states, trials
 
@@ -64,6 +67,24 @@ def test_search_leaves_a_run_folder_with_everything(finished):
     kept = [path.name for path in (folder / "trials").iterdir()]
     assert sorted(kept) == ["0000", "0001", "0002", "head-1", "head-1-quick", "head-2"]
     assert states(folder)[0] == states(folder)[1] == states(folder)[2] == TrialState.COMPLETE
+
+
+def test_the_study_opens_with_optunas_own_tools_and_says_what_was_tried(finished):
+    """As optuna-dashboard opens it, which takes the path of the journal."""
+    folder, _ = finished
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    study = optuna.load_study(study_name=None, storage=storage)
+    rows = {row["trial"]: row for row in leaderboard(folder)}
+    assert study.direction.name == "MAXIMIZE"
+    for trial in study.trials:
+        row, known = rows[str(trial.number)], trial.user_attrs
+        assert (known["backbone"], known["strategy"]) == (row["backbone"], row["strategy"])
+        assert {name: str(value) for name, value in known["settings"].items()} == {
+            name: row[name] for name in trial.params if name not in {"backbone", "strategy"}
+        }
+        assert set(trial.params) == {"backbone", "strategy", *known["settings"]}
+        (last,) = [value for permille, value in trial.intermediate_values.items() if permille == 1000]
+        assert trial.value == last
 
 
 def test_first_trial_is_the_published_recipe_of_the_best_screened_backbone(finished):
