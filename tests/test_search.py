@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +276,21 @@ def test_fit_returns_a_model_from_a_frame(frame, zoo, here, tmp_path):
     assert (autotl.load(tmp_path / "fitted").predict(frame) == found.predict(frame)).all()
     with pytest.raises(AutoTLError, match="exists already"):
         autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
+
+
+def test_fit_says_nothing_when_quiet_and_leaves_logging_and_warnings_as_they_were(frame, zoo, here, tmp_path, capfd):
+    """The process is somebody's program, which may use Optuna and the logging of Python in its own way."""
+
+    def ways():
+        return logging.root.level, list(logging.root.handlers), optuna.logging.get_verbosity(), list(warnings.filters)
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    before = ways()
+    autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
+    assert ways() == before
+    optuna.logging.set_verbosity(verbosity)
+    assert capfd.readouterr() == ("", "")
 
 
 # -------------------------------------------------------------------- the audit

@@ -59,7 +59,7 @@ from autotl.search.screening import Screening
 from autotl.search.shelf import Shelf
 from autotl.search.space import Space, TrialConfig
 from autotl.search.splitting import Splitting
-from autotl.search.study import open_study
+from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import Trials
 from autotl.search.vetting import vetted
@@ -128,14 +128,15 @@ class Search:
         self._events.listen(self._outside)
         interrupted = False
         try:
-            self._prepare()
-            with suppress(OutOfTime):
-                try:
-                    self._run_trials(self._screen())
-                except KeyboardInterrupt:
-                    interrupted = True
-                    self._dialogue.close()
-            self._finish(interrupted)
+            with quiet_optuna():
+                self._prepare()
+                with suppress(OutOfTime):
+                    try:
+                        self._run_trials(self._screen())
+                    except KeyboardInterrupt:
+                        interrupted = True
+                        self._dialogue.close()
+                self._finish(interrupted)
             self._outside.close(0.0 if interrupted else self._pace.clock.remaining)
         except BaseException as error:  # Ctrl-C before there is a model too: nothing must lie in the next run's way
             self._tell_failure(error)
