@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import time
 
 import pytest
@@ -111,6 +114,17 @@ def test_the_end_waits_for_what_is_left_to_hear_but_not_for_ever(put_on_path, di
     run.listening.close(0.0)
     assert time.monotonic() - began < 2.0
     assert "plugin slow hears no more of this run: the run ended before it had heard all" in run.notes[0]
+
+
+def test_ctrl_c_ends_the_wait_for_plugins_and_nothing_else(put_on_path, distribution, tmp_path):
+    put_on_path(distribution("asleep", listener(FAULTS["asleep"])))
+    run = Run(tmp_path)
+    run.log.emit("finished", score=0.5)
+    began = time.monotonic()
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    run.listening.close(10.0)
+    assert time.monotonic() - began < 5.0
+    assert "the run ended before it had heard all" in run.notes[0]
 
 
 @pytest.mark.slow

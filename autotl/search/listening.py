@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from autotl.events import Event
@@ -43,8 +44,9 @@ class Listening:
         until = time.monotonic() + min(max(seconds, LAST_CALL), PATIENCE)
         for ear in self._ears:
             ear.close()
-        for ear in self._ears:
-            ear.join(until - time.monotonic())
+        with suppress(KeyboardInterrupt):  # whoever does not want to wait has a finished search all the same
+            for ear in self._ears:
+                ear.wait(until - time.monotonic())
         self._switch_off(late=True)
 
     def _switch_off(self, *, late: bool = False) -> None:
@@ -62,18 +64,19 @@ class _Ear:
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._began: float | None = None  #: of the event that it hears now
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._hear, name=f"{name}.autotl_event", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()  # Ctrl-C while a thread is joined makes Python 3.11 take it for one that ended
+        threading.Thread(target=self._hear, name=f"{name}.autotl_event", daemon=True).start()
 
     def _hear(self) -> None:
-        while (event := self._inbox.get()) is not None:
-            self._began = time.monotonic()
-            try:
+        try:
+            while (event := self._inbox.get()) is not None:
+                self._began = time.monotonic()
                 self._hook(context=self._context, event=event)
-            except BaseException as error:  # a foreign plugin may fail in any way, and must cost itself only
-                self._error = error
-                return
-            self._began = None
+                self._began = None
+        except BaseException as error:  # a foreign plugin may fail in any way, and must cost itself only
+            self._error = error
+        finally:
+            self._ended.set()
 
     def tell(self, event: Event) -> None:
         self._inbox.put(copy.deepcopy(event))  # whatever a plugin does to it, the others hear it as it was
@@ -81,8 +84,9 @@ class _Ear:
     def close(self) -> None:
         self._inbox.put(None)
 
-    def join(self, seconds: float) -> None:
-        self._thread.join(max(seconds, 0.0))
+    def wait(self, seconds: float) -> None:
+        """Until it has heard all, or hears no more."""
+        self._ended.wait(max(seconds, 0.0))
 
     def complaint(self, *, late: bool) -> str:
         """Why it hears no more, or nothing. late: whether the run is over, and all should have been heard."""
@@ -91,7 +95,7 @@ class _Ear:
         began = self._began
         if began is not None and (seconds := time.monotonic() - began) > PATIENCE:
             return self._told(f"it took more than {seconds:.0f} s over one event")
-        if late and self._thread.is_alive():
+        if late and not self._ended.is_set():
             return self._told(f"the run ended before it had heard all ({self._inbox.qsize()} events were left)")
         return ""
 
