@@ -3,7 +3,8 @@
     python3 tasks.py demo     set up, then search a real table for two minutes
     python3 tasks.py test     set up, then run every test
     python3 tasks.py lint     set up, then check style and types
-    python3 tasks.py wheels   build the wheel of every package into dist/
+    python3 tasks.py wheels   build source archive and wheel of every package into dist/, and look into them
+    python3 tasks.py release  the same, then the main job from the wheels alone in an empty environment, minutes
     python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
     python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
     python3 tasks.py decoys --shared FOLDER         set up, then screening among decoys, an hour and a half
@@ -33,6 +34,10 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PLUGINS = ("autotl-timm", "autotl-transformers", "autotl-distill", "autotl-peft", "autotl-onnx")
 PACKAGES = [ROOT, *(ROOT / "plugins" / plugin for plugin in PLUGINS)]
+#: They record every search of an environment that they are installed in, so they are not: their tests put them on a
+#: path of their own, and only tests need what they require.
+RECORDERS = ("autotl-mlflow", "autotl-tensorboard")
+DIST = ROOT / "dist"
 
 
 def call(*command: str | Path, check: bool = True) -> int:
@@ -76,10 +81,24 @@ def demo() -> None:
 
 def test() -> None:
     """Every test, the slow ones too."""
+    install(*(requirement for recorder in RECORDERS for requirement in requirements(ROOT / "plugins" / recorder)))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin slow networks this small down tenfold
     # by file, as files share what is slow to make; two at once, since a search under test uses every core at times and
     # waits for processes to start at others: 504 s in place of 860 s on two cores
     call(BIN / "python", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile", *sys.argv[2:])
+
+
+def requirements(package: Path) -> list[str]:
+    """What a package requires, but for our own."""
+    import tomllib  # which an older Python, that is to be told so, does not have
+
+    project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [line for line in project["dependencies"] if not line.startswith("autotl")]
+
+
+def install(*packages: str) -> None:
+    """Installs what a chore needs besides."""
+    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", *packages)
 
 
 def lint() -> None:
@@ -93,9 +112,16 @@ def lint() -> None:
 
 
 def wheels() -> None:
-    """A wheel of each package, as they would be published."""
-    for package in PACKAGES:
-        call(BIN / "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", ROOT / "dist", package)
+    """What would be published of each package, checked."""
+    call(BIN / "python", ROOT / "release" / "build_packages.py", DIST)
+
+
+def release() -> None:
+    """All that is checked before anything is published."""
+    install("twine")
+    wheels()
+    call(BIN / "python", "-m", "twine", "check", "--strict", *sorted(DIST.iterdir()))
+    call(BIN / "python", ROOT / "release" / "try_out.py", DIST)
 
 
 def benchmarks() -> None:
@@ -150,14 +176,13 @@ def serving() -> None:
 
 def run_benchmark(script: str) -> None:
     """A script of `benchmarks/`; what only they need is installed on the way."""
-    accelerate = "accelerate>=1.1"  # the Trainer that AutoTL is compared with does not start without it
-    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", accelerate)
+    install("accelerate>=1.1")  # the Trainer that AutoTL is compared with does not start without it
     call(BIN / "python", ROOT / "benchmarks" / script, *sys.argv[2:])
 
 
 def main() -> None:
     """Runs the chore that was named."""
-    daily = (demo, test, lint, wheels)
+    daily = (demo, test, lint, wheels, release)
     measured = (benchmarks, searches, decoys, strategies, distillation, few_shot, kinds, serving, kills, full_disk)
     chores = {chore.__name__: chore for chore in (*daily, *measured)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:

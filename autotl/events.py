@@ -22,13 +22,15 @@ from autotl.untrusted import parse_json, read_lines
 class Event:
     """Something that happened `at` seconds into the run.
 
-    Kinds: ``phase`` (name), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, set_aside, shortcut,
-    split, seconds), ``note`` (text), ``screened`` (backbone, score, opinions, latency, seconds), ``floor`` (majority,
-    words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, config, units, planned_seconds, why),
-    ``trial_continued`` (trial, permille, why), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state,
-    score, seconds, reason, reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency),
-    ``transfer`` (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit``
-    (trial, rows, taken), ``tested`` (score), ``finished`` (score, seconds).
+    Kinds: ``phase`` (name), ``role`` (column, role, evidence), ``task`` (task, target, input, modality, classes,
+    metric, rows), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, set_aside, shortcut, split,
+    seconds), ``note`` (text), ``screened`` (backbone, score, opinions, latency, seconds), ``head`` (trial, score,
+    backbone), ``floor`` (majority, words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, backbone,
+    strategy, each setting by its name, units, whose keys are these names, planned_seconds, why), ``trial_continued``
+    (trial, permille, why), ``progress`` (trial, permille, score), ``trial_ended`` (trial, state, score, seconds,
+    reason, reason_kind), ``incumbent`` (trial, score), ``answer`` (members, score, optimism, latency), ``transfer``
+    (difference, low, high), ``compared`` (strategy, twin, backbone, difference, low, high), ``refit`` (trial, rows,
+    taken), ``tested`` (score), ``finished`` (score, seconds), ``failed`` (reason).
     """
 
     at: float

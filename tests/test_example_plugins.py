@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from installing import install
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "plugins"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/pyproject.toml"))
@@ -19,13 +20,8 @@ NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/pyproject.toml"))
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A folder that all examples are installed into from their wheels, without a network."""
-    pytest.importorskip("hatchling", reason="building needs hatchling, which a machine without network may not have")
-    folder, wheels = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("wheels")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    packages = [str(EXAMPLES / name) for name in NAMES]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, *packages], check=True)
-    built = sorted(wheels.glob("*.whl"))
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", folder, *built], check=True)
+    folder = tmp_path_factory.mktemp("examples") / "site"
+    install(folder, *(EXAMPLES / name for name in NAMES))
     return folder
 
 

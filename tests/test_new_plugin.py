@@ -6,26 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
-from pathlib import Path
 
 import pytest
+from installing import install
 
-from autotl.cli import plugin
 from autotl.cli.main import main
-
-TEMPLATE = Path(plugin.__file__).parent / "plugin_template"
-
-
-def install(package: Path, site: Path) -> None:
-    """Builds a package's wheel and installs it into a folder, without a network."""
-    pytest.importorskip("hatchling", reason="building needs hatchling, which a machine without network may not have")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    wheels = site.with_name(f"{site.name}-wheels")
-    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, package]
-    subprocess.run([*pip, *map(str, build)], check=True)
-    (wheel,) = wheels.glob("*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True)
 
 
 def test_a_new_plugin_is_a_package_with_its_name_everywhere(tmp_path, capsys):
@@ -46,7 +31,7 @@ def test_a_new_plugin_is_a_package_with_its_name_everywhere(tmp_path, capsys):
 def test_a_new_plugin_passes_its_own_tests_and_is_searched(command_line, table, tmp_path):
     assert main(["plugin", "new", "demo", "--out", str(tmp_path)]) == 0
     site = tmp_path / "site"
-    install(tmp_path / "demo", site)
+    install(site, tmp_path / "demo")
 
     environment = os.environ | {"PYTHONPATH": str(site)}
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "demo")]
@@ -98,16 +83,3 @@ def test_what_to_do_is_asked_for(capsys):
         main(["plugin"])
     assert ended.value.code == 2
     assert "ACTION" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_the_template_is_packed_into_our_wheel(tmp_path):
-    """Files beside Python's are easily forgotten."""
-    pytest.importorskip("hatchling")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "wheel", "--no-deps"]
-    root = Path(__file__).parents[1]
-    subprocess.run([*pip, "--no-build-isolation", "--wheel-dir", str(tmp_path), str(root)], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    files = [path.relative_to(TEMPLATE.parents[2]) for path in TEMPLATE.rglob("*") if path.is_file()]
-    assert {path.as_posix() for path in files if "__pycache__" not in path.parts} <= packed

@@ -170,7 +170,7 @@ def test_importing_autotl_loads_nothing_heavy():
 
 def test_help_loads_nothing_heavy():
     code = "from autotl.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit: pass"
-    assert not loaded_after(code) & {"torch", "pydantic", "optuna", "pandas", "numpy", "rich", "timm", "transformers"}
+    assert not loaded_after(code) & {"torch", "pydantic", "optuna", "pandas", "numpy", "rich", "shtab", "timm"}
 
 
 def test_listing_plugins_loads_no_network_library():

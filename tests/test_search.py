@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import made_tasks
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from run_folders import events, leaderboard, run_file, states, trials
 
@@ -65,6 +70,24 @@ def test_search_leaves_a_run_folder_with_everything(finished):
     kept = [path.name for path in (folder / "trials").iterdir()]
     assert sorted(kept) == ["0000", "0001", "0002", "head-1", "head-1-quick", "head-2"]
     assert states(folder)[0] == states(folder)[1] == states(folder)[2] == TrialState.COMPLETE
+
+
+def test_the_study_opens_with_optunas_own_tools_and_says_what_was_tried(finished):
+    """As optuna-dashboard opens it, which takes the path of the journal."""
+    folder, _ = finished
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    study = optuna.load_study(study_name=None, storage=storage)
+    rows = {row["trial"]: row for row in leaderboard(folder)}
+    assert study.direction.name == "MAXIMIZE"
+    for trial in study.trials:
+        row, known = rows[str(trial.number)], trial.user_attrs
+        assert (known["backbone"], known["strategy"]) == (row["backbone"], row["strategy"])
+        assert {name: str(value) for name, value in known["settings"].items()} == {
+            name: row[name] for name in trial.params if name not in {"backbone", "strategy"}
+        }
+        assert set(trial.params) == {"backbone", "strategy", *known["settings"]}
+        (last,) = [value for permille, value in trial.intermediate_values.items() if permille == 1000]
+        assert trial.value == last
 
 
 def test_first_trial_is_the_published_recipe_of_the_best_screened_backbone(finished):
@@ -254,6 +277,21 @@ def test_fit_returns_a_model_from_a_frame(frame, zoo, here, tmp_path):
     assert (autotl.load(tmp_path / "fitted").predict(frame) == found.predict(frame)).all()
     with pytest.raises(AutoTLError, match="exists already"):
         autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
+
+
+def test_fit_says_nothing_when_quiet_and_leaves_logging_and_warnings_as_they_were(frame, zoo, here, tmp_path, capfd):
+    """The process is somebody's program, which may use Optuna and the logging of Python in its own way."""
+
+    def ways():
+        return logging.root.level, list(logging.root.handlers), optuna.logging.get_verbosity(), list(warnings.filters)
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    before = ways()
+    autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
+    assert ways() == before
+    optuna.logging.set_verbosity(verbosity)
+    assert capfd.readouterr() == ("", "")
 
 
 # -------------------------------------------------------------------- the audit

@@ -17,6 +17,7 @@ import autotl
 from autotl.cli import (
     cache,
     compare,
+    completion,
     doctor,
     evaluate,
     export,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = (
     search, resume, watch, report, show, compare, predict, evaluate, export, serve, inspect, models, plan, portfolio,
-    plugins, plugin, cache, doctor,
+    plugins, plugin, cache, doctor, completion,
 )  # fmt: skip
 
 

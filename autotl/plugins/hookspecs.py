@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pluggy
 
+from autotl.events import Event
 from autotl.plugins.contracts import Command, Exporter, Metric, ModelFamily, Regularizer, Screener, Strategy
 
 hookspec = pluggy.HookspecMarker("autotl")
@@ -18,6 +20,14 @@ class PluginContext:
     """Handed to every hook: one frozen object, so that fields can be added without breaking a plugin."""
 
     autotl_version: str
+
+
+@dataclass(frozen=True)
+class EventContext:
+    """Handed over with each event of a run, always the same; equal for a run that is resumed later in the process."""
+
+    autotl_version: str
+    folder: Path  #: of the run, from the root; it has a ``run.json`` from the event ``task`` on
 
 
 @hookspec
@@ -53,3 +63,13 @@ def autotl_exporters(context: PluginContext) -> Sequence[Exporter]:  # type: ign
 @hookspec
 def autotl_commands(context: PluginContext) -> Sequence[Command]:  # type: ignore[empty-body]
     """Commands for the command line. Called by ``autotl``, whatever the command; must import next to nothing."""
+
+
+@hookspec
+def autotl_event(context: EventContext, event: Event) -> None:
+    """Hears what happens in a search, as ``events.jsonl`` has it; a search that is resumed tells what is new.
+
+    Called with one event after another on a thread of the plugin's own, for which the search does not wait: whoever
+    raises, or takes half a minute over one, hears no more. At the end, which is ``finished`` or ``failed``, there are
+    some moments to hear what is left. Kinds and fields that are not known are to be passed over: more will come.
+    """

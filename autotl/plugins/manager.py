@@ -103,17 +103,25 @@ class PluginManager:
         self._pluggy.register(_in_time(point.load, point.name), name=point.name)
         self._pluggy.check_pending()
         context = hookspecs.PluginContext(autotl_version=autotl.__version__)
-        others = [other for name, other in self._pluggy.list_name_plugin() if name != point.name]
-        caller = functools.partial(self._pluggy.subset_hook_caller, remove_plugins=others)
         answers = {
-            hook: _in_time(functools.partial(caller(hook), context=context), f"{point.name}.{hook}")
+            hook: _in_time(functools.partial(self._caller(point.name, hook), context=context), f"{point.name}.{hook}")
             for hook in CONTRACTS
         }
         brought = {hook: self._check(answer, hook) for hook, answer in answers.items()}
         for hook, things in brought.items():
             self._found[hook] |= things
-        adds = tuple(_describe(thing, hook) for hook, things in brought.items() for thing in things.values())
-        self.records.append(PluginRecord(point.name, package, version, "on", adds))
+        adds = [_describe(thing, hook) for hook, things in brought.items() for thing in things.values()]
+        if self._hears(point.name):
+            adds.append(f"listener {point.name}")
+        self.records.append(PluginRecord(point.name, package, version, "on", tuple(adds)))
+
+    def _caller(self, name: str, hook: str) -> Callable[..., Any]:
+        """Calls a hook of one plugin alone."""
+        others = [other for other_name, other in self._pluggy.list_name_plugin() if other_name != name]
+        return self._pluggy.subset_hook_caller(hook, remove_plugins=others)
+
+    def _hears(self, name: str) -> bool:
+        return any(found.plugin_name == name for found in self._pluggy.hook.autotl_event.get_hookimpls())
 
     def _check(self, answers: Sequence[Any], hook: str) -> dict[str, Any]:
         checked: dict[str, Any] = {}
@@ -153,6 +161,12 @@ class PluginManager:
     @property
     def commands(self) -> list[Command]:
         return list(self._found["autotl_commands"].values())
+
+    @property
+    def listeners(self) -> dict[str, Callable[..., Any]]:
+        """The hook `autotl_event` of each plugin that has it, by the plugin's name."""
+        names = [record.name for record in self.records if record.state == "on" and self._hears(record.name)]
+        return {name: self._caller(name, "autotl_event") for name in names}
 
     @property
     def unresponsive(self) -> list[str]:

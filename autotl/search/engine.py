@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import autotl
 from autotl.budget import Clock
 from autotl.config import SearchRequest, create_run_folder
 from autotl.data.set_aside import SET_ASIDE_FILE, write_set_aside
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, EventLog, Listener, read_events
 from autotl.plugins.contracts import Candidate, StrategyContext
+from autotl.plugins.hookspecs import EventContext
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.bundle import find_bundle, read_card
@@ -41,6 +43,7 @@ from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
 from autotl.search.line import Message
+from autotl.search.listening import Listening
 from autotl.search.lock import RunLock
 from autotl.search.pace import Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
@@ -54,7 +57,7 @@ from autotl.search.screening import Screening
 from autotl.search.shelf import Shelf
 from autotl.search.space import Space, TrialConfig
 from autotl.search.splitting import Splitting
-from autotl.search.study import open_study
+from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import Trials
 from autotl.search.vetting import vetted
@@ -119,17 +122,22 @@ class Search:
         listeners = [self._keep_leaderboard, *self._listeners]
         events = self._folder / EVENTS_FILE
         self._events = EventLog(events, lambda: self._pace.clock.elapsed, listeners, self._disk.keep)
+        self._outside = self._listening()
+        self._events.listen(self._outside)
         interrupted = False
         try:
-            self._prepare()
-            with suppress(OutOfTime):
-                try:
-                    self._run_trials(self._screen())
-                except KeyboardInterrupt:
-                    interrupted = True
-                    self._dialogue.close()
-            self._finish(interrupted)
-        except BaseException:  # Ctrl-C before there is a model too: nothing must lie in the next run's way
+            with quiet_optuna():
+                self._prepare()
+                with suppress(OutOfTime):
+                    try:
+                        self._run_trials(self._screen())
+                    except KeyboardInterrupt:
+                        interrupted = True
+                        self._dialogue.close()
+                self._finish(interrupted)
+            self._outside.close(0.0 if interrupted else self._pace.clock.remaining)
+        except BaseException as error:  # Ctrl-C before there is a model too: nothing must lie in the next run's way
+            self._tell_failure(error)
             self._leave_nothing(new_folders)
             raise
         finally:
@@ -137,6 +145,16 @@ class Search:
             self._events.close()
             self._lock.release()
         return Outcome(self._folder, interrupted, self._test_result)
+
+    def _listening(self) -> Listening:
+        """The plugins that hear events."""
+        context = EventContext(autotl.__version__, self._folder.absolute())
+        return Listening(plugins().listeners, context, lambda text: self._events.emit("note", text=text))
+
+    def _tell_failure(self, error: BaseException) -> None:
+        with suppress(Exception):  # the reason may be that nothing can be written
+            self._events.emit("failed", reason=f"{type(error).__name__}: {error}")
+            self._outside.close(0.0)
 
     # ---------------------------------------------------------------- prepare
 

@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import autotl
 from autotl.budget import Clock
 from autotl.config import BYTES_A_PARAMETER, SearchRequest
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, Listener
 from autotl.features.store import default_together
 from autotl.plugins.contracts import Candidate, Work
+from autotl.plugins.hookspecs import EventContext
 from autotl.search.engine import Search
+from autotl.search.listening import Listening
 from autotl.search.pace import Pace
 from autotl.search.ranking import SURVIVORS
 from autotl.search.scheduler import KEPT_PAUSED, REDUCTION, rungs_for
@@ -119,6 +122,10 @@ class Rehearsal(Search):
                 f"{CALIBRATION:.0f} s are too short to look at this table; a search needs --budget 10m or more"
             )
         return self._outlooks
+
+    def _listening(self) -> Listening:
+        """Plugins are told of searches only."""
+        return Listening({}, EventContext(autotl.__version__, self._folder), lambda text: None)
 
     def _notice(self, event: Event) -> None:
         if event.kind == "screened":

@@ -83,7 +83,10 @@ class Space:
             trial.set_user_attr("backbone", backbone)
             trial.set_user_attr("strategy", strategy)
         parameters = self._parameters(strategy, backbone)
-        return TrialConfig(backbone, strategy, {p.name: _suggest(trial, p) for p in parameters.values()})
+        settings = {parameter.name: _suggest(trial, parameter) for parameter in parameters.values()}
+        if not known:  # for whoever looks at the study with Optuna's own tools, where numbers are those from 0 to 1
+            trial.set_user_attr("settings", settings)
+        return TrialConfig(backbone, strategy, settings)
 
     @property
     def _which(self) -> Choice:

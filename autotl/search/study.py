@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,6 @@ def open_study(folder: Path, disk: Disk, *, seed: int) -> optuna.Study:
     number of trials that exist, so that a resumed search does not draw the same configurations again.
     Raises `RunError` for a journal that cannot be read.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     journal = folder / STUDY_FILE
     # nobody else writes here (`lock`), and what a kill left of Optuna's own lock would be waited for
     journal.with_name(f"{STUDY_FILE}.lock").unlink(missing_ok=True)
@@ -72,6 +71,17 @@ def open_study(folder: Path, disk: Disk, *, seed: int) -> optuna.Study:
         n_ei_candidates=24,
     )
     return study
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Optuna tells of every trial, as the search does in its own way. The process may be one that uses Optuna too."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def read_study(folder: Path) -> optuna.Study | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import os
 import shutil
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +45,8 @@ from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.usage import peak_memory
+
+logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
 
 #: Between two looks at the clock while screening; more rows at once let texts of like length find each other.
 ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
@@ -185,7 +187,7 @@ class Workbench:
             try:
                 opinion = float(screener.score(features[:ROWS_OF_AN_OPINION], strata[:ROWS_OF_AN_OPINION], count))
             except Exception as error:  # a foreign plugin may fail in any way, and must cost its word only
-                print(f"screener {screener.name}: {type(error).__name__}: {error}", file=sys.stderr)
+                logger.warning("screener %s has no opinion (%s: %s)", screener.name, type(error).__name__, error)
                 continue
             if math.isfinite(opinion):
                 found[screener.name] = opinion

@@ -17,6 +17,7 @@ from autotl.testing.bench import Bench, image_bench, text_bench
 from autotl.testing.bundle import make_bundle
 from autotl.testing.exporter import check_exporter
 from autotl.testing.family import check_family
+from autotl.testing.listener import check_event_listener
 from autotl.testing.metric import check_metric
 from autotl.testing.plugin import check_plugin
 from autotl.testing.promises import BrokenPromise
@@ -28,6 +29,7 @@ from autotl.testing.strategy import check_strategy
 __all__ = [
     "Bench",
     "BrokenPromise",
+    "check_event_listener",
     "check_exporter",
     "check_family",
     "check_metric",
