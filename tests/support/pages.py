@@ -43,9 +43,7 @@ class Block:
 
 def pages() -> list[Path]:
     """All Markdown of the repository, but for what is hidden or made."""
-    tops = [
-        top for top in ROOT.iterdir() if not top.name.startswith(".") and top.name not in _LEFT_OUT
-    ]  # .venv is large
+    tops = [top for top in ROOT.iterdir() if not top.name.startswith(".")]  # .venv is large
     found = [page for top in tops for page in ([top] if top.suffix == ".md" else top.rglob("*.md"))]
     inside = sorted(page.relative_to(ROOT) for page in found)
     return [page for page in inside if not any(part in _LEFT_OUT or part.startswith(".") for part in page.parts)]
