@@ -79,7 +79,7 @@ def _usage_and_options(parser: argparse.ArgumentParser) -> Iterator[str]:
     inner = ["ACTION …"] if any(isinstance(action, argparse._SubParsersAction) for action in parser._actions) else []
     yield from ("```text", " ".join([parser.prog, *needed, *inner]), "```", "")
     if shown:
-        yield from ("| | |", "|---|---|")
+        yield from ("| option | what it says |", "|---|---|")
     for action in shown:
         told = (action.help or "") % {**vars(action), "prog": parser.prog}
         yield f"| `{_called(action)}` | {_escaped(told)}{' (needed)' if action.required else ''} |"
