@@ -3,6 +3,7 @@
     python3 tasks.py demo     set up, then search a real table for two minutes
     python3 tasks.py test     set up, then run every test
     python3 tasks.py lint     set up, then check style and types
+    python3 tasks.py docs     set up, then build the site of these pages into build/site
     python3 tasks.py wheels   build source archive and wheel of every package into dist/, and look into them
     python3 tasks.py release  the same, then the main job from the wheels alone in an empty environment, minutes
     python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
@@ -61,8 +62,13 @@ def set_up() -> None:
     editable = [
         part for package in PACKAGES for part in ("--editable", f"{package}[dev]" if package == ROOT else package)
     ]
-    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", *editable)
+    install(*editable)
     stamp.write_text(state)
+
+
+def install(*what: str | Path) -> None:
+    """Into the environment, in the versions that everything was tried with."""
+    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", *what)
 
 
 def demo() -> None:
@@ -109,6 +115,12 @@ def lint() -> None:
         call(BIN / "mypy", check=False),
     ]
     sys.exit(max(failed))
+
+
+def docs() -> None:
+    """The site of the pages; a link that leads nowhere is an error."""
+    install("--editable", f"{ROOT}[docs]")
+    call(BIN / "python", ROOT / "docs" / "build.py")
 
 
 def wheels() -> None:
@@ -182,7 +194,7 @@ def run_benchmark(script: str) -> None:
 
 def main() -> None:
     """Runs the chore that was named."""
-    daily = (demo, test, lint, wheels, release)
+    daily = (demo, test, lint, docs, wheels, release)
     measured = (benchmarks, searches, decoys, strategies, distillation, few_shot, kinds, serving, kills, full_disk)
     chores = {chore.__name__: chore for chore in (*daily, *measured)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:

@@ -52,9 +52,9 @@ def sentences(path: Path) -> set[str]:
     return found
 
 
-def place(sentence: str) -> str:
-    """A stable random number: the same sentence goes to the same side in every version."""
-    return hashlib.sha256(sentence.encode()).hexdigest()
+def place(sentence: str, purpose: str = "") -> str:
+    """A stable random number, another for each purpose: the same sentence goes to the same side in every version."""
+    return hashlib.sha256(f"{purpose}{sentence}".encode()).hexdigest()
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
     for chapter in CHAPTERS:
         own = sorted((s for s, chapters in rows.items() if chapters == {chapter}), key=place)
         chosen += [(sentence, chapter) for sentence in own[:MOST]]
-    chosen.sort(key=lambda row: place(row[0]))
+    chosen.sort(key=lambda row: place(row[0], "side"))  # the lowest by the other number are what was chosen
     cut = len(chosen) * 3 // 4
     for name, part in (("train.csv", chosen[:cut]), ("test.csv", chosen[cut:])):
         with (Path(__file__).parent / name).open("w", encoding="utf-8", newline="") as file:
