@@ -102,11 +102,6 @@ def requirements(package: Path) -> list[str]:
     return [line for line in project["dependencies"] if not line.startswith("autotl")]
 
 
-def install(*packages: str) -> None:
-    """Installs what a chore needs besides."""
-    call(BIN / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", *packages)
-
-
 def lint() -> None:
     """Style and types."""
     failed = [

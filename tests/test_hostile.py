@@ -363,7 +363,7 @@ def write_answers(folder, **changes):
     ).model_dump()
     known = {"trial": 0, "permille": 1000, "score": 0.5, "weights": "0000-1000", "training_rows": 9, "refit": False}
     (place / "0000.json").write_text(json.dumps(known | {"member": member} | changes))
-    save_file({"valid": np.arange(6), "probabilities": np.full((6, 2), 0.5, np.float32)}, place / "0000.safetensors")
+    save_file({"valid": np.arange(6), "answers": np.full((6, 2), 0.5, np.float32)}, place / "0000.safetensors")
     return place
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from typing import Any
 
 HELP = "print what has a shell complete commands, options, files and runs"
 
@@ -58,13 +59,13 @@ def run(options: argparse.Namespace) -> int:
     from autotl.cli.main import build_parser
     from autotl.plugins.manager import plugins
 
-    completers = {"PATH": shtab.FILE, "FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY}
+    completers: dict[str, Any] = {"PATH": shtab.FILE, "FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY}
     completers |= {"RUNS": shtab.DIRECTORY, "RUN": _RUNS}
     parser = build_parser(plugins().commands)
     for action in _actions(parser):
         if isinstance(action.metavar, str) and action.metavar in completers:
             action.complete = completers[action.metavar]  # type: ignore[attr-defined]
-    print(shtab.complete(parser, options.shell, preamble=_LIST_RUNS))
+    print(shtab.complete(parser, options.shell, preamble=_LIST_RUNS))  # type: ignore[arg-type]  # one for each shell
     return 0
 
 

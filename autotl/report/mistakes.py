@@ -5,12 +5,9 @@ Such a module has ``drawings(answers)`` and ``mistakes(answers, rows, card)``.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
-from autotl.data.task import Task
 from autotl.report.canvas import Picture
 from autotl.report.examples import Wrong
 
@@ -42,11 +39,6 @@ class Mistakes:
     wrong: Sequence[Wrong] = ()  #: the worst first
     suspects: Sequence[str] = ()  #: names of rows whose target may be an error, the likeliest first
     why_suspect: str = ""
-
-
-def module_of(task: Task) -> ModuleType:
-    """The one that shows this kind of task."""
-    return importlib.import_module(f"autotl.report.{task.rules.module}")
 
 
 def share(part: float, whole: float) -> str:

@@ -13,12 +13,12 @@ from autotl.budget import Clock, describe_seconds
 from autotl.data.wording import counted, kind_of_input
 from autotl.events import Event
 from autotl.files import write_durably
-from autotl.report import figures, words
+from autotl.report import classes, figures, labels, numbers, words
 from autotl.report.answers import Answers, answers_of
 from autotl.report.canvas import Picture, drawing
 from autotl.report.examples import MOST_NAMED, MOST_SET_ASIDE, repeats, shown
 from autotl.report.findings import Findings, TableRows, TooLong
-from autotl.report.mistakes import Mistakes, module_of
+from autotl.report.mistakes import Mistakes
 from autotl.report.record import Record, read_record
 
 REPORT_FILE = "report.html"
@@ -28,6 +28,9 @@ MOST_LINES = 50
 
 #: Notes are sentences; what they quote of the data may be long.
 LONGEST_NOTE = 400
+
+#: Who shows what answers get wrong, by `Kind.module`.
+SHOWS = {"classes": classes, "labels": labels, "numbers": numbers}
 
 _HERE = Path(__file__).parent
 
@@ -78,7 +81,7 @@ def _page(record: Record, findings: Findings, clock: Clock) -> str:
         facts |= _of_the_table(rows, record, clock)
     if rows and card and answers:
         _check(clock)
-        shows = module_of(task)
+        shows = SHOWS[task.rules.module]
         facts |= {"mistakes": shows.mistakes(answers, rows, card), "drawings": shows.drawings(answers)}
     return environment.get_template("template.html").render(facts)
 
@@ -95,7 +98,7 @@ def _drawn(record: Record, findings: Findings, answers: Answers | None, clock: C
         "ledger": lambda: figures.where_the_time_went(record.spent),
     }
     if answers:
-        makers |= {drawing.name: drawing.make for drawing in module_of(record.task).drawings(answers)}
+        makers |= {drawing.name: drawing.make for drawing in SHOWS[record.task.rules.module].drawings(answers)}
     found = {}
     with drawing():
         for name, make in makers.items():

@@ -23,8 +23,8 @@ from autotl.testing.promises import expect
 _CLASSES = {"animal": 30, "plant": 25, "stone": 15}
 
 _TASK: dict[str, Any] = {
-    "task": "multiclass", "target": "label", "input": "text", "modality": "text", "classes": list(_CLASSES), "asks": "3 classes",
-    "metric": "accuracy", "rows": {"training": 60, "validation": 10, "set aside": 1},
+    "task": "multiclass", "target": "label", "input": "text", "modality": "text", "classes": list(_CLASSES),
+    "asks": "3 classes", "metric": "accuracy", "rows": {"training": 60, "validation": 10, "set aside": 1},
 }  # fmt: skip
 
 READING: tuple[tuple[str, dict[str, Any]], ...] = (
