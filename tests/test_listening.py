@@ -30,7 +30,7 @@ def autotl_event(context, event):
 FAULTS = {
     "raising": "raise OSError('no such server')",
     "leaving": "raise SystemExit('away')",
-    "asleep": "import time; time.sleep(600)",
+    "drowsy": "import time; time.sleep(600)",
 }
 
 
@@ -74,7 +74,7 @@ def test_a_plugin_hears_every_event_in_order_and_changes_none(put_on_path, distr
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("raising", "OSError: no such server"), ("leaving", "SystemExit: away"), ("asleep", "it took more than 1 s")],
+    [("raising", "OSError: no such server"), ("leaving", "SystemExit: away"), ("drowsy", "it took more than 1 s")],
 )
 def test_a_plugin_that_fails_or_is_slow_hears_no_more_and_holds_nobody_up(
     put_on_path, distribution, tmp_path, monkeypatch, name, reason
@@ -117,7 +117,7 @@ def test_the_end_waits_for_what_is_left_to_hear_but_not_for_ever(put_on_path, di
 
 
 def test_ctrl_c_ends_the_wait_for_plugins_and_nothing_else(put_on_path, distribution, tmp_path):
-    put_on_path(distribution("asleep", listener(FAULTS["asleep"])))
+    put_on_path(distribution("drowsy", listener(FAULTS["drowsy"])))
     run = Run(tmp_path)
     run.log.emit("finished", score=0.5)
     began = time.monotonic()

@@ -8,11 +8,11 @@ from typing import Any
 
 from autotl.data.cells import are_few, distinct, is_missing, is_whole
 from autotl.data.columns import ColumnRole, holds_words, judge_column, judge_images, looks_like_images
-from autotl.data.labels import look_like_quantities
 from autotl.data.pairs import pair_among
 from autotl.data.tables import Table
 from autotl.data.wording import listed, option, shortened
 from autotl.errors import DataError, TaskError
+from autotl.kinds import kinds
 from autotl.plugins.contracts import Modality
 
 #: Columns that a message speaks of one by one.
@@ -177,7 +177,7 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
     if overrides.group is not None and overrides.group.strip().casefold() in TARGET_NAMES:
         raise _group_is(table, overrides.group, "target")
     last = ([name for name in table.columns if name != overrides.group] or list(table.columns))[-1]
-    if last in free and (_could_be_classes(table, last) or _could_be_quantities(table, last)):
+    if last in free and (_could_be_classes(table, last) or _is_plain(table, last)):
         return [ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")]
     if len(table.columns) == 1:
         raise TaskError(
@@ -186,7 +186,7 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
         )
     raise TaskError(
         f"{table.name}: no column is named like a target ({', '.join(TARGET_NAMES)}) and the last one, {last!r}, does "
-        f"not look like classes or quantities ({_values(table, last)}). Name one of {listed(table.columns)} with "
+        f"not look like classes, labels or numbers ({_values(table, last)}). Name one of {listed(table.columns)} with "
         "--target NAME"
     )
 
@@ -196,10 +196,12 @@ def _could_be_classes(table: Table, name: str) -> bool:
     return bool(cells) and not looks_like_images(cells) and are_few(distinct(cells), len(cells))
 
 
-def _could_be_quantities(table: Table, name: str) -> bool:
-    """Numbers with a fraction, or whole ones that come again: each another whole number is an id."""
+def _is_plain(table: Table, name: str) -> bool:
+    """Whether the cells say what is asked: labels, or numbers. Each another whole number is an id."""
     cells = [cell for cell in table.column(name) if not is_missing(cell)]
-    return look_like_quantities(cells) and (distinct(cells) < len(cells) or not all(map(is_whole, cells)))
+    if distinct(cells) == len(cells) and all(map(is_whole, cells)):
+        return False
+    return any(rules.recognises(table, [name]) for rules in kinds() if not rules.exclusive)
 
 
 def _values(table: Table, name: str) -> str:

@@ -34,7 +34,7 @@ def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Class
     if not model.task.classes:
         raise ExportError(
             f"{model.folder} answers with {model.task.rules.describe(model.task)}, and {form!r} holds classes or "
-            "labels. Export to a form that runs by itself, such as 'torch' or 'onnx'"
+            "labels. Export to a form that runs by itself, such as 'torch'"
         )
     members = list(model.members())
     if len(members) > 1:

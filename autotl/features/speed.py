@@ -163,6 +163,7 @@ class SettledSpeeds(SpeedBook):
     def race(self, key: str, options: Sequence[Precision], step: Callable[[Precision], float], *, rows: int) -> Speed:
         if key not in self._known:
             settled = next(option for option in options if option.bf16 == self._bf16)
+            step(settled)  # warms up, as in `_race`
             seconds = step(settled) / rows
             self._known[key] = Speed(settled, seconds, seconds)
         return self._known[key]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import signal
 import sys
 import traceback
@@ -23,6 +24,7 @@ _SET_PARENT_DEATH_SIGNAL = 1
 def main() -> None:
     """Serves the engine until it hangs up. Ctrl-C in a terminal reaches the engine too, and the engine decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(format="%(name)s: %(message)s")  # to standard error, which is the run's worker.log
     _end_with_engine()
     line = WorkerEnd()
     from autotl.search.workbench import Workbench  # loads torch while the engine still reads the table

@@ -27,7 +27,7 @@ class Taught(Effect):
 
     def __init__(self, answers: np.ndarray, *, loss: str, temperature: float, others: Sequence[Effect]) -> None:
         """answers ``[table rows, classes] float32``: the teacher's probabilities; others: effects of this training."""
-        self._answers = torch.from_numpy(tempered(answers, temperature))
+        self._answers = torch.from_numpy(tempered(answers, temperature, "softmax"))
         self._loss, self._temperature, self._others = LOSSES[loss], temperature, others
 
     def rows(self, indices: np.ndarray) -> None:
