@@ -107,3 +107,21 @@ def test_more_noise_asks_for_a_stronger_penalty():
     clean, labels = blobs(200, 10, distance=6.0)
     noise = np.random.default_rng(1).normal(size=(200, 150)).astype(np.float32)
     assert choose_penalty(TASK, noise, labels, 0) > choose_penalty(TASK, clean, labels, 0)
+
+
+def test_a_head_of_numbers_is_the_ridge_that_was_scored():
+    """The best penalty by leave-one-out is one that the head is then fitted with."""
+    random = np.random.default_rng(0)
+    task = made_tasks.of_numbers()
+    for rows, width in ((200, 30), (40, 90)):
+        features = random.normal(size=(2 * rows, width)).astype(np.float32)
+        truth = features[:, :3].sum(1, keepdims=True) + random.normal(size=(2 * rows, 1))
+        targets = ((truth - truth.mean()) / truth.std()).astype(np.float32)
+        penalty = choose_penalty(task, features[:rows], targets[:rows], 0)
+        assert penalty == ridge_leave_one_out(task, features[:rows], targets[:rows]).penalty
+        losses = {}
+        for other in RIDGE_PENALTIES:
+            answers = fit_head(task, features[:rows], targets[:rows], other).logits(features[rows:])
+            losses[other] = float(((answers - targets[rows:]) ** 2).mean())
+        assert losses[penalty] < 1.2 * min(losses.values())
+        assert losses[penalty] < 0.8 * max(losses.values())

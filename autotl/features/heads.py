@@ -1,8 +1,8 @@
-"""Heads on frozen features that need no training loop: ridge in closed form, and by the task's own loss, with L-BFGS.
+"""Heads on frozen features that need no training loop: ridge in closed form, and logistic ones by L-BFGS.
 
-Ridge with leave-one-out scores every penalty from one eigendecomposition; it ranks backbones. The head by the task's
-loss (logistic regression for classes) is calibrated; it starts fine-tuning (linear probing then fine-tuning, Kumar et
-al. 2022).
+Ridge with leave-one-out scores every penalty from one eigendecomposition; it ranks backbones, and where the task's loss
+is a squared error it is the head too. Elsewhere the head has the least loss of the task's kind (logistic regression for
+classes), which makes it calibrated. Heads start fine-tuning (linear probing then fine-tuning, Kumar et al. 2022).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from autotl.data.task import Task
 #: Relative to the mean eigenvalue of the features' covariance, so that they mean the same for every width.
 RIDGE_PENALTIES = tuple(float(10.0**power) for power in np.arange(-4, 4.01, 0.5))
 
-#: Weight penalties of a head on standardized features, strongest first so that each warms up the next.
+#: Weight penalties of a logistic head on standardized features, strongest first so that each warms up the next.
 PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
 
-#: The one that inner holdouts choose most often; for a head on a part of the rows, in a hurry.
-USUAL_PENALTY = 1e-2
+#: The one of these that inner holdouts choose most often; for a head on a part of the rows, in a hurry.
+_USUAL_PENALTY = 1e-2
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,10 @@ def ridge_leave_one_out(task: Task, features: np.ndarray, targets: np.ndarray) -
     return best
 
 
-def head_path(
+def _logistic_path(
     task: Task, features: np.ndarray, targets: np.ndarray, penalties: Sequence[float]
 ) -> Iterator[LinearHead]:
-    """The linear head with the least loss of the task's kind at each of `penalties`, each warmed up by the one before.
+    """The head at each of `penalties`, each warmed up by the one before.
 
     features ``[rows, width] float32``, targets ``[rows, …]``. Standardizes inside and folds that into the head.
     """
@@ -119,21 +119,50 @@ def head_path(
 
 
 def fit_head(task: Task, features: np.ndarray, targets: np.ndarray, penalty: float) -> LinearHead:
-    """The head of `head_path` with one penalty: features ``[rows, width] float32``, targets ``[rows, …]``."""
-    (head,) = head_path(task, features, targets, [penalty])
+    """The head with the least loss of the task's kind: features ``[rows, width] float32``, targets ``[rows, …]``.
+
+    penalty: as `choose_penalty` or `usual_penalty` has it.
+    """
+    if task.rules.squared:
+        return _ridge_head(features, targets, penalty)
+    (head,) = _logistic_path(task, features, targets, [penalty])
     return head
 
 
+def _ridge_head(features: np.ndarray, targets: np.ndarray, penalty: float) -> LinearHead:
+    """Ridge regression of targets ``[rows, outputs] float32``; the penalty is one of `RIDGE_PENALTIES`."""
+    mean, scale = standardization(features)
+    inputs, offset = ((features - mean) / scale).astype(np.float64), targets.mean(0)
+    rows, width = inputs.shape
+    strength = penalty * rows
+    if width <= rows:
+        solved = np.linalg.solve(inputs.T @ inputs + strength * np.eye(width), inputs.T @ (targets - offset))
+    else:
+        solved = inputs.T @ np.linalg.solve(inputs @ inputs.T + strength * np.eye(rows), targets - offset)
+    weight = solved / scale[:, None]
+    return LinearHead(weight.astype(np.float32), (offset - mean @ weight).astype(np.float32))
+
+
 def choose_penalty(task: Task, features: np.ndarray, targets: np.ndarray, seed: int) -> float:
-    """The penalty with the lowest loss on a fifth of the rows that the others are fitted without."""
+    """The penalty with the lowest loss on a fifth of the rows that the others are fitted without.
+
+    Of ridge the one with the best score on rows that are left out one by one.
+    """
+    if task.rules.squared:
+        return ridge_leave_one_out(task, features, targets).penalty
     order = np.random.default_rng(seed).permutation(len(targets))
     cut = max(len(targets) // 5, 1)
     inner, outer = order[cut:], order[:cut]
     losses = []
-    for head in head_path(task, features[inner], targets[inner], PENALTIES):
+    for head in _logistic_path(task, features[inner], targets[inner], PENALTIES):
         logits = torch.from_numpy(head.logits(features[outer]))
         losses.append(float(task.rules.loss(logits, torch.from_numpy(targets[outer]))))
     return PENALTIES[int(np.argmin(losses))]
+
+
+def usual_penalty(task: Task, features: np.ndarray, targets: np.ndarray) -> float:
+    """One to be had at once: what is mostly chosen, or what costs no fit to choose."""
+    return ridge_leave_one_out(task, features, targets).penalty if task.rules.squared else _USUAL_PENALTY
 
 
 def log_shares(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from autotl.data.paths import obstacle
 from autotl.data.task import Task
 from autotl.errors import DiskFullError, DivergedError, TrialError
 from autotl.features.frozen import FrozenBackbone, weights_digest
-from autotl.features.heads import USUAL_PENALTY, LinearHead, balanced, fit_head, ridge_leave_one_out
+from autotl.features.heads import LinearHead, balanced, fit_head, ridge_leave_one_out, usual_penalty
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds, SpeedBook
@@ -203,7 +203,8 @@ class Workbench:
         if self._seen[frozen.candidate.key][0] >= len(self._train) and not request["quick"]:
             _, head = self._probes.penalty_and_head(frozen)
         else:
-            head = fit_head(self._task, frozen.features(seen), self._targets[seen], USUAL_PENALTY)
+            features, targets = frozen.features(seen), self._targets[seen]
+            head = fit_head(self._task, features, targets, usual_penalty(self._task, features, targets))
         self._judge(
             Classifier(frozen.backbone, self._for_the_metric(head, seen)),
             frozen,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Probe:
-    """The least loss of the task's kind, by L-BFGS, on the frozen backbone's features: logistic regression for classes.
+    """The linear head with the least loss on the frozen backbone's features: logistic regression, or ridge for numbers.
 
     Its penalty is a multiple of the one that an inner holdout chooses.
     """

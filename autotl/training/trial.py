@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import USUAL_PENALTY, LinearHead, choose_penalty, fit_head
+from autotl.features.heads import LinearHead, choose_penalty, fit_head, usual_penalty
 
 if TYPE_CHECKING:
     from autotl.budget import Clock
@@ -90,7 +90,8 @@ class Trial:
         """
         if self.seen is None:
             return self.probes.penalty_and_head(self.frozen)[1]
-        return fit_head(self.task, self.frozen.features(self.seen), self.targets[self.seen], USUAL_PENALTY)
+        features, targets = self.frozen.features(self.seen), self.targets[self.seen]
+        return fit_head(self.task, features, targets, usual_penalty(self.task, features, targets))
 
     @property
     def device(self) -> torch.device:
