@@ -30,8 +30,8 @@ from autotl.features.heads import choose_penalty, fit_head, ridge_leave_one_out
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds
 from autotl.features.store import FeatureStore
-from autotl.kinds.activation import activated
 from autotl.kinds.labels import thresholds
+from autotl.kinds.mixing import activated
 from autotl.plugins.contracts import Candidate, ZooContext
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
@@ -115,9 +115,10 @@ def features(candidate: Candidate, cells: list[object], task: Task) -> np.ndarra
     """``[rows, width] float32`` of a frozen backbone."""
     family, store, device = plugins().family(candidate.family), FeatureStore(None), torch.device("cpu")
     rows = EncodedRows(family.encoder(candidate, cells[:256]), cells, modality=task.modality, store=store)
+    readable = rows.readable(np.arange(len(cells)))
     frozen = FrozenBackbone(candidate, family, rows, device=device, speeds=SettledSpeeds(device), store=store)
-    frozen.calibrate(np.arange(64))
-    return frozen.features(np.arange(len(cells)))
+    frozen.calibrate(readable[:64])
+    return frozen.features(readable)
 
 
 def head_score(

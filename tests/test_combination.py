@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotl.kinds.activation import Combination, activated, mixed, tempered
 from autotl.kinds.classes import Classes
+from autotl.kinds.mixing import Combination, activated, mixed, tempered
 from autotl.predictor import metrics
 from autotl.predictor.combination import LEAST_SHARE, decide, fit_temperature, greedy_shares
 

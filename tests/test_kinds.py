@@ -21,9 +21,9 @@ from autotl.data.inspection import inspect_table
 from autotl.data.roles import Overrides
 from autotl.data.task import Task
 from autotl.errors import DataError, ExportError, TaskError
-from autotl.kinds.activation import Combination, activated, mixed, tempered
 from autotl.kinds.kind import Scale
 from autotl.kinds.labels import thresholds
+from autotl.kinds.mixing import Combination, activated, mixed, tempered
 from autotl.kinds.numbers import COVERAGES, in_units
 from autotl.predictor import metrics
 from autotl.predictor.combination import decide

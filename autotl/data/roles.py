@@ -12,7 +12,7 @@ from autotl.data.pairs import pair_among
 from autotl.data.tables import Table
 from autotl.data.wording import listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds import kinds
+from autotl.kinds import TABLE
 from autotl.plugins.contracts import Modality
 
 #: Columns that a message speaks of one by one.
@@ -201,7 +201,7 @@ def _is_plain(table: Table, name: str) -> bool:
     cells = [cell for cell in table.column(name) if not is_missing(cell)]
     if distinct(cells) == len(cells) and all(map(is_whole, cells)):
         return False
-    return any(rules.recognises(table, [name]) for rules in kinds() if not rules.exclusive)
+    return any(rules.recognises(table, [name]) for rules in TABLE if not rules.exclusive)
 
 
 def _values(table: Table, name: str) -> str:

@@ -13,7 +13,7 @@ from autotl.data.columns import ColumnRole
 from autotl.data.tables import Table
 from autotl.data.wording import did_you_mean, in_words
 from autotl.errors import TaskError
-from autotl.kinds import KINDS, METRICS, kinds
+from autotl.kinds import KINDS, METRICS, TABLE
 from autotl.kinds.classes import BALANCED_METRICS
 from autotl.kinds.kind import Kind, Scale
 from autotl.plugins.contracts import Modality
@@ -129,10 +129,10 @@ def _rules(table: Table, targets: Sequence[str], metric: str | None, kind: str |
         raise TaskError(f"task {kind!r} is unknown.{did_you_mean(kind, KINDS)} It can be {', '.join(KINDS)}.")
     if kind is not None:
         return KINDS[kind]
-    owners = [rules for rules in kinds() if metric in rules.metrics]
+    owners = [rules for rules in TABLE if metric in rules.metrics]
     if len(owners) == 1 and not owners[0].exclusive:
         return owners[0]
-    return next((rules for rules in kinds() if rules.recognises(table, targets)), kinds()[-1])
+    return next((rules for rules in TABLE if rules.recognises(table, targets)), TABLE[-1])
 
 
 def input_columns(roles: Sequence[ColumnRole]) -> tuple[InputColumn, ...]:

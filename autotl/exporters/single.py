@@ -10,7 +10,7 @@ from autotl.errors import ExportError
 if TYPE_CHECKING:
     import numpy as np
 
-    from autotl.kinds.activation import Activation
+    from autotl.kinds.mixing import Activation
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
     from autotl.predictor.predictor import Predictor
@@ -63,7 +63,7 @@ def answering(
     """
     import numpy as np
 
-    from autotl.kinds.activation import activated
+    from autotl.kinds.mixing import activated
 
     def answer(cells: Sequence[Any]) -> np.ndarray:
         answers = np.full((len(cells), outputs), np.nan, np.float32)

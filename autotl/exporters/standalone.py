@@ -92,7 +92,7 @@ class StandaloneExporter(Exporter, ABC):
         texts = {
             "answer.json": json.dumps(answer, indent=1, ensure_ascii=False),
             "predict.py": shipped("predict.py"),
-            "mixing.py": files("autotl.kinds").joinpath("activation.py").read_text(encoding="utf-8"),
+            "mixing.py": files("autotl.kinds").joinpath("mixing.py").read_text(encoding="utf-8"),
             "joining.py": files("autotl.data").joinpath("joining.py").read_text(encoding="utf-8"),
             "telling.py": shipped(f"{model.task.rules.module}.py"),
             "network.py": self.runtime(),

@@ -15,7 +15,7 @@ import torch
 
 from autotl.data.cells import words_of
 from autotl.data.task import Task
-from autotl.kinds.activation import activated
+from autotl.kinds.mixing import activated
 
 #: The most frequent words and pairs that are kept: beyond some ten thousand, accuracy on short texts stays.
 VOCABULARY = 20_000

@@ -10,16 +10,10 @@ from autotl.kinds.labels import Labels
 from autotl.kinds.numbers import Numbers
 
 #: In the order in which they are recognised: any column of few different values could be classes.
-_ROWS: tuple[Kind, ...] = (Labels(), Numbers(), Classes())
+TABLE: tuple[Kind, ...] = (Labels(), Numbers(), Classes())
 
 #: By the name in `Task.kind`.
-KINDS: Mapping[str, Kind] = {name: row for row in _ROWS for name in row.names}
-
-
-def kinds() -> tuple[Kind, ...]:
-    """Each once, in the order in which they are to be recognised."""
-    return _ROWS
-
+KINDS: Mapping[str, Kind] = {name: row for row in TABLE for name in row.names}
 
 #: Every metric that has a name here.
-METRICS: tuple[str, ...] = tuple(dict.fromkeys(name for row in reversed(_ROWS) for name in row.metrics))
+METRICS: tuple[str, ...] = tuple(dict.fromkeys(name for row in reversed(TABLE) for name in row.metrics))

@@ -20,7 +20,7 @@ from autotl.data.labels import (
 )
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Metric, Reading, rounded
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, rounded
 from autotl.kinds.missing import missing_notes
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ class Classes(Kind):
     exclusive = True
     ranks_by = "accuracy"
     module = "classes"
-    metrics: ClassVar[Mapping[str, Metric]] = {
-        "accuracy": Metric(_accuracy, of_decisions=True),
-        "balanced_accuracy": Metric(_balanced_accuracy, of_decisions=True),
-        "macro_f1": Metric(_macro_f1, of_decisions=True),
-        "neg_log_loss": Metric(_log_loss),
-        "roc_auc": Metric(_roc_auc),
+    metrics: ClassVar[Mapping[str, Score]] = {
+        "accuracy": Score(_accuracy, of_decisions=True),
+        "balanced_accuracy": Score(_balanced_accuracy, of_decisions=True),
+        "macro_f1": Score(_macro_f1, of_decisions=True),
+        "neg_log_loss": Score(_log_loss),
+        "roc_auc": Score(_roc_auc),
     }
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:

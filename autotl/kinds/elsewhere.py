@@ -11,24 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from autotl.kinds.kind import Kind, Metric
+from autotl.kinds.kind import Kind, Score
 from autotl.plugins.manager import plugins
 
 
-@functools.cache
-def from_elsewhere(name: str, rules: Kind) -> Metric | None:
+def from_elsewhere(name: str, rules: Kind) -> Score | None:
     """The metric of a plugin for this kind of task, or the scorer of scikit-learn; None where nobody has that name.
 
     Scorers are had for classes and for numbers.
     """
     for brought in plugins().metrics:
         if brought.name == name and set(brought.kinds) & set(rules.names):
-            return Metric(brought.score, brought.of_decisions)
+            return Score(brought.score, brought.of_decisions)
     if not (rules.exclusive or rules.squared) or name not in _scorers():
         return None
     return _of_scikit_learn(name, numbers=rules.squared)
 
 
+@functools.cache
 def _scorers() -> Sequence[str]:
     """Names of scikit-learn's scorers; none where it is not installed."""
     try:
@@ -39,7 +39,8 @@ def _scorers() -> Sequence[str]:
     return names
 
 
-def _of_scikit_learn(name: str, *, numbers: bool) -> Metric | None:
+@functools.cache
+def _of_scikit_learn(name: str, *, numbers: bool) -> Score | None:
     """None where it does not score such a task, which is tried on answers to four rows."""
     from sklearn.metrics import get_scorer
 
@@ -56,7 +57,7 @@ def _of_scikit_learn(name: str, *, numbers: bool) -> Metric | None:
             score(trial if numbers else np.array([0, 1, 0, 1]), answers)
         except (ValueError, AttributeError, IndexError, TypeError):
             continue
-        return Metric(score, of_decisions)
+        return Score(score, of_decisions)
     return None
 
 

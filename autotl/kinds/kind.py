@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -41,8 +41,8 @@ class Scale(BaseModel):
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A score of targets and answers, or of targets and what is decided by the answers; larger is better."""
+class Score:
+    """How a metric is computed, of targets and answers or what is decided by these; larger is better."""
 
     score: Callable[[np.ndarray, np.ndarray], float]
     of_decisions: bool = False
@@ -69,7 +69,6 @@ class Breakdown:
     rows: Sequence[str]
     columns: Sequence[str]
     values: np.ndarray
-    notes: Sequence[str] = field(default=())
 
 
 class Kind(ABC):
@@ -82,7 +81,7 @@ class Kind(ABC):
     squared: bool = False  #: whether the loss is a squared error
     ranks_by: str  #: the metric that `ranking` is
     module: str  #: of `autotl.report`, which shows what is wrong, and of what exports take along, which tells answers
-    metrics: ClassVar[Mapping[str, Metric]]  #: by name
+    metrics: ClassVar[Mapping[str, Score]]  #: by name
 
     # ---------------------------------------------------------------- the table
 
@@ -168,13 +167,13 @@ class Kind(ABC):
     def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """What is decided by answers whose targets are known, each without the help of its own."""
 
-    def metric(self, name: str) -> Metric | None:
+    def metric(self, name: str) -> Score | None:
         """One of `metrics`, of a plugin, or of scikit-learn's scorers; None where there is none for this kind."""
         from autotl.kinds.elsewhere import from_elsewhere
 
         return self.metrics.get(name) or from_elsewhere(name, self)
 
-    def known_metric(self, name: str) -> Metric:
+    def known_metric(self, name: str) -> Score:
         """Raises `TaskError` where it is not to be had here, such as that of a plugin that is not installed."""
         if (found := self.metric(name)) is None:
             raise TaskError(f"metric {name!r} is not to be had here: install the plugin, or scikit-learn, that has it")

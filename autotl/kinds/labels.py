@@ -13,7 +13,7 @@ from autotl.data.cells import is_missing, is_nested, is_number
 from autotl.data.labels import in_natural_order, label_of
 from autotl.data.wording import counted, did_you_mean, listed, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Metric, Reading, rounded
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, rounded
 
 if TYPE_CHECKING:
     import torch
@@ -94,12 +94,12 @@ class Labels(Kind):
     exclusive = False
     ranks_by = "mean_average_precision"
     module = "labels"
-    metrics: ClassVar[Mapping[str, Metric]] = {
-        "mean_average_precision": Metric(_average_precision),
-        "macro_f1": Metric(_macro_f1, of_decisions=True),
-        "micro_f1": Metric(_micro_f1, of_decisions=True),
-        "exact_match": Metric(_exact_match, of_decisions=True),
-        "neg_log_loss": Metric(_log_loss),
+    metrics: ClassVar[Mapping[str, Score]] = {
+        "mean_average_precision": Score(_average_precision),
+        "macro_f1": Score(_macro_f1, of_decisions=True),
+        "micro_f1": Score(_micro_f1, of_decisions=True),
+        "exact_match": Score(_exact_match, of_decisions=True),
+        "neg_log_loss": Score(_log_loss),
     }
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from autotl.data.cells import is_missing, is_number
 from autotl.data.labels import look_like_quantities
 from autotl.data.wording import listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Metric, Reading, Scale
+from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Score
 from autotl.kinds.missing import missing_notes
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ class Numbers(Kind):
     squared = True
     ranks_by = "r2"
     module = "numbers"
-    metrics: ClassVar[Mapping[str, Metric]] = {
-        "r2": Metric(_r2),
-        "neg_mae": Metric(_neg_mae),
-        "neg_rmse": Metric(_neg_rmse),
-        "spearman": Metric(_spearman),
+    metrics: ClassVar[Mapping[str, Score]] = {
+        "r2": Score(_r2),
+        "neg_mae": Score(_neg_mae),
+        "neg_rmse": Score(_neg_rmse),
+        "spearman": Score(_spearman),
     }
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotl.data.task import Task
-from autotl.kinds.activation import Combination, mixed, tempered
+from autotl.kinds.mixing import Combination, mixed, tempered
 from autotl.predictor import metrics
 
 #: Picks of the greedy selection, with replacement (Caruana et al. 2004 find that weights settle within some 20).

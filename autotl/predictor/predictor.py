@@ -14,8 +14,8 @@ from autotl.data.inspection import read_inputs
 from autotl.data.tables import Table, read_table, table_of
 from autotl.data.task import Task, encode_targets
 from autotl.errors import BundleError, DataError, TaskError
-from autotl.kinds.activation import Combination, activated, mixed
 from autotl.kinds.kind import Breakdown
+from autotl.kinds.mixing import Combination, activated, mixed
 from autotl.plugins.contracts import Unreadable
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card

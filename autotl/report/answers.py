@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotl.data.task import Task
-from autotl.kinds.activation import Combination, mixed
+from autotl.kinds.mixing import Combination, mixed
 from autotl.predictor.answers import SUFFIX, read_answers
 from autotl.predictor.bundle import BundleCard
 

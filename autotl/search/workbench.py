@@ -31,7 +31,7 @@ from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import bag_of_words
 from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
-from autotl.kinds.activation import activated
+from autotl.kinds.mixing import activated
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from autotl.kinds.activation import tempered
+from autotl.kinds.mixing import tempered
 from autotl.training.effect import Effect
 from autotl_distill.losses import LOSSES
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotl.budget import Clock
-from autotl.kinds.activation import Combination, activated, mixed
+from autotl.kinds.mixing import Combination, activated, mixed
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import Member, find_bundle, read_card
 from autotl.training.model import load_model

@@ -14,7 +14,7 @@ from autotl_distill.strategy import Distill
 from autotl_distill.teacher import Teacher
 
 from autotl.budget import Clock
-from autotl.kinds.activation import activated
+from autotl.kinds.mixing import activated
 from autotl.plugins.contracts import StrategyContext
 from autotl.regularizers.mixing import Mixup
 from autotl.search.space import Space

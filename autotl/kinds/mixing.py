@@ -1,4 +1,4 @@
-"""The arithmetic from several networks' logits to one answer, on numpy alone.
+"""The arithmetic from several networks' outputs to one answer, on numpy alone.
 
 Predictions and mixtures are made by it, and an export that runs without AutoTL ships a copy of this file.
 """
