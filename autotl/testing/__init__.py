@@ -13,7 +13,7 @@ Strategies and regularizers are tried on small networks and tables that the kit 
 
 from __future__ import annotations
 
-from autotl.testing.bench import Bench, image_bench, text_bench
+from autotl.testing.bench import Bench, image_bench, number_bench, text_bench
 from autotl.testing.bundle import make_bundle
 from autotl.testing.exporter import check_exporter
 from autotl.testing.family import check_family
@@ -40,5 +40,6 @@ __all__ = [
     "check_strategy",
     "image_bench",
     "make_bundle",
+    "number_bench",
     "text_bench",
 ]

@@ -18,6 +18,7 @@ from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds
 from autotl.features.store import FeatureStore
+from autotl.kinds.kind import Scale
 from autotl.plugins.contracts import Candidate, ModelFamily, StrategyContext, Value, ZooContext
 from autotl.testing.tiny import TinyFamily
 from autotl.training.effect import Effect
@@ -39,25 +40,26 @@ class Bench:
         family: ModelFamily,
         candidate: Candidate,
         cells: Sequence[Any],
-        labels: Sequence[int],
+        labels: Sequence[int] | np.ndarray,
         *,
+        task: Task | None = None,
         store: FeatureStore | None = None,
         teacher: Path | None = None,
     ) -> None:
         """cells: what the family reads, some dozens of them; labels: the class of each, from 0 on.
 
-        store: where states and features are kept, in memory by default. teacher: a bundle for strategies that learn
-        from one.
+        task: of another kind, whose targets `labels` are then, as `autotl.kinds.kind` has them. store: where states and
+        features are kept, in memory by default. teacher: a bundle for strategies that learn from one.
         """
         self.family, self.teacher = family, teacher
-        self.targets = np.array(labels, np.int64)
-        self.task = Task(
+        self.task = task or Task(
             targets=("label",),
             kind="multiclass",
-            classes=tuple(f"class {code}" for code in range(int(self.targets.max()) + 1)),
+            classes=tuple(f"class {code}" for code in range(int(np.max(labels)) + 1)),
             inputs=(InputColumn(name="input", modality=family.modality),),
             metric="accuracy",
         )
+        self.targets = np.array(labels, self.task.rules.dtype)
         store = FeatureStore(None) if store is None else store
         rows = EncodedRows(family.encoder(candidate, cells), cells, modality=candidate.modality, store=store)
         device = torch.device("cpu")
@@ -66,12 +68,14 @@ class Bench:
 
     @property
     def context(self) -> StrategyContext:
-        """What a search would say of it: a budget of some passes, accuracy, nothing in doubt, no teacher."""
-        rows = np.bincount(self.targets[self.train], minlength=len(self.task.classes))
+        """What a search would say of it: a budget of some passes, the usual metric, nothing in doubt, no teacher."""
+        rules = self.task.rules
+        counts = rules.counts(self.task, self.targets[self.train])
         return StrategyContext(
             self.frozen.candidate,
             rows=len(self.train),
-            class_rows=tuple(rows.tolist()),
+            class_rows=tuple(counts.values()) if rules.exclusive else (),
+            squared=rules.squared,
             metric=self.task.metric,
             augments=self.family.augments,
             passes=PASSES,
@@ -106,13 +110,33 @@ class Bench:
 
 def text_bench() -> Bench:
     """80 texts of up to twelve words; most hold a word of their class."""
+    return _on_the_kits_family(TinyFamily("text"), *_texts())
+
+
+def number_bench() -> Bench:
+    """The texts of `text_bench`, with a number each that their words tell a part of."""
+    texts, labels = _texts()
+    numbers = labels + 0.3 * np.random.default_rng(0).standard_normal(len(labels))
+    task = Task(
+        targets=("number",),
+        kind="regression",
+        scales=(Scale(mean=float(numbers.mean()), deviation=float(numbers.std())),),
+        inputs=(InputColumn(name="input", modality="text"),),
+        metric="r2",
+    )
+    targets = ((numbers - numbers.mean()) / numbers.std())[:, None]
+    return _on_the_kits_family(TinyFamily("text"), texts, targets, task)
+
+
+def _texts() -> tuple[list[str], list[int]]:
+    """Texts, and the class of each."""
     random = np.random.default_rng(0)
     labels = [label for label, rows in enumerate(CLASS_ROWS) for _ in range(rows)]
     texts = []
     for label in labels:
         words = [f"word{number}" for number in random.integers(0, 40, random.integers(4, 12))]
         texts.append(" ".join([f"class{label}" if random.random() < 0.8 else "none", *words]))
-    return _on_the_kits_family(TinyFamily("text"), texts, labels)
+    return texts, labels
 
 
 def image_bench() -> Bench:
@@ -121,9 +145,11 @@ def image_bench() -> Bench:
     return _on_the_kits_family(TinyFamily("image"), [f"{label}/{n}" for n, label in enumerate(labels)], labels)
 
 
-def _on_the_kits_family(family: TinyFamily, cells: Sequence[str], labels: Sequence[int]) -> Bench:
+def _on_the_kits_family(
+    family: TinyFamily, cells: Sequence[str], labels: Sequence[int] | np.ndarray, task: Task | None = None
+) -> Bench:
     (candidate,) = family.candidates(ZooContext())
-    return Bench(family, candidate, cells, labels)
+    return Bench(family, candidate, cells, labels, task=task)
 
 
 @contextmanager

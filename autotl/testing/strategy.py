@@ -17,7 +17,7 @@ from autotl.errors import TrialError
 from autotl.features.frozen import weights_digest
 from autotl.plugins.contracts import Choice, Parameter, Progress, Real, Strategy, StrategyContext, Value, Work
 from autotl.plugins.manager import plugins
-from autotl.testing.bench import Bench, image_bench, one_thread, text_bench
+from autotl.testing.bench import Bench, image_bench, number_bench, one_thread, text_bench
 from autotl.testing.contexts import contexts, described
 from autotl.testing.promises import expect, expect_no_error
 from autotl.training.model import Classifier, load_model, save_model
@@ -34,7 +34,9 @@ TOLERANCE = 1e-4
 
 
 def check_strategy(strategy: Strategy, bench: Bench | None = None) -> None:
-    """A strategy keeps its contract, in what it says and in trials on `bench`; by default on the kit's two benches.
+    """A strategy keeps its contract, in what it says and in trials on `bench`; by default on the kit's benches.
+
+    These are one of texts and one of images with classes, and where it says that it applies one trial on numbers.
 
     Some ten seconds. Raises `BrokenPromise`.
     """
@@ -47,6 +49,8 @@ def check_strategy(strategy: Strategy, bench: Bench | None = None) -> None:
             if context is not None:
                 _check_trials(thing, strategy, one, context)
                 tried += 1
+        if bench is None and (context := _applying(strategy, numbers := number_bench())):
+            _fitted(f"{thing} on numbers", strategy, numbers, strategy.portfolio(context)[0])
     promise = "applies on a bench of the kit, or on one that is given (with a teacher, if it needs one)"
     expect(tried > 0, thing, promise, "no parameters on any")
 

@@ -11,7 +11,7 @@ class NearestMean(Strategy):
     name = "nearest_mean"
 
     def parameters(self, context):
-        return [Real("shrinkage", 0.0, 0.9, usual=0.1)]
+        return [Real("shrinkage", 0.0, 0.9, usual=0.1)] if context.classes else []  # labels and numbers have no mean
 
     def portfolio(self, context):
         return [{"shrinkage": 0.1}]
