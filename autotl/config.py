@@ -86,6 +86,7 @@ class SearchRequest(BaseModel):
     text: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: several are joined into one
     pair: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: two, ordered
     group: str | None = None
+    weight_column: str | None = None
     task: str | None = None  #: its kind, as in `Task.kind`; None: found
     metric: str | None = None
     set_aside: str | None = None  #: path of the list of rows to leave out, in place of the audit's own
@@ -105,7 +106,14 @@ class SearchRequest(BaseModel):
 
     @property
     def overrides(self) -> Overrides:
-        return Overrides(target=self.target, image=self.image, text=self.text, group=self.group, pair=self.pair)
+        return Overrides(
+            target=self.target,
+            image=self.image,
+            text=self.text,
+            pair=self.pair,
+            group=self.group,
+            weight=self.weight_column,
+        )
 
 
 def make_request(
@@ -117,6 +125,7 @@ def make_request(
     text: str | Sequence[str] | None = None,
     pair: Sequence[str] | None = None,
     group: str | None = None,
+    weight_column: str | None = None,
     task: str | None = None,
     metric: str | None = None,
     set_aside: str | Path | None = None,
@@ -144,6 +153,7 @@ def make_request(
         text=_several(text),
         pair=_several(pair),
         group=None if group is None else str(group),
+        weight_column=None if weight_column is None else str(weight_column),
         task=task,
         metric=metric,
         set_aside=None if set_aside is None else _whole(set_aside),

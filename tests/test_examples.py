@@ -23,7 +23,7 @@ MADE = shutil.ignore_patterns(
 SMALLER = {
     "images/make_images.py": ("EACH, SIDE = 60", "EACH, SIDE = 12"),
     "dials/make_images.py": ("TRAIN, TEST, SIDE = 600, 200", "TRAIN, TEST, SIDE = 60, 20"),
-    "topics/make_table.py": ("TRAIN, TEST = 1500, 500", "TRAIN, TEST = 300, 60"),
+    "topics/make_table.py": ("MOST = 150", "MOST = 20"),
 }
 
 

@@ -507,3 +507,78 @@ def test_scorers_of_scikit_learn_score_numbers_in_the_units_of_the_table():
     assert metrics.score(task, targets, answers) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(TaskError, match="'f1_weighted' is unknown"):
         inspected("price", price=numbers(50), metric="f1_weighted", task="regression")
+
+
+# -------------------------------------------------------------------- what a row counts
+
+
+@pytest.mark.parametrize(
+    "task",
+    [made_tasks.of_classes(2), made_tasks.of_labels(2), made_tasks.of_numbers()],
+    ids=["classes", "labels", "numbers"],
+)
+def test_a_row_that_counts_twice_is_as_two_rows(task):
+    from autotl.features.heads import fit_head
+
+    random = np.random.default_rng(0)
+    features = random.normal(size=(120, 6)).astype(np.float32)
+    features[:] -= features.mean(0)
+    said = features[:, :2] + random.normal(size=(120, 2))
+    targets = {
+        "classes": said.argmax(1), "labels": (said > 0).astype(np.float32), "numbers": said[:, :1].astype(np.float32)
+    }[task.rules.module]  # fmt: skip
+    twice = np.r_[np.arange(120), np.arange(40)]
+    weights = np.where(np.arange(120) < 40, 2.0, 1.0).astype(np.float32)
+    weights /= weights.mean()
+    repeated = fit_head(task, features[twice], targets[twice], 1e-2)
+    weighted = fit_head(task, features, targets, 1e-2, weights)
+    # standardization sees other rows, so that the penalty is not quite the same
+    np.testing.assert_allclose(weighted.logits(features), repeated.logits(features), atol=0.05)
+    plain = fit_head(task, features, targets, 1e-2)
+    assert np.abs(weighted.logits(features) - plain.logits(features)).max() > 0.05
+
+
+def test_training_heeds_weights(bench, one_thread):
+    """Labels that the input says nothing of: what counts is believed."""
+    from autotl.search.fitting import fit
+    from autotl.training.trial import ProbeHeads
+
+    random = np.random.default_rng(0)
+    bench.targets = random.integers(0, 2, len(bench.targets)).astype(np.int64)
+    shares = []
+    for favoured in (0, 1):
+        trial = bench.trial(settings={
+            "frozen_fraction": 0.0, "learning_rate_multiplier": 1.0, "layer_decay": 1.0, "schedule": "cosine",
+            "epochs_multiplier": 0.1,
+        })  # fmt: skip
+        trial.weights = np.where(bench.targets == favoured, 1.9, 0.1).astype(np.float32)
+        trial.probes = ProbeHeads(trial.task, trial.targets, trial.train, 0, trial.weights)
+        for _ in fit(trial, "finetune"):
+            pass
+        answers = trial.model.logits(bench.frozen.rows, bench.train, bench.frozen.precision, trial.device)
+        shares.append(float((answers.argmax(1) == favoured).mean()))
+    assert min(shares) > 0.8
+
+
+WEIGHTS = {
+    "none": ([1.0] * 39 + [None], "row 40: 'w' is 'None', and a weight is a number above 0"),
+    "words": (["much"] * 40, "row 1: 'w' is 'much'"),
+    "below 0": ([1.0] * 39 + [-1.0], "row 40"),
+}
+
+
+@pytest.mark.parametrize(("weights", "message"), WEIGHTS.values(), ids=WEIGHTS)
+def test_what_is_no_weight_is_refused(weights, message):
+    frame = pd.DataFrame({"text": texts(40), "label": ["a", "b"] * 20, "w": weights})
+    with pytest.raises(DataError, match=message):
+        inspect_table(frame, Overrides(weight="w"))
+
+
+def test_weights_go_with_their_rows_and_are_one_in_the_mean():
+    frame = pd.DataFrame({"text": texts(40), "label": ["a", "b"] * 20, "w": [1.0, 3.0] * 20})
+    frame.loc[5, "text"] = None
+    found = inspect_table(frame, Overrides(weight="w"))
+    assert found.weights.mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(found.weights / found.weights[0], frame["w"][found.kept], rtol=1e-6)
+    with pytest.raises(DataError, match="both the target and the weight"):
+        inspect_table(frame, Overrides(weight="label", target=("label",)))

@@ -309,8 +309,8 @@ def test_the_command_line_that_is_shown_asks_for_the_same(here, tmp_path):
 
     (tmp_path / "a b.csv").write_text("x")
     given = make_request(
-        "a b.csv", target="it's", text=["text", "a note"], pair=("one", "two"), group="who", task="multiclass",
-        metric="macro_f1", models=["zoo", "more"], offline=True,
+        "a b.csv", target="it's", text=["text", "a note"], pair=("one", "two"), group="who", weight_column="w",
+        task="multiclass", metric="macro_f1", models=["zoo", "more"], offline=True,
         budget_seconds=90.0, max_memory="6GB", max_latency="5ms", max_params="5M", max_size="20MB", seed=7,
         skip_unreadable=0.25, test="a b.csv", max_disk="9GB", licenses="mit,apache-2.0", set_aside="a b.csv",
         portfolio="a b.csv", teacher="a b.csv",

@@ -41,6 +41,9 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--group", metavar="COLUMN", help="rows with equal values there stay on one side of the split")
     parser.add_argument(
+        "--weight-column", metavar="COLUMN", help="what a row counts in training; scores count all alike"
+    )
+    parser.add_argument(
         "--metric",
         metavar="NAME",
         help="of classes accuracy (default), balanced_accuracy, macro_f1, neg_log_loss, or roc_auc for two; "
@@ -65,6 +68,7 @@ def overrides(options: argparse.Namespace) -> Overrides:
         image=options.image,
         text=tuple(options.text or ()),
         group=options.group,
+        weight=options.weight_column,
         pair=tuple(options.pair or ()),
     )
 
@@ -120,8 +124,9 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
-        "data", "target", "image", "text", "pair", "group", "task", "metric", "skip_unreadable", "set_aside", "models",
-        "offline", "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size", "teacher", "seed",
+        "data", "target", "image", "text", "pair", "group", "weight_column", "task", "metric", "skip_unreadable",
+        "set_aside", "models", "offline", "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size",
+        "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

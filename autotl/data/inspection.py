@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotl.data.cells import in_whole_characters, is_missing, is_nested
+from autotl.data.cells import in_whole_characters, is_missing, is_nested, is_number
 from autotl.data.columns import ColumnRole, judge_images
 from autotl.data.groups import merge_groups, number_groups
 from autotl.data.joining import one_input
@@ -19,7 +19,7 @@ from autotl.data.paths import image_path
 from autotl.data.roles import Overrides, infer_roles
 from autotl.data.tables import Table, read_table
 from autotl.data.task import InputColumn, Task, encode_targets, infer_task, input_columns
-from autotl.data.wording import counted, in_words
+from autotl.data.wording import counted, in_words, shortened
 from autotl.errors import DataError
 from autotl.plugins.contracts import TEXTUAL
 
@@ -43,6 +43,7 @@ class Inspection:
     kept: npt.NDArray[np.int64]  #: ``[kept]``: rows of `table` with an input and a target, ascending
     targets: np.ndarray  #: of these, as `autotl.kinds.kind` has them
     groups: npt.NDArray[np.int64]  #: ``[kept]``: equal for rows that stay on one side in `autotl.data.splits.holdout`
+    weights: npt.NDArray[np.float32] | None  #: ``[kept]``: what each counts in training, 1 in the mean; None: all alike
     set_aside: tuple[tuple[int, str], ...]  #: rows of `table` that are not kept, each with its reason
     notes: tuple[str, ...]
 
@@ -54,6 +55,7 @@ class Inspection:
             kept=self.kept[stays],
             targets=self.targets[stays],
             groups=number_groups(self.groups[stays].tolist()),
+            weights=None if self.weights is None else self.weights[stays],
             set_aside=tuple(sorted([*self.set_aside, *leaving.items()])),
         )
 
@@ -100,6 +102,7 @@ def inspect_table(
         kept=kept,
         targets=targets,
         groups=groups,
+        weights=None if overrides.weight is None else _weights(table, overrides.weight, kept),
         set_aside=tuple(sorted(set_aside)),
         notes=tuple(notes),
     )
@@ -171,6 +174,22 @@ def _told_groups(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.ND
     """A number for each different value of a column; a row without one is alone."""
     cells = table.column(name)
     return number_groups(row if (value := label_of(cells[row])) is None else value for row in kept.tolist())
+
+
+def _weights(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """What each row counts, 1 in the mean. Raises `DataError` naming the row that has no number above 0."""
+    cells, found = table.column(name), np.empty(len(kept))
+    for place, row in enumerate(kept.tolist()):
+        cell = cells[row]
+        number = float(cell) if is_number(cell) else math.nan
+        if not 0 < number < math.inf:
+            raise DataError(
+                f"{table.describe_row(row)}: {name!r} is {shortened(str(cell))}, and a weight is a number above 0. "
+                "Mend it, or remove the row"
+            )
+        found[place] = number
+    weights: npt.NDArray[np.float32] = (found / found.mean()).astype(np.float32)
+    return weights
 
 
 def _repeat_notes(

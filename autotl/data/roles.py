@@ -28,6 +28,7 @@ class Overrides:
     target: tuple[str, ...] = ()  #: several are labels or numbers of one row
     image: str | None = None
     text: str | tuple[str, ...] | None = None  #: several are joined into one, in this order
+    weight: str | None = None  #: what a row counts in training
     group: str | None = None  #: rows with equal values in this column stay on one side of a split
     pair: tuple[str, ...] | None = None  #: two columns of texts, ordered
 
@@ -67,6 +68,8 @@ def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True)
     for name in table.columns:
         if name in targets:
             roles.append(targets[name])
+        elif name == overrides.weight:
+            roles.append(ColumnRole(name, "ignore", 1.0, "what a row counts in training (--weight-column)"))
         elif name == overrides.group:
             roles.append(ColumnRole(name, "ignore", 1.0, "rows with equal values stay together (--group)"))
         elif not chosen:
@@ -103,6 +106,9 @@ def _check(table: Table, overrides: Overrides) -> None:
     for what, given in (("input", names), ("target", overrides.target)):
         if repeated := next((name for name in given if given.count(name) > 1), None):
             raise TaskError(f"{table.name}: column {repeated!r} is named twice as the {what}.")
+    if overrides.weight is not None and overrides.weight in (*names, *overrides.target):
+        what = "target" if overrides.weight in overrides.target else "input"
+        raise DataError(f"{table.name}: column {overrides.weight!r} cannot be both the {what} and the weight of a row.")
     if overrides.group is not None and overrides.group in (*names, *overrides.target):
         raise _group_is(table, overrides.group, "target" if overrides.group in overrides.target else "input")
 
@@ -162,7 +168,7 @@ def _with_pair(table: Table, roles: list[ColumnRole], *, group: str | None) -> l
 def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> list[ColumnRole]:
     if overrides.target:
         return [ColumnRole(name, "target", 1.0, "chosen with --target") for name in overrides.target]
-    taken = {name for names in overrides.inputs.values() for name in names} | {overrides.group}
+    taken = {name for names in overrides.inputs.values() for name in names} | {overrides.group, overrides.weight}
     free = [name for name in table.columns if name not in taken]
     named = [name for name in free if name.strip().casefold() in TARGET_NAMES]
     if len(named) == 1:
@@ -176,7 +182,9 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
         )
     if overrides.group is not None and overrides.group.strip().casefold() in TARGET_NAMES:
         raise _group_is(table, overrides.group, "target")
-    last = ([name for name in table.columns if name != overrides.group] or list(table.columns))[-1]
+    last = ([name for name in table.columns if name not in (overrides.group, overrides.weight)] or list(table.columns))[
+        -1
+    ]
     if last in free and (_could_be_classes(table, last) or _is_plain(table, last)):
         return [ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")]
     if len(table.columns) == 1:

@@ -91,7 +91,7 @@ def ridge_leave_one_out(task: Task, features: np.ndarray, targets: np.ndarray) -
 
 
 def _logistic_path(
-    task: Task, features: np.ndarray, targets: np.ndarray, penalties: Sequence[float]
+    task: Task, features: np.ndarray, targets: np.ndarray, penalties: Sequence[float], weights: np.ndarray | None
 ) -> Iterator[LinearHead]:
     """The head at each of `penalties`, each warmed up by the one before.
 
@@ -100,6 +100,7 @@ def _logistic_path(
     mean, scale = standardization(features)
     inputs = torch.from_numpy(((features - mean) / scale).astype(np.float32))
     wanted, outputs = torch.from_numpy(targets), len(task.outputs)
+    counting = None if weights is None else torch.from_numpy(weights)
     weight = torch.zeros(inputs.shape[1], outputs, requires_grad=True)
     bias = torch.zeros(outputs, requires_grad=True)
     for penalty in penalties:
@@ -107,7 +108,7 @@ def _logistic_path(
 
         def loss(penalty: float = penalty, solver: torch.optim.Optimizer = solver) -> torch.Tensor:
             solver.zero_grad()
-            value = task.rules.loss(inputs @ weight + bias, wanted)
+            value = task.rules.loss(inputs @ weight + bias, wanted, counting)
             value = value + penalty * weight.square().sum()
             value.backward()  # type: ignore[no-untyped-call]
             return value
@@ -118,32 +119,39 @@ def _logistic_path(
         yield LinearHead(unscaled.astype(np.float32), shift.astype(np.float32))
 
 
-def fit_head(task: Task, features: np.ndarray, targets: np.ndarray, penalty: float) -> LinearHead:
+def fit_head(
+    task: Task, features: np.ndarray, targets: np.ndarray, penalty: float, weights: np.ndarray | None = None
+) -> LinearHead:
     """The head with the least loss of the task's kind: features ``[rows, width] float32``, targets ``[rows, …]``.
 
-    penalty: as `choose_penalty` or `usual_penalty` has it.
+    penalty: as `choose_penalty` or `usual_penalty` has it. weights ``[rows] float32``: what each row counts.
     """
     if task.rules.squared:
-        return _ridge_head(features, targets, penalty)
-    (head,) = _logistic_path(task, features, targets, [penalty])
+        return _ridge_head(features, targets, penalty, weights)
+    (head,) = _logistic_path(task, features, targets, [penalty], weights)
     return head
 
 
-def _ridge_head(features: np.ndarray, targets: np.ndarray, penalty: float) -> LinearHead:
+def _ridge_head(features: np.ndarray, targets: np.ndarray, penalty: float, weights: np.ndarray | None) -> LinearHead:
     """Ridge regression of targets ``[rows, outputs] float32``; the penalty is one of `RIDGE_PENALTIES`."""
-    mean, scale = standardization(features)
-    inputs, offset = ((features - mean) / scale).astype(np.float64), targets.mean(0)
+    _, scale = standardization(features)
+    counts = np.ones(len(features)) if weights is None else weights.astype(np.float64)
+    mean, offset = (np.average(values, axis=0, weights=counts) for values in (features, targets))
+    roots = np.sqrt(counts)[:, None]  # a row that counts twice is there twice
+    inputs, wanted = (features - mean) / scale * roots, (targets - offset) * roots
     rows, width = inputs.shape
     strength = penalty * rows
     if width <= rows:
-        solved = np.linalg.solve(inputs.T @ inputs + strength * np.eye(width), inputs.T @ (targets - offset))
+        solved = np.linalg.solve(inputs.T @ inputs + strength * np.eye(width), inputs.T @ wanted)
     else:
-        solved = inputs.T @ np.linalg.solve(inputs @ inputs.T + strength * np.eye(rows), targets - offset)
+        solved = inputs.T @ np.linalg.solve(inputs @ inputs.T + strength * np.eye(rows), wanted)
     weight = solved / scale[:, None]
     return LinearHead(weight.astype(np.float32), (offset - mean @ weight).astype(np.float32))
 
 
-def choose_penalty(task: Task, features: np.ndarray, targets: np.ndarray, seed: int) -> float:
+def choose_penalty(
+    task: Task, features: np.ndarray, targets: np.ndarray, seed: int, weights: np.ndarray | None = None
+) -> float:
     """The penalty with the lowest loss on a fifth of the rows that the others are fitted without.
 
     Of ridge the one with the best score on rows that are left out one by one.
@@ -154,7 +162,8 @@ def choose_penalty(task: Task, features: np.ndarray, targets: np.ndarray, seed: 
     cut = max(len(targets) // 5, 1)
     inner, outer = order[cut:], order[:cut]
     losses = []
-    for head in _logistic_path(task, features[inner], targets[inner], PENALTIES):
+    counting = None if weights is None else weights[inner]
+    for head in _logistic_path(task, features[inner], targets[inner], PENALTIES, counting):
         logits = torch.from_numpy(head.logits(features[outer]))
         losses.append(float(task.rules.loss(logits, torch.from_numpy(targets[outer]))))
     return PENALTIES[int(np.argmin(losses))]

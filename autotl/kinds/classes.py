@@ -160,11 +160,11 @@ class Classes(Kind):
 
         return torch.nn.functional.one_hot(targets, outputs).float()
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def row_losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy; targets ``[batch] int64``, or shares of the classes ``[batch, outputs] float32``."""
         import torch
 
-        return torch.nn.functional.cross_entropy(outputs, targets)
+        return torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
 
     def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return float((outputs.argmax(1) == targets).mean())

@@ -130,8 +130,13 @@ class Kind(ABC):
         """``[batch, outputs] float32`` of targets, as `loss` takes them and regularizers may mix them."""
 
     @abstractmethod
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """What is minimized, a scalar: the mean over rows, of outputs ``[batch, outputs] float32`` and targets."""
+    def row_losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """``[batch] float32``: what is minimized, of outputs ``[batch, outputs] float32`` and targets."""
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """The mean of `row_losses`, a scalar. weights ``[batch] float32``: what each row counts."""
+        losses = self.row_losses(outputs, targets)
+        return losses.mean() if weights is None else (losses * weights).mean()
 
     @abstractmethod
     def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:

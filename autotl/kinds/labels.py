@@ -174,12 +174,11 @@ class Labels(Kind):
     def dense(self, targets: torch.Tensor, outputs: int) -> torch.Tensor:
         return targets
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def row_losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Binary cross-entropy, added up over labels: a row with many labels says as much as many rows with one."""
         import torch
 
-        losses = torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
-        return losses.sum(1).mean()
+        return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").sum(1)
 
     def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
         return _average_precision(targets, outputs)

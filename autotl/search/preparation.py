@@ -66,6 +66,7 @@ class Preparation:
             "cells": [inputs[row] for row in kept],
             "row_names": [table.describe_row(row) for row in kept],
             "targets": self.inspection.targets.tolist(),
+            "weights": None if self.inspection.weights is None else self.inspection.weights.tolist(),
             **self.split,
             "seed": request.seed,
             "skip_limit": request.skip_limit,

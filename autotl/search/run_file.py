@@ -65,12 +65,14 @@ def read_run_file(folder: Path) -> RunFile:
 
 
 def fingerprint(inspection: Inspection) -> str:
-    """Changes with any input or target, and with what has to stay together. Images go by their paths in it."""
+    """Changes with any input, target or weight, and with what has to stay together. Images go by their paths in it."""
     digest = hashlib.sha256()
     cells = list(zip(*map(inspection.table.column, inspection.task.columns), strict=True))
     for row, target in zip(inspection.kept.tolist(), inspection.targets.tolist(), strict=True):
         digest.update("".join(f"{value}\0" for value in (target, *cells[row])).encode("utf-8", "surrogatepass"))
     digest.update(inspection.groups.astype("<i8").tobytes())
+    if inspection.weights is not None:
+        digest.update(inspection.weights.astype("<f4").tobytes())
     return digest.hexdigest()[:32]
 
 

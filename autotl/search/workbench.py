@@ -71,6 +71,8 @@ class Workbench:
         self._row_names: list[str] = request["row_names"]
         self._targets = np.array(request["targets"], self._task.rules.dtype)
         self._strata = self._task.rules.strata(self._targets)
+        weights = request["weights"]
+        self._weights = None if weights is None else np.array(weights, np.float32)
         self._seed: int = request["seed"]
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
@@ -97,8 +99,8 @@ class Workbench:
         # in random order, so that any beginning is a fair sample
         self._train = random.permutation(np.array(request["train"], np.int64))
         self._everything = random.permutation(np.concatenate([self._train, self._valid]))
-        self._probes = ProbeHeads(self._task, self._targets, self._train, self._seed)
-        self._refit_probes = ProbeHeads(self._task, self._targets, self._everything, self._seed)
+        self._probes = ProbeHeads(self._task, self._targets, self._train, self._seed, self._weights)
+        self._refit_probes = ProbeHeads(self._task, self._targets, self._everything, self._seed, self._weights)
         return {}
 
     def alike(self, request: Message) -> Message:
@@ -204,7 +206,8 @@ class Workbench:
             _, head = self._probes.penalty_and_head(frozen)
         else:
             features, targets = frozen.features(seen), self._targets[seen]
-            head = fit_head(self._task, features, targets, usual_penalty(self._task, features, targets))
+            weights = None if self._weights is None else self._weights[seen]
+            head = fit_head(self._task, features, targets, usual_penalty(self._task, features, targets), weights)
         self._judge(
             Classifier(frozen.backbone, self._for_the_metric(head, seen)),
             frozen,
@@ -334,6 +337,7 @@ class Workbench:
             clock=clock,
             seen=seen if 0 < looked < len(self._train) else None,
             teacher=self._teacher,
+            weights=self._weights,
         )
 
     def _look_through(self, data: Message) -> FrozenBackbone:

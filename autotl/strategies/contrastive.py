@@ -78,6 +78,7 @@ def _fit_head(model: Classifier, trial: Trial) -> None:
 
     labels = trial.targets[trial.train]
     features = pooled(model.backbone, trial.frozen.rows, trial.train, trial.frozen.precision, trial.device)
-    penalty = choose_penalty(trial.task, features, labels, trial.seed)
-    head = fit_head(trial.task, features, labels, penalty)
+    weights = trial.weights_of(trial.train)
+    penalty = choose_penalty(trial.task, features, labels, trial.seed, weights)
+    head = fit_head(trial.task, features, labels, penalty, weights)
     model.set_head(balanced(head, labels) if trial.task.balanced else head)

@@ -38,7 +38,7 @@ class Probe:
         penalty, head = trial.probes.penalty_and_head(trial.frozen)
         if multiplier != 1.0:
             features, targets = trial.frozen.features(trial.train), trial.targets[trial.train]
-            head = fit_head(trial.task, features, targets, penalty * multiplier)
+            head = fit_head(trial.task, features, targets, penalty * multiplier, trial.weights_of(trial.train))
         if trial.task.balanced:
             head = balanced(head, trial.targets[trial.train])
         trial.model = Classifier(trial.frozen.backbone, head).to(trial.device)

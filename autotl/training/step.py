@@ -140,7 +140,7 @@ class Stepper:
         if self._objective is None:
             for effect in self._trial.effects:
                 effect.rows(rows)
-            loss = self._answers_loss(state, targets, generator) * share
+            loss = self._answers_loss(state, targets, self._trial.weights_of(rows), generator) * share
         else:
             with self.precision.autocast(device):
                 features = self._model.backbone.pool(self._model.backbone(state, stage))
@@ -148,10 +148,13 @@ class Stepper:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _answers_loss(self, state: State, targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _answers_loss(
+        self, state: State, targets: torch.Tensor, weights: np.ndarray | None, generator: torch.Generator
+    ) -> torch.Tensor:
         """By the task's kind, of what the head says, and what regularizers make of it."""
         device, stage, rules = self._trial.device, self._boundary.stage, self._trial.task.rules
         targets = rules.dense(targets, self._trial.outputs).to(device)
+        counting = None if weights is None else torch.from_numpy(weights).to(device)
         for effect in self._trial.effects:
             state, targets = effect.batch(state, targets, generator)
 
@@ -163,7 +166,7 @@ class Stepper:
             return logits
 
         logits = answer()
-        loss = rules.loss(logits, targets)
+        loss = rules.loss(logits, targets, counting)
         for effect in self._trial.effects:
             if (more := effect.loss(logits, answer)) is not None:
                 loss = loss + more

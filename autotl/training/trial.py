@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 class ProbeHeads:
     """The linear head of each frozen backbone on the training rows, fitted when first asked for."""
 
-    def __init__(self, task: Task, targets: np.ndarray, train: np.ndarray, seed: int) -> None:
-        self._task, self._targets, self._train, self._seed = task, targets, train, seed
+    def __init__(
+        self, task: Task, targets: np.ndarray, train: np.ndarray, seed: int, weights: np.ndarray | None = None
+    ) -> None:
+        self._task, self._targets, self._train, self._seed, self._weights = task, targets, train, seed, weights
         self._heads: dict[str, tuple[float, LinearHead]] = {}
 
     def penalty_and_head(self, frozen: FrozenBackbone) -> tuple[float, LinearHead]:
@@ -35,8 +37,9 @@ class ProbeHeads:
         if key not in self._heads:
             train = frozen.rows.readable(self._train)
             features, targets = frozen.features(train), self._targets[train]
-            penalty = choose_penalty(self._task, features, targets, self._seed)
-            self._heads[key] = penalty, fit_head(self._task, features, targets, penalty)
+            weights = None if self._weights is None else self._weights[train]
+            penalty = choose_penalty(self._task, features, targets, self._seed, weights)
+            self._heads[key] = penalty, fit_head(self._task, features, targets, penalty, weights)
         return self._heads[key]
 
 
@@ -53,6 +56,7 @@ class Trial:
     `seen` are those of `train` whose features are known, None for all.
     `effects` are the regularizers' that are on, and `slowed_by` names those of them that a step takes longer for.
     `teacher` is a bundle to learn from, None where there is none.
+    `weights` ``[table rows] float32`` says what a row counts in training, None where all count alike.
     The strategy sets `model` before it first yields.
     """
 
@@ -71,12 +75,17 @@ class Trial:
     effects: Sequence[Effect] = ()
     slowed_by: Sequence[str] = ()
     teacher: Path | None = None
+    weights: np.ndarray | None = None
     model: Classifier | None = field(default=None)
 
     @property
     def outputs(self) -> int:
         """Numbers that the model answers with: one for each class, label or target."""
         return len(self.task.outputs)
+
+    def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """What these rows of the table count, ``[rows] float32``; None where all count alike."""
+        return None if self.weights is None else self.weights[rows]
 
     def load_backbone(self, *, pretrained: bool = True) -> Backbone:
         """A backbone of its own to train, with the dropout that its regularizers want. Raises `ZooError`."""
@@ -91,7 +100,8 @@ class Trial:
         if self.seen is None:
             return self.probes.penalty_and_head(self.frozen)[1]
         features, targets = self.frozen.features(self.seen), self.targets[self.seen]
-        return fit_head(self.task, features, targets, usual_penalty(self.task, features, targets))
+        penalty = usual_penalty(self.task, features, targets)
+        return fit_head(self.task, features, targets, penalty, self.weights_of(self.seen))
 
     @property
     def device(self) -> torch.device:

@@ -10,6 +10,7 @@ import ast
 import csv
 import re
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ MODULES = tuple(
     ).split()
 )
 
-#: Rows to learn from and to test on.
-TRAIN, TEST = 1500, 500
+#: Sentences of a module at most, so that none drowns the others.
+MOST = 150
 
 
 def sentences(module: str) -> list[str]:
@@ -39,22 +40,34 @@ def sentences(module: str) -> list[str]:
     return list(found)
 
 
+def rows(known: dict[str, list[str]], random: np.random.Generator) -> Iterator[tuple[str, list[str]]]:
+    """Each sentence once, in a row with up to two others of other modules."""
+    pool = [(sentence, module) for module, said in known.items() for sentence in said]
+    waiting = [pool[place] for place in random.permutation(len(pool))]
+    while waiting:
+        chosen: dict[str, str] = {}
+        wanted = int(random.integers(1, 4))
+        for sentence, module in waiting:
+            if module not in chosen and len(chosen) < wanted:
+                chosen[module] = sentence
+        waiting = [(sentence, module) for sentence, module in waiting if chosen.get(module) != sentence]
+        yield " ".join(chosen.values()), list(chosen)
+
+
 def main() -> None:
     random, folder = np.random.default_rng(0), Path("topics")
     folder.mkdir(exist_ok=True)
-    known = {module: random.permutation(sentences(module)).tolist() for module in MODULES}
     sides: dict[str, dict[str, list[str]]] = {"train": {}, "test": {}}
-    for module, rows in known.items():  # no sentence is on both sides
-        cut = 3 * len(rows) // 4
-        sides["train"][module], sides["test"][module] = rows[:cut], rows[cut:]
-    for name, count in (("train", TRAIN), ("test", TEST)):
+    for module in MODULES:
+        said = random.permutation(sentences(module)).tolist()[:MOST]
+        cut = 3 * len(said) // 4
+        sides["train"][module], sides["test"][module] = said[:cut], said[cut:]
+    for name, known in sides.items():
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["text", "modules"])
-            for _ in range(count):
-                chosen = random.choice(MODULES, random.integers(1, 4), replace=False).tolist()
-                said = [str(random.choice(sides[name][module])) for module in chosen]
-                writer.writerow([" ".join(said), "|".join(chosen)])
+            for text, modules in rows(known, random):
+                writer.writerow([text, "|".join(modules)])
 
 
 if __name__ == "__main__":
