@@ -120,6 +120,14 @@ class InputEncoder(Protocol):
 
 
 @runtime_checkable
+class ViewingEncoder(InputEncoder, Protocol):
+    """An encoder that has views, and can do without: to some tasks a mirrored picture means something else."""
+
+    def without_views(self) -> InputEncoder:
+        """The same without views, whose augmented batches do nothing of what these do."""
+
+
+@runtime_checkable
 class PortableEncoder(InputEncoder, Protocol):
     """An encoder that can be had without AutoTL and torch, for exports that run on their own. Optional."""
 

@@ -22,6 +22,10 @@ ENOUGH_TO_FINE_TUNE = 1000
 CLEARLY = 2.0
 
 
+#: The same of what is looked at for every backbone, and turns something off.
+FAR = 4.0
+
+
 @dataclass(frozen=True)
 class Judged:
     """A model's answers on the validation rows ``[rows, outputs] float32``; `trial` is -1 for a screening head."""
@@ -64,6 +68,12 @@ class Incumbent:
         if challenger.trial == holder.trial:
             return lead >= -CLEARLY * error
         return lead > (error if challenger.permille >= 1000 else CLEARLY * error)
+
+    def is_clearly_worse(self, one: Judged, other: Judged) -> bool:
+        """Whether the first answers are worse than the others by far more than luck explains."""
+        both, ours, theirs = np.intersect1d(one.valid, other.valid, return_indices=True)
+        lead, error = metrics.advantage(self._task, self._targets[both], other.answers[theirs], one.answers[ours])
+        return lead > FAR * error
 
     @property
     def noise(self) -> float:

@@ -32,7 +32,7 @@ from autotl.features.store import FeatureStore
 from autotl.features.words import bag_of_words
 from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
 from autotl.kinds.mixing import activated
-from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, Work
+from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, ViewingEncoder, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor
@@ -232,7 +232,9 @@ class Workbench:
         """Fits one trial, asking at each rung whether to go on. Raises `TrialError` for one that cannot be used."""
         clock = Clock(request["seconds"] or math.inf)
         settings = Settings(request["settings"])
-        trial = self._prepare(request["candidate"], settings, number=request["number"], clock=clock)
+        trial = self._prepare(
+            request["candidate"], settings, number=request["number"], clock=clock, views=request["views"]
+        )
         trial.fill_time = request["fill_time"]
         trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
         frozen = trial.frozen
@@ -273,7 +275,12 @@ class Workbench:
         """
         clock = Clock(request["seconds"] or math.inf)
         trial = self._prepare(
-            request["candidate"], Settings(request["settings"]), number=request["number"], clock=clock, refit=True
+            request["candidate"],
+            Settings(request["settings"]),
+            number=request["number"],
+            clock=clock,
+            views=request["views"],
+            refit=True,
         )
         frozen = trial.frozen
         if request["head"]:
@@ -321,10 +328,13 @@ class Workbench:
         }
 
     def _prepare(
-        self, candidate: Message, settings: Settings, *, number: int, clock: Clock, refit: bool = False
-    ) -> Trial:
-        """refit: with the validation rows among the training rows."""
+        self, candidate: Message, settings: Settings, *, number: int, clock: Clock, views: bool = True,
+        refit: bool = False,
+    ) -> Trial:  # fmt: skip
+        """views: whether these mean the same. refit: with the validation rows among the training rows."""
         frozen = self._look_through(candidate)
+        if not views and isinstance(encoder := frozen.rows.encoder, ViewingEncoder):
+            frozen = frozen.seen_by(encoder.without_views())
         looked, seen = self._seen.get(frozen.candidate.key, (0, self._train[:0]))
         return Trial(
             settings=settings,

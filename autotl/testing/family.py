@@ -14,7 +14,15 @@ import numpy as np
 import torch
 
 from autotl.features.states import pack, unpack
-from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ModelFamily, PortableEncoder, Unreadable
+from autotl.plugins.contracts import (
+    Candidate,
+    InputEncoder,
+    Modality,
+    ModelFamily,
+    PortableEncoder,
+    Unreadable,
+    ViewingEncoder,
+)
 from autotl.testing.portable import check_portable
 from autotl.testing.promises import expect, expect_no_error
 
@@ -124,6 +132,12 @@ def _check_encoder(
         expect(torch.equal(tensor, state[name]), thing, "batch() without augmentation is exact", f"{name} differs")
     if family.augments:
         _check_augmentation(thing, encoder, readable, state)
+    if isinstance(encoder, ViewingEncoder):
+        alone = encoder.without_views()
+        expect(not alone.views(), thing, "without_views() has no views", f"{len(alone.views())} of them")
+        expect(alone.fingerprint == fingerprint, thing, "without_views() shares the fingerprint", alone.fingerprint)
+        for name, tensor in alone.batch(readable).items():
+            expect(torch.equal(tensor, state[name]), thing, "without_views() batches as itself", f"{name} differs")
     for view in encoder.views():
         expect(view.fingerprint == fingerprint, thing, "a view shares the fingerprint", repr(view.fingerprint))
         _check_state(thing, "batch() of a view", view.batch(readable), len(readable))

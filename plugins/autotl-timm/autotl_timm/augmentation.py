@@ -14,10 +14,12 @@ ASPECT = 4 / 3
 COLOUR = 0.4
 
 
-def augmented(pixels: torch.Tensor, strength: float, generator: torch.Generator | None) -> torch.Tensor:
+def augmented(
+    pixels: torch.Tensor, strength: float, generator: torch.Generator | None, *, mirror: bool = True
+) -> torch.Tensor:
     """Mirrored, cropped and recoloured images: ``[batch, 3, side, side] float32``, values 0 to 1.
 
-    strength: above 0, up to 1. All randomness comes from `generator`.
+    strength: above 0, up to 1. mirror: whether half of them are mirrored. All randomness comes from `generator`.
     """
     batch = len(pixels)
 
@@ -27,9 +29,9 @@ def augmented(pixels: torch.Tensor, strength: float, generator: torch.Generator 
     area = uniform(1.0 - (1.0 - SMALLEST_CROP) * strength, 1.0)
     aspect = ASPECT ** uniform(-strength, strength)
     width, height = (area * aspect).sqrt().clamp(max=1.0), (area / aspect).sqrt().clamp(max=1.0)
-    mirror = torch.where(uniform(0.0, 1.0) < 0.5, -1.0, 1.0)
+    side = torch.where(uniform(0.0, 1.0) < (0.5 if mirror else 0.0), -1.0, 1.0)
     warp = torch.zeros(batch, 2, 3)
-    warp[:, 0, 0], warp[:, 0, 2] = width * mirror, uniform(-1.0, 1.0) * (1.0 - width)
+    warp[:, 0, 0], warp[:, 0, 2] = width * side, uniform(-1.0, 1.0) * (1.0 - width)
     warp[:, 1, 1], warp[:, 1, 2] = height, uniform(-1.0, 1.0) * (1.0 - height)
     grid = torch.nn.functional.affine_grid(warp, list(pixels.shape), align_corners=False)
     pixels = torch.nn.functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)

@@ -43,6 +43,7 @@ class ImageEncoder:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     mirrored: bool = False  #: whether batches that are not augmented are
+    mirrors: bool = True  #: whether those that are augmented may be, and there is a mirrored view
 
     def __post_init__(self) -> None:
         if not 1 <= self.side <= LARGEST_SIDE or len(self.mean) != 3 or len(self.std) != 3:
@@ -82,7 +83,11 @@ class ImageEncoder:
         pixels = stacked.view(batch, height, width * channels).float()
         if augment > 0:
             pixels = pixels.div_(255.0).view(batch, height, width, channels).permute(0, 3, 1, 2)
-            pixels = augmented(pixels, augment, generator).permute(0, 2, 3, 1).reshape(batch, height, -1)
+            pixels = (
+                augmented(pixels, augment, generator, mirror=self.mirrors)
+                .permute(0, 2, 3, 1)
+                .reshape(batch, height, -1)
+            )
         std, mean = torch.tensor(self.std), torch.tensor(self.mean)
         unit = 1.0 if augment > 0 else 255.0
         pixels = pixels.mul_((1.0 / (unit * std)).repeat(width)).sub_((mean / std).repeat(width))
@@ -90,7 +95,11 @@ class ImageEncoder:
 
     def views(self) -> Sequence[ImageEncoder]:
         """The mirrored one: training mirrors too."""
-        return [] if self.mirrored else [replace(self, mirrored=True)]
+        return [replace(self, mirrored=True)] if self.mirrors and not self.mirrored else []
+
+    def without_views(self) -> ImageEncoder:
+        """Mirrors nothing."""
+        return replace(self, mirrors=False)
 
     def save(self, folder: Path) -> None:
         """Writes the settings, which `restore` reads, and `autotl_timm.preprocess.Inputs` where there is no AutoTL."""
