@@ -14,7 +14,8 @@ from autotl.plugins.contracts import Candidate, Recipe
 from autotl.predictor.bundle import Member, read_card
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
-from autotl.search.incumbent import Judged
+from autotl.search.incumbent import Incumbent, Judged
+from autotl.search.judging import Judge
 from autotl.search.shelf import KEPT, Model, Shelf
 
 LABELS = np.arange(300) % 3
@@ -221,3 +222,18 @@ def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):
     shelf.put(again)
     card = shelf.answer(again.judged).card
     assert (tmp_path / "best" / card.weights / "0000" / "backbone" / "model.safetensors").read_text() == "other weights"
+
+
+def test_a_view_that_the_head_is_far_worse_on_means_something_else(shelf, tmp_path, task):
+    """As mirrored pictures do where what is asked is which side something is on."""
+    judge = Judge(Incumbent(task, LABELS, training_rows=100), shelf, None, None, None)
+    head = a_model(tmp_path, 0, noise=0.6)
+    head = dataclasses.replace(head, judged=dataclasses.replace(head.judged, trial=-1))
+    assert judge.views_mean_the_same("f/b")  # nobody has looked
+    for noise, same in ((0.65, True), (30.0, False)):
+        seen = a_model(tmp_path / "view", 0, noise=noise, permille=int(noise)).judged
+        shelf.put(head)
+        view = dataclasses.replace(seen, trial=-1)
+        shelf.put(dataclasses.replace(head, name=f"{head.name}-view1", judged=view, weights=None))
+        assert judge.views_mean_the_same("f/b") == same
+        assert judge.views_mean_the_same("f/other")

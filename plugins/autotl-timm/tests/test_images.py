@@ -238,3 +238,18 @@ def test_the_only_view_is_the_mirrored_one(encoder, photos):
         mirrored.batch(rows, augment=0.5, generator=generator)["x"],
         encoder.batch(rows, augment=0.5, generator=same)["x"],
     )
+
+
+def test_without_views_nothing_is_mirrored_and_all_else_is_as_before(encoder, photos):
+    alone = encoder.without_views()
+    rows = encoder.encode(photos)
+    assert list(alone.views()) == []
+    assert alone.fingerprint == encoder.fingerprint
+    assert torch.equal(alone.batch(rows)["x"], encoder.batch(rows)["x"])
+    row = np.zeros((64, 64, 3), np.uint8)
+    row[:20, :20] = 255
+    pixels = augmented(alone, [row] * 100, 0.01, seed=0).mean(1)
+    assert (pixels[:, :16, :16].mean((1, 2)) > 0.9).all()
+    both = augmented(encoder, [row] * 100, 0.6, seed=3), augmented(alone, [row] * 100, 0.6, seed=3)
+    same = torch.isclose(*both, atol=1e-6).flatten(1).all(1)
+    assert 20 < int(same.sum()) < 80  # those that are not mirrored are augmented alike
