@@ -31,7 +31,9 @@ def build(folder: Path) -> list[Path]:
     archives = sorted(folder.glob("*.tar.gz"))
     for archive in archives:
         with tempfile.TemporaryDirectory() as place, tarfile.open(archive) as opened:
-            opened.extractall(place, filter="data")
+            if hasattr(tarfile, "data_filter"):  # from 3.11.4 on
+                opened.extraction_filter = tarfile.data_filter
+            opened.extractall(place)
             hatchling("wheel", Path(place) / archive.name.removesuffix(".tar.gz"))
     return [*archives, *sorted(folder.glob("*.whl"))]
 

@@ -91,13 +91,14 @@ class Judge:
         with self._ledger.book("selecting"):
             return self._shelf.teacher()
 
-    def views_mean_the_same(self, backbone: str) -> bool:
-        """Whether the other views of the rows may be trained on, and asked, by what the backbone's head makes of them.
+    @property
+    def views_mean_the_same(self) -> bool:
+        """Whether the other views of the rows may be trained on, and asked: whether no head is far worse on them.
 
         They may where nobody has looked: heads that were in a hurry have no views.
         """
         for model in self._shelf.models:
-            if model.judged.trial < 0 and model.member.backbone == backbone and model.name == model.trial_folder:
+            if model.judged.trial < 0 and model.name == model.trial_folder:
                 _, *views = self._shelf.entries(model.trial_folder)
                 if any(self._incumbent.is_clearly_worse(view.judged, model.judged) for view in views):
                     return False

@@ -63,7 +63,7 @@ class Refit:
             candidate=dataclasses.asdict(self._space.candidates[member.backbone]),
             strategy=member.strategy,
             settings=dict(member.settings),
-            views=head or self._judge.views_mean_the_same(member.backbone),
+            views=head or self._judge.views_mean_the_same,
             head=head,
             passes=0.0 if head else self._space.work(config).passes,
             seconds=self._pace.seconds_of_training(member.backbone) if self._pace.limited else None,

@@ -90,6 +90,7 @@ class Teaching:
                 candidate=dataclasses.asdict(tutor),
                 strategy=published.strategy,
                 settings=dict(published.settings),
+                views=self._judge.views_mean_the_same,
                 seconds=self._pace.seconds_of_training(tutor.key) / 2 if limited else None,
                 fill_time=limited,
                 checkpoint=str(checkpoint),

@@ -93,8 +93,11 @@ class Trials:
         self._count = count
         past = self._study.get_trials(deepcopy=False)
         self._pace.compared = max(self._pace.compared - len(past), 1)
-        if not past:
-            self._tell_of_views()
+        if not past and not self._judge.views_mean_the_same:
+            text = (
+                "other views of the rows, such as mirrored, mean something else here, as the head is far worse on them"
+            )
+            self._events.emit("note", text=f"{text}: trainings leave them out")
         known = [trial.params for trial in past]
         queue = deque(config for config in portfolio if self._space.units(config) not in known)
         for running in self._take_over(past):
@@ -112,15 +115,6 @@ class Trials:
     def give_way(self) -> None:
         """Removes the checkpoints that the search can do without: paused trials begin anew."""
         self._checkpoints.give_way(self._at_work, self._judge.numbers)
-
-    def _tell_of_views(self) -> None:
-        turned = [key for key in self._space.candidates if not self._judge.views_mean_the_same(key)]
-        if turned:
-            self._events.emit(
-                "note",
-                text="other views of the rows, such as mirrored, mean something else here: the head on "
-                f"{', '.join(turned)} is clearly worse on them, so trainings leave them out",
-            )
 
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
         """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
@@ -201,7 +195,7 @@ class Trials:
                 candidate=dataclasses.asdict(self._space.candidates[config.backbone]),
                 strategy=config.strategy,
                 settings=dict(config.settings),
-                views=self._judge.views_mean_the_same(config.backbone),
+                views=self._judge.views_mean_the_same,
                 seconds=length.seconds,
                 fill_time=length.fill,
                 checkpoint=str(self._checkpoints.of(number)),
