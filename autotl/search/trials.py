@@ -94,10 +94,8 @@ class Trials:
         past = self._study.get_trials(deepcopy=False)
         self._pace.compared = max(self._pace.compared - len(past), 1)
         if not past and not self._judge.views_mean_the_same:
-            text = (
-                "other views of the rows, such as mirrored, mean something else here, as the head is far worse on them"
-            )
-            self._events.emit("note", text=f"{text}: trainings leave them out")
+            text = "other views of the rows, such as mirrored, mean something else here: the head is far worse on them"
+            self._events.emit("note", text=f"{text}, so trainings leave them out")
         known = [trial.params for trial in past]
         queue = deque(config for config in portfolio if self._space.units(config) not in known)
         for running in self._take_over(past):
