@@ -114,7 +114,8 @@ def beside(case: Case, seed: int) -> dict[str, float]:
 def features(candidate: Candidate, cells: list[object], task: Task) -> np.ndarray:
     """``[rows, width] float32`` of a frozen backbone."""
     family, store, device = plugins().family(candidate.family), FeatureStore(None), torch.device("cpu")
-    rows = EncodedRows(family.encoder(candidate, cells[:256]), cells, modality=task.modality, store=store)
+    sample = [cells[row] for row in np.random.default_rng(0).permutation(len(cells))[:256]]
+    rows = EncodedRows(family.encoder(candidate, sample), cells, modality=task.modality, store=store)
     readable = rows.readable(np.arange(len(cells)))
     frozen = FrozenBackbone(candidate, family, rows, device=device, speeds=SettledSpeeds(device), store=store)
     frozen.calibrate(readable[:64])
