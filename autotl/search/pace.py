@@ -252,7 +252,7 @@ class Pace:
         if training_seconds:
             self._full_trial = planned
         left = self.seconds_of_training(backbone)
-        if training_seconds > SHORTEST_TRIAL and int(left / planned) <= self.compared:
+        if training_seconds > SHORTEST_TRIAL and round(left / planned) <= self.compared:
             part = (left + last_act) / self.compared
             return Length(part, part - last_act, True)
         return Length(planned, min(left, 2.0 * planned + SHORTEST_TRIAL), False)
