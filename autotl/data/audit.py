@@ -48,8 +48,11 @@ _LEAST_ROWS = 2  #: of a class: one to learn from, one to check
 
 #: What is said of rows that are set aside, by the first word of their reason.
 _ABOUT = {
-    "conflict": "that contradict most or all rows of the same content",
-    "leak": "that are in the test table too",
+    "conflict": (
+        "that contradicts most or all rows of the same content",
+        "that contradict most or all rows of the same content",
+    ),
+    "leak": ("that is in the test table too", "that are in the test table too"),
 }
 
 
@@ -153,15 +156,17 @@ def _spare_classes(inspection: Inspection, reasons: Mapping[int, str]) -> tuple[
     labels = inspection.task.rules.strata(inspection.targets).tolist()
     leaving = {i: reason for i, reason in sorted(reasons.items()) if labels[i] not in short}
     notes = []
-    for kind, about in _ABOUT.items():
+    for kind, (of_one, of_several) in _ABOUT.items():
         if found := [i for i, reason in leaving.items() if _kind(reason) == kind]:
             row = inspection.table.describe_row(int(inspection.kept[found[0]]))
             why = leaving[found[0]].partition(": ")[2]
-            notes.append(f"set aside: {counted(len(found), 'row')} {about}, such as {row} ({why})")
+            about = f"{of_one}, {row}" if len(found) == 1 else f"{of_several}, such as {row}"
+            notes.append(f"set aside: {counted(len(found), 'row')} {about} ({why})")
         if spared := [i for i, reason in reasons.items() if labels[i] in short and _kind(reason) == kind]:
             names = listed(sorted({classes[labels[i]] for i in spared}), limit=3)
+            about = f"{of_one} is" if len(spared) == 1 else f"{of_several} are"
             notes.append(
-                f"{counted(len(spared), 'row')} {about} are not set aside, as next to nothing would be left of {names}"
+                f"{counted(len(spared), 'row')} {about} not set aside, as next to nothing would be left of {names}"
             )
     return leaving, notes
 

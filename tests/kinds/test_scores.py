@@ -1,0 +1,137 @@
+"""Scores of labels and numbers, thresholds, and metrics from elsewhere."""
+
+from __future__ import annotations
+
+import made_tasks
+import numpy as np
+import pytest
+from tables_of_kinds import inspected, numbers
+
+from autotl.errors import TaskError
+from autotl.kinds.kind import Scale
+from autotl.kinds.labels import thresholds
+from autotl.kinds.mixing import activated
+from autotl.kinds.numbers import in_units
+from autotl.predictor import metrics
+
+
+def test_scores_of_labels_equal_those_of_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(0)
+    targets = (random.random((80, 5)) < 0.3).astype(np.float32)
+    answers = activated((2 * targets + random.normal(size=(80, 5))).astype(np.float32), "sigmoid")
+    given = answers >= 0.5
+    task, rules = made_tasks.of_labels(5), made_tasks.of_labels(5).rules
+    expected = {
+        "mean_average_precision": sklearn.average_precision_score(targets, answers, average="macro"),
+        "macro_f1": sklearn.f1_score(targets, given, average="macro"),
+        "micro_f1": sklearn.f1_score(targets, given, average="micro"),
+        "exact_match": sklearn.accuracy_score(targets, given),
+    }
+    for metric, value in expected.items():
+        assert metrics.score(task, targets, answers, metric=metric, decided=given) == pytest.approx(value, abs=1e-6)
+    assert set(expected) == set(rules.metrics) - {"neg_log_loss"}
+
+
+def test_scores_of_numbers_equal_those_of_scikit_learn_in_the_units_of_the_table():
+    sklearn, scipy = pytest.importorskip("sklearn.metrics"), pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(0)
+    task = made_tasks.of_numbers(Scale(mean=3.0, deviation=0.5, log=True), Scale(mean=-2.0, deviation=7.0))
+    targets = random.normal(size=(70, 2)).round(1).astype(np.float32)
+    answers = (targets + 0.5 * random.normal(size=(70, 2))).astype(np.float32)
+    truth, said = in_units(task.scales, targets), in_units(task.scales, answers)
+    expected = {
+        "r2": sklearn.r2_score(truth, said),
+        "neg_mae": -sklearn.mean_absolute_error(truth, said),
+        "neg_rmse": -np.mean(sklearn.root_mean_squared_error(truth, said, multioutput="raw_values")),
+        "spearman": np.mean([scipy.spearmanr(truth[:, i], said[:, i]).statistic for i in range(2)]),
+    }
+    for metric, value in expected.items():
+        assert metrics.score(task, targets, answers, metric=metric) == pytest.approx(value, abs=1e-6), metric
+    assert set(expected) == set(task.rules.metrics)
+
+
+def test_thresholds_make_the_best_f1_there_is():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(1)
+    targets = (random.random((60, 3)) < 0.2).astype(np.float32)
+    answers = random.random((60, 3)).astype(np.float32)
+    found = thresholds(targets, answers)
+    for label in range(3):
+        every = [sklearn.f1_score(targets[:, label], answers[:, label] >= bar) for bar in answers[:, label]]
+        assert sklearn.f1_score(targets[:, label], answers[:, label] >= found[label]) == pytest.approx(max(every))
+
+
+def test_a_row_is_decided_without_the_help_of_its_own_label():
+    """Answers that know nothing: thresholds that were tuned on the rows themselves would flatter them."""
+    random = np.random.default_rng(2)
+    targets = (random.random((200, 4)) < 0.1).astype(np.float32)
+    answers = random.random((200, 4)).astype(np.float32)
+    task = made_tasks.of_labels(4, "macro_f1")
+    tuned = metrics.score(task, targets, answers, decided=answers >= thresholds(targets, answers))
+    assert metrics.score(task, targets, answers) < tuned - 0.02
+
+
+COSTS = """
+import numpy as np
+import autotl
+
+
+class Costs:
+    name, kinds, of_decisions = "neg_cost", ("binary", "multiclass"), True
+
+    def score(self, targets, decided):
+        return -float(np.abs(targets - decided).mean())
+
+
+@autotl.hookimpl
+def autotl_metrics(context):
+    return [Costs()]
+"""
+
+
+def test_a_plugin_brings_a_metric(distribution, put_on_path):
+    put_on_path(distribution("costs", COSTS))
+    from autotl.plugins.manager import plugins
+    from autotl.testing import BrokenPromise, check_metric
+
+    (brought,) = plugins().metrics
+    check_metric(brought)
+    task = inspected("labels", labels=["a", "b", "c"] * 9, metric="neg_cost").task
+    targets, answers = np.array([0, 1, 2]), np.eye(3, dtype=np.float32)[[0, 2, 0]]
+    assert metrics.score(task, targets, answers) == pytest.approx(-1.0)
+    with pytest.raises(TaskError, match="'neg_cost' is unknown"):
+        inspected("price", price=numbers(50), metric="neg_cost", task="regression")
+    brought.score = lambda targets, decided: 1.0
+    with pytest.raises(BrokenPromise, match="better answers"):
+        check_metric(brought)
+
+
+@pytest.mark.parametrize("metric", ["f1_weighted", "matthews_corrcoef", "neg_brier_score"])
+def test_scorers_of_scikit_learn_score_classes(metric):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 2, 60)
+    powers = np.exp(np.eye(2)[targets] + random.normal(size=(60, 2)))
+    answers = (powers / powers.sum(1, keepdims=True)).astype(np.float32)
+    expected = {
+        "f1_weighted": lambda: sklearn.f1_score(targets, answers.argmax(1), average="weighted"),
+        "matthews_corrcoef": lambda: sklearn.matthews_corrcoef(targets, answers.argmax(1)),
+        "neg_brier_score": lambda: -sklearn.brier_score_loss(targets, answers[:, 1]),
+    }[metric]()
+    task = inspected("labels", labels=["a", "b"] * 9, metric=metric).task
+    assert metrics.score(task, targets, answers) == pytest.approx(expected, abs=1e-5)
+    low, high = metrics.interval(task, targets, answers)
+    assert low < expected < high
+
+
+def test_scorers_of_scikit_learn_score_numbers_in_the_units_of_the_table():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    task = inspected("price", price=numbers(50), metric="neg_median_absolute_error").task
+    random = np.random.default_rng(0)
+    targets = random.normal(size=(40, 1)).astype(np.float32)
+    answers = targets + random.normal(size=(40, 1)).astype(np.float32)
+    expected = -sklearn.median_absolute_error(in_units(task.scales, targets), in_units(task.scales, answers))
+    assert metrics.score(task, targets, answers) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(TaskError, match="'f1_weighted' is unknown"):
+        inspected("price", price=numbers(50), metric="f1_weighted", task="regression")

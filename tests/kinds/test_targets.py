@@ -1,0 +1,120 @@
+"""What a table asks: labels and numbers beside classes, and what is refused."""
+
+from __future__ import annotations
+
+import made_tasks
+import numpy as np
+import pandas as pd
+import pytest
+from tables_of_kinds import COLOURS, inspected, numbers, some_labels, texts
+
+from autotl.data.inspection import inspect_table
+from autotl.data.task import Task
+from autotl.errors import DataError, TaskError
+from autotl.kinds.numbers import in_units
+
+
+@pytest.mark.parametrize("delimiter", ["|", ";", ", "])
+def test_cells_that_combine_few_labels_are_several_labels(delimiter):
+    found = inspected(labels=[delimiter.join(given) for given in some_labels(60)])
+    assert (found.task.kind, found.task.metric) == ("multilabel", "mean_average_precision")
+    assert found.task.classes == ("blue", "green", "red")
+    given = [{name for name, there in zip(found.task.classes, row, strict=True) if there} for row in found.targets]
+    assert given == [set(labels) for labels in some_labels(60)]
+    assert any("none of the labels" in note for note in found.notes)
+
+
+def test_lists_are_labels():
+    found = inspected(labels=some_labels(40))
+    assert found.task.kind == "multilabel"
+    assert found.targets.shape == (40, 3)
+
+
+def test_columns_of_zeros_and_ones_are_labels():
+    columns = {colour: [int(colour in given) for given in some_labels(50)] for colour in COLOURS}
+    found = inspected(COLOURS, **columns)
+    assert (found.task.kind, found.task.classes, found.task.target) == (
+        "multilabel",
+        tuple(COLOURS),
+        "red, green, blue",
+    )
+    np.testing.assert_array_equal(found.targets, np.array(list(columns.values())).T)
+
+
+@pytest.mark.parametrize(
+    "names", [["Paris, France", "Lyon, France", "Rome, Italy"], ["yes; sure", "no; never", "perhaps"]]
+)
+def test_names_with_commas_stay_classes(names):
+    assert inspected(labels=names * 10).task.classes == tuple(sorted(names))
+
+
+def test_quantities_are_numbers_and_several_columns_of_them_too():
+    assert inspected("price", price=numbers(50)).task.kind == "regression"
+    found = inspected(["x", "y"], x=numbers(50), y=numbers(50, seed=1))
+    assert (found.task.kind, found.targets.shape) == ("regression", (50, 2))
+    np.testing.assert_allclose(found.targets.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(found.targets.std(0), 1, atol=1e-5)
+
+
+def test_a_person_may_say_which_kind_and_a_metric_may_tell():
+    stars = [1, 2, 3, 4, 5] * 10
+    assert inspected("stars", stars=stars).task.kind == "multiclass"
+    assert inspected("stars", stars=stars, task="regression").task.metric == "r2"
+    assert inspected("stars", stars=stars, metric="spearman").task.kind == "regression"
+    assert inspected("labels", labels=["a b", "a", "b"] * 9, task="multiclass").task.classes == ("a", "a b", "b")
+
+
+def test_skewed_numbers_are_learned_by_their_logarithm():
+    prices = np.exp(np.random.default_rng(0).normal(3, 1, 200)).round(2)
+    found = inspected("price", price=prices)
+    assert found.task.scales[0].log
+    assert any("logarithm" in note for note in found.notes)
+    np.testing.assert_allclose(in_units(found.task.scales, found.targets)[:, 0], prices, rtol=1e-5)
+    assert not inspected("price", price=prices - 100).task.scales[0].log
+
+
+REFUSED = {
+    "no number": (
+        {"y": [*range(30), "many"]},
+        "y",
+        "regression",
+        DataError,
+        r"row 31: 'y' is 'many'.*--task",
+    ),
+    "infinity": ({"y": [*np.arange(30) / 7, float("inf")]}, "y", None, DataError, r"row 31: 'y' is 'inf'"),
+    "one value": ({"y": [3.5] * 30}, "y", "regression", TaskError, "every row has the value 3.5"),
+    "too few numbers": ({"y": [*np.arange(20) / 7, *[None] * 9]}, "y", None, DataError, "row 21: no label; 9 of 29"),
+    "a rare label": ({"y": [["a"], ["a", "b"], ["c"], []] + [["a"]] * 9}, "y", None, DataError, "2 labels have fewer"),
+    "a label everywhere": ({"y": [["a"], ["a", "b"]] * 9}, "y", None, DataError, "every row has the label 'a'"),
+    "one label": ({"y": [["a"], []] * 9}, "y", None, TaskError, "1 label in"),
+    "no flag": ({"y": [0, 1] * 9, "z": [0, 2] * 9}, ["y", "z"], "multilabel", DataError, "row 2: 'z' is '2'"),
+    "columns of classes": ({"y": ["a", "b"] * 9, "z": ["c", "d"] * 9}, ["y", "z"], None, TaskError, "2 target columns"),
+    "unknown kind": ({"y": ["a", "b"] * 9}, "y", "ranking", TaskError, "task 'ranking' is unknown"),
+}
+
+
+@pytest.mark.parametrize(("columns", "target", "task", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_learned_is_refused(columns, target, task, error, message):
+    with pytest.raises(error, match=message):
+        inspected(target, task=task, **columns)
+
+
+def test_a_metric_of_another_kind_is_refused_with_those_that_fit():
+    with pytest.raises(TaskError, match=r"'accuracy' does not fit.*regression task.*r2, neg_mae"):
+        inspected("price", price=numbers(50), metric="accuracy")
+
+
+def test_tasks_of_earlier_versions_are_read():
+    task = made_tasks.of_classes(3)
+    known = task.model_dump(mode="json")
+    known["target"] = known.pop("targets")[0]
+    for newer in ("delimiter", "scales"):
+        del known[newer]
+    assert Task.model_validate(known) == task
+
+
+def test_equal_rows_with_other_labels_are_told_and_with_other_numbers_are_not():
+    frame = pd.DataFrame({"text": ["the same words"] * 2 + texts(40), "labels": [["a"], ["b"], *[["a", "b"], []] * 20]})
+    assert any("different labels on equal rows" in note for note in inspect_table(frame).notes)
+    frame = pd.DataFrame({"text": ["the same words"] * 2 + texts(40), "target": numbers(42)})
+    assert not any("different labels" in note for note in inspect_table(frame).notes)
