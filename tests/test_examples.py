@@ -73,12 +73,7 @@ def test_an_example_can_be_followed(page, place, command_line):
     reader = Reader(place(page.parent), command_line.start)
     if page.parent.name == "docstrings":
         reader.done.add(SEARCH)
-    try:
-        for block in blocks(page):
-            if block.language != "text" and not block.reason:
-                reader.follow(block)
-    finally:
-        reader.close()
+    reader.follow_page(page)
 
 
 def test_the_run_that_is_shared_is_the_pages():

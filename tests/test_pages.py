@@ -53,12 +53,7 @@ def test_a_page_can_be_followed(page, reader, here, monkeypatch):
     monkeypatch.chdir(reader.folder)
     monkeypatch.setenv("AUTOTL_ZOO", str(reader.folder / "models"))
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "plugins" / "autotl-nearest-mean"))
-    try:
-        for block in blocks(page):
-            if block.language != "text" and not block.reason:
-                reader.follow(block)
-    finally:
-        reader.close()
+    reader.follow_page(page)
 
 
 def test_most_blocks_are_code_that_runs():

@@ -85,6 +85,15 @@ class Reader:
         self._serving: list[subprocess.Popen[str]] = []
         self._addresses: dict[str, str] = {}
 
+    def follow_page(self, page: Path) -> None:
+        """All blocks of a page that are code and can be run; services that it began are ended."""
+        try:
+            for block in blocks(page):
+                if block.language != "text" and not block.reason:
+                    self.follow(block)
+        finally:
+            self.close()
+
     def follow(self, block: Block) -> None:
         """Fails where a reader would meet an error."""
         if block.language == "python":
