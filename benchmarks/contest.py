@@ -67,6 +67,8 @@ def machine() -> dict[str, str]:
 
     facts = {name: version(name) for name in ("autotl", "torch", "timm", "transformers")}
     facts["threads"] = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        facts["accelerator"] = torch.cuda.get_device_name()
     facts["capability"] = torch.backends.cpu.get_cpu_capability()
     facts["system"] = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     facts["load before"] = f"{os.getloadavg()[0]:.2f}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from contest import Contender, Result, contest
-from material import Bench, Table, image_candidate, text_candidate
+from material import DEVICE, Bench, Table, image_candidate, text_candidate
 
 from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone, inference_batches
 from autotl.features.rows import EncodedRows
@@ -36,7 +36,7 @@ def image_pass(shared: Path | None, table: Table, architecture: str, name: str, 
     bench = Bench(image_candidate(shared, architecture, name, folder), table, side=SIDE)
     warm, rows, frozen = _warmed(bench)
     batches = [
-        frozen.precision.place(bench.encoder.batch(rows.gather(bench.all[part])), frozen.device)
+        frozen.precision.place(rows.batch(bench.all[part], DEVICE), DEVICE)
         for part in inference_batches(None, len(bench.all))
     ]
     contenders = {
@@ -54,7 +54,7 @@ def text_pass(table: Table) -> Result:
     bench = Bench(text_candidate(), table)
     warm, rows, frozen = _warmed(bench)
     batches = [
-        bench.encoder.batch(rows.gather(bench.all[part]))
+        frozen.precision.place(rows.batch(bench.all[part], DEVICE), DEVICE)
         for part in inference_batches(rows.lengths(bench.all), len(bench.all))
     ]
     contenders = {
@@ -71,7 +71,7 @@ def text_pass(table: Table) -> Result:
 def _raw(frozen: FrozenBackbone, batches: list[dict[str, torch.Tensor]]) -> None:
     with torch.no_grad(), frozen.precision.autocast(frozen.device):
         for state in batches:
-            frozen.backbone.pool(frozen.backbone(state)).float()
+            frozen.backbone.pool(frozen.backbone(state)).float().cpu()
 
 
 def _forgetful(bench: Bench, warm: FeatureStore, frozen: FrozenBackbone) -> FrozenBackbone:
@@ -104,7 +104,7 @@ def _timm_loop(frozen: Any, table: Table, side: int) -> None:
     network = frozen.backbone.network
     with torch.no_grad():
         for images in loader:
-            network.forward_head(network.forward_features(images), pre_logits=True)
+            network.forward_head(network.forward_features(images.to(DEVICE)), pre_logits=True).cpu()
 
 
 @functools.cache
@@ -112,7 +112,7 @@ def _tutorial() -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     folder = text_candidate().location
-    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).to(DEVICE)
 
 
 def _padded(table: Table) -> None:
@@ -125,7 +125,7 @@ def _padded(table: Table) -> None:
                 max_length=128,
                 truncation=True,
                 return_tensors="pt",
-            )
+            ).to(DEVICE)
             hidden = model(**batch).last_hidden_state
             mask = batch["attention_mask"].unsqueeze(-1)
-            (hidden * mask).sum(1) / mask.sum(1)
+            ((hidden * mask).sum(1) / mask.sum(1)).cpu()

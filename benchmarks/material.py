@@ -28,6 +28,8 @@ from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 
 HERE = Path(__file__).resolve().parent
+#: Where AutoTL computes on this machine, and so all that it is compared with.
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 EXAMPLE = HERE.parent / "examples" / "docstrings" / "train.csv"
 
 
@@ -139,9 +141,7 @@ class Bench:
     def look(self, store: FeatureStore, rows: EncodedRows | None = None) -> FrozenBackbone:
         """The backbone, its precision settled."""
         rows = rows or self.rows(store)
-        frozen = FrozenBackbone(
-            self.candidate, self.family, rows, device=torch.device("cpu"), speeds=self.speeds, store=store
-        )
+        frozen = FrozenBackbone(self.candidate, self.family, rows, device=DEVICE, speeds=self.speeds, store=store)
         key = frozen.speed_key("forward")
         if self.speeds.known(key) is None:
             scratch = self.rows(FeatureStore(None))

@@ -16,7 +16,7 @@ from contest import Result, machine
 from feature_passes import image_pass, text_pass
 from forecasts import forecast_errors
 from material import HERE, image_table, text_candidate, text_table
-from training_steps import beside_trainer, frozen_steps, step_benches
+from training_steps import BATCH, STEPS, beside_trainer, frozen_steps, step_benches
 from warm_start import second_search
 
 PARTS = ("images", "texts", "steps", "trainer", "second", "forecasts")
@@ -59,7 +59,7 @@ def _run(parts: list[str], shared: Path | None, folder: Path) -> Iterator[Result
         for texts_table in texts:
             yield text_pass(texts_table.first(2000))
     if "steps" in parts:
-        images = image_table(shared, folder, rows=128)
+        images = image_table(shared, folder, rows=STEPS * BATCH)
         for name, bench in step_benches(shared, images, texts[0], folder):
             yield frozen_steps(bench, name)
     if "trainer" in parts:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from contest import Contender, Result, contest
-from material import Bench, Table, image_candidate, text_candidate
+from material import DEVICE, Bench, Table, image_candidate, text_candidate
 
 from autotl.features.boundary import Boundary, stage_at
 from autotl.features.heads import LinearHead
+from autotl.features.speed import wait_for
 from autotl.features.store import FeatureStore
 from autotl.training.loop import Plan, train
 from autotl.training.model import Classifier
@@ -22,7 +23,7 @@ from autotl.training.trial import Trial
 BATCH = 32
 
 #: Steps a round: enough to see the pace, little enough for five rounds of a ViT-S.
-STEPS = 2
+STEPS = 2 if DEVICE.type == "cpu" else 20
 
 
 def frozen_steps(bench: Bench, name: str) -> Result:
@@ -43,7 +44,7 @@ def frozen_steps(bench: Bench, name: str) -> Result:
 
 def _steps(bench: Bench, trial: Trial, depth: int):  # type: ignore[no-untyped-def]
     backbone = bench.family.load(bench.candidate)
-    model = Classifier(backbone, _no_head(backbone.width, trial.outputs))
+    model = Classifier(backbone, _no_head(backbone.width, trial.outputs)).to(DEVICE)
     boundary = Boundary(trial.frozen, depth, trial.train, augment=0.0, passes=1000.0)
     assert boundary.kept or not depth, "the store has no room for this benchmark"
     groups = parameter_groups(model, depth, learning_rate=1e-4, layer_decay=1.0, weight_decay=0.01)
@@ -60,6 +61,7 @@ def _steps(bench: Bench, trial: Trial, depth: int):  # type: ignore[no-untyped-d
             group["lr"] = 1e-5
         for step in range(STEPS):
             stepper.step(optimizer, order[step * BATCH : (step + 1) * BATCH], 0, generator)
+        wait_for(DEVICE)
 
     return run
 
@@ -105,7 +107,7 @@ def beside_trainer(table: Table, *, epochs: float = 1.0) -> list[Result]:
 
     def new_model() -> Classifier:
         backbone = bench.family.load(bench.candidate)
-        return Classifier(backbone, _no_head(backbone.width, trial.outputs))
+        return Classifier(backbone, _no_head(backbone.width, trial.outputs)).to(DEVICE)
 
     ours(new_model())  # the race of precisions is once a machine
     contenders = {
@@ -139,7 +141,7 @@ def _trainer(table: Table, epochs: float, *, tuned: bool):  # type: ignore[no-un
     grouped = {"bf16": True, "train_sampling_strategy": "group_by_length"} if tuned else {}
     settings = transformers.TrainingArguments(
         output_dir=tempfile.mkdtemp(), num_train_epochs=epochs, per_device_train_batch_size=BATCH, save_strategy="no",
-        logging_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True, **grouped,
+        logging_strategy="no", report_to=[], use_cpu=DEVICE.type == "cpu", disable_tqdm=True, **grouped,
     )  # fmt: skip
     return transformers.Trainer(
         model=model,

@@ -42,6 +42,24 @@ def test_the_mean_reaches_back_over_a_ninth_of_the_steps_whatever_their_number()
         assert model[1].running_mean[0].item() == pytest.approx(0.9, abs=0.02)
 
 
+def test_the_mean_is_of_all_weights_when_they_are_laid_out_anew():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 1))
+    average = Average(model)
+    model.to(memory_format=torch.channels_last)
+    average.follow_layout()
+    for _ in range(400):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(2.0)
+        average.update()
+    average.swap()
+    assert all(torch.allclose(parameter, torch.tensor(2.0), atol=0.02) for parameter in model.parameters())
+    average.swap()
+    assert all((parameter == 2.0).all() for parameter in model.parameters())
+    layouts = zip(average.mean, average.followed, strict=True)
+    assert all(mean.stride() == weights.stride() for mean, weights in layouts)
+
+
 def test_swapping_twice_changes_nothing_and_frozen_weights_never_move():
     model = a_model()
     frozen = model[0].weight.detach().clone()

@@ -191,7 +191,7 @@ def test_states_and_features_of_any_magnitude_come_back_from_the_store(look, mon
 
     def scaled():
         frozen = look()
-        frozen.precision = Precision(bf16=True)
+        frozen.precision = Precision("bf16")
         with torch.no_grad():
             frozen.backbone.stages[0].table.weight.mul_(scale)
         return frozen
@@ -233,5 +233,5 @@ def test_pooled_features_as_wide_as_a_text_is_long_keep_all_their_width():
 
 def test_precision_decides_what_a_stored_state_becomes():
     state = {"x": torch.randn(2, 3).bfloat16()}
-    assert Precision(bf16=False).place(state, torch.device("cpu"))["x"].dtype == torch.float32
-    assert Precision(bf16=True).place(state, torch.device("cpu"))["x"].dtype == torch.bfloat16
+    assert Precision("fp32").place(state, torch.device("cpu"))["x"].dtype == torch.float32
+    assert Precision("bf16").place(state, torch.device("cpu"))["x"].dtype == torch.bfloat16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from autotl.training.optimizer import EPSILON, VOCABULARY, AdamW, clip
+from autotl.training.optimizer import EPSILON, FIRST_SCALE, VOCABULARY, AdamW, LossScale, clip
 
 RATE, DECAY = 0.01, 0.1
 
@@ -103,3 +103,35 @@ def test_fine_tuning_leaves_words_that_no_row_holds(tmp_path):
         optimizer.zero_grad()
     changed = (model.backbone.stages[0].weight != before).any(1).nonzero().flatten().tolist()
     assert changed == [5, 7]
+
+
+def test_a_scaled_loss_moves_weights_as_an_unscaled_one_and_an_overflow_moves_nothing():
+    start = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    tables = [torch.nn.Parameter(start.clone()) for _ in range(2)]
+    optimizers = [AdamW([{"params": [table], "lr": 0.1, "weight_decay": 0.01}]) for table in tables]
+    scale = LossScale(torch.device("cpu"))
+    for _ in range(5):
+        (tables[0] ** 2).sum().backward()
+        ((tables[1] ** 2).sum() * scale.value).backward()
+        norms = [clip(optimizers[0], 1.0), clip(optimizers[1], 1.0, scale)]
+        torch.testing.assert_close(*norms)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        torch.testing.assert_close(*tables)
+    before = tables[1].detach().clone()
+    (tables[1] ** 2 * float("inf")).sum().backward()
+    assert clip(optimizers[1], 1.0, scale) == 0.0
+    optimizers[1].step()
+    assert torch.equal(tables[1], before)
+    assert scale.value == FIRST_SCALE / 2
+
+
+def test_gradients_that_overflow_at_any_scale_are_told():
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer, scale = AdamW([{"params": [weight], "lr": 0.1, "weight_decay": 0.0}]), LossScale(torch.device("cpu"))
+    found = []
+    for _ in range(20):
+        weight.grad = torch.full((2,), float("nan"))
+        found.append(bool(clip(optimizer, 1.0, scale).isfinite()))
+    assert found == [True] * 16 + [False] * 4

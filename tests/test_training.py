@@ -11,10 +11,11 @@ import torch
 from autotl.budget import Clock
 from autotl.errors import DivergedError, TrialError
 from autotl.plugins.contracts import Work
+from autotl.testing.bench import image_bench
 from autotl.training.effect import Effect
 from autotl.training.forecast import forecast
 from autotl.training.loop import RUNGS, Plan, train
-from autotl.training.model import load_model, save_model
+from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -261,6 +262,26 @@ def test_training_that_was_put_down_ends_as_if_it_had_not_been(bench, tmp_path):
     assert rungs == [permille for permille in RUNGS if permille > 333]
     assert same(weights(ended), weights(whole))
     assert not same(weights(ended), weights(begun))
+
+
+def test_training_on_pictures_goes_on_from_the_weights_that_it_had(tmp_path):
+    """Networks before pictures have their weights laid out anew when a training begins."""
+    bench = image_bench()
+
+    def begun(checkpoint=None):
+        trial = bench.trial({})
+        trial.checkpoint = checkpoint
+        trial.model = Classifier(trial.load_backbone(), trial.starting_head())
+        return trial, train(trial.model, trial, plan(epochs=12.0))
+
+    whole, progress = begun()
+    list(progress)
+    first, progress = begun(tmp_path / "0000.safetensors")
+    assert next(progress).permille == RUNGS[0]
+    second, progress = begun(tmp_path / "0000.safetensors")
+    assert [word.permille for word in progress] == list(RUNGS[1:])
+    assert same(weights(second.model), weights(whole.model))
+    assert not same(weights(second.model), weights(first.model))
 
 
 def test_training_goes_on_by_the_clock_where_it_was(bench, tmp_path):

@@ -49,7 +49,7 @@ def examine() -> dict[str, str]:
     import torch
 
     from autotl.config import cache_folder
-    from autotl.features.speed import measure_matrix_product
+    from autotl.features.speed import half_format, measure_matrix_product
     from autotl.plugins.manager import plugins
     from autotl.search.run_file import versions
     from autotl.zoo import hub
@@ -64,7 +64,7 @@ def examine() -> dict[str, str]:
     return {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "devices": ", ".join(cuda) or f"no GPU; {os.cpu_count()} processor cores",
-        "precision": f"bf16 multiplies matrices at {ratio:.1f} times the speed of fp32"
+        "precision": f"{half_format(device)} multiplies matrices at {ratio:.1f} times the speed of fp32"
         + (": it pays for most networks; each is measured" if ratio > 1.2 else ": fp32 is the better choice"),
         "hub": "reachable" if hub.reachable() else "not reachable: give --models, or use what is cached here",
         "families": ", ".join(f"{family.name} ({family.modality})" for family in plugins().families)

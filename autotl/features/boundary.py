@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from autotl.features.memory import free_memory
-from autotl.features.speed import Precision
+from autotl.features.speed import Precision, wait_for
 from autotl.features.states import pack, unpack
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Boundary:
     @property
     def _format(self) -> dict[str, bool]:
         precision = self._frozen.precision
-        return {"exact": not precision.bf16, "channels_last": precision.channels_last}
+        return {"exact": precision.exact, "channels_last": precision.channels_last}
 
     def rows_below(self, train: np.ndarray, passes: float) -> float:
         """How many rows will pass below the boundary when each of `train` is trained on `passes` times."""
@@ -120,8 +120,7 @@ class Boundary:
         Randomness comes from `generator`, but for stored views, which are the same for every trial.
         """
         if self.stage == 0:
-            rows = self._frozen.rows
-            return rows.encoder.batch(rows.gather(indices), augment=self._augment, generator=generator)
+            return self._input(indices, self._augment, generator)
         if self.kept:
             return self._stored(indices, number)
         began = time.perf_counter()
@@ -130,13 +129,15 @@ class Boundary:
         return state
 
     def _book(self, rows: int, began: float) -> None:
+        wait_for(self._frozen.device)
         self.seconds += time.perf_counter() - began
         self._computed += rows
 
     def _prefix(self, indices: np.ndarray, augment: float, generator: torch.Generator | None) -> State:
-        rows = self._frozen.rows
-        state = rows.encoder.batch(rows.gather(indices), augment=augment, generator=generator)
-        return self._frozen.prefix(state, self.stage)
+        return self._frozen.prefix(self._input(indices, augment, generator), self.stage)
+
+    def _input(self, indices: np.ndarray, augment: float, generator: torch.Generator | None) -> State:
+        return self._frozen.rows.batch(indices, self._frozen.device, augment=augment, generator=generator)
 
     def _view(self, number: int) -> str:
         return f"augmented {self._augment}, view {number % self._views}" if self._augment else "exact"

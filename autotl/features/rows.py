@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,10 +15,16 @@ from autotl.data.paths import obstacle
 from autotl.data.wording import shortened
 from autotl.errors import DataError
 from autotl.features.store import FeatureStore
-from autotl.plugins.contracts import InputEncoder, Modality, Unreadable
+from autotl.plugins.contracts import AcceleratedEncoder, InputEncoder, Modality, Unreadable
 
-#: Cells a thread encodes at a time: some 60 ms of JPEG decoding, short enough to stop at a deadline.
-CHUNK = 64
+if TYPE_CHECKING:
+    import torch
+
+    from autotl.plugins.contracts import State
+
+#: Cells a thread encodes at a time: some 60 ms of JPEG decoding, short enough to stop at a deadline. Fewer where there
+#: are not enough for all threads, but never so few that handing them out is what takes the time.
+CHUNK, SMALLEST_CHUNK = 64, 8
 
 #: Below this many rows a share says nothing: three broken files in ten are no reason to refuse a table.
 ALWAYS_SKIPPED = 3
@@ -69,6 +75,20 @@ class EncodedRows:
                 found[place] = {"x": array}
         return [row["x"] for row in found if row is not None]
 
+    def batch(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        device: torch.device,
+        *,
+        augment: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> State:
+        """The input of stage 0 for such rows, made on `device` by encoders that can, and by others on the CPU."""
+        rows = self.gather(indices)
+        if device.type != "cpu" and isinstance(self.encoder, AcceleratedEncoder):
+            return self.encoder.batch_on(device, rows, augment=augment, generator=generator)
+        return self.encoder.batch(rows, augment=augment, generator=generator)
+
     def digests(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """What identifies the content of rows that `readable` has returned."""
         return [self._digests[int(index)] for index in indices]
@@ -88,8 +108,9 @@ class EncodedRows:
         cores that also run the network lose more by the threads in each other's way than by taking turns
         (MobileNetV2-1.0 from JPEG: 0.84 of the bare network's speed against 0.91).
         """
-        chunks = deque(indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
         workers = os.cpu_count() or 1
+        size = min(max(len(indices) // (2 * workers), SMALLEST_CHUNK), CHUNK) if ahead else CHUNK
+        chunks = deque(indices[start : start + size] for start in range(0, len(indices), size))
         waiting: deque[tuple[np.ndarray, list[int], Future[_Encoded]]] = deque()
         with ThreadPoolExecutor(workers) as pool:
             while chunks or waiting:

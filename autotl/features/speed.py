@@ -1,6 +1,7 @@
 """Which number format and memory layout are fastest here, and how fast: measured, never assumed.
 
-bfloat16 makes most networks two to three times faster on processors that have it, and some slower.
+bfloat16 makes most networks two to three times faster on processors that have it, and some slower. Accelerators from
+before 2020 have fp16 in its place, whose small range asks for care (`autotl.training.step`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -42,27 +43,42 @@ BUSY = 0.6
 ONE_THREAD = 0.02
 
 
+#: fp32, or what torch's autocast computes most in.
+Format: TypeAlias = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def half_format(device: torch.device) -> Format:
+    """The format of 16 bits that a device may be fast in: NVIDIA's have bf16 from compute capability 8 (Ampere) on."""
+    return "fp16" if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0) else "bf16"
+
+
 @dataclass(frozen=True)
 class Precision:
-    """How a network runs: `bf16` autocast or fp32, channels last or first, attention fused or as plain products.
+    """How a network runs: in fp32 or by autocast, channels last or first, attention fused or as plain products.
 
     The fused kernel for processors goes backward slowly: for texts of a dozen tokens it takes 40 % of a training step.
     """
 
-    bf16: bool = False
+    format: Format = "fp32"
     channels_last: bool = False
     plain_attention: bool = False
 
     def __str__(self) -> str:
-        words = ["bf16" if self.bf16 else "fp32"]
+        words: list[str] = [self.format]
         words += ["channels last"] * self.channels_last + ["plain attention"] * self.plain_attention
         return ", ".join(words)
+
+    @property
+    def exact(self) -> bool:
+        return self.format == "fp32"
 
     @contextlib.contextmanager
     def autocast(self, device: torch.device) -> Iterator[None]:
         """Around a forward pass; the backward pass follows it by itself."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=self.bf16))
+            stack.enter_context(torch.autocast(device.type, _DTYPES[self.format], enabled=not self.exact))
             if self.plain_attention:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             yield
@@ -82,14 +98,20 @@ class Precision:
         x = placed["x"]
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
-        placed["x"] = x.float() if x.is_floating_point() and not self.bf16 else x
-        return placed
+        placed["x"] = x
+        # stored states are of 16 bits; only bf16 was computed so and goes on so
+        kept = torch.bfloat16 if self.format == "bf16" else torch.float32
+        return {
+            name: tensor.float() if tensor.is_floating_point() and tensor.dtype != kept else tensor
+            for name, tensor in placed.items()
+        }
 
 
-def options_for(state: State) -> list[Precision]:
+def options_for(state: State, device: torch.device) -> list[Precision]:
     """What is worth racing for this input: layouts matter for images only. fp32 first."""
     layouts = [True, False] if state["x"].ndim == 4 else [False]
-    return [Precision(bf16, channels_last) for bf16 in (False, True) for channels_last in layouts]
+    formats: tuple[Format, ...] = ("fp32", half_format(device))
+    return [Precision(format_, channels_last) for format_ in formats for channels_last in layouts]
 
 
 @dataclass(frozen=True)
@@ -124,7 +146,7 @@ class SpeedBook:
             began, used = time.perf_counter(), time.process_time()
             precision, taken = _race(options, step)
             seconds = taken[precision]
-            exact = min((taken[option] for option in taken if not option.bf16), default=seconds)
+            exact = min((taken[option] for option in taken if option.exact), default=seconds)
             self._known[key] = Speed(precision, seconds / rows, exact / rows)
             share = (time.process_time() - used) / (time.perf_counter() - began) / torch.get_num_threads()
             if torch.cuda.is_available() or share > BUSY or seconds < ONE_THREAD:
@@ -152,17 +174,17 @@ class SpeedBook:
 class SettledSpeeds(SpeedBook):
     """Races nothing, so that what is computed does not depend on how fast anything was, and keeps nothing.
 
-    Processors compute in fp32, images with the channels last, as predictions do; accelerators in bf16, which is several
-    times as fast there whatever the network.
+    Processors compute in fp32, images with the channels last, as predictions do; accelerators in 16 bits, which is
+    several times as fast there whatever the network.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(None)
-        self._bf16 = device.type != "cpu"
+        self._exact = device.type == "cpu"
 
     def race(self, key: str, options: Sequence[Precision], step: Callable[[Precision], float], *, rows: int) -> Speed:
         if key not in self._known:
-            settled = next(option for option in options if option.bf16 == self._bf16)
+            settled = next(option for option in options if option.exact == self._exact)
             step(settled)  # warms up, as in `_race`
             seconds = step(settled) / rows
             self._known[key] = Speed(settled, seconds, seconds)
@@ -213,8 +235,8 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
     for option in options:
         run(option)
     if watch.seen:
-        for bf16 in (False, True):
-            quickest = min((option for option in options if option.bf16 == bf16), key=lambda option: taken[option])
+        for exact in (True, False):
+            quickest = min((option for option in options if option.exact == exact), key=lambda option: taken[option])
             run(replace(quickest, plain_attention=True))
     first = options[0]
 
@@ -225,11 +247,17 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
     return min(taken, key=handicapped), taken
 
 
+def wait_for(device: torch.device) -> None:
+    """Until an accelerator has done all that it was given, which it does while the program goes on."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def measure_matrix_product(device: torch.device) -> float:
-    """How many times faster bf16 multiplies matrices here than fp32: a hint, not a promise for any network."""
+    """How many times faster 16 bits multiply matrices here than fp32: a hint, not a promise for any network."""
     matrix = torch.randn(1024, 1024, device=device)
     fastest_seconds = []
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, _DTYPES[half_format(device)]):
         operand, seconds = matrix.to(dtype), []
         for _ in range(5):
             began = time.perf_counter()

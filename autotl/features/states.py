@@ -45,7 +45,7 @@ def pack(state: State, *, exact: bool, channels_last: bool) -> list[Row]:
 
 
 def unpack(rows: Sequence[Row], *, channels_last: bool) -> State:
-    """The batch of rows that `pack` made, on the CPU, padded with zeros to the longest."""
+    """The batch of rows that `pack` made, on the CPU and as exact as it was kept, padded with zeros to the longest."""
     state: State = {}
     for name, first in rows[0].items():
         arrays = [row[name] for row in rows]
@@ -93,6 +93,4 @@ def _to_tensor(batch: np.ndarray, channels_last: bool) -> torch.Tensor:
     tensor = torch.from_numpy(batch)
     if tensor.dtype == torch.uint16:
         tensor = tensor.view(torch.bfloat16)
-    elif tensor.dtype == torch.float16:
-        tensor = tensor.float()
     return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 and channels_last else tensor

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from autotl.training.optimizer import laid_out_as
+
 #: Steps between two updates: neighbours are alike, and a pass over all weights is not free.
 EVERY = 4
 
@@ -22,9 +24,14 @@ class Average:
         """Follows what is trained when this is made."""
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         moving = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
-        self.followed = [tensor.detach() for tensor in (*trained, *moving)]
-        self.mean = [tensor.clone() for tensor in self.followed]
+        # not detached: a network that is laid out anew gives its parameters other memory
+        self.followed: list[torch.Tensor] = [*trained, *moving]
+        self.mean = [tensor.detach().clone() for tensor in self.followed]
         self.steps = 0
+
+    def follow_layout(self) -> None:
+        """Lays out the mean as the model now is, which is faster to go through together."""
+        self.mean = [laid_out_as(own, mean) for own, mean in zip(self.followed, self.mean, strict=True)]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -39,6 +46,6 @@ class Average:
     def swap(self) -> None:
         """Gives the model the mean of its weights, or takes it back again."""
         for tensor, mean in zip(self.followed, self.mean, strict=True):
-            own = tensor.clone()
+            own = tensor.detach().clone()
             tensor.copy_(mean)
             mean.copy_(own)

@@ -84,6 +84,8 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         boundary = Boundary(trial.frozen, stage, trial.train, augment=plan.augment, passes=plan.epochs)
         stepper = Stepper(model, trial, boundary, method=plan.method, objective=plan.objective)
         stepper.settle(AdamW(groups(stage)), plan.batch_size)
+        optimizer.follow_layout()  # of what settling has laid out
+        average.follow_layout()
         return stepper
 
     optimizer = AdamW(groups(plan.frozen_at(1.0)))

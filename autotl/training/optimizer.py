@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: key biases of attention) wander as far as those that learn.
 EPSILON = 1e-6
 
+#: The loss in fp16 is scaled by so much at first, and by twice as much after so many steps: as torch's scaler does.
+FIRST_SCALE, STEPS_A_DOUBLING = 2.0**16, 2000
+
 #: From so many rows on, an embedding is a vocabulary, of which a batch holds a hundredth: MiniLM's is half of its
 #: parameters, and a quarter of a training step went into gradients that are zero.
 VOCABULARY = 4096
@@ -24,10 +27,12 @@ class AdamW(torch.optim.AdamW):
 
     Each row has moments and a step count of its own and sees Adam on the steps in which it occurs, as in torch's
     SparseAdam but for the count; words that the training rows never hold keep their published vectors.
-    `grad_scale`, when set, divides the gradients.
+    `grad_scale`, when set, divides the gradients, and `found_inf`, when not zero, has no dense weight moved by them:
+    both are what torch's fused update reads.
     """
 
     grad_scale: torch.Tensor | None = None
+    found_inf: torch.Tensor | None = None
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         super().__init__(groups, eps=EPSILON, fused=True)
@@ -42,6 +47,13 @@ class AdamW(torch.optim.AdamW):
                     parameter.grad = None
         return super().step(closure)
 
+    def follow_layout(self) -> None:
+        """Lays out the moments as the weights now are: on an accelerator the fused update refuses any other."""
+        for parameter, state in self.state.items():
+            for name, value in state.items():
+                if value.shape == parameter.shape:
+                    state[name] = laid_out_as(parameter, value)
+
     def _update_rows(self, table: torch.Tensor, group: dict[str, Any]) -> None:
         first, second = group["betas"]
         state = self.state[table]
@@ -50,8 +62,8 @@ class AdamW(torch.optim.AdamW):
             state["steps"] = torch.zeros(len(table), 1, device=table.device)
         sparse = table.grad.coalesce()  # type: ignore[union-attr]
         rows, gradient = sparse.indices()[0], sparse.values()
-        if self.grad_scale is not None:
-            gradient = gradient / self.grad_scale
+        if self.grad_scale is not None and self.found_inf is not None:
+            gradient = (gradient / self.grad_scale).where(self.found_inf == 0, 0.0)
         steps = state["steps"][rows] + 1
         mean = state["mean"][rows].lerp_(gradient, 1 - first)
         square = state["square"][rows].mul_(second).addcmul_(gradient, gradient, value=1 - second)
@@ -61,23 +73,52 @@ class AdamW(torch.optim.AdamW):
         table[rows] = kept.sub_(mean.div_(1 - first**steps).div_(scale), alpha=group["lr"])
 
 
-def clip(optimizer: AdamW, largest: float) -> torch.Tensor:
+def laid_out_as(other: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """The same numbers in the memory layout of `other`, which has the same shape."""
+    if tensor.stride() == other.stride():
+        return tensor
+    return torch.empty_like(other, requires_grad=False).copy_(tensor)
+
+
+class LossScale:
+    """What losses are multiplied by in fp16, below whose smallest number gradients fall (Micikevicius et al. 2018).
+
+    A step whose gradients overflow is left out and halves it; many in a row that do not double it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.value = torch.full((), FIRST_SCALE, device=device)
+        self._without_overflow = torch.zeros((), dtype=torch.int32, device=device)
+
+    def heed(self, overflow: torch.Tensor) -> None:
+        """overflow: 1.0 where the step's gradients had one, or else 0.0."""
+        torch._amp_update_scale_(self.value, self._without_overflow, overflow, 2.0, 0.5, STEPS_A_DOUBLING)
+
+
+def clip(optimizer: AdamW, largest: float, scale: LossScale | None = None) -> torch.Tensor:
     """Has the update divide the gradients by what their norm exceeds `largest`, in its own pass over them.
 
-    Returns the norm, a scalar.
+    scale: by which they are too large. Returns the norm, a scalar; 0 for a step that an overflow leaves out.
     """
-    norms = []
+    gradients = []
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if parameter.grad is not None and parameter.grad.is_sparse:
                 parameter.grad = parameter.grad.coalesce()
-                norms.append(torch.linalg.vector_norm(parameter.grad.values()))
+                gradients.append(parameter.grad.values())
             elif parameter.grad is not None:
-                norms.append(torch.linalg.vector_norm(parameter.grad))
-    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    optimizer.grad_scale = (norm / largest).clamp(min=1.0)
-    optimizer.found_inf = torch.zeros_like(norm)  # type: ignore[attr-defined]  # the fused kernel reads both
-    return norm
+                gradients.append(parameter.grad)
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if scale is None:
+        optimizer.grad_scale = (norm / largest).clamp(min=1.0)
+        optimizer.found_inf = torch.zeros_like(norm)
+        return norm
+    norm = norm / scale.value
+    overflow = (~norm.isfinite()).float()
+    optimizer.grad_scale = (norm / largest).clamp(min=1.0) * scale.value
+    optimizer.found_inf = overflow
+    scale.heed(overflow)
+    return norm.where((overflow == 0) | (scale.value < 1.0), 0.0)  # with a scale as low it is no overflow any more
 
 
 def parameter_groups(

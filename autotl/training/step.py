@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,8 +11,8 @@ import numpy as np
 import torch
 
 from autotl.failures import is_out_of_memory
-from autotl.features.speed import Precision, options_for
-from autotl.training.optimizer import AdamW, clip
+from autotl.features.speed import Precision, options_for, wait_for
+from autotl.training.optimizer import AdamW, LossScale, clip
 
 if TYPE_CHECKING:
     from autotl.features.boundary import Boundary
@@ -51,6 +52,8 @@ class Stepper:
         self._method = ", ".join([*([method] if method else []), *trial.slowed_by])
         self._key = ""
         self._seconds, self._rows = 0.0, 0
+        self._scale: LossScale | None = None  #: in fp16
+        self._done: torch.cuda.Event | None = None  #: with the step before
 
     @property
     def stage(self) -> int:
@@ -73,13 +76,17 @@ class Stepper:
 
         def pass_(precision: Precision) -> float:
             self._arrange(precision)
-            before = self._seconds
-            self.step(optimizer, typical, 0, generator)
-            return self._seconds - before
+            optimizer.follow_layout()
+            began, below = time.perf_counter(), self._boundary.seconds
+            loss = self.step(optimizer, typical, 0, generator)
+            wait_for(self._trial.device)
+            seconds = time.perf_counter() - began - (self._boundary.seconds - below)
+            return seconds if precision.exact or bool(loss.isfinite()) else math.inf
 
         self._key = train_key(frozen, self._boundary.stage, batch_size, self._method)
-        speed = frozen.speeds.race(self._key, options_for(sample), pass_, rows=len(typical))
+        speed = frozen.speeds.race(self._key, options_for(sample, self._trial.device), pass_, rows=len(typical))
         self._arrange(speed.precision)
+        optimizer.follow_layout()
         if lengths[-1] > frozen.rows.lengths(typical).max():
             if self._key not in frozen.parts:
                 self._forward_and_back(largest, 0, generator)
@@ -93,6 +100,7 @@ class Stepper:
 
     def _arrange(self, precision: Precision) -> None:
         self.precision = precision
+        self._scale = LossScale(self._trial.device) if precision.format == "fp16" else None
         precision.arrange(self._model.backbone)
 
     def step(self, optimizer: AdamW, batch: np.ndarray, number: int, generator: torch.Generator) -> torch.Tensor:
@@ -102,12 +110,21 @@ class Stepper:
         """
         began, below = time.perf_counter(), self._boundary.seconds
         loss = self._forward_and_back(batch, number, generator)
-        norm = clip(optimizer, LARGEST_GRADIENT)
+        norm = clip(optimizer, LARGEST_GRADIENT, self._scale)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        self._wait_for_the_step_before()
         self._seconds += time.perf_counter() - began - (self._boundary.seconds - below)
         self._rows += len(batch)
         return loss + 0.0 * norm
+
+    def _wait_for_the_step_before(self) -> None:
+        """An accelerator is given one step ahead and no more, so that a step takes here what it takes there."""
+        if self._trial.device.type == "cuda":
+            done, self._done = self._done, torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._done.record()
+            if done is not None:
+                done.synchronize()
 
     def write_down(self) -> None:
         """Lets the speed book know what a row of this trial took so far, above the boundary and below it."""
@@ -145,7 +162,8 @@ class Stepper:
             with self.precision.autocast(device):
                 features = self._model.backbone.pool(self._model.backbone(state, stage))
             loss = self._objective(features.float(), targets.to(device)) * share
-        loss.backward()  # type: ignore[no-untyped-call]
+        scaled = loss if self._scale is None else loss * self._scale.value
+        scaled.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _answers_loss(

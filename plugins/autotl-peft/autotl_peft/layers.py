@@ -35,8 +35,7 @@ def linear_layers(backbone: Backbone, trial: Trial, frozen_stages: int) -> dict[
         if depth >= frozen_stages and type(module) is torch.nn.Linear
     }
     watches = [module.register_forward_hook(lambda module, *_: called.add(module)) for module in found.values()]
-    rows = trial.frozen.rows
-    state = rows.encoder.batch(rows.gather(trial.train[:1]))
+    state = trial.frozen.rows.batch(trial.train[:1], trial.device)
     backbone.pool(backbone({name: tensor.to(trial.device) for name, tensor in state.items()}))
     for watch in watches:
         watch.remove()

@@ -117,7 +117,12 @@ class Bench:
         store = FeatureStore(None)
         rows = EncodedRows(self.family.encoder(candidate, cells), cells, modality=candidate.modality, store=store)
         self.frozen = FrozenBackbone(
-            candidate, self.family, rows, device=torch.device("cpu"), speeds=Always(Precision(bf16)), store=store
+            candidate,
+            self.family,
+            rows,
+            device=torch.device("cpu"),
+            speeds=Always(Precision("bf16" if bf16 else "fp32")),
+            store=store,
         )
         self.train = rows.readable(np.arange(len(cells)))
         self.targets = np.arange(len(cells)) % 2

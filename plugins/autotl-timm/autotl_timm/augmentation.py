@@ -19,7 +19,8 @@ def augmented(
 ) -> torch.Tensor:
     """Mirrored, cropped and recoloured images: ``[batch, 3, side, side] float32``, values 0 to 1.
 
-    strength: above 0, up to 1. mirror: whether half of them are mirrored. All randomness comes from `generator`.
+    strength: above 0, up to 1. mirror: whether half of them are mirrored. All randomness comes from `generator`, which
+    is of the CPU wherever the pixels are.
     """
     batch = len(pixels)
 
@@ -33,11 +34,12 @@ def augmented(
     warp = torch.zeros(batch, 2, 3)
     warp[:, 0, 0], warp[:, 0, 2] = width * side, uniform(-1.0, 1.0) * (1.0 - width)
     warp[:, 1, 1], warp[:, 1, 2] = height, uniform(-1.0, 1.0) * (1.0 - height)
-    grid = torch.nn.functional.affine_grid(warp, list(pixels.shape), align_corners=False)
+    grid = torch.nn.functional.affine_grid(warp.to(pixels.device), list(pixels.shape), align_corners=False)
     pixels = torch.nn.functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
 
     change = COLOUR * strength
-    brightness, contrast, saturation = (uniform(1.0 - change, 1.0 + change).view(-1, 1, 1, 1) for _ in range(3))
+    factors = torch.stack([uniform(1.0 - change, 1.0 + change) for _ in range(3)]).to(pixels.device)
+    brightness, contrast, saturation = factors.view(3, -1, 1, 1, 1)
     pixels = pixels * brightness
     pixels = torch.lerp(pixels.mean((1, 2, 3), keepdim=True), pixels, contrast)
     pixels = torch.lerp(pixels.mean(1, keepdim=True), pixels, saturation)

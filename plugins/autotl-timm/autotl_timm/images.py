@@ -73,9 +73,22 @@ class ImageEncoder:
         """``"x"``: ``[batch, 3, side, side] float32``, normalized, augmented when `augment` is above 0."""
         import torch
 
+        return self.batch_on(torch.device("cpu"), rows, augment=augment, generator=generator)
+
+    def batch_on(
+        self,
+        device: torch.device,
+        rows: Sequence[np.ndarray],
+        *,
+        augment: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> State:
+        """The same on a device, to which the bytes travel: a quarter of what the numbers weigh."""
+        import torch
+
         from autotl_timm.augmentation import augmented
 
-        stacked = torch.from_numpy(np.stack(rows))
+        stacked = torch.from_numpy(np.stack(rows)).to(device)
         if self.mirrored and not augment:
             stacked = stacked.flip(2)
         batch, height, width, channels = stacked.shape
@@ -88,7 +101,7 @@ class ImageEncoder:
                 .permute(0, 2, 3, 1)
                 .reshape(batch, height, -1)
             )
-        std, mean = torch.tensor(self.std), torch.tensor(self.mean)
+        std, mean = torch.tensor(self.std, device=device), torch.tensor(self.mean, device=device)
         unit = 1.0 if augment > 0 else 255.0
         pixels = pixels.mul_((1.0 / (unit * std)).repeat(width)).sub_((mean / std).repeat(width))
         return {"x": pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)}
