@@ -229,8 +229,19 @@ def test_strategy_that_is_not_here_or_does_not_apply_fits_nothing():
     assert tried.fitted(BEST.key, "nowhere", {"rate": 0.5, "kind": "a"}) is None
 
 
-def test_short_budget_freezes_the_lower_half_first():
-    assert next(space(passes=1.0).portfolio()).settings["frozen_fraction"] == 0.5
+@pytest.mark.parametrize(
+    ("modality", "passes", "depths"),
+    [("image", 1.0, [0.5, 0.0]), ("image", 1000.0, [0.0, 0.5]), ("text", 1.0, [0.0, 0.5])],
+)
+def test_both_freeze_depths_go_first_and_take_equally_long(modality, passes, depths):
+    """Before images, the lower half is frozen first where the budget is short of passes."""
+    one = dataclasses.replace(BEST, modality=modality)
+    tried = space([one], passes=passes)
+    configs = [config for config in tried.portfolio() if config.strategy == "finetune"][:2]
+    assert [config.settings["frozen_fraction"] for config in configs] == depths
+    lengths = {config.settings["frozen_fraction"]: tried.work(config).passes for config in configs}
+    assert lengths[0.5] == pytest.approx(2 * lengths[0.0])
+    assert [tried.units(config) for config in configs]  # both lie within the space
 
 
 class Odd(Strategy):

@@ -85,7 +85,8 @@ class Workbench:
         self._seen: dict[str, tuple[int, np.ndarray]] = {}  #: of the training rows: how many first ones, the readable
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(os.cpu_count() or 1)
-        torch.set_float32_matmul_precision("high")  # accelerators round to TF32, as their convolutions do by default
+        if self.device.type != "cpu":
+            torch.set_float32_matmul_precision("high")  # TF32, which convolutions have there by default
         limit_memory(request["max_memory"])
         made_by = sorted({f"{record.package} {record.version}" for record in plugins().records})
         self._found_by: str = request["found_by"]

@@ -33,15 +33,15 @@ def parameters(context: StrategyContext) -> Sequence[Parameter]:
     return [*chosen, Choice("augment", (0.0, 0.3, 0.6, 1.0))] if context.augments else chosen
 
 
-def is_short(context: StrategyContext) -> bool:
-    """Whether the budget does not afford the recipe's passes."""
-    return context.passes < recipe_passes(context.candidate.recipe, context.rows)
+def affords(context: StrategyContext, times: float = 1.0) -> bool:
+    """Whether the budget affords the recipe's passes so many times."""
+    return context.passes >= times * recipe_passes(context.candidate.recipe, context.rows)
 
 
 def usual(context: StrategyContext) -> dict[str, Value]:
     """The recipe's values of `parameters`; short trainings want weaker augmentation."""
     values: dict[str, Value] = {"learning_rate_multiplier": 1.0, "epochs_multiplier": 1.0}
-    return values | {"augment": 0.3 if is_short(context) else 0.6} if context.augments else values
+    return values | {"augment": 0.6 if affords(context) else 0.3} if context.augments else values
 
 
 def work(

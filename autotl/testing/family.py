@@ -15,6 +15,7 @@ import torch
 
 from autotl.features.states import pack, unpack
 from autotl.plugins.contracts import (
+    AcceleratedEncoder,
     Candidate,
     InputEncoder,
     Modality,
@@ -130,6 +131,9 @@ def _check_encoder(
     _check_state(thing, "batch()", state, len(readable))
     for name, tensor in encoder.batch(readable).items():
         expect(torch.equal(tensor, state[name]), thing, "batch() without augmentation is exact", f"{name} differs")
+    if isinstance(encoder, AcceleratedEncoder):
+        for name, tensor in encoder.batch_on(torch.device("cpu"), readable).items():
+            expect(torch.equal(tensor, state[name]), thing, "batch_on() gives what batch() does", f"{name} differs")
     if family.augments:
         _check_augmentation(thing, encoder, readable, state)
     if isinstance(encoder, ViewingEncoder):

@@ -50,7 +50,7 @@ class Adapters(ABC):
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         """One recipe, the lower half frozen where fine-tuning's is."""
-        frozen = 0.5 if tuning.is_short(context) else 0.0
+        frozen = 0.0 if tuning.affords(context) else 0.5
         return [tuning.usual(context) | {"frozen_fraction": frozen}]
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
