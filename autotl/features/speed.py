@@ -1,7 +1,7 @@
 """Which number format and memory layout are fastest here, and how fast: measured, never assumed.
 
 bfloat16 makes most networks two to three times faster on processors that have it, and some slower. Accelerators from
-before 2020 have fp16 in its place, whose small range asks for care (`autotl.training.step`).
+before 2020 have fp16 in its place, whose small range asks for care (`autotl.training.optimizer.LossScale`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ONE_THREAD = 0.02
 #: fp32, or what torch's autocast computes most in.
 Format: TypeAlias = Literal["fp32", "bf16", "fp16"]
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def half_format(device: torch.device) -> Format:
@@ -78,7 +78,7 @@ class Precision:
     def autocast(self, device: torch.device) -> Iterator[None]:
         """Around a forward pass; the backward pass follows it by itself."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.autocast(device.type, _DTYPES[self.format], enabled=not self.exact))
+            stack.enter_context(torch.autocast(device.type, _HALVES.get(self.format), enabled=not self.exact))
             if self.plain_attention:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             yield
@@ -257,7 +257,7 @@ def measure_matrix_product(device: torch.device) -> float:
     """How many times faster 16 bits multiply matrices here than fp32: a hint, not a promise for any network."""
     matrix = torch.randn(1024, 1024, device=device)
     fastest_seconds = []
-    for dtype in (torch.float32, _DTYPES[half_format(device)]):
+    for dtype in (torch.float32, _HALVES[half_format(device)]):
         operand, seconds = matrix.to(dtype), []
         for _ in range(5):
             began = time.perf_counter()

@@ -58,7 +58,7 @@ class Finetune:
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         """The published recipe and the same with the lower half frozen, which are of equal length and unlike enough
-        for a mixture; then the first of them with twice the rate, and with half the rate and longer.
+        for a mixture; then the first of them with twice the rate, and with half the rate and twice the passes.
         """
         whole: dict[str, Value] = {
             "frozen_fraction": 0.0,
