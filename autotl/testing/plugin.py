@@ -103,7 +103,7 @@ def _check_imports(thing: str, record: PluginRecord) -> None:
 
 def _network_libraries(package: str) -> set[str]:
     """Modules of torch, and of what the package requires that has to do with it: none of them loads in a moment."""
-    own = _requirements(package) - _requirements("autotl")
+    own = _requirements(package) - _requirements("autotl") - {"autotl"}
     heavy = {"torch", *(name for name in own if "torch" in _requirements(name))}
     modules = packages_distributions()
     return {module for module, names in modules.items() if heavy & set(map(_normalized, names))}

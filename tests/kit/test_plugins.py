@@ -30,6 +30,21 @@ def test_a_plugin_that_loads_torch_is_told(put_on_path, distribution):
         check_plugin("heavy")
 
 
+def test_autotl_may_be_imported_where_it_is_installed_from_its_wheel(put_on_path, distribution, tmp_path):
+    """A wheel lists its modules, which an editable installation does not; and AutoTL requires torch."""
+    written = tmp_path / "wheel" / "autotl-0.1.0.dist-info"
+    written.mkdir(parents=True)
+    (written / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: autotl\nVersion: 0.1.0\nRequires-Dist: torch>=2.4\n"
+    )
+    (written / "top_level.txt").write_text("autotl\n")
+    light = distribution("light", "import autotl\n")
+    with (light / "autotl_light-3.2.dist-info" / "METADATA").open("a") as metadata:
+        metadata.write("Requires-Dist: autotl>=0.1\n")
+    put_on_path(light, written.parent)
+    check_plugin("light")
+
+
 def test_what_a_plugin_brings_is_checked(put_on_path, distribution):
     code = """
 import autotl
