@@ -22,6 +22,7 @@ class Effect:
 
     One object serves one training. All that is drawn at random comes from the generator that is given, or from torch's
     global one, which is seeded before every step: so a training goes on from its checkpoint as if it had never stopped.
+    What is changed after `begin` are numbers, not how the network computes, as accelerators play that from a recording.
     """
 
     drop: float = 0.0  #: stochastic depth or dropout that the backbone is to be loaded with

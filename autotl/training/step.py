@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 
 from autotl.failures import is_out_of_memory
 from autotl.features.speed import Precision, options_for, wait_for
+from autotl.training.capture import Captured
 from autotl.training.optimizer import AdamW, LossScale, clip
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Stepper:
         self._key = ""
         self._seconds, self._rows = 0.0, 0
         self._scale: LossScale | None = None  #: in fp16
+        self._captured: Captured | None = None  #: the pass of a batch, where it can be recorded and pays
         self._done: torch.cuda.Event | None = None  #: with the step before
 
     @property
@@ -73,9 +76,10 @@ class Stepper:
         before = {name: buffer.clone() for name, buffer in model.named_buffers()}
         generator = torch.Generator().manual_seed(0)
         sample = self._boundary.batch(typical[:1], 0, generator)
+        alike = typical if lengths[0] == lengths[-1] else None  # batches of texts differ in shape
 
         def pass_(precision: Precision) -> float:
-            self._arrange(precision)
+            self._arrange(precision, alike)
             optimizer.follow_layout()
             began, below = time.perf_counter(), self._boundary.seconds
             loss = self.step(optimizer, typical, 0, generator)
@@ -85,7 +89,7 @@ class Stepper:
 
         self._key = train_key(frozen, self._boundary.stage, batch_size, self._method)
         speed = frozen.speeds.race(self._key, options_for(sample, self._trial.device), pass_, rows=len(typical))
-        self._arrange(speed.precision)
+        self._arrange(speed.precision, alike)
         optimizer.follow_layout()
         if lengths[-1] > frozen.rows.lengths(typical).max():
             if self._key not in frozen.parts:
@@ -98,10 +102,23 @@ class Stepper:
         for name, buffer in model.named_buffers():  # batch statistics moved
             buffer.copy_(before[name])
 
-    def _arrange(self, precision: Precision) -> None:
+    def _arrange(self, precision: Precision, alike: np.ndarray | None) -> None:
+        """alike: rows of a batch, where all batches have its shape."""
+        if precision != self.precision:
+            self._captured = None  # the weights move, and another pass is meant
         self.precision = precision
         self._scale = LossScale(self._trial.device) if precision.format == "fp16" else None
         precision.arrange(self._model.backbone)
+        if self._trial.device.type == "cuda" and alike is not None and self._objective is None and not self._captured:
+            self._capture(alike)
+
+    def _capture(self, rows: np.ndarray) -> None:
+        device, stage = self._trial.device, self._boundary.stage
+        state = self.precision.place(self._boundary.batch(rows, 0, torch.Generator().manual_seed(0)), device)
+        with contextlib.suppress(RuntimeError):  # steps do without
+            self._captured = Captured(self._model, stage, self.precision, state, device)
+        if self._captured is None:
+            torch.cuda.empty_cache()
 
     def step(self, optimizer: AdamW, batch: np.ndarray, number: int, generator: torch.Generator) -> torch.Tensor:
         """One update on the rows `batch` in their pass `number`.
@@ -176,14 +193,17 @@ class Stepper:
         for effect in self._trial.effects:
             state, targets = effect.batch(state, targets, generator)
 
-        def answer() -> torch.Tensor:
-            with self.precision.autocast(device):
-                logits: torch.Tensor = self._model(state, stage)
+        def answer(captured: Captured | None = None) -> torch.Tensor:
+            if captured is not None and captured.takes(state):
+                logits = captured(state)
+            else:
+                with self.precision.autocast(device):
+                    logits = self._model(state, stage)
             for effect in self._trial.effects:
                 logits = effect.logits(logits)
             return logits
 
-        logits = answer()
+        logits = answer(self._captured)  # once a batch: a second pass would overwrite what the way back needs
         loss = rules.loss(logits, targets, counting)
         for effect in self._trial.effects:
             if (more := effect.loss(logits, answer)) is not None:
