@@ -60,6 +60,7 @@ def fit(
     metric: str | None = None,
     set_aside: str | Path | None = None,
     models: str | Path | Sequence[str | Path] = (),
+    backbones: str | Sequence[str] = (),
     budget: str | float | None = None,
     trials: int | None = None,
     out: str | Path | None = None,
@@ -80,6 +81,7 @@ def fit(
 
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
+    backbones: names of those to choose from, and of nothing else; by default all that can be used, and a bag of words.
     text: a column, or several that are joined into one text, each behind its name. pair: two columns of texts, in their
     order, such as premise and hypothesis; columns named like that are found.
     target: the column to predict, or several: labels of 0 and 1, or numbers. task: ``"multiclass"``,
@@ -117,6 +119,7 @@ def fit(
         metric=metric,
         set_aside=set_aside,
         models=(models,) if isinstance(models, str | Path) else models,
+        backbones=(backbones,) if isinstance(backbones, str) else backbones,
         budget_seconds=seconds,
         trials=trials,
         offline=offline,

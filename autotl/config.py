@@ -101,7 +101,7 @@ class SearchRequest(BaseModel):
     limits: Limits = Limits()
     portfolio: str | None = None  #: path of what past runs say to try first; the run's folder keeps a copy
     teacher: str | None = None  #: path of a run or bundle that strategies may learn from
-    backbones: tuple[str, ...] = ()  #: by name or key, to search among no others; none: all that can be used
+    backbones: tuple[str, ...] = ()  #: by name or key, to search among no others; none: whatever can be used
     seed: int = 0
 
     @property
@@ -130,6 +130,7 @@ def make_request(
     metric: str | None = None,
     set_aside: str | Path | None = None,
     models: Sequence[str | Path] = (),
+    backbones: Sequence[str] = (),
     budget_seconds: float | None = None,
     trials: int | None = None,
     offline: bool = False,
@@ -158,6 +159,7 @@ def make_request(
         metric=metric,
         set_aside=None if set_aside is None else _whole(set_aside),
         models=tuple(_whole(folder) for folder in models),
+        backbones=tuple(backbones),
         budget_seconds=budget_seconds,
         trials=parse_trials(trials),
         offline=offline,

@@ -1,19 +1,53 @@
-"""A bag of words, the floor that a network has to beat."""
+"""A bag of words: the floor that a network has to beat, and a model like any other."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import made_tasks
 import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
 
-from autotl.features.words import bag_of_words
+import autotl
+from autotl.cli.main import main
+from autotl.errors import BundleError, TrialError
+from autotl.events import read_events
+from autotl.features.bag_of_words import WordsFamily, family_of
+from autotl.features.rows import EncodedRows
+from autotl.features.speed import Precision
+from autotl.features.store import FeatureStore
+from autotl.features.words import learn_words
+from autotl.testing.portable import check_portable
+from autotl.training.model import Classifier, load_model, save_model
+from autotl.zoo.words import BAG_OF_WORDS
+
+
+def learned(classes, texts, labels, **more):
+    """A model, and how it reads."""
+    words = learn_words(made_tasks.of_classes(classes), texts, np.array(labels), seed=0, **more)
+    family = WordsFamily(words)
+    return Classifier(family.load(BAG_OF_WORDS), words.head), family.encoder(BAG_OF_WORDS, [])
+
+
+def probabilities(model, encoder, texts):
+    rows = EncodedRows(encoder, texts, modality="text", store=FeatureStore(None))
+    logits = model.logits(rows, rows.readable(np.arange(len(texts))), Precision(), torch.device("cpu"))
+    return torch.from_numpy(logits).softmax(1).numpy()
+
+
+def answers(classes, texts, labels, others, **more):
+    return probabilities(*learned(classes, texts, labels, **more), others)
 
 
 def test_a_word_that_tells_the_class_is_found(frame):
     codes = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
     texts = frame["text"].tolist()
-    found = bag_of_words(made_tasks.of_classes(3), texts[:150], codes[:150], texts[150:], seed=0)
+    found = answers(3, texts[:150], codes[:150], texts[150:])
     assert found.shape == (50, 3)
-    np.testing.assert_allclose(found.sum(1), 1.0, rtol=1e-5)
     assert (found.argmax(1) == codes[150:]).mean() > 0.6  # guessing gets a third
 
 
@@ -22,24 +56,105 @@ def test_scripts_without_spaces_are_read_character_by_character():
         ["\u8fd9\u91cc\u5f88\u597d", "\u623f\u95f4\u5f88\u597d"],
         ["\u8fd9\u91cc\u5f88\u5dee", "\u623f\u95f4\u5f88\u5dee"],
     )
-    labels = np.array([0, 1] * 20)
+    labels = [0, 1] * 20
     texts = [(good, bad)[label][number % 2] for number, label in enumerate(labels)]
-    found = bag_of_words(
-        made_tasks.of_classes(2), texts, labels, ["\u65e9\u9910\u5f88\u597d", "\u65e9\u9910\u5f88\u5dee"], seed=0
-    )
+    found = answers(2, texts, labels, ["\u65e9\u9910\u5f88\u597d", "\u65e9\u9910\u5f88\u5dee"])
     assert found.argmax(1).tolist() == [0, 1]
 
 
 def test_texts_without_a_known_word_get_what_is_common():
-    labels = np.array([0] * 30 + [1] * 10)
+    labels = [0] * 30 + [1] * 10
     texts = ["alpha beta" if label == 0 else "gamma delta" for label in labels]
-    found = bag_of_words(made_tasks.of_classes(2), texts, labels, ["", "zeta"], seed=0)
+    found = answers(2, texts, labels, ["", "zeta"])
     assert np.isfinite(found).all()
     assert (found.argmax(1) == 0).all()
 
 
-def test_words_that_occur_once_make_no_vocabulary():
-    found = bag_of_words(
-        made_tasks.of_classes(2), ["one", "two", "three", "four"], np.array([0, 1, 0, 1]), ["one"], seed=0
-    )
-    np.testing.assert_allclose(found, 0.5, atol=1e-3)
+def test_rows_count_by_their_weights():
+    texts, labels = ["alpha beta"] * 40, [0] * 20 + [1] * 20
+    weights = np.array([3.0] * 20 + [1.0] * 20, np.float32)
+    assert answers(2, texts, labels, ["alpha"], weights=weights)[0, 0] > 0.65
+
+
+def test_texts_without_a_word_in_common_are_refused():
+    with pytest.raises(TrialError, match="no word is in two rows"):
+        learned(2, ["one", "two", "three", "four"], [0, 1, 0, 1])
+
+
+def test_pairs_of_texts_are_read_as_the_words_of_both():
+    pairs = [("alpha", "beta"), ("alpha", "gamma")] * 20
+    found = answers(2, pairs, [0, 1] * 20, [("delta", "beta"), ("delta", "gamma")])
+    assert found.argmax(1).tolist() == [0, 1]
+
+
+@pytest.fixture
+def model(frame):
+    codes = frame["label"].astype("category").cat.codes.to_numpy().astype(np.int64)
+    return learned(3, frame["text"].tolist(), codes)
+
+
+def test_what_is_saved_is_what_is_restored(model, frame, tmp_path):
+    save_model(model[0], WordsFamily(), model[1], tmp_path / "model")
+    restored = load_model(family_of("words"), tmp_path / "model")
+    assert restored[1] == model[1]
+    texts = [*frame["text"].tolist()[:20], "", "nobody knows me"]
+    np.testing.assert_array_equal(probabilities(*restored, texts), probabilities(*model, texts))
+
+
+def test_its_encoder_can_be_had_without_autotl(model, frame):
+    check_portable("words", model[1], frame["text"].tolist()[:20])
+
+
+def test_one_text_at_a_time_gives_what_all_give(model, frame):
+    texts = frame["text"].tolist()[:10]
+    alone = np.concatenate([probabilities(*model, [text]) for text in texts])
+    np.testing.assert_allclose(alone, probabilities(*model, texts), atol=1e-6)
+
+
+@pytest.mark.parametrize("terms", [[1, 2], "words", ["one"], None])
+def test_a_vocabulary_that_does_not_fit_is_refused(model, tmp_path, terms):
+    save_model(model[0], WordsFamily(), model[1], tmp_path / "model")
+    (tmp_path / "model" / "backbone" / "vocabulary.json").write_text(json.dumps({"terms": terms}))
+    with pytest.raises(BundleError, match="the model cannot be loaded"):
+        load_model(family_of("words"), tmp_path / "model")
+
+
+def test_a_vocabulary_beyond_all_measure_is_refused(model, tmp_path):
+    save_model(model[0], WordsFamily(), model[1], tmp_path / "model")
+    many = 30_000
+    (tmp_path / "model" / "backbone" / "vocabulary.json").write_text(json.dumps({"terms": ["a"] * many}))
+    save_file({"rarity": torch.ones(many)}, tmp_path / "model" / "backbone" / "rarity.safetensors")
+    with pytest.raises(BundleError, match="the model cannot be loaded"):
+        load_model(family_of("words"), tmp_path / "model")
+
+
+@pytest.fixture
+def ordered(tmp_path):
+    """A table whose classes have the same words in another order, which a mean over words cannot tell."""
+    random, rows = np.random.default_rng(0), []
+    for number in range(200):
+        words = [f"word{word}" for word in random.integers(0, 40, 6)]
+        words[2:4] = ["cat", "dog"] if number % 2 else ["dog", "cat"]
+        rows.append({"text": " ".join(words), "label": ("after", "before")[number % 2]})
+    path = tmp_path / "ordered.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def test_it_is_the_answer_where_no_network_does_better(here, ordered, zoo, capsys):
+    command = ["search", "--data", ordered, "--models", zoo, "--trials", 1, "--out", "run"]
+    assert main([str(part) for part in command]) == 0
+    assert "by a bag of words, which is the answer: no network did better" in " ".join(capsys.readouterr().out.split())
+    model = autotl.load("run")
+    assert [member.backbone for member in model.card.members] == [BAG_OF_WORDS.key]
+    assert model.card.refit
+    assert model.predict(["a cat dog", "a dog cat"]).tolist() == ["before", "after"]
+    assert main(["resume", "run", "--trials", "+1"]) == 0
+    assert [member.backbone for member in autotl.load("run").card.members] == [BAG_OF_WORDS.key]
+
+
+def test_it_answers_only_where_no_backbone_was_named(here, ordered, zoo):
+    run = autotl.fit(ordered, models=zoo, backbones=["one"], trials=1, out="run")
+    assert {member.family for member in run.card.members} == {"tiny"}
+    (floor,) = [event.data for event in read_events(Path("run/events.jsonl")) if event.kind == "floor"]
+    assert floor["words"] > 0.9

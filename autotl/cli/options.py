@@ -107,6 +107,14 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     )
     add_models(parser)
     parser.add_argument(
+        "--backbones",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one to choose from, as 'autotl models' lists them; may be repeated. "
+        "Others, and a bag of words, are left out",
+    )
+    parser.add_argument(
         "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
     )
     parser.add_argument(
@@ -125,8 +133,8 @@ def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
         "data", "target", "image", "text", "pair", "group", "weight_column", "task", "metric", "skip_unreadable",
-        "set_aside", "models", "offline", "licenses", "max_memory", "max_disk", "max_latency", "max_params", "max_size",
-        "teacher", "seed",
+        "set_aside", "models", "backbones", "offline", "licenses", "max_memory", "max_disk", "max_latency",
+        "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

@@ -71,7 +71,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
     for event in events:
         if event.kind == "floor":
-            console.print(plain(f"      {describe(event)}{_below(event, card)}"))
+            console.print(plain(f"      {describe(event)}{_below(card)}"))
         if event.kind in {"transfer", "compared"}:
             console.print(plain(f"      {describe(event)}"))
     if outcome.test:
@@ -96,12 +96,12 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     return 130 if outcome.interrupted else 0
 
 
-def _below(event: Event, card: BundleCard) -> str:
+def _below(card: BundleCard) -> str:
     """A word of warning where no network was needed."""
-    words = event.data["words"]
-    if words is None or words <= card.score:
-        return ""
-    return ", which is more than the answer has: these backbones know little of such texts"
+    from autotl.zoo.words import BAG_OF_WORDS
+
+    alone = all(member.backbone == BAG_OF_WORDS.key for member in card.members)
+    return ", which is the answer: no network did better" if alone else ""
 
 
 def _alone(events: Sequence[Event], card: BundleCard) -> str:

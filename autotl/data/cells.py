@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from autotl.data.paths import obstacle
+from autotl.data.terms import words_of
 from autotl.plugins.contracts import Modality
 
 T = TypeVar("T")
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
-#: Thai to Burmese, Khmer, kana, Han and hangul: scripts in which a space does not end a word, or not every one.
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
 
 
 def is_missing(cell: Any) -> bool:
@@ -46,11 +44,6 @@ def is_number(cell: Any) -> bool:
 def is_whole(cell: Any) -> bool:
     """A number without a fraction."""
     return is_number(cell) and (isinstance(cell, int) or float(cell).is_integer())
-
-
-def words_of(text: str) -> list[str]:
-    """What stands between spaces, and every character by itself where a script writes none."""
-    return _WORD.findall(text)
 
 
 def count_words(text: str) -> int:

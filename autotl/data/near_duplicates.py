@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autotl.data.cells import words_of
 from autotl.data.groups import Components
+from autotl.data.terms import words_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -185,10 +185,10 @@ class PluginManager:
         return families[name]
 
     def origin(self, name: str, kind: str = "family") -> str:
-        """Package and version that bring a family, or something of another kind, such as a strategy."""
+        """Package and version that bring a family, or something of another kind; the core's own are of no plugin."""
         adds = f"{kind} {name} "
         records = (r for r in self.records if any(f"{what} ".startswith(adds) for what in r.adds))
-        return next(f"{record.package} {record.version}" for record in records)
+        return next((f"{record.package} {record.version}" for record in records), f"autotl {autotl.__version__}")
 
     @property
     def complaints(self) -> list[str]:

@@ -17,7 +17,6 @@ from autotl.errors import BundleError, DataError, TaskError
 from autotl.kinds.kind import Breakdown
 from autotl.kinds.mixing import Combination, activated, mixed
 from autotl.plugins.contracts import Unreadable
-from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.predictor.display import as_html, described_score
 
@@ -91,11 +90,12 @@ class Predictor:
 
     def members(self) -> Iterator[tuple[Member, Classifier, InputEncoder]]:
         """Each model of the answer with its network, on the CPU and loaded anew, and how it reads inputs."""
+        from autotl.features.bag_of_words import family_of
         from autotl.training.model import load_model
 
         for member in self.card.members:
             folder = self.folder / self.card.weights / member.folder
-            model, encoder = load_model(plugins().family(member.family), folder)
+            model, encoder = load_model(family_of(member.family), folder)
             if model.head.out_features != len(self.task.outputs):
                 answers = f"{model.head.out_features} answers for {len(self.task.outputs)} classes"
                 raise BundleError(f"{folder}: the model has {answers}: its files are not of one bundle")

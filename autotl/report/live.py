@@ -21,6 +21,7 @@ from autotl.escaping import for_terminal
 from autotl.events import Event
 from autotl.report.leaderboard import NOT_SETTINGS, Row, leaderboard
 from autotl.report.plain import plain
+from autotl.zoo.words import NUMBER
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -247,8 +248,11 @@ def _rungs(permille: list[int]) -> str:
     return " and ".join(f"{rung / 10:.0f} %" for rung in permille)
 
 
-def _trial(data: dict[str, Any]) -> str:
-    return "a head on frozen features" if data["trial"] < 0 else f"trial {data['trial']}"
+def model_named(trial: int) -> str:
+    """Whose model it is, by the number that events give it."""
+    if trial == NUMBER:
+        return "a bag of words"
+    return "a head on frozen features" if trial < 0 else f"trial {trial}"
 
 
 def _asks(data: dict[str, Any]) -> str:
@@ -285,7 +289,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         + (f": {d['reason']}" if d["reason"] else "")
         + f" after {describe_seconds(d['seconds'])}"
     ),
-    "incumbent": lambda d: f"best so far: {d['score']:.4f} by {_trial(d)}, saved",
+    "incumbent": lambda d: f"best so far: {d['score']:.4f} by {model_named(d['trial'])}, saved",
     "answer": lambda d: (
         f"the answer is a {d['models']}: {d['score']:.4f} expected on new rows, {1000 * d['latency']:.3g} ms each "
         f"(the best alone: {d['single_score']:.4f}, {1000 * d['single_latency']:.3g} ms)"
@@ -295,7 +299,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "transfer": lambda d: transfer_sentence(d),
     "compared": lambda d: twin_sentence(d),
     "refit": lambda d: (
-        f"{_trial(d)} was refitted on all {d['rows']} rows"
+        f"{model_named(d['trial'])} was refitted on all {d['rows']} rows"
         + ("" if d["taken"] else ", did worse on rows that it had seen, and keeps its old weights")
     ),
     "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {d['rows']} rows never used before",

@@ -6,7 +6,7 @@ from autotl.budget import describe_seconds
 from autotl.config import Limits, SearchRequest
 from autotl.data.wording import counted, option
 from autotl.report.leaderboard import Row
-from autotl.report.live import describe, transfer_sentence, twin_sentence
+from autotl.report.live import describe, model_named, transfer_sentence, twin_sentence
 from autotl.report.record import Record
 
 #: What became of a trial, for whoever does not know the words.
@@ -64,9 +64,9 @@ def choice_sentence(record: Record) -> str:
         )
     held = [event.data for event in record.of("incumbent")]
     others = [data for data in held if data["trial"] != held[-1]["trial"]]
-    what = _named(held[-1]["trial"])
+    what = model_named(held[-1]["trial"])
     if others:
-        why = f"took the place of {_named(others[-1]['trial'])}, {held[-1]['score']:.4f} against "
+        why = f"took the place of {model_named(others[-1]['trial'])}, {held[-1]['score']:.4f} against "
         why += f"{others[-1]['score']:.4f} on the same rows, and nothing beat it by more than noise"
     else:
         why = "was there first, and nothing beat it by more than noise"
@@ -156,10 +156,6 @@ def _limits(limits: Limits) -> list[str]:
         *([f"--max-params {parameters}"] if parameters is not None else []),
         *([f"--max-size {size / 1e6:g}MB"] if size is not None else []),
     ]
-
-
-def _named(trial: int) -> str:
-    return f"trial {trial}" if trial >= 0 else "a head on frozen features"
 
 
 def _sentence(words: str) -> str:

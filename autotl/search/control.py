@@ -12,6 +12,7 @@ from autotl.search.incumbent import Judged
 from autotl.search.scheduler import ALL_RUNGS
 from autotl.search.shelf import Model
 from autotl.search.space import Space, TrialConfig
+from autotl.zoo.words import BAG_OF_WORDS
 
 #: A head on pretrained features that wins less than this share of what the largest class leaves open says so little
 #: that the features may be the wrong ones. Pretrained networks on the tasks that they suit win more than half.
@@ -46,6 +47,8 @@ def verdict(models: list[Model], space: Space, task: Task, targets: np.ndarray) 
     best: dict[bool, Model] = {}
     for model in models:
         member, finished = model.member, model.finished and model.name == model.trial_folder
+        if member.backbone == BAG_OF_WORDS.key:  # no network at all
+            continue
         config = TrialConfig(member.backbone, member.strategy, member.settings)
         starts_pretrained = model.judged.trial < 0 or space.work(config).pretrained
         holder = best.get(starts_pretrained)

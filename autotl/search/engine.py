@@ -63,6 +63,7 @@ from autotl.search.trials import Trials
 from autotl.search.vetting import vetted
 from autotl.usage import peak_memory
 from autotl.zoo.origin import origin_of
+from autotl.zoo.words import BAG_OF_WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +187,7 @@ class Search:
         self._update()
         self._study = open_study(self._folder, self._disk, seed=request.seed)
         incumbent = Incumbent(inspection.task, inspection.targets, training_rows=len(given.train))
-        self._costs = Costs(request.limits, [*given.candidates, *given.too_large])
+        self._costs = Costs(request.limits, [*given.candidates, *given.too_large, BAG_OF_WORDS])
         shelf = Shelf(
             self._folder, self._disk, inspection.task, inspection.targets, self._costs, self._run_file.versions
         )
@@ -252,7 +253,10 @@ class Search:
         survivors = self._screening.run(self._run_file.survivors)
         if self._resumed is None:
             task, targets = self._given.inspection.task, self._given.inspection.targets
-            floor = Floor(task, targets, self._dialogue, self._pace, self._events)
+            floor = Floor(
+                task, targets, self._costs, self._dialogue, self._judge, self._pace, self._events,
+                contends=not self._request.backbones,  # whoever names some wants one of these
+            )  # fmt: skip
             floor.measure(self._given.train, self._given.valid)
         origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)
         self._update(survivors=tuple(candidate.key for candidate in survivors), origins=origins)

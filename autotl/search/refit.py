@@ -20,6 +20,7 @@ from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.shelf import Model
 from autotl.search.space import Space, TrialConfig
+from autotl.zoo.words import BAG_OF_WORDS
 
 
 class Refit:
@@ -52,6 +53,11 @@ class Refit:
 
     def _ask(self, model: Model) -> Message:
         member, number = model.member, model.judged.trial
+        seconds = self._pace.seconds_of_training(member.backbone) if self._pace.limited else None
+        if member.backbone == BAG_OF_WORDS.key:
+            return self._dialogue.ask(
+                f"refit of {_named(model)}", "training", do="refit words", name=model.trial_folder, seconds=seconds
+            )
         head = number < 0
         config = TrialConfig(member.backbone, member.strategy, member.settings)
         return self._dialogue.ask(
@@ -66,10 +72,12 @@ class Refit:
             views=head or self._judge.views_mean_the_same,
             head=head,
             passes=0.0 if head else self._space.work(config).passes,
-            seconds=self._pace.seconds_of_training(member.backbone) if self._pace.limited else None,
+            seconds=seconds,
             late_checkpoint=str(self._checkpoints.late(number)),
         )
 
 
 def _named(model: Model) -> str:
+    if model.member.backbone == BAG_OF_WORDS.key:
+        return "the bag of words"
     return f"trial {model.judged.trial}" if model.judged.trial >= 0 else f"the head on {model.member.backbone}"

@@ -76,7 +76,7 @@ class TrialLine(_Facts):
     reason_kind: str  #: the class of the error that a failed trial ended with, else empty
     seconds: float
     planned_seconds: float
-    floor: float  #: score of the best head on frozen features
+    floor: float  #: score of the best head on frozen features, or of a bag of words
     noise: float  #: standard error of a score on the validation rows
 
 

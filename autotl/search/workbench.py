@@ -18,18 +18,18 @@ from safetensors import SafetensorError
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
-from autotl.data.cells import as_text
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.paths import obstacle
 from autotl.data.task import Task
 from autotl.errors import DiskFullError, DivergedError, TrialError
+from autotl.features.bag_of_words import WordsFamily
 from autotl.features.frozen import FrozenBackbone, weights_digest
 from autotl.features.heads import LinearHead, balanced, fit_head, ridge_leave_one_out, usual_penalty
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
-from autotl.features.words import bag_of_words
+from autotl.features.words import learn_words
 from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
 from autotl.kinds.mixing import activated
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, ViewingEncoder, Work
@@ -37,6 +37,7 @@ from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor
 from autotl.search.fitting import fit
+from autotl.search.floor import SECONDS_A_ROW
 from autotl.search.line import Message, WorkerEnd
 from autotl.training.checkpoint import progress_in
 from autotl.training.forecast import forecast
@@ -45,6 +46,7 @@ from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.usage import peak_memory
+from autotl.zoo.words import BAG_OF_WORDS
 
 logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
 
@@ -155,12 +157,35 @@ class Workbench:
         longest = frozen.rows.encoder.longest
         return 0 if longest is None else int((frozen.rows.lengths(seen) >= longest).sum())
 
-    def floor(self, request: Message) -> Message:
-        """The score of a bag of words on the validation rows, learned from the first `most_rows` training rows."""
-        train = self._train[: request["most_rows"]]
-        texts = [[as_text(self._cells[index]) for index in rows] for rows in (train, self._valid)]
-        answers = bag_of_words(self._task, texts[0], self._targets[train], texts[1], seed=self._seed)
-        return {"score": metrics.score(self._task, self._targets[self._valid], answers)}
+    def words(self, request: Message) -> Message:
+        """Offers a bag of words, learned from the first `most_rows` training rows, as a model of its own."""
+        rows = self._train[: request["most_rows"]]
+        model, frozen = self._bag_of_words(rows)
+        latency = frozen.latency(self._cells[int(rows[0])])
+        self._judge(
+            model, frozen, permille=1000, name=request["name"], training_rows=len(rows), details={"latency": latency}
+        )
+        return {}
+
+    def refit_words(self, request: Message) -> Message:
+        """Learns a bag of words once more, from the validation rows too, and saves it, as `refit` does."""
+        if request["seconds"] is not None and request["seconds"] < SECONDS_A_ROW * len(self._everything):
+            raise TrialError("too little time is left", kind="time")
+        model, frozen = self._bag_of_words(self._everything)
+        return self._refitted(model, frozen, request["name"], training_rows=len(self._everything))
+
+    def _bag_of_words(self, rows: np.ndarray) -> tuple[Classifier, FrozenBackbone]:
+        cells, weights = [self._cells[index] for index in rows], self._weights
+        learned = learn_words(
+            self._task, cells, self._targets[rows], seed=self._seed, weights=None if weights is None else weights[rows]
+        )
+        family, passing = WordsFamily(learned), FeatureStore(None)  # as wide as a vocabulary: nothing to keep
+        encoder = family.encoder(BAG_OF_WORDS, [])
+        frozen = FrozenBackbone(
+            BAG_OF_WORDS, family, EncodedRows(encoder, self._cells, modality=self._task.modality, store=passing),
+            device=self.device, speeds=self._speeds, store=passing,
+        )  # fmt: skip
+        return Classifier(frozen.backbone, self._for_the_metric(learned.head, rows)).to(self.device), frozen
 
     @property
     def _fewest_rows(self) -> int:
@@ -295,16 +320,19 @@ class Workbench:
                 pass  # nothing is judged on the way: these rows are no judges any more
         if trial.model is None:
             raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
+        return self._refitted(trial.model, frozen, request["name"], training_rows=len(trial.train))
+
+    def _refitted(self, model: Classifier, frozen: FrozenBackbone, name: str, *, training_rows: int) -> Message:
         valid = self._readable(frozen, self._valid)
-        place = self._folder / "trials" / request["name"] / f"{request['name']}-refit"
-        answers = self._answers(self._logits_from_disk(trial.model, frozen, valid, place))
+        place = self._folder / "trials" / name / f"{name}-refit"
+        answers = self._answers(self._logits_from_disk(model, frozen, valid, place))
         for number, encoder in enumerate(frozen.rows.encoder.views(), start=1):
-            self._save(trial.model, frozen.seen_by(encoder), _view_place(place, number))
+            self._save(model, frozen.seen_by(encoder), _view_place(place, number))
         return {
             "score": metrics.score(self._task, self._targets[valid], answers),
             "weights": place.name,
             "views": [_view_place(place, number).name for number, _ in enumerate(frozen.rows.encoder.views(), start=1)],
-            "training_rows": len(trial.train),
+            "training_rows": training_rows,
         }
 
     @staticmethod

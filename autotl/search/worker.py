@@ -45,12 +45,14 @@ def main() -> None:
                     line.say("done", **bench.screen(request))
                 case "head" if bench:
                     line.say("done", **bench.head(request))
-                case "floor" if bench:
-                    line.say("done", **bench.floor(request))
+                case "words" if bench:
+                    line.say("done", **bench.words(request))
                 case "forecast" if bench:
                     line.say("done", **bench.forecast(request))
                 case "trial" if bench:
                     line.say("done", **bench.trial(request))
+                case "refit words" if bench:
+                    line.say("done", **bench.refit_words(request))
                 case "refit" if bench:
                     line.say("done", **bench.refit(request))
                 case "teach" if bench:

@@ -109,7 +109,8 @@ def test_an_export_says_what_the_bundle_says(searched, here, tmp_path):
     with pytest.raises(ExportError) if kind == "numbers" else nullcontext():
         from autotl.exporters.single import only_member
 
-        only_member(autotl.load(folder), "tiny", "a form of one network")
+        model = autotl.load(folder)
+        only_member(model, model.card.members[0].family, "a form of one network")
 
 
 def test_a_service_answers_in_the_form_of_its_kind(searched, here):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotl.budget import Clock
+from autotl.features.bag_of_words import family_of
 from autotl.kinds.mixing import Combination, activated, mixed
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import Member, find_bundle, read_card
@@ -63,7 +64,7 @@ class Teacher:
     def _ask(self, member: Member, trial: Trial, clock: Clock) -> np.ndarray:
         """What one model answers, ``[training rows, classes] float32``; NaN where it was not asked."""
         frozen, train = trial.frozen, trial.train
-        family = plugins().family(member.family)
+        family = family_of(member.family)
         place = self._bundle / self._card.weights / member.folder
         kept = frozen.store.collection(
             kind="answers",

@@ -77,9 +77,9 @@ def table(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def teacher(command_line, table, tmp_path_factory) -> Path:
-    """The folder of a run of two trials."""
+    """The folder of a run of two trials, with networks alone in its answer."""
     run = tmp_path_factory.mktemp("runs") / "kinds"
-    answer = command_line("search", "--data", table, "--models", ZOO / "one", "--trials", 2, "--out", run)
+    answer = command_line("search", "--data", table, "--models", ZOO, "--backbones", "one", "--trials", 2, "--out", run)
     assert answer.returncode == 0, answer.stderr
     return run
 

@@ -62,7 +62,8 @@ def test_what_breaks_the_limits_teaches_what_keeps_them(environment, table, tmp_
     (tmp_path / "site" / "autotl_sizes.py").write_text(SIZES.format(folder=str(ZOO / "two")))
     run, nothing = tmp_path / "run", tmp_path / "nothing"
     nothing.mkdir()
-    command = ["search", "--data", table, "--models", nothing, "--max-params", "100k", "--trials", 3, "--out", run]
+    command = ["search", "--data", table, "--models", nothing, "--backbones", "poor/two", "--max-params", "100k"]
+    command += ["--trials", 3, "--out", run]
     answer = subprocess.run(
         [sys.executable, "-m", "autotl.cli.main", *map(str, command)],
         env=environment | {"PYTHONPATH": f"{environment['PYTHONPATH']}:{tmp_path / 'site'}"},

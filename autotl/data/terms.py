@@ -1,0 +1,81 @@
+"""Texts as the terms that are in them: words, and pairs of neighbours.
+
+Only numpy and the standard library: an exported model that counts words ships a copy of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: What `Inputs` reads: the terms, in the order of their numbers.
+VOCABULARY = "vocabulary.json"
+
+#: Words of a text that are read; more would only be slow.
+_WORDS = 512
+
+#: Thai to Burmese, Khmer, kana, Han and hangul: scripts in which a space does not end a word, or not every one.
+_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
+
+
+def words_of(text: str) -> list[str]:
+    """What stands between spaces, and every character by itself where a script writes none."""
+    return _WORD.findall(text)
+
+
+def terms_of(cell: Any) -> Iterator[str]:
+    """Words and pairs of words, without case; of several texts those of all."""
+    found = words_of((cell if isinstance(cell, str) else "\n".join(cell)).casefold())[:_WORDS]
+    yield from found
+    yield from (f"{first} {second}" for first, second in pairwise(found))
+
+
+def is_textual(cell: Any) -> bool:
+    """A text, or several."""
+    several = isinstance(cell, (tuple, list)) and len(cell) > 0 and all(isinstance(part, str) for part in cell)
+    return isinstance(cell, str) or several
+
+
+def numbered(terms: Sequence[str]) -> dict[str, int]:
+    """The number of each term, from 1 on: 0 stands for those that are not among them, and for padding."""
+    return {term: number for number, term in enumerate(terms, start=1)}
+
+
+def term_rows(numbers: Mapping[str, int], cells: Sequence[Any]) -> list[np.ndarray | str]:
+    """``[terms] int32``, the number of each known term in each cell, a 0 where there is none; a reason for no text."""
+    return [
+        np.array([numbers[term] for term in terms_of(cell) if term in numbers] or [0], np.int32)
+        if is_textual(cell)
+        else "no text"
+        for cell in cells
+    ]
+
+
+def padded(rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """``"x"`` ``[rows, longest] int64``."""
+    x = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    for place, row in zip(x, rows, strict=True):
+        place[: len(row)] = row
+    return {"x": x}
+
+
+class Inputs:
+    """How one bag of words reads texts, by the vocabulary in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._numbers = numbered(json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))["terms"])
+
+    def encode(self, cells: Sequence[Any]) -> list[np.ndarray | str]:
+        """``[terms] int32`` for each text, or several texts; a reason where it is none."""
+        return term_rows(self._numbers, cells)
+
+    def batch(self, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """``"x"`` ``[rows, longest] int64``."""
+        return padded(rows)
