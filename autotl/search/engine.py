@@ -249,15 +249,15 @@ class Search:
         self._screening = Screening(
             self._given.candidates, self._costs, self._dialogue, self._judge, self._pace, self._events
         )
-        self._pace.begin_screening()
-        survivors = self._screening.run(self._run_file.survivors)
-        if self._resumed is None:
+        if self._resumed is None:  # before anything is looked through: words are counted while networks still load
             task, targets = self._given.inspection.task, self._given.inspection.targets
             floor = Floor(
                 task, targets, self._costs, self._dialogue, self._judge, self._pace, self._events,
                 contends=not self._request.backbones,  # whoever names some wants one of these
             )  # fmt: skip
             floor.measure(self._given.train, self._given.valid)
+        self._pace.begin_screening()
+        survivors = self._screening.run(self._run_file.survivors)
         origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)
         self._update(survivors=tuple(candidate.key for candidate in survivors), origins=origins)
         return survivors

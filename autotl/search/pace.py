@@ -216,7 +216,7 @@ class Pace:
 
         backbone: None for the slowest.
         """
-        forecasts = {key: self._forecast_judging(key) for key in self._forward}
+        forecasts = {key: self._forecast_judging(key) for key in self._forward.keys() | self._judging.keys()}
         slowest = max(forecasts.values(), default=1.5)
         return COMMITTING + CAUTION * (forecasts.get(backbone, slowest) if backbone else slowest)
 
