@@ -68,7 +68,7 @@ def test_search_leaves_a_run_folder_with_everything(finished):
     assert (folder / "best" / "README.md").is_file()
     assert run_file(folder)["state"] == "finished"
     kept = [path.name for path in (folder / "trials").iterdir()]
-    assert sorted(kept) == ["0000", "0001", "0002", "head-1", "head-1-quick", "head-2", "words"]
+    assert sorted(kept) == ["0000", "0001", "0002", "head-1", "head-2", "words"]
     assert states(folder)[0] == states(folder)[1] == states(folder)[2] == TrialState.COMPLETE
 
 

@@ -253,6 +253,22 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+@contextlib.contextmanager
+def in_whole_fp32(device: torch.device) -> Iterator[None]:
+    """Has an accelerator compute in fp32 what it would round to TF32, which is some 1e-3 off in a probability."""
+    if device.type == "cpu":
+        yield
+        return
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
 def measure_matrix_product(device: torch.device) -> float:
     """How many times faster 16 bits multiply matrices here than fp32: a hint, not a promise for any network."""
     matrix = torch.randn(1024, 1024, device=device)

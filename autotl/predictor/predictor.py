@@ -180,7 +180,7 @@ class Predictor:
 
     def _predict(self, cells: Sequence[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
         from autotl.features.rows import EncodedRows
-        from autotl.features.speed import Precision
+        from autotl.features.speed import Precision, in_whole_fp32
         from autotl.features.store import FeatureStore
 
         store = FeatureStore(None)
@@ -192,12 +192,13 @@ class Predictor:
             )
             rows = rows if rows.encoder == encoder else rows.seen_by(encoder)
             readable = rows.readable(readable)
-            # fp32: one model on one pass has no time to find out what is fastest, and predictions stay comparable;
+            # fp32: one model on one pass has no time to find out what is fastest, and answers are the same everywhere;
             # channels last: ResNet-18 1.3 and MobileNetV2-1.0 1.6 times as fast on two cores, ViT and ConvNeXt as fast
             precision = Precision(channels_last=self.task.modality == "image")
             precision.arrange(model.backbone)
             answers = np.full((len(cells), len(self.task.outputs)), np.nan, np.float32)
-            outputs = model.logits(rows, readable, precision, self._device)
+            with in_whole_fp32(self._device):
+                outputs = model.logits(rows, readable, precision, self._device)
             answers[readable] = activated(outputs, self.task.rules.activation)
             each.append(answers)
             yield from ((index, Unreadable(reason)) for index, reason in rows.unreadable.items())

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import math
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,16 +20,15 @@ from autotl.config import cache_folder
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
 from autotl.data.paths import obstacle
 from autotl.data.task import Task
-from autotl.errors import DiskFullError, DivergedError, TrialError
+from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
-from autotl.features.frozen import FrozenBackbone, weights_digest
+from autotl.features.frozen import FrozenBackbone
 from autotl.features.heads import LinearHead, balanced, fit_head, ridge_leave_one_out, usual_penalty
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
-from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
 from autotl.kinds.mixing import activated
 from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, ViewingEncoder, Work
 from autotl.plugins.manager import plugins
@@ -39,10 +37,11 @@ from autotl.predictor.predictor import Predictor
 from autotl.search.fitting import fit
 from autotl.search.floor import SECONDS_A_ROW
 from autotl.search.line import Message, WorkerEnd
+from autotl.search.model_files import ModelFiles
 from autotl.training.checkpoint import progress_in
 from autotl.training.forecast import forecast
 from autotl.training.loop import LATE
-from autotl.training.model import Classifier, load_model, save_model
+from autotl.training.model import Classifier
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.usage import peak_memory
@@ -79,13 +78,13 @@ class Workbench:
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
         self._teacher = Path(request["teacher"]) if request["teacher"] else None
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._store = FeatureStore(cache_folder(), run=self._folder, together=request["max_disk"])
-        self._equal_files = EqualFiles()
+        self._models = ModelFiles(self._store, self._ask_for_room, self.device)
         self.split(request)
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
         self._seen: dict[str, tuple[int, np.ndarray]] = {}  #: of the training rows: how many first ones, the readable
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(os.cpu_count() or 1)
         if self.device.type != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have there by default
@@ -325,9 +324,9 @@ class Workbench:
     def _refitted(self, model: Classifier, frozen: FrozenBackbone, name: str, *, training_rows: int) -> Message:
         valid = self._readable(frozen, self._valid)
         place = self._folder / "trials" / name / f"{name}-refit"
-        answers = self._answers(self._logits_from_disk(model, frozen, valid, place))
+        answers = self._answers(self._models.logits_from_disk(model, frozen, valid, place))
         for number, encoder in enumerate(frozen.rows.encoder.views(), start=1):
-            self._save(model, frozen.seen_by(encoder), _view_place(place, number))
+            self._models.save(model, frozen.seen_by(encoder), _view_place(place, number))
         return {
             "score": metrics.score(self._task, self._targets[valid], answers),
             "weights": place.name,
@@ -421,7 +420,7 @@ class Workbench:
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"
         finished = permille == 1000
         if finished:
-            logits = self._logits_from_disk(model, frozen, valid, place)
+            logits = self._models.logits_from_disk(model, frozen, valid, place)
         else:
             logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
         answers = self._answers(logits)
@@ -443,7 +442,7 @@ class Workbench:
         self._line.say("judged", **offer, seconds=time.monotonic() - began)
         answer = self._line.receive()
         if answer["keep"] and not finished:
-            self._save(model, frozen, place)
+            self._models.save(model, frozen, place)
             self._line.say("saved", **offer)
             answer |= self._line.receive()
         return answer
@@ -451,31 +450,8 @@ class Workbench:
     def _view(self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path, number: int) -> Message:
         """The same model before rows batched in another way, as a model of its own."""
         weights = _view_place(place, number)
-        answers = self._answers(self._logits_from_disk(model, frozen, valid, weights))
+        answers = self._answers(self._models.logits_from_disk(model, frozen, valid, weights))
         return {"weights": weights.name, "answers": answers.round(6).tolist()}
-
-    def _save(self, model: Classifier, frozen: FrozenBackbone, place: Path) -> None:
-        """Writes a model, in the place of one that is there. Raises `DiskFullError`, and leaves that one then."""
-        fresh, size = place.with_name(f".{place.name}"), sum(tensor.nbytes for tensor in model.state_dict().values())
-
-        def write() -> None:
-            self._store.claim(size)
-            shutil.rmtree(fresh, ignore_errors=True)
-            save_model(model, frozen.family, frozen.rows.encoder, fresh)
-            for file in fresh.rglob("*"):
-                if file.is_file():
-                    reach_the_disk(file)
-
-        try:
-            making_room(write, [self._store.give_way, self._ask_for_room])
-        except Exception as error:
-            shutil.rmtree(fresh, ignore_errors=True)
-            if not is_disk_full(error):
-                raise
-            raise DiskFullError(f"{place} found no room ({error}): free some space there") from error
-        shutil.rmtree(place, ignore_errors=True)
-        fresh.rename(place)
-        self._equal_files.share(place)  # what is frozen is the same in every model
 
     def _ask_for_room(self) -> None:
         """Has the engine remove what the run can do without."""
@@ -491,17 +467,6 @@ class Workbench:
         if not np.isfinite(logits).all():
             raise DivergedError("the model's outputs are not finite")
         return activated(logits, self._task.rules.activation)
-
-    def _logits_from_disk(
-        self, model: Classifier, frozen: FrozenBackbone, valid: np.ndarray, place: Path
-    ) -> np.ndarray:
-        self._save(model, frozen, place)
-        loaded, _ = load_model(frozen.family, place)
-        loaded.to(self.device)
-        if weights_digest(loaded.backbone) == frozen.weights:  # what it sees is known
-            return loaded.linear_head().logits(frozen.features(valid))
-        frozen.precision.arrange(loaded.backbone)
-        return loaded.logits(frozen.rows, valid, frozen.precision, self.device)
 
 
 def _view_place(place: Path, number: int) -> Path:

@@ -54,7 +54,7 @@ def test_the_readme_says_how_it_is_loaded(family, local, texts, tmp_path, poolin
         names = {}
         code = block.replace("path/to/this/folder", str(tmp_path / "out")).replace('["a text"]', repr(texts))
         exec(code, names)
-        probabilities = names["logits"].softmax(1).numpy()
+        probabilities = names["logits"].softmax(1).cpu().numpy()
         np.testing.assert_allclose(probabilities, model.predict_proba(data), rtol=0, atol=1e-4)
 
 
