@@ -8,6 +8,7 @@ import pytest
 
 from autotl.predictor import metrics
 from autotl.search.incumbent import DEFAULT_TRIAL, ENOUGH_TO_FINE_TUNE, Incumbent, Judged
+from autotl.zoo.words import NUMBER
 
 LABELS = np.arange(200) % 2
 
@@ -57,6 +58,23 @@ def test_another_trial_replaces_with_a_lead_beyond_one_paired_standard_error():
     assert incumbent.yields_to(judged(3, range(30, 38)))
     # four rows gained and none lost: a small lead, but no luck of the draw
     assert incumbent.yields_to(judged(3, range(4, 20)))
+
+
+def test_the_favoured_head_only_must_not_be_worse_than_another():
+    incumbent = held(judged(-1, range(20)))
+    incumbent.favoured = -2
+    assert incumbent.yields_to(judged(-2, range(30, 50)))
+    assert incumbent.yields_to(judged(-2, range(30, 51)))
+    assert not incumbent.yields_to(judged(-2, range(30, 60)))
+    assert not incumbent.yields_to(judged(-3, range(30, 50)))
+
+
+@pytest.mark.parametrize("holder", [DEFAULT_TRIAL, NUMBER])
+def test_the_favoured_head_must_lead_before_trials_and_bags_of_words(holder):
+    incumbent = held(judged(holder, range(20)))
+    incumbent.favoured = -2
+    assert not incumbent.yields_to(judged(-2, range(30, 50)))
+    assert incumbent.yields_to(judged(-2, range(30, 38)))
 
 
 @pytest.mark.parametrize("wrong", range(30, 52, 2))

@@ -244,11 +244,14 @@ class Search:
         seconds = self._run_file.audit_seconds if self._pace.limited else None
         splitting = Splitting(self._folder, self._disk, self._dialogue, self._events, seed=self._request.seed)
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
-        if self._resumed:
-            self._judge.restore()
         self._screening = Screening(
             self._given.candidates, self._costs, self._dialogue, self._judge, self._pace, self._events
         )
+        if self._resumed:
+            here = {candidate.key for candidate in self._given.candidates}
+            for best in [key for key in self._run_file.survivors if key in here][:1]:
+                self._judge.favour(self._screening.head_number(best))
+            self._judge.restore()
         if self._resumed is None:  # before anything is looked through: words are counted while networks still load
             task, targets = self._given.inspection.task, self._given.inspection.targets
             floor = Floor(

@@ -44,6 +44,10 @@ class Judge:
         """The incumbent's answers; None before there is a model."""
         return self._incumbent.held_by
 
+    def favour(self, head: int) -> None:
+        """Lets a head be the incumbent where another is no better, as screening ranks its backbone first."""
+        self._incumbent.favoured = head
+
     def restore(self) -> None:
         """Finds what an earlier process left; the same rule on the same models makes the same one the incumbent."""
         for judged in self._shelf.restore():

@@ -139,6 +139,7 @@ class Screening:
 
     def _offer_heads(self, survivors: Sequence[Candidate]) -> None:
         """The best one's head is always among the contenders, the others' where they take little time."""
+        self._judge.favour(self.head_number(survivors[0].key))
         for position, candidate in enumerate(survivors):
             if position == 0 or self._pace.time_for_a_head(candidate.key):
                 seconds = self._pace.screening_seconds(len(survivors) - position, needed=True)
@@ -147,7 +148,7 @@ class Screening:
 
     def _offer_head(self, candidate: Candidate, *, quick: bool, seconds: float | None = None) -> None:
         """A head on what screening saw of a backbone, as a model of its own: the first bundle, or a better one."""
-        number = -1 - self._candidates.index(candidate)
+        number = self.head_number(candidate.key)
         name = f"head{number}-quick" if quick else f"head{number}"  # the better one may be the quick one, by luck
         subject = Subject(number, candidate, TrialConfig(candidate.key, "probe", {}))
 
@@ -159,6 +160,10 @@ class Screening:
             _named(candidate), "heads", do="head", candidate=dataclasses.asdict(candidate), name=name, quick=quick,
             seconds=seconds, hearer=lambda offer: self._judge.hear(offer, subject, tell),
         )  # fmt: skip
+
+    def head_number(self, backbone: str) -> int:
+        """Of the head on a candidate, by the key of that: from -1 downwards, as trials count from 0."""
+        return -1 - [candidate.key for candidate in self._candidates].index(backbone)
 
     def _note(self, text: str) -> None:
         self._events.emit("note", text=text)

@@ -22,6 +22,7 @@ from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.incumbent import Judged
 from autotl.untrusted import is_plain_name, read_object, refuse_links
+from autotl.zoo.words import NUMBER
 
 #: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
 KEPT = 8
@@ -80,7 +81,7 @@ class Shelf:
     def restore(self) -> list[Judged]:
         """Finds the models of an earlier process.
 
-        Returns those that may be the answer and have weights, heads first, then by trial.
+        Returns those that may be the answer and have weights: a bag of words, then heads, then by trial.
         """
         for file in sorted(self._trials.glob("*/*.json")):
             try:
@@ -100,7 +101,7 @@ class Shelf:
             for model in self._models.values()
             if model.weights and model.name == model.trial_folder and self.may_answer(model.member.backbone)
         ]
-        return sorted(found, key=lambda judged: (judged.trial >= 0, abs(judged.trial)))
+        return sorted(found, key=lambda judged: (judged.trial >= 0, judged.trial != NUMBER, abs(judged.trial)))
 
     @staticmethod
     def _weights(folder: Path, name: str) -> Path | None:
