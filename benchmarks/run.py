@@ -65,9 +65,9 @@ def _run(parts: list[str], shared: Path | None, folder: Path) -> Iterator[Result
     if "trainer" in parts:
         yield from beside_trainer(texts[0].first(1280))
     if "second" in parts:
-        yield second_search(texts[0], encoder)
+        yield from second_search(texts[0], encoder)
         if shared:
-            yield second_search(image_table(shared, folder, rows=1), shared / "zoo")
+            yield from second_search(image_table(shared, folder, rows=1), shared / "zoo")
     if "forecasts" in parts:
         yield forecast_errors(texts[0], encoder, trials=20)
         if shared:
