@@ -101,7 +101,7 @@ class SearchRequest(BaseModel):
     limits: Limits = Limits()
     portfolio: str | None = None  #: path of what past runs say to try first; the run's folder keeps a copy
     teacher: str | None = None  #: path of a run or bundle that strategies may learn from
-    backbones: tuple[str, ...] = ()  #: by name or key, to search among no others; none: whatever can be used
+    backbones: tuple[str, ...] = ()  #: by name or key, to search among no others; none: all that can be used
     seed: int = 0
 
     @property

@@ -29,7 +29,7 @@ FAR = 4.0
 
 @dataclass(frozen=True)
 class Judged:
-    """A model's answers on the validation rows ``[rows, outputs] float32``; `trial` is -1 for a screening head."""
+    """A model's answers on the validation rows ``[rows, outputs] float32``; `trial` is negative for a head."""
 
     trial: int
     permille: int
