@@ -90,14 +90,17 @@ def test_other_weights_or_another_maker_compute_anew(tiny, zoo, look, monkeypatc
     assert sum(counted) == 20
 
 
-def test_pooled_features_at_every_boundary_are_those_of_the_network(look):
+def test_layers_are_what_the_network_pools_at_each_boundary(look):
     frozen = look()
+    frozen.calibrate(frozen.rows.readable(np.arange(12)))
     seen = frozen.see(np.arange(12))
     state = frozen.rows.encoder.batch(frozen.rows.gather(seen))
+    expected = []
     for boundary in range(1, 4):
         with torch.no_grad():
-            expected = frozen.backbone.pool(frozen.backbone(state, 0, boundary)).numpy()
-        np.testing.assert_allclose(frozen.features(seen, boundary), expected, rtol=1e-4, atol=1e-5)
+            expected.append(frozen.backbone.pool(frozen.backbone(state, 0, boundary)).numpy())
+    np.testing.assert_allclose(frozen.layers(seen), np.concatenate(expected, 1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(frozen.features(seen), expected[-1], rtol=1e-4, atol=1e-5)
 
 
 def test_passes_through_the_views_in_turn_compute_each_once(look, monkeypatch):

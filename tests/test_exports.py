@@ -122,8 +122,10 @@ def test_the_tiny_family_can_do_without_autotl(tiny, candidates, texts):
     check_family(tiny, candidates[0], texts[:5])
 
 
-def test_programs_of_torch_keep_the_contract_and_hold_nothing_pickled(tiny, candidates, texts, tmp_path):
-    model, exporter = make_bundle(tiny, candidates[:1], texts, tmp_path / "single"), plugins().exporter("torch")
+@pytest.mark.parametrize("layered", [False, True])
+def test_programs_of_torch_keep_the_contract_and_hold_nothing_pickled(tiny, candidates, texts, tmp_path, layered):
+    model = make_bundle(tiny, candidates[:1], texts, tmp_path / "single", layered=layered)
+    exporter = plugins().exporter("torch")
     check_exporter(exporter, model, texts)
     (tmp_path / "out").mkdir()
     exporter.export(model, texts, tmp_path / "out")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import made_tasks
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import cross_entropy
 
 from autotl.features.heads import (
     PENALTIES,
@@ -125,3 +127,33 @@ def test_a_head_of_numbers_is_the_ridge_that_was_scored():
             losses[other] = float(((answers - targets[rows:]) ** 2).mean())
         assert losses[penalty] < 1.3 * min(losses.values())
         assert losses[penalty] < 0.9 * max(losses.values())
+
+
+@pytest.mark.parametrize(("rows", "width"), [(200, 30), (40, 90)])
+def test_no_other_head_has_less_loss(rows, width):
+    """Whether rows determine all weights or not: no step from the head, in any direction, leads further down."""
+    features, labels = blobs(rows, width, distance=0.4)
+    penalty = 1e-2
+    mean, scale = standardization(features)
+    inputs = torch.from_numpy(((features - mean) / scale).astype(np.float32))
+
+    def loss(weight, bias):
+        return cross_entropy(inputs @ weight + bias, torch.from_numpy(labels)) + penalty * weight.square().sum()
+
+    head = fit_head(TASK, features, labels, penalty)
+    weight = torch.from_numpy(head.weight * scale[:, None].astype(np.float32)).requires_grad_()
+    bias = torch.from_numpy(head.bias + mean @ head.weight).float().requires_grad_()
+    loss(weight, bias).backward()
+    assert max(float(weight.grad.abs().max()), float(bias.grad.abs().max())) < 2e-3
+
+
+@pytest.mark.parametrize("rows", [60, 150, 400])
+def test_the_penalty_chosen_is_about_the_best_for_new_rows(rows):
+    features, labels = blobs(1000 + rows, 40, distance=0.35)
+    penalty = choose_penalty(TASK, features[:rows], labels[:rows], 0)
+    losses = {}
+    for other in PENALTIES:
+        logits = torch.from_numpy(fit_head(TASK, features[:rows], labels[:rows], other).logits(features[rows:]))
+        losses[other] = float(cross_entropy(logits, torch.from_numpy(labels[rows:])))
+    assert losses[penalty] < 1.2 * min(losses.values())  # at most one off
+    assert losses[penalty] < 0.8 * max(losses.values())

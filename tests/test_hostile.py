@@ -176,6 +176,16 @@ def have_a_head_for_other_features(bundle):
     save_file(weights, bundle / "weights" / "0-0" / "head.safetensors")
 
 
+def have_a_head_on_stages_that_are_not(bundle):
+    weights = {"weight": np.ones((3, 99), np.float32), "bias": np.ones(3, np.float32), "lowest": np.array(-7)}
+    save_file(weights, bundle / "weights" / "0-0" / "head.safetensors")
+
+
+def have_a_head_for_other_layers(bundle):
+    weights = {"weight": np.ones((3, 99), np.float32), "bias": np.ones(3, np.float32), "lowest": np.array(1)}
+    save_file(weights, bundle / "weights" / "0-0" / "head.safetensors")
+
+
 def name_a_model_often(bundle):
     (member,) = json.loads((bundle / "bundle.json").read_text())["members"]
     edit_card(bundle, members=[member] * 1000)
@@ -212,6 +222,8 @@ def name_a_family(bundle):
         (have_an_endless_header, "does not fit"),
         (have_a_head_for_others, "9 answers for 3 classes"),
         (have_a_head_for_other_features, "32 features"),
+        (have_a_head_on_stages_that_are_not, "a head on stages from -7 of 3"),
+        (have_a_head_for_other_layers, "its layers have 96 features, and its head is for 99"),
         (name_a_model_often, "twice"),
         (nest_deeply, "nested too deeply"),
         (be_large, "at most"),

@@ -68,7 +68,7 @@ def test_search_leaves_a_run_folder_with_everything(finished):
     assert (folder / "best" / "README.md").is_file()
     assert run_file(folder)["state"] == "finished"
     kept = [path.name for path in (folder / "trials").iterdir()]
-    assert sorted(kept) == ["0000", "0001", "0002", "head-1", "head-2", "words"]
+    assert sorted(kept) == ["0000", "0001", "0002", "head-1", "head-1-quick", "head-2", "words"]
     assert states(folder)[0] == states(folder)[1] == states(folder)[2] == TrialState.COMPLETE
 
 
@@ -430,7 +430,7 @@ def test_cache_is_shown_and_cleared(command_line, table, zoo, tmp_path):
     )
     shown = command_line("cache", cwd=tmp_path, environment=environment).stdout
     assert "inputs, read once" in shown
-    assert "features after stage 3" in shown
+    assert "features after stages 1 to 3" in shown
     assert command_line("cache", "--clear", cwd=tmp_path, environment=environment).stdout.startswith("removed 0.")
     assert "inputs" not in command_line("cache", cwd=tmp_path, environment=environment).stdout
     assert json.loads(command_line("cache", "--json", cwd=tmp_path, environment=environment).stdout)["used"] == 0

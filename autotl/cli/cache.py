@@ -20,7 +20,8 @@ def _in_words(about: Mapping[str, Any]) -> tuple[str, str]:
     kind, view = about.get("kind"), about.get("view")
     if kind == "inputs":
         return "inputs, read once", ""
-    after = f"{kind} after stage {about.get('boundary')}"
+    boundary = about.get("boundary")
+    after = f"{kind} after {'stages' if isinstance(boundary, str) else 'stage'} {boundary}"
     return after if view == "exact" else f"{after}, {view}", str(about.get("backbone"))
 
 

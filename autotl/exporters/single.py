@@ -26,10 +26,12 @@ _ROWS = 32
 def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Classifier, InputEncoder]:
     """The one network of an answer, its head divided by the temperature, so that probabilities are the library's own.
 
-    Raises `ExportError` for a mixture, for a network of another family, and where answers are numbers, whose units such
-    a folder has no place for.
+    Raises `ExportError` for a mixture, for a network of another family or a head on several of its layers, and where
+    answers are numbers, whose units such a folder has no place for.
     """
     import torch
+
+    from autotl.features.layers import Layered
 
     if not model.task.classes:
         raise ExportError(
@@ -45,6 +47,11 @@ def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Class
     member, network, encoder = members[0]
     if member.family != family:
         raise ExportError(f"{model.folder} is of the family {member.family!r}, and {form!r} is for {family!r}")
+    if isinstance(network.backbone, Layered):
+        raise ExportError(
+            f"{model.folder} answers by what several layers of {member.backbone} say, and {form!r} holds a head on the "
+            "last one. Export to a form that holds any network, such as 'torch'"
+        )
     with torch.no_grad():
         for parameter in network.head.parameters():
             parameter.div_(member.temperature * model.card.temperature)

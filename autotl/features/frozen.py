@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autotl.errors import DivergedError, PluginError
+from autotl.errors import DivergedError
+from autotl.features.layers import Layered, upper_layers
 from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, Speed, SpeedBook, options_for
@@ -61,7 +62,7 @@ def inference_batches(lengths: np.ndarray | None, count: int) -> Iterator[np.nda
 
 
 def pooled(
-    backbone: Backbone, rows: EncodedRows, indices: np.ndarray, precision: Precision, device: torch.device
+    backbone: Backbone | Layered, rows: EncodedRows, indices: np.ndarray, precision: Precision, device: torch.device
 ) -> np.ndarray:
     """Features of readable rows: ``[rows, width] float32``, in the order of `indices`."""
     features = np.empty((len(indices), backbone.width), np.float32)
@@ -129,6 +130,7 @@ class FrozenBackbone:
         self.speeds = speeds
         self.store = store
         self.backbone = family.load(candidate).to(device)
+        self.layered = Layered(self.backbone, self.last, width=self.backbone.width)  #: for heads, after `calibrate`
         self.precision = Precision()
         self.seconds_a_row = 0.0
         self.exact_seconds_a_row = 0.0  #: in fp32, as predictions run
@@ -147,13 +149,16 @@ class FrozenBackbone:
         return TEXTS_A_RACE if self.rows.modality in TEXTUAL else IMAGES_A_BATCH
 
     def calibrate(self, indices: np.ndarray) -> None:
-        """Settles the precision, and measures a row's seconds, on one batch of readable rows."""
+        """Settles the precision and which layers heads see, and measures a row's seconds, on one batch of rows."""
         key = self.speed_key("forward")
         speed = self.speeds.known(key) or self._race(key, indices)
         self.precision, self.seconds_a_row, self.exact_seconds_a_row = (
             speed.precision, speed.seconds_a_row, speed.exact
         )  # fmt: skip
         self.precision.arrange(self.backbone)
+        state = self.precision.place(self.rows.batch(indices[:1], self.device), self.device)
+        with self.precision.autocast(self.device):
+            self.layered = upper_layers(self.backbone, state)
 
     def _race(self, key: str, indices: np.ndarray) -> Speed:
         state = self.rows.batch(indices, self.device)
@@ -189,7 +194,7 @@ class FrozenBackbone:
             chunks = _joined(self.rows.stream(indices, ahead=self.device.type != "cpu"))
         seen = [np.empty(0, np.int64)]
         for chunk in chunks:
-            self._compute(chunk, self.last)
+            self._compute(chunk)
             seen.append(chunk)
         return np.concatenate(seen)
 
@@ -212,20 +217,21 @@ class FrozenBackbone:
         other.__dict__.pop("_preprocessing", None)
         return other
 
-    def features(self, indices: np.ndarray, boundary: int | None = None) -> np.ndarray:
-        """``[rows, channels] float32`` for readable rows, computing what is missing.
+    def features(self, indices: np.ndarray) -> np.ndarray:
+        """``[rows, width] float32`` for readable rows, computing what is missing."""
+        return self.layers(indices)[:, -self.backbone.width :]
 
-        boundary: pooled after so many stages; None: after the last, where the channels are the backbone's width.
-        """
-        computed = self._compute(indices, self.last if boundary is None else boundary)
-        return np.stack(computed) if computed else np.empty((0, self.backbone.width), np.float32)
+    def layers(self, indices: np.ndarray) -> np.ndarray:
+        """``[rows, width of layered] float32`` for readable rows: their features come last."""
+        computed = self._compute(indices)
+        return np.stack(computed) if computed else np.empty((0, self.layered.width), np.float32)
 
-    def _compute(self, indices: np.ndarray, boundary: int) -> list[np.ndarray]:
-        """The pooled features of each row, from the store or by a pass."""
-        kept = self.collection("features", boundary)
+    def _compute(self, indices: np.ndarray) -> list[np.ndarray]:
+        """The layers of each row, from the store or by a pass."""
+        kept = self.collection("features", f"{self.layered.lowest} to {self.last}")
         digests = self.rows.digests(indices)
         found = [kept.get(digest) for digest in digests]
-        features = [None if row is None else row["x"] for row in found]
+        layers = [None if row is None else row["x"] for row in found]
         missing = np.array([place for place, row in enumerate(found) if row is None], dtype=np.int64)
 
         passing: deque[tuple[np.ndarray, torch.Tensor]] = deque()  # through an accelerator, beside what happens here
@@ -233,7 +239,7 @@ class FrozenBackbone:
         def run(positions: np.ndarray) -> None:
             places = missing[positions]
             state = self.precision.place(self.rows.batch(indices[places], self.device), self.device)
-            passing.append((places, self.backbone.pool(self.backbone(state, 0, boundary)).float()))
+            passing.append((places, self.layered.pool(self.layered(state)).float()))
             while len(passing) > (self.device.type != "cpu"):
                 keep(*passing.popleft())
 
@@ -242,11 +248,8 @@ class FrozenBackbone:
             if not np.isfinite(batch).all():
                 wrong = int((~np.isfinite(batch).all(1)).sum())
                 raise DivergedError(f"its features of {wrong} rows among {len(batch)} are not finite")
-            if boundary == self.last and batch.shape != (len(places), self.backbone.width):
-                promised = [len(places), self.backbone.width]
-                raise PluginError(f"pool() gives {list(batch.shape)} in place of [batch, width] = {promised}")
             for place, row in zip(places.tolist(), batch, strict=True):
-                features[place] = row
+                layers[place] = row
             kept.add([digests[place] for place in places], [{"x": row} for row in batch])
 
         began = time.perf_counter()
@@ -255,9 +258,9 @@ class FrozenBackbone:
                 halving_on_out_of_memory(run, positions)
             while passing:
                 keep(*passing.popleft())
-        if len(missing) >= IMAGES_A_BATCH and boundary == self.last:  # says more than one batch in the race did
+        if len(missing) >= IMAGES_A_BATCH:  # says more than one batch in the race did
             self.seconds_a_row = (time.perf_counter() - began) / len(missing)
-        return [row for row in features if row is not None]
+        return [row for row in layers if row is not None]
 
     def prefix(self, state: State, boundary: int) -> State:
         """The state after the first `boundary` stages, without gradients; `state` is the input of stage 0."""
@@ -265,8 +268,8 @@ class FrozenBackbone:
             reached: State = self.backbone(self.precision.place(state, self.device), 0, boundary)
         return reached
 
-    def collection(self, kind: str, boundary: int, view: str = "exact") -> Collection:
-        """Where the store keeps what this backbone gives at a boundary for one view of each row."""
+    def collection(self, kind: str, boundary: int | str, view: str = "exact") -> Collection:
+        """Where the store keeps what this backbone gives at a boundary, or several, for one view of each row."""
         return self.store.collection(
             kind=kind,
             backbone=self.candidate.key,

@@ -7,7 +7,7 @@ classes), which makes it calibrated. Heads start fine-tuning (linear probing the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,17 @@ from autotl.data.task import Task
 RIDGE_PENALTIES = tuple(float(10.0**power) for power in np.arange(-4, 4.01, 0.5))
 
 #: Weight penalties of a logistic head on standardized features, strongest first so that each warms up the next.
-PENALTIES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
+PENALTIES = (1.0, 3e-1, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
 
-#: The one of these that inner holdouts choose most often; for a head on a part of the rows, in a hurry.
-_USUAL_PENALTY = 1e-2
+#: Penalties that may be worse than the best so far before no weaker one is tried.
+_PATIENCE = 2
+
+#: Up to so many rows each fifth of them is held out once: of 8 to 40 rows one fifth says little. With 20 a class,
+#: seven sets, six draws, the log loss of what is chosen falls by 0.01 to 0.13, and accuracy is the same.
+FOLDED, FOLDS = 200, 5
+
+#: Of the loss, at most so much of the features' covariance (softmax: Böhning 1992 has a half; a quarter did as well).
+_CURVATURE = 0.25
 
 
 @dataclass(frozen=True)
@@ -95,28 +102,58 @@ def _logistic_path(
 ) -> Iterator[LinearHead]:
     """The head at each of `penalties`, each warmed up by the one before.
 
-    features ``[rows, width] float32``, targets ``[rows, …]``. Standardizes inside and folds that into the head.
+    features ``[rows, width] float32``, targets ``[rows, …]``. Standardizes inside and folds that into the head. Where
+    rows determine all weights the loss is bent as their covariance is, and L-BFGS goes along its axes: on 6920 rows of
+    1536 columns and two classes 12 in place of 60 evaluations a penalty, 1.3 in place of 6.6 s.
     """
     mean, scale = standardization(features)
     inputs = torch.from_numpy(((features - mean) / scale).astype(np.float32))
     wanted, outputs = torch.from_numpy(targets), len(task.outputs)
     counting = None if weights is None else torch.from_numpy(weights)
-    weight = torch.zeros(inputs.shape[1], outputs, requires_grad=True)
-    bias = torch.zeros(outputs, requires_grad=True)
+    rows, width = inputs.shape
+    covariance = inputs.T @ inputs / rows if rows > width else None
+    weight, bias = torch.zeros(width, outputs), torch.zeros(outputs)
     for penalty in penalties:
-        solver = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe", tolerance_change=1e-6)
 
-        def loss(penalty: float = penalty, solver: torch.optim.Optimizer = solver) -> torch.Tensor:
-            solver.zero_grad()
-            value = task.rules.loss(inputs @ weight + bias, wanted, counting)
-            value = value + penalty * weight.square().sum()
-            value.backward()  # type: ignore[no-untyped-call]
-            return value
+        def loss(weight: torch.Tensor, bias: torch.Tensor, penalty: float = penalty) -> torch.Tensor:
+            return task.rules.loss(inputs @ weight + bias, wanted, counting) + penalty * weight.square().sum()
 
-        solver.step(loss)  # type: ignore[arg-type,no-untyped-call]
-        unscaled = weight.detach().numpy() / scale[:, None]
-        shift = bias.detach().numpy() - mean @ unscaled
+        bent = None
+        if covariance is not None:
+            bent = torch.linalg.cholesky(_CURVATURE * covariance + 2 * penalty * torch.eye(width)).T
+        weight, bias = _descended(loss, weight, bias, bent)
+        unscaled = weight.numpy() / scale[:, None]
+        shift = bias.numpy() - mean @ unscaled
         yield LinearHead(unscaled.astype(np.float32), shift.astype(np.float32))
+
+
+def _descended(
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    bent: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of the least loss, by L-BFGS from these.
+
+    bent: an upper triangle; in the coordinates ``bent @ weight`` the loss is about as steep in each direction.
+    """
+    free = (weight if bent is None else bent @ weight).clone().requires_grad_()
+    bias = bias.clone().requires_grad_()
+    solver = torch.optim.LBFGS(
+        [free, bias], max_iter=60, line_search_fn="strong_wolfe", tolerance_grad=1e-4, tolerance_change=1e-5
+    )
+
+    def straight() -> torch.Tensor:
+        return free if bent is None else torch.linalg.solve_triangular(bent, free, upper=True)
+
+    def evaluated() -> torch.Tensor:
+        solver.zero_grad()
+        value = loss(straight(), bias)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    solver.step(evaluated)  # type: ignore[arg-type,no-untyped-call]
+    return straight().detach(), bias.detach()
 
 
 def fit_head(
@@ -124,7 +161,7 @@ def fit_head(
 ) -> LinearHead:
     """The head with the least loss of the task's kind: features ``[rows, width] float32``, targets ``[rows, …]``.
 
-    penalty: as `choose_penalty` or `usual_penalty` has it. weights ``[rows] float32``: what each row counts.
+    penalty: as `choose_penalty` has it. weights ``[rows] float32``: what each row counts.
     """
     if task.rules.squared:
         return _ridge_head(features, targets, penalty, weights)
@@ -154,24 +191,30 @@ def choose_penalty(
 ) -> float:
     """The penalty with the lowest loss on a fifth of the rows that the others are fitted without.
 
-    Of ridge the one with the best score on rows that are left out one by one.
+    On each fifth in turn where there are few rows. Of ridge the one with the best score on rows that are left out one
+    by one.
     """
     if task.rules.squared:
         return ridge_leave_one_out(task, features, targets).penalty
     order = np.random.default_rng(seed).permutation(len(targets))
-    cut = max(len(targets) // 5, 1)
-    inner, outer = order[cut:], order[:cut]
-    losses = []
-    counting = None if weights is None else weights[inner]
-    for head in _logistic_path(task, features[inner], targets[inner], PENALTIES, counting):
-        logits = torch.from_numpy(head.logits(features[outer]))
-        losses.append(float(task.rules.loss(logits, torch.from_numpy(targets[outer]))))
-    return PENALTIES[int(np.argmin(losses))]
+    parts = np.array_split(order, min(FOLDS, len(order)))
+    folds = []
+    for outer in parts if len(order) <= FOLDED else parts[:1]:
+        inner = np.setdiff1d(order, outer)
+        counting = None if weights is None else weights[inner]
+        folds.append((_logistic_path(task, features[inner], targets[inner], PENALTIES, counting), outer))
+    losses: list[float] = []
+    best = 0
+    while len(losses) < len(PENALTIES) and len(losses) - best <= _PATIENCE:
+        losses.append(sum(_loss(task, next(path), features[outer], targets[outer]) for path, outer in folds))
+        best = int(np.argmin(losses))
+    return PENALTIES[best]
 
 
-def usual_penalty(task: Task, features: np.ndarray, targets: np.ndarray) -> float:
-    """One to be had at once: what is mostly chosen, or what costs no fit to choose."""
-    return ridge_leave_one_out(task, features, targets).penalty if task.rules.squared else _USUAL_PENALTY
+def _loss(task: Task, head: LinearHead, features: np.ndarray, targets: np.ndarray) -> float:
+    """Added up over rows."""
+    logits = torch.from_numpy(head.logits(features))
+    return len(targets) * float(task.rules.loss(logits, torch.from_numpy(targets)))
 
 
 def log_shares(labels: np.ndarray, classes: int) -> np.ndarray:

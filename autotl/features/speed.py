@@ -25,7 +25,7 @@ from autotl.files import write_durably
 from autotl.untrusted import read_object
 
 if TYPE_CHECKING:
-    from autotl.plugins.contracts import Backbone, State
+    from autotl.plugins.contracts import State
 
 #: A lower precision must pay clearly before its rounding is accepted.
 WORTH_IT = 1.15
@@ -83,7 +83,7 @@ class Precision:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             yield
 
-    def arrange(self, backbone: Backbone) -> None:
+    def arrange(self, backbone: torch.nn.Module) -> None:
         """Lays out the weights of `backbone` in place."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         backbone.to(memory_format=layout)  # type: ignore[call-overload]

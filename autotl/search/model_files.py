@@ -12,6 +12,7 @@ import torch
 
 from autotl.errors import DiskFullError
 from autotl.features.frozen import weights_digest
+from autotl.features.layers import Layered
 from autotl.files import EqualFiles, is_disk_full, making_room, reach_the_disk
 from autotl.training.model import Classifier, load_model, save_model
 
@@ -56,7 +57,10 @@ class ModelFiles:
         self.save(model, frozen, place)
         loaded, _ = load_model(frozen.family, place)
         loaded.to(self._device)
-        if weights_digest(loaded.backbone) == frozen.weights:  # what it sees is known
-            return loaded.linear_head().logits(frozen.features(rows))
+        backbone, seen = loaded.backbone, frozen.features
+        if isinstance(backbone, Layered):
+            backbone, seen = backbone.plain, frozen.layers
+        if weights_digest(backbone) == frozen.weights:  # what it sees is known
+            return loaded.linear_head().logits(seen(rows))
         frozen.precision.arrange(loaded.backbone)
         return loaded.logits(frozen.rows, rows, frozen.precision, self._device)

@@ -197,7 +197,7 @@ class Rehearsal(Search):
         pace.begin_screening()
         count, rows = len(self._screened), len(self._given.train)
         first_look = min(FIRST_LOOK, rows) if count > SURVIVORS else rows
-        widths = {candidate.key: candidate.width for candidate in self._given.candidates}
+        widths = {event.data["backbone"]: event.data["features"] for event in self._screened}
         kept = 0.0
         for position, event in enumerate(self._screened):
             seconds = pace.screening_seconds(count - position, needed=position == 0)
@@ -212,7 +212,7 @@ class Rehearsal(Search):
                 seconds = pace.screening_seconds(len(survivors) - position, needed=True) or 0.0
                 rest = (rows - first_look) * pace.seconds_a_row(candidate.key)
                 clock.now += min(rest, seconds) + pace.judging_seconds(candidate.key)
-                kept += BYTES * (self._rows - first_look) * candidate.width
+                kept += BYTES * (self._rows - first_look) * widths[candidate.key]
         return kept
 
     def _cost(self, candidate: Candidate, config: TrialConfig, work: Work) -> _Cost:

@@ -71,7 +71,8 @@ class Screening:
                 self._note(f"{candidate.key} was not screened: no time for it in this budget")
                 continue
             try:
-                seen[candidate.key] = self._screen(candidate, seconds, choosing=len(candidates) > SURVIVORS)
+                first, choosing = not seen and not known, len(candidates) > SURVIVORS
+                seen[candidate.key] = self._screen(candidate, seconds, first=first, choosing=choosing)
             except TrialError as error:
                 refused.append(str(error))
                 self._note(f"{candidate.key} cannot be used: {error}")
@@ -84,12 +85,15 @@ class Screening:
             self._offer_heads(going_on)
         return going_on
 
-    def _screen(self, candidate: Candidate, seconds: float | None, *, choosing: bool) -> Screened:
-        """choosing: whether there are more candidates than can go on, so that second opinions matter."""
+    def _screen(self, candidate: Candidate, seconds: float | None, *, first: bool, choosing: bool) -> Screened:
+        """first: whether no network has answered yet, so that it should soon.
+
+        choosing: whether there are more candidates than can go on, so that second opinions matter.
+        """
         began = self._pace.clock.elapsed
-        if self._judge.best is None:
-            first = None if seconds is None else FIRST_SECONDS
-            self._check(candidate, self._look(candidate, first, most_rows=FIRST_ANSWER, opinions=False))
+        if first:
+            look = None if seconds is None else FIRST_SECONDS
+            self._check(candidate, self._look(candidate, look, most_rows=FIRST_ANSWER, opinions=False))
             self._offer_head(candidate, quick=True)
             seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
         answer = self._look(candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing)
@@ -102,7 +106,8 @@ class Screening:
         self._events.emit(
             "screened", backbone=candidate.key, score=score, rows=rows, precision=answer["precision"],
             parameters=candidate.parameters, licence=candidate.licence, opinions=answer["opinions"],
-            bytes_a_row=answer["bytes_a_row"], latency=answer["latency"], seconds=self._pace.clock.elapsed - began,
+            features=answer["features"], bytes_a_row=answer["bytes_a_row"], latency=answer["latency"],
+            seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
         return Screened(score, rows, candidate.prior, answer["opinions"], candidate.parameters)
 

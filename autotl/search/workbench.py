@@ -23,7 +23,7 @@ from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import LinearHead, balanced, fit_head, ridge_leave_one_out, usual_penalty
+from autotl.features.heads import LinearHead, balanced, choose_penalty, fit_head, ridge_leave_one_out
 from autotl.features.memory import limit_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds, SpeedBook
@@ -134,12 +134,12 @@ class Workbench:
         frozen = self._look_through(request["candidate"])
         most = len(self._train) if request["most_rows"] is None else max(request["most_rows"], self._fewest_rows)
         seen = self._see(frozen, request["seconds"], most)
-        features = frozen.features(seen)
-        ridge = ridge_leave_one_out(self._task, features, self._targets[seen])
+        ridge = ridge_leave_one_out(self._task, frozen.layers(seen), self._targets[seen])
         return {
             "ridge_score": ridge.score,
-            "opinions": self._opinions(features, self._strata[seen]) if request["opinions"] else {},
+            "opinions": self._opinions(frozen.features(seen), self._strata[seen]) if request["opinions"] else {},
             "rows": len(seen),
+            "features": frozen.layered.width,
             "bytes_a_row": float(np.mean([row.nbytes for row in frozen.rows.gather(seen[:ROWS_A_LOOK])])),
             "seconds_a_row": frozen.seconds_a_row,
             "exact_seconds_a_row": frozen.exact_seconds_a_row,
@@ -224,18 +224,19 @@ class Workbench:
     def head(self, request: Message) -> Message:
         """Offers the linear head on the training rows, as far as the seconds reach, as a model of its own.
 
-        quick: on those that screening saw, with the usual penalty instead of the best, without other views of the rows.
+        quick: on those that screening saw, without other views of the rows.
         """
         frozen = self._look_through(request["candidate"])
         seen = self._see(frozen, request["seconds"], 0 if request["quick"] else len(self._train))
         if self._seen[frozen.candidate.key][0] >= len(self._train) and not request["quick"]:
-            _, head = self._probes.penalty_and_head(frozen)
+            _, head = self._probes.layered(frozen)
         else:
-            features, targets = frozen.features(seen), self._targets[seen]
+            features, targets = frozen.layers(seen), self._targets[seen]
             weights = None if self._weights is None else self._weights[seen]
-            head = fit_head(self._task, features, targets, usual_penalty(self._task, features, targets), weights)
+            penalty = choose_penalty(self._task, features, targets, self._seed, weights)
+            head = fit_head(self._task, features, targets, penalty, weights)
         self._judge(
-            Classifier(frozen.backbone, self._for_the_metric(head, seen)),
+            Classifier(frozen.layered, self._for_the_metric(head, seen)),
             frozen,
             permille=1000,
             name=request["name"],
@@ -310,8 +311,8 @@ class Workbench:
         )
         frozen = trial.frozen
         if request["head"]:
-            _, head = trial.probes.penalty_and_head(frozen)
-            trial.model = Classifier(frozen.backbone, self._for_the_metric(head, trial.train))
+            _, head = trial.probes.layered(frozen)
+            trial.model = Classifier(frozen.layered, self._for_the_metric(head, trial.train))
         else:
             if request["passes"]:
                 self._repeat_the_end(trial, Path(request["late_checkpoint"]))

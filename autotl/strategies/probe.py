@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 
 class Probe:
-    """The linear head with the least loss on the frozen backbone's features: logistic regression, or ridge for numbers.
+    """The linear head with the least loss on what the upper layers of the frozen backbone say: logistic regression, or
+    ridge for numbers.
 
-    Its penalty is a multiple of the one that an inner holdout chooses.
+    Its penalty is a multiple of the one that inner holdouts choose.
     """
 
     name = "probe"
@@ -35,11 +36,11 @@ class Probe:
         from autotl.training.model import Classifier
 
         multiplier = trial.settings.number("penalty_multiplier")
-        penalty, head = trial.probes.penalty_and_head(trial.frozen)
+        penalty, head = trial.probes.layered(trial.frozen)
         if multiplier != 1.0:
-            features, targets = trial.frozen.features(trial.train), trial.targets[trial.train]
+            features, targets = trial.frozen.layers(trial.train), trial.targets[trial.train]
             head = fit_head(trial.task, features, targets, penalty * multiplier, trial.weights_of(trial.train))
         if trial.task.balanced:
             head = balanced(head, trial.targets[trial.train])
-        trial.model = Classifier(trial.frozen.backbone, head).to(trial.device)
+        trial.model = Classifier(trial.frozen.layered, head).to(trial.device)
         yield Progress(1000)

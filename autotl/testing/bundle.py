@@ -29,19 +29,24 @@ def make_bundle(
     folder: Path,
     *,
     views: bool = False,
+    layered: bool = False,
     classes: Sequence[str] = CLASSES,
 ) -> Predictor:
     """The bundle in the new folder `folder`: a member for each candidate of an installed family.
 
     cells: of the input's kind; encoders settle by them, and heads are scaled to them so that answers are neither sure
-    nor all alike. views: whether the first candidate answers to each other view of the cells too.
+    nor all alike. views: whether the first candidate answers to each other view of the cells too. layered: whether
+    heads see several layers.
     """
+    from autotl.features.layers import upper_layers
     from autotl.predictor.predictor import Predictor
 
     sources: dict[str, tuple[Path, Candidate]] = {}
     for number, candidate in enumerate(candidates):
-        backbone, encoder = family.load(candidate), family.encoder(candidate, cells)
-        model = Classifier(backbone, _head(backbone, encoder, cells, len(classes), seed=number))
+        plain, encoder = family.load(candidate), family.encoder(candidate, cells)
+        rows = [row for row in encoder.encode(cells) if isinstance(row, np.ndarray)]
+        backbone = upper_layers(plain, encoder.batch(rows[:1])) if layered else plain
+        model = Classifier(backbone, _head(backbone, encoder, rows, len(classes), seed=number))
         for view, seen in enumerate([encoder, *(encoder.views() if views and number == 0 else [])]):
             place = folder / "made" / f"{number}-{view}"
             save_model(model, family, seen, place)
@@ -57,11 +62,10 @@ def make_bundle(
     return Predictor(folder)
 
 
-def _head(backbone: Any, encoder: InputEncoder, cells: Sequence[Any], classes: int, *, seed: int) -> LinearHead:
-    """Its logits have a deviation of 1 over the cells, and a mean of 0."""
+def _head(backbone: Any, encoder: InputEncoder, rows: Sequence[np.ndarray], classes: int, *, seed: int) -> LinearHead:
+    """Its logits have a deviation of 1 over the rows, and a mean of 0."""
     import torch
 
-    rows = [row for row in encoder.encode(cells) if isinstance(row, np.ndarray)]
     with torch.no_grad():
         features = backbone.pool(backbone(encoder.batch(rows))).numpy()
     weight = np.random.default_rng(seed).standard_normal((backbone.width, classes)).astype(np.float32)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from autotl.errors import BundleError
 from autotl.features.frozen import pooled
 from autotl.features.heads import LinearHead
+from autotl.features.layers import Layered
 from autotl.features.memory import free_memory
 from autotl.untrusted import read_header, refuse_links
 from autotl.usage import folder_bytes
@@ -28,7 +29,7 @@ BACKBONE_FOLDER = "backbone"
 class Classifier(torch.nn.Module):
     """``[batch, outputs] float32`` from a batch: logits of classes or labels, or numbers as they are learned."""
 
-    def __init__(self, backbone: Backbone, head: LinearHead) -> None:
+    def __init__(self, backbone: Backbone | Layered, head: LinearHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = torch.nn.Linear(*head.weight.shape)
@@ -58,8 +59,12 @@ class Classifier(torch.nn.Module):
 def save_model(model: Classifier, family: ModelFamily, encoder: InputEncoder, folder: Path) -> None:
     """Writes the weights of backbone and head (safetensors) and how to read inputs, into a new folder."""
     (folder / BACKBONE_FOLDER).mkdir(parents=True)
-    family.save(model.backbone, encoder, folder / BACKBONE_FOLDER)
     head = {"weight": model.head.weight.detach().cpu().contiguous(), "bias": model.head.bias.detach().cpu()}
+    backbone = model.backbone
+    if isinstance(backbone, Layered):
+        head["lowest"] = torch.tensor(backbone.lowest)
+        backbone = backbone.plain
+    family.save(backbone, encoder, folder / BACKBONE_FOLDER)
     save_file(head, folder / HEAD_FILE)
 
 
@@ -75,8 +80,14 @@ def load_model(family: ModelFamily, folder: Path) -> tuple[Classifier, InputEnco
             raise ValueError(f"it has {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free")
         read_header(folder / HEAD_FILE)
         head = load_file(folder / HEAD_FILE)
+        backbone: Backbone | Layered
         backbone, encoder = family.restore(folder / BACKBONE_FOLDER)
         weight, bias = head["weight"].float().numpy(), head["bias"].float().numpy()
+        if "lowest" in head:
+            lowest, stages = int(head["lowest"]), len(backbone.stages)
+            if not 1 <= lowest <= stages:
+                raise ValueError(f"a head on stages from {lowest} of {stages}")
+            backbone = Layered(backbone, lowest, width=weight.shape[-1])
         if weight.shape != (len(bias), backbone.width):
             raise ValueError(f"a head of {weight.shape} for {backbone.width} features")
     except Exception as error:  # whatever a library says of a torn file, it means this

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import LinearHead, choose_penalty, fit_head, usual_penalty
+from autotl.features.heads import LinearHead, choose_penalty, fit_head
 
 if TYPE_CHECKING:
     from autotl.budget import Clock
@@ -23,20 +23,27 @@ if TYPE_CHECKING:
 
 
 class ProbeHeads:
-    """The linear head of each frozen backbone on the training rows, fitted when first asked for."""
+    """The linear heads of each frozen backbone on the training rows, fitted when first asked for."""
 
     def __init__(
         self, task: Task, targets: np.ndarray, train: np.ndarray, seed: int, weights: np.ndarray | None = None
     ) -> None:
         self._task, self._targets, self._train, self._seed, self._weights = task, targets, train, seed, weights
-        self._heads: dict[str, tuple[float, LinearHead]] = {}
+        self._heads: dict[tuple[str, bool], tuple[float, LinearHead]] = {}
 
     def penalty_and_head(self, frozen: FrozenBackbone) -> tuple[float, LinearHead]:
-        """The penalty that an inner holdout chose, and the head fitted with it."""
-        key = frozen.candidate.key
+        """The penalty that inner holdouts chose, and the head on the backbone's features fitted with it."""
+        return self._fitted(frozen, layered=False)
+
+    def layered(self, frozen: FrozenBackbone) -> tuple[float, LinearHead]:
+        """The same of the head on `FrozenBackbone.layered`: the better model, but no start for a training."""
+        return self._fitted(frozen, layered=frozen.layered.width > frozen.backbone.width)
+
+    def _fitted(self, frozen: FrozenBackbone, *, layered: bool) -> tuple[float, LinearHead]:
+        key = frozen.candidate.key, layered
         if key not in self._heads:
             train = frozen.rows.readable(self._train)
-            features, targets = frozen.features(train), self._targets[train]
+            features, targets = frozen.layers(train) if layered else frozen.features(train), self._targets[train]
             weights = None if self._weights is None else self._weights[train]
             penalty = choose_penalty(self._task, features, targets, self._seed, weights)
             self._heads[key] = penalty, fit_head(self._task, features, targets, penalty, weights)
@@ -100,8 +107,9 @@ class Trial:
         if self.seen is None:
             return self.probes.penalty_and_head(self.frozen)[1]
         features, targets = self.frozen.features(self.seen), self.targets[self.seen]
-        penalty = usual_penalty(self.task, features, targets)
-        return fit_head(self.task, features, targets, penalty, self.weights_of(self.seen))
+        weights = self.weights_of(self.seen)
+        penalty = choose_penalty(self.task, features, targets, self.seed, weights)
+        return fit_head(self.task, features, targets, penalty, weights)
 
     @property
     def device(self) -> torch.device:

@@ -84,13 +84,17 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def bundle(
     zoo: Path, texts: list[str], pictures: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Predictor]:
-    """``bundle("one", "two")``: of backbones of one family; those of images answer to mirrored rows too."""
+    """``bundle("one", "two")``: of backbones of one family; those of images answer to mirrored rows too.
 
-    def make(*names: str) -> Predictor:
+    layered: whether heads see several layers.
+    """
+
+    def make(*names: str, layered: bool = False) -> Predictor:
         family = plugins().family("timm" if names == ("resnet",) else "transformers")
         known = {one.name: one for one in family.candidates(ZooContext((zoo,))) if one.source == "folder"}
         cells = texts if family.modality == "text" else pictures
-        return make_bundle(family, [known[n] for n in names], cells, tmp_path_factory.mktemp("bundle"), views=True)
+        folder = tmp_path_factory.mktemp("bundle")
+        return make_bundle(family, [known[n] for n in names], cells, folder, views=True, layered=layered)
 
     return make
 

@@ -59,8 +59,9 @@ def test_the_plugin_keeps_its_contracts():
     check_plugin("onnx")
 
 
-def test_a_mixture_for_texts_answers_where_nothing_of_ours_is(bundle, texts, tmp_path):
-    model = bundle("one", "two")
+@pytest.mark.parametrize("layered", [False, True])
+def test_a_mixture_for_texts_answers_where_nothing_of_ours_is(bundle, texts, tmp_path, layered):
+    model = bundle("one", "two", layered=layered)
     found = autotl.export(model.folder, to="onnx", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
     assert found.difference < 1e-4
     assert found.agreement == 1
@@ -73,8 +74,11 @@ def test_a_mixture_for_texts_answers_where_nothing_of_ours_is(bundle, texts, tmp
     assert len(list((tmp_path / "out").rglob("*.onnx"))) == 2
 
 
-def test_a_network_for_images_and_its_mirrored_view_answer_where_nothing_of_ours_is(bundle, pictures, tmp_path):
-    model = bundle("resnet")
+@pytest.mark.parametrize("layered", [False, True])
+def test_a_network_for_images_and_its_mirrored_view_answer_where_nothing_of_ours_is(
+    bundle, pictures, tmp_path, layered
+):
+    model = bundle("resnet", layered=layered)
     cells = [*pictures[:12], "no/such.png"]
     autotl.export(model.folder, to="onnx", out=tmp_path / "out", data=pd.DataFrame({"image": pictures}))
     answer = json.loads((tmp_path / "out" / "answer.json").read_text())

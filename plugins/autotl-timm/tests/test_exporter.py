@@ -56,6 +56,13 @@ def test_the_readme_says_how_it_is_loaded(family, local, many_photos, tmp_path, 
     assert (pixels - torch.from_numpy(names["batch"]["x"])).abs().mean() < 0.2  # other images are 1 apart
 
 
+def test_a_head_on_several_layers_is_told_to_be_too_much(family, local, photos, tmp_path):
+    make_bundle(family, [local["resnet"]], photos, tmp_path / "run", layered=True)
+    with pytest.raises(ExportError, match=r"several layers of timm/\S+ say, and 'timm' holds a head on the last one"):
+        autotl.export(tmp_path / "run", to="timm", out=tmp_path / "out", data=pd.DataFrame({"image": photos}))
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_answer_of_two_views_is_told_to_be_too_much(family, local, photos, tmp_path):
     make_bundle(family, [local["resnet"]], photos, tmp_path / "run", views=True)
     with pytest.raises(ExportError, match=r"is a mean of 2 answers, and 'timm' holds one network"):

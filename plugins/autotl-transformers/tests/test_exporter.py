@@ -62,6 +62,9 @@ def test_what_the_layout_cannot_hold_is_told(family, local, texts, tmp_path):
     make_bundle(family, [local["bert"], local["electra"]], texts, tmp_path / "two")
     with pytest.raises(ExportError, match=r"is a mean of 2 answers, and 'huggingface' holds one network"):
         autotl.export(tmp_path / "two", to="huggingface", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
+    make_bundle(family, [local["bert"]], texts, tmp_path / "layers", layered=True)
+    with pytest.raises(ExportError, match=r"several layers of \S+ say, and 'huggingface' holds a head on the last one"):
+        autotl.export(tmp_path / "layers", to="huggingface", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
     make_bundle(family, [local["bert"]], texts, tmp_path / "one")
     with pytest.raises(ExportError, match=r"is of the family 'transformers', and 'timm' is for 'timm'"):
         autotl.export(tmp_path / "one", to="timm", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
