@@ -149,7 +149,7 @@ class Bench:
                 self.candidate, self.family, scratch, device=frozen.device, speeds=self.speeds, store=FeatureStore(None)
             )
             probe.calibrate(scratch.readable(self.all[:64]))
-        frozen.calibrate(self.all[:0])
+        frozen.calibrate(rows.readable(self.all[:1]))
         return frozen
 
     @property

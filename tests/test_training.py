@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from autotl.budget import Clock
 from autotl.errors import DivergedError, TrialError
@@ -41,6 +42,21 @@ def weights(module):
 
 def same(first, second):
     return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_training_on_few_rows_starts_where_there_is_something_to_learn(bench):
+    """The start on 50 rows a class knows where they are and is not sure of it; on more it is the probe."""
+    trial = bench.trial()
+    features = torch.from_numpy(bench.frozen.features(trial.train))
+    targets = torch.from_numpy(bench.targets[trial.train])
+    _, probe = trial.probes.penalty_and_head(bench.frozen)
+    known, start = (torch.from_numpy(head.logits(features.numpy())) for head in (probe, trial.starting_head()))
+    assert cross_entropy(known, targets) < 0.8 * np.log(3) < 0.95 * np.log(3) < cross_entropy(start, targets)
+    assert (start.argmax(1) == targets).float().mean() > 0.5
+
+    many = bench.trial()
+    many.train = np.tile(trial.train, 5)  # 250 rows a class
+    assert np.array_equal(many.starting_head().weight, probe.weight)
 
 
 def test_settings_that_nobody_reads_fail_the_trial_by_name():

@@ -38,7 +38,7 @@ def _nearest(recipe: Recipe) -> float:
 class Finetune:
     """AdamW on the stages above the freeze depth, the head started from the linear probe (LP-FT).
 
-    Starting at the probe keeps the first steps from tearing the features apart (Kumar et al. 2022).
+    Starting at the probe keeps the first steps from tearing the features apart (Kumar et al. 2022), given rows enough.
     """
 
     name = "finetune"
