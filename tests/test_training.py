@@ -13,6 +13,7 @@ from autotl.budget import Clock
 from autotl.errors import DivergedError, TrialError
 from autotl.plugins.contracts import Work
 from autotl.testing.bench import image_bench
+from autotl.training.batches import Batches
 from autotl.training.effect import Effect
 from autotl.training.forecast import forecast
 from autotl.training.loop import RUNGS, Plan, train
@@ -57,6 +58,22 @@ def test_a_training_on_few_rows_starts_where_there_is_something_to_learn(bench):
     many = bench.trial()
     many.train = np.tile(trial.train, 5)  # 250 rows a class
     assert np.array_equal(many.starting_head().weight, probe.weight)
+
+
+def test_rows_of_every_length_are_trained_on_alike(bench, tiny, zoo, frame, tmp_path):
+    """Texts are sorted by length within batches; what fills none must not always be the longest."""
+    lengths = np.random.default_rng(0).integers(1, 12, len(frame))
+    frame["text"] = [" ".join([text, *["word"] * more]) for text, more in zip(frame["text"], lengths, strict=True)]
+    bench = type(bench)(tiny, zoo, frame, tmp_path / "unlike")
+    trial = bench.trial()
+    assert len(set(bench.frozen.rows.lengths(trial.train))) > 5
+    batches = Batches(trial, 32)  # four of 150 rows, 22 are left over
+    seen = np.zeros(len(bench.targets), int)
+    for step in range(4 * 60):
+        _, rows = batches.at(step)
+        seen[rows] += 1
+    assert seen[trial.train].min() > 30
+    assert seen.sum() == 4 * 60 * 32
 
 
 def test_settings_that_nobody_reads_fail_the_trial_by_name():

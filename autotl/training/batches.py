@@ -47,6 +47,7 @@ class Batches:
     def _shuffle(self, number: int) -> list[np.ndarray]:
         generator = torch.Generator().manual_seed(seed_of(self._seed, number))
         order = torch.randperm(len(self._rows), generator=generator).numpy()
+        order = order[: self._a_pass * self._size]  # before sorting: else the longest rows would always be left over
         if self._lengths is not None:
             pool = self._size * BATCHES_SORTED_TOGETHER
             pools = [order[start : start + pool] for start in range(0, len(order), pool)]
