@@ -63,8 +63,8 @@ def test_a_training_on_few_rows_starts_where_there_is_something_to_learn(bench):
 def test_rows_of_every_length_are_trained_on_alike(bench, tiny, zoo, frame, tmp_path):
     """Texts are sorted by length within batches; what fills none must not always be the longest."""
     lengths = np.random.default_rng(0).integers(1, 12, len(frame))
-    frame["text"] = [" ".join([text, *["word"] * more]) for text, more in zip(frame["text"], lengths, strict=True)]
-    bench = type(bench)(tiny, zoo, frame, tmp_path / "unlike")
+    texts = [" ".join([text, *["word"] * more]) for text, more in zip(frame["text"], lengths, strict=True)]
+    bench = type(bench)(tiny, zoo, frame.assign(text=texts), tmp_path / "unlike")
     trial = bench.trial()
     assert len(set(bench.frozen.rows.lengths(trial.train))) > 5
     batches = Batches(trial, 32)  # four of 150 rows, 22 are left over
