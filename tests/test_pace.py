@@ -37,6 +37,28 @@ def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
     assert not pace.trial_length("a", "tune", 8.0).fill
 
 
+def test_trials_leave_time_to_validate_their_best_on_the_other_parts_or_none_where_that_does_not_fit():
+    pace = Pace(Clock(200.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_judging("a", 1.0, views=0)
+    pace.begin_trials()
+    pace.release("refit")
+    all_of_it = pace.seconds_of_training("a")
+    pace.folds = 3
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)  # no trial is known
+    planned = pace.trial_length("a", "tune", 5.0).planned
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * planned, abs=0.5)
+    pace.to_refit = 2
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6 * planned, abs=0.5)
+    pace.to_refit = 3  # 73 s of 200 are too much
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
+    pace.to_refit = 0
+    pace.settle()
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * 0.45, abs=0.1)  # heads
+    pace.release("folds")
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
+
+
 def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace = Pace(Clock(100.0))
     pace.learn_forward("a", 0.001, exact=0.002)
@@ -48,7 +70,11 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # a third of a trial
     pace.to_refit = 3
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 - 4.5, abs=1.0)
-    pace.end_trials()
+    pace.to_refit = 0
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # one may yet win
+    pace.settle()
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.0 - 1.5, abs=0.1)  # heads take next to nothing
+    pace.release("refit")
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
 
 

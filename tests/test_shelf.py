@@ -12,11 +12,13 @@ from autotl.config import Limits
 from autotl.data.task import InputColumn, Task
 from autotl.plugins.contracts import Candidate, Recipe
 from autotl.predictor.bundle import Member, read_card
+from autotl.search.again import Again
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.incumbent import Incumbent, Judged
 from autotl.search.judging import Judge
 from autotl.search.shelf import KEPT, Model, Shelf
+from autotl.search.space import Space
 
 LABELS = np.arange(300) % 3
 NO_LIMITS = Limits()
@@ -202,6 +204,55 @@ def test_models_that_could_not_read_the_same_rows_are_compared_on_those_they_sha
     shelf.put(whole)
     shelf.put(Model(part.name, part.name, fewer, part.member, part.weights, 100))
     assert shelf.answer(whole.judged).card.validation_rows == 150
+
+
+def judged_by_a_quarter(model):
+    judged = model.judged
+    return dataclasses.replace(
+        model, judged=dataclasses.replace(judged, valid=judged.valid[:75], answers=judged.answers[:75])
+    )
+
+
+def test_what_the_whole_table_judged_decides_and_the_choice_before_it_is_taken_off(shelf, tmp_path, task):
+    models = [a_model(tmp_path, number) for number in range(4)]
+    for model in models:
+        shelf.put(judged_by_a_quarter(model))
+    first = shelf.answer(shelf.models[0].judged)
+    assert first.card.folds == 1
+    assert first.card.validation_rows == 75
+    for model in models[:2]:
+        shelf.judge_by_more(next(known for known in shelf.models if known.name == model.name), model.judged, 4)
+
+    card = shelf.answer(models[0].judged).card
+    assert card.folds == 4
+    assert card.validation_rows == 300
+    assert card.chosen_among == 4
+    assert {member.trial for member in card.members} == {"0", "1"}
+    whole = Shelf(tmp_path / "whole", Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
+    two = [a_model(tmp_path / "whole", number) for number in range(2)]
+    for model in two:
+        whole.put(model)
+    alone = whole.answer(two[0].judged).card
+    assert card.optimism == pytest.approx(alone.optimism + first.card.optimism / 4)
+    assert card.score == pytest.approx(alone.score - first.card.optimism / 4)
+
+    again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
+    again.restore()
+    assert [model.folds for model in again.models] == [4, 4, 1, 1]
+
+
+def test_a_head_can_be_fitted_again_whether_or_not_screening_chose_its_backbone(tmp_path):
+    recipe = Recipe(learning_rate=1e-3)
+    chosen, other = (Candidate(n, "f", "text", "folder", n, 1000, 8, 16, "none", 0.5, recipe) for n in "ab")
+    again = Again([chosen, other], Space([chosen], [], [], {}))
+    head = a_model(tmp_path, 2)
+    judged = dataclasses.replace(head.judged, trial=-2)
+    head = dataclasses.replace(head, judged=judged, member=head.member.model_copy(update={"backbone": "f/b"}))
+    assert not again.passes_rows(head)
+    fitting = again.fitting(head, views=False)
+    assert fitting["candidate"]["name"] == "b"
+    assert fitting["head"]
+    assert fitting["views"]
 
 
 def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):

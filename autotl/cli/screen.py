@@ -65,9 +65,8 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) expected on new rows"
     )
     console.print(plain(f"      {card.describe()}"))
-    console.print(
-        f"      from {card.validation_rows} validation rows, less {card.optimism:.4f} for choosing among {tried}"
-    )
+    judges = f"{card.validation_rows} validation rows" + (f" in {card.folds} parts" if card.folds > 1 else "")
+    console.print(f"      from {judges}, less {card.optimism:.4f} for choosing among {tried}")
     console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
     for event in events:
         if event.kind == "floor":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +19,59 @@ _WANTED = 500
 _LEAST, _MOST = 0.10, 0.25
 
 
+@dataclass(frozen=True)
+class Split:
+    """Which rows train and which validate, ``[n] int64`` each, sorted.
+
+    `in_turn` are parts of `train`, as large as `valid`, that may validate in their turn, with all other rows to train
+    on: so a small table tells as much as it can (cross-validation). A large one has none.
+    """
+
+    train: Indices
+    valid: Indices
+    in_turn: Sequence[Indices] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """What `from_json` reads."""
+        return {
+            "train": self.train.tolist(),
+            "valid": self.valid.tolist(),
+            "in_turn": [part.tolist() for part in self.in_turn],
+        }
+
+    @classmethod
+    def from_json(cls, known: Mapping[str, Any], *, rows: int) -> Split:
+        """Raises `ValueError`, `KeyError`, `TypeError` or `OverflowError` for what is no split of so many rows."""
+        train, valid = np.array(known["train"], dtype=np.int64), np.array(known["valid"], dtype=np.int64)
+        if not np.array_equal(np.sort(np.concatenate([train, valid])), np.arange(rows)):
+            raise ValueError(f"it does not divide {rows} rows")
+        in_turn = [np.array(part, dtype=np.int64) for part in known.get("in_turn", [])]  # older runs have none
+        named = np.concatenate([*in_turn, train[:0]])
+        if not np.isin(named, train).all() or len(np.unique(named)) < len(named):
+            raise ValueError("its parts are no parts of the training rows")
+        return cls(train, valid, in_turn)
+
+
+def split(labels: Indices, *, seed: int, groups: Indices | None = None) -> Split:
+    """The split of a table: a `holdout`, and where a quarter of a small one validates, the other quarters in turn.
+
+    A row whose class has no row outside of its quarter validates in none.
+    """
+    train, valid = holdout(labels, seed=seed, groups=groups)
+    if default_fraction(len(labels)) < _MOST or not len(valid):
+        return Split(train, valid)
+    parts, left = [], train
+    for more in range(round(1 / _MOST) - 2, 0, -1):
+        rest, part = holdout(
+            labels[left], seed=seed, fraction=1 / (more + 1), groups=None if groups is None else groups[left]
+        )
+        parts.append(left[part])
+        left = left[rest]
+    parts.append(left)
+    taught = [part[np.isin(labels[part], np.delete(labels, part))] for part in parts]
+    return Split(train, valid, [part for part in taught if len(part)])
+
+
 def default_fraction(rows: int) -> float:
     """The share of `rows` to validate on: about 500 rows, but 10 to 25 % of them."""
     return min(max(_WANTED / rows, _LEAST), _MOST)
@@ -26,7 +81,10 @@ def describe_default(rows: int) -> str:
     """``holdout of 500 of 2400 rows (21 %): …``: what `default_fraction` makes of so many rows, and why."""
     share = default_fraction(rows)
     if share == _MOST:
-        reason = f"a quarter, as {_WANTED} would leave a small table too few rows to learn from"
+        reason = (
+            f"a quarter, as {_WANTED} would leave a small table too few rows to learn from; the other quarters "
+            "validate the answer in their turn, if there is time"
+        )
     elif share == _LEAST:
         reason = "a tenth of a large table costs little and tells near equals apart"
     else:

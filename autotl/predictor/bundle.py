@@ -66,6 +66,7 @@ class BundleCard(BaseModel):
     calibration: Calibration = {}  #: what the task's kind keeps: thresholds, widths
     chosen_among: int  #: models
     validation_rows: int
+    folds: int = 1  #: parts of the table that these rows are; all but the first were answered by models fitted anew
     training_rows: int
     refit: bool = False  #: whether models were trained on the validation rows too, after these had judged them
     latency: float = 0.0  #: seconds from one row to its answer, where it was made; 0 where that is not known
@@ -152,6 +153,7 @@ def read_card(bundle: Path) -> BundleCard:
     return card
 
 
+_FOLDS = ", by cross-validation over {} parts of the table"
 _REFIT = ", the validation rows among them: the end of the training was repeated with these after they had judged it"
 
 
@@ -175,7 +177,7 @@ def _model_card(card: BundleCard) -> str:
 | | |
 |---|---|
 | {card.task.metric} | {score} |
-| estimated on | {card.validation_rows} validation rows |
+| estimated on | {card.validation_rows} validation rows{_FOLDS.format(card.folds) if card.folds > 1 else ""} |
 | taken off, for choosing among {card.chosen_among} models | {card.optimism:.4f} |
 | trained on | {card.training_rows} rows{_REFIT if card.refit else ""} |
 | seconds a row, alone, where it was made | {card.latency:.4f} |

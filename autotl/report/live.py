@@ -298,6 +298,10 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "transfer": lambda d: transfer_sentence(d),
     "compared": lambda d: twin_sentence(d),
+    "cross_validated": lambda d: (
+        f"each of {d['folds']} parts of the table validated {len(d['trials'])} models in its turn: "
+        f"{d['score']:.4f} expected on new rows, by {d['rows']} rows"
+    ),
     "refit": lambda d: (
         f"{model_named(d['trial'])} was refitted on all {d['rows']} rows"
         + ("" if d["taken"] else ", did worse on rows that it had seen, and keeps its old weights")

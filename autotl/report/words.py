@@ -47,7 +47,11 @@ def score_sentence(record: Record) -> str:
     chosen = ""
     if card.chosen_among > 1:
         chosen = f", less {card.optimism:.4f} for having chosen among {counted(card.chosen_among, 'model')}"
-    return f"Estimated on {counted(card.validation_rows, 'validation row')} that trained nothing{chosen}.{refit}"
+    rows = counted(card.validation_rows, "validation row")
+    if card.folds == 1:
+        return f"Estimated on {rows} that trained nothing{chosen}.{refit}"
+    twins = f"each of {card.folds} parts of the table by models that were fitted to the others"
+    return f"Estimated on {rows}, {twins}{chosen}.{refit}"
 
 
 def choice_sentence(record: Record) -> str:

@@ -33,9 +33,11 @@ from autotl.predictor import metrics
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.report.findings import TooLong
 from autotl.report.leaderboard import forecast_error, write_leaderboard
+from autotl.search.again import Again
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.control import comparisons, is_doubtful, verdict
 from autotl.search.costs import Costs
+from autotl.search.cross_validation import CrossValidation
 from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.disk import Disk
 from autotl.search.floor import Floor
@@ -174,7 +176,11 @@ class Search:
             request=request,
             task=inspection.task,
             data_fingerprint=fingerprint(inspection),
-            rows={"training": len(given.train), "validation": len(given.valid), "set aside": len(inspection.set_aside)},
+            rows={
+                "training": len(given.split.train),
+                "validation": len(given.split.valid),
+                "set aside": len(inspection.set_aside),
+            },
             audit_seconds=seconds,
             survivors=self._resumed.survivors if self._resumed else (),
             origins=self._resumed.origins if self._resumed else (),
@@ -186,7 +192,7 @@ class Search:
             raise RunError(f"{request.data} has changed since this run began; start a new search with --out")
         self._update()
         self._study = open_study(self._folder, self._disk, seed=request.seed)
-        incumbent = Incumbent(inspection.task, inspection.targets, training_rows=len(given.train))
+        incumbent = Incumbent(inspection.task, inspection.targets, training_rows=len(given.split.train))
         self._costs = Costs(request.limits, [*given.candidates, *given.too_large, BAG_OF_WORDS])
         shelf = Shelf(
             self._folder, self._disk, inspection.task, inspection.targets, self._costs, self._run_file.versions
@@ -258,7 +264,9 @@ class Search:
                 task, targets, self._costs, self._dialogue, self._judge, self._pace, self._events,
                 contends=not self._request.backbones,  # whoever names some wants one of these
             )  # fmt: skip
-            floor.measure(self._given.train, self._given.valid)
+            floor.measure(self._given.split.train, self._given.split.valid)
+        if self._request.teacher is None:
+            self._pace.folds = len(self._given.split.in_turn)
         self._pace.begin_screening()
         survivors = self._screening.run(self._run_file.survivors)
         origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)
@@ -267,8 +275,8 @@ class Search:
 
     def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:
         given, task = self._given, self._given.inspection.task
-        targets = given.inspection.targets[given.train]
-        passes = {candidate.key: pace.passes(candidate.key, len(given.train)) for candidate in survivors}
+        targets = given.inspection.targets[given.split.train]
+        passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
         full_trials = passes[survivors[0].key] / survivors[0].recipe.epochs if pace.limited else 0.0
         contexts = {
             candidate.key: StrategyContext(
@@ -296,7 +304,7 @@ class Search:
         if best is None:
             raise RunError("no model came of screening, although a backbone could be used")
         noise = metrics.standard_error(task, targets[best.valid], best.answers)
-        log = RunLog(self._folder, self._run_file, targets[self._given.train], device=self._device, noise=noise)
+        log = RunLog(self._folder, self._run_file, targets[self._given.split.train], device=self._device, noise=noise)
         self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
         scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
         dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
@@ -306,20 +314,27 @@ class Search:
         pace.begin_trials()
         portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
         if teaching := self._teaching(space, checkpoints):
+            pace.folds = 0  # the teacher will have seen all rows that train
             pace.keep_tail(teaching.share)
             trials.run(portfolio, count - 1)
             pace.release_tail()
             portfolio = [*teaching.run(), *portfolio]
         trials.run(portfolio, count)
-        pace.end_trials()
+        pace.settle()
         if not pace.to_refit:  # heads are refitted in a moment: what was kept free for more is there for trials
             trials.run(portfolio, count)
         if found := verdict(judge.models, space, task, targets):
             events.emit("transfer", **dataclasses.asdict(found))
         for compared in comparisons(judge.models, space, task, targets):
             events.emit("compared", **dataclasses.asdict(compared))
+        pace.release("folds")
+        again = Again(self._given.candidates, space)
+        if pace.folds:
+            self._phase("cross-validating")
+            CrossValidation(pace.folds, again, self._study, dialogue, judge, pace, events).run()
+        pace.release("refit")
         self._phase("refitting")
-        Refit(space, checkpoints, dialogue, judge, pace, events).run()
+        Refit(again, checkpoints, dialogue, judge, pace, events).run()
 
     def _teaching(self, space: Space, checkpoints: Checkpoints) -> Teaching | None:
         """Where limits are given, somebody could learn from what breaks them, and there is time for it."""

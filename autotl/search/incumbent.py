@@ -89,5 +89,9 @@ class Incumbent:
             return 0.0
         return metrics.standard_error(self._task, self._targets[holder.valid], holder.answers)
 
+    def score(self, judged: Judged) -> float:
+        """Of its answers, by the task's metric."""
+        return metrics.score(self._task, self._targets[judged.valid], judged.answers)
+
     def replace(self, challenger: Judged) -> None:
         self.held_by = challenger

@@ -12,7 +12,7 @@ import numpy as np
 
 from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
-from autotl.predictor.bundle import Member
+from autotl.predictor.bundle import BundleCard, Member
 from autotl.search.incumbent import Incumbent, Judged
 from autotl.search.ledger import Ledger
 from autotl.search.line import Message
@@ -112,6 +112,46 @@ class Judge:
         """The models of the answer, the largest share first, each without its other views."""
         return [self._shelf.entries(folder)[0] for folder in self._folders]
 
+    def contenders(self) -> tuple[list[Model], list[Model]]:
+        """Without their other views: the models of the answer and the best one alone, and heads that may be either."""
+        answer, best = self.members(), self.best
+        first = [model for model in self._shelf.models if model.name == model.trial_folder and model.weights]
+        answer += [model for model in first if model.judged is best and model.trial_folder not in self._folders]
+        named = {model.name for model in answer}
+        heads = [model for model in first if model.judged.trial < 0 and model.name not in named]
+        return answer, [head for head in heads if self._shelf.may_answer(head.member.backbone)]
+
+    def take_folds(self, found: Sequence[tuple[Model, Sequence[Message]]]) -> BundleCard:
+        """What twins of these models, and of their views, answered to the other parts of the table judges them too.
+
+        found: each with a message a part: ``valid`` rows, ``answers`` to them and those of the ``views``. Returns the
+        card of the answer that comes of it.
+        """
+        with self._ledger.book("selecting"):
+            for model, parts in found:
+                for place, entry in enumerate(self._shelf.entries(model.trial_folder)):
+                    known = [[part["answers"], *part["views"]] for part in parts]
+                    if all(place < len(answers) for answers in known):
+                        more = [(part["valid"], answers[place]) for part, answers in zip(parts, known, strict=True)]
+                        self._judge_by_more(entry, more)
+            for model, _ in found:
+                (entry, *_) = self._shelf.entries(model.trial_folder)
+                if self._incumbent.yields_to(entry.judged):
+                    self._incumbent.replace(entry.judged)
+            assert self._incumbent.held_by is not None
+            return self._renew_answer(self._incumbent.held_by)
+
+    def _judge_by_more(self, entry: Model, more: Sequence[tuple[Sequence[int], Sequence[Sequence[float]]]]) -> None:
+        before = entry.judged
+        rows = np.concatenate([before.valid, *(np.array(valid, np.int64) for valid, _ in more)])
+        answers = np.concatenate([before.answers, *(np.array(answers, np.float32) for _, answers in more)])
+        order = np.argsort(rows)
+        judged = dataclasses.replace(before, valid=rows[order], answers=answers[order])
+        judged = dataclasses.replace(judged, score=self._incumbent.score(judged))
+        self._shelf.judge_by_more(entry, judged, folds=1 + len(more))
+        if self.best is before:
+            self._incumbent.replace(judged)
+
     def take_refit(self, model: Model, answer: Message) -> bool:
         """Puts what the worker refitted in the place of a model and its views, and renews the bundle.
 
@@ -147,7 +187,7 @@ class Judge:
             if self._incumbent.held_by is not None:
                 self._renew_answer(self._incumbent.held_by)
 
-    def _renew_answer(self, best: Judged) -> None:
+    def _renew_answer(self, best: Judged) -> BundleCard:
         answer = self._shelf.answer(best)
         card, decision = answer.card, answer.decision
         self._folders, self.numbers = answer.folders, answer.shares.keys()
@@ -159,6 +199,7 @@ class Judge:
             models=card.describe(), latency=card.latency, single_score=decision.single_score,
             single_latency=answer.single_latency,
         )  # fmt: skip
+        return card
 
     def _models(self, judged: Judged, offer: Message, subject: Subject) -> list[Model]:
         """A model, and itself before each other view of the rows."""

@@ -57,10 +57,14 @@ class ModelFiles:
         self.save(model, frozen, place)
         loaded, _ = load_model(frozen.family, place)
         loaded.to(self._device)
-        backbone, seen = loaded.backbone, frozen.features
+        frozen.precision.arrange(loaded.backbone)
+        return self.logits(loaded, frozen, rows)
+
+    def logits(self, model: Classifier, frozen: FrozenBackbone, rows: np.ndarray) -> np.ndarray:
+        """``[rows, outputs] float32`` for readable rows, of what is known already where nothing but the head is new."""
+        backbone, seen = model.backbone, frozen.features
         if isinstance(backbone, Layered):
             backbone, seen = backbone.plain, frozen.layers
-        if weights_digest(backbone) == frozen.weights:  # what it sees is known
-            return loaded.linear_head().logits(seen(rows))
-        frozen.precision.arrange(loaded.backbone)
-        return loaded.logits(frozen.rows, rows, frozen.precision, self._device)
+        if weights_digest(backbone) == frozen.weights:
+            return model.linear_head().logits(seen(rows))
+        return model.logits(frozen.rows, rows, frozen.precision, self._device)

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from autotl.budget import Clock
 
@@ -56,6 +57,12 @@ HEAD_SHARE = 0.04
 #: Kept free to repeat the last third of the answer's trials with all rows, at most, as a share of the time for trials.
 REFIT_SHARE = 0.25
 
+#: Kept free to validate the answer on the other parts of a small table, as a share of the same, if that is enough.
+FOLDS_SHARE = 0.33
+
+#: What a head on other rows takes of the time to judge one: it is neither saved nor loaded. Measured 0.15.
+HEAD_AGAIN = 0.3
+
 #: A refit shorter than this learns nothing; loading its checkpoint takes half as long.
 SHORTEST_REFIT = 1.0
 
@@ -87,7 +94,9 @@ class Pace:
         self._judging: dict[str, float] = {}
         self._views = 0
         self._screening_ends = 0.0  #: when it should, on the clock
-        self._for_trials = 0.0  #: seconds from their beginning to the end; 0 before and after them
+        self._for_trials = 0.0  #: seconds from their beginning to the end
+        self._kept_for: set[str] = set()  #: what follows the trials: "folds", "refit"
+        self._settled = False  #: whether the answer is what it will be, as far as trials decide
         self._full_trial = math.inf  #: seconds, by the last forecast
         self._tail = 0.0  #: seconds
         self.test_rows = 0  #: that the answer will be tested on at the end
@@ -95,6 +104,7 @@ class Pace:
         self.to_refit = 1  #: trials that have a share in it
         #: Full trials that must fit, however little time there is, since they are to be compared with each other.
         self.compared = 1
+        self.folds = 0  #: parts of the table that may validate after the first
 
     @property
     def limited(self) -> bool:
@@ -153,12 +163,17 @@ class Pace:
         return LOADING + TEST_COST * self.test_rows * sum(self._exact.get(member, 0.0) for member in members)
 
     def begin_trials(self) -> None:
-        """From now on a part of the time is kept free for the refit."""
+        """From now on a part of the time is kept free for what follows them."""
         self._for_trials = self.seconds_to_the_end()
+        self._kept_for = {"folds", "refit"}
 
-    def end_trials(self) -> None:
-        """What was kept free is there to be used."""
-        self._for_trials = 0.0
+    def settle(self) -> None:
+        """No trial that is still to come is waited for: what follows needs what it needs for the answer as it is."""
+        self._settled = True
+
+    def release(self, what: Literal["folds", "refit"]) -> None:
+        """What was kept free for it is there to be used."""
+        self._kept_for.discard(what)
 
     def keep_tail(self, share: float) -> None:
         """Keeps a share of the time for trials free, for what is tried at their end."""
@@ -169,14 +184,36 @@ class Pace:
         self._tail = 0.0
 
     def _refit_seconds(self) -> float:
+        if "refit" not in self._kept_for:
+            return 0.0
+        trials, last_act = self._trials_of_the_answer, self.judging_seconds(None)
+        if not trials:
+            return SHORTEST_REFIT + last_act
         if TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
             return 0.0
-        third = max(self._full_trial / 3, SHORTEST_REFIT) + self.judging_seconds(None)
-        return min(REFIT_SHARE * self._for_trials, max(self.to_refit, 1) * third)
+        third = max(self._full_trial / 3, SHORTEST_REFIT) + last_act
+        return min(REFIT_SHARE * self._for_trials, trials * third)
+
+    def _folds_seconds(self) -> float:
+        """For the answer's models to be fitted anew for each further part of the rows; all of it or nothing."""
+        if "folds" not in self._kept_for or not self.folds:
+            return 0.0
+        trials = self._trials_of_the_answer
+        wanted = self.folds * (trials * self._full_trial if trials else self.seconds_of_a_head_again(None))
+        return wanted if wanted <= FOLDS_SHARE * self._for_trials else 0.0
+
+    def seconds_of_a_head_again(self, backbone: str | None) -> float:
+        """For a head that is fitted to other rows, and asked. backbone: None for the slowest."""
+        return HEAD_AGAIN * self.judging_seconds(backbone)
+
+    @property
+    def _trials_of_the_answer(self) -> int:
+        """That have a share in it, or will: as long as there are trials to come, one of them may."""
+        return self.to_refit if self._settled else max(self.to_refit, 1)
 
     def seconds_to_the_end(self) -> float:
         """Until the worker should have answered, for what follows to be done and the process to end in time."""
-        kept = self._refit_seconds() + self._tail if self.limited else 0.0
+        kept = self._refit_seconds() + self._folds_seconds() + self._tail if self.limited else 0.0
         return self.clock.remaining - self._closing - self._test_seconds() - kept
 
     def patience(self, *, testing: bool = False) -> float:

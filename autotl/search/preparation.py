@@ -14,7 +14,7 @@ from autotl.config import SearchRequest
 from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
 from autotl.data.groups import merge_groups
 from autotl.data.inspection import Inspection, inspect_table, read_inputs, read_test
-from autotl.data.splits import holdout
+from autotl.data.splits import Split, split
 from autotl.data.tables import Table
 from autotl.data.wording import did_you_mean, kind_of_input, listed
 from autotl.errors import BundleError, DataError, ZooError
@@ -38,24 +38,17 @@ class Preparation:
 
     inspection: Inspection  #: what the audit left
     audit: Audit
-    train: np.ndarray  #: ``[rows] int64``, positions in `inspection.kept`
-    valid: np.ndarray  #: likewise
+    split: Split  #: of positions in `inspection.kept`
     test_rows: int
     candidates: Sequence[Candidate]  #: cheapest first
     too_large: Sequence[Candidate]  #: what could be used but for the limits
     augments: dict[str, bool]  #: by family
     hub_missed: bool  #: whether the hub was looked for and did not answer
 
-    @property
-    def split(self) -> dict[str, list[int]]:
-        """As JSON."""
-        return {"train": self.train.tolist(), "valid": self.valid.tolist()}
-
     def keeping_together(self, groups: np.ndarray, *, seed: int) -> Preparation:
         """With another split, which divides none of `groups` ``[kept] int64`` either."""
         merged = merge_groups(self.inspection.groups, groups)
-        train, valid = holdout(strata_of(self.inspection), seed=seed, groups=merged)
-        return replace(self, train=train, valid=valid)
+        return replace(self, split=split(strata_of(self.inspection), seed=seed, groups=merged))
 
     def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str) -> dict[str, Any]:
         """What the worker must know, as JSON. fingerprint: of the data."""
@@ -67,7 +60,7 @@ class Preparation:
             "row_names": [table.describe_row(row) for row in kept],
             "targets": self.inspection.targets.tolist(),
             "weights": None if self.inspection.weights is None else self.inspection.weights.tolist(),
-            **self.split,
+            **self.split.as_json(),
             "seed": request.seed,
             "skip_limit": request.skip_limit,
             "max_memory": request.max_memory,
@@ -101,8 +94,8 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     teacher_notes = _check_teacher(request, inspection)
     audited = _audit(request, inspection, test, seconds)
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
-    train, valid = holdout(strata_of(inspection), seed=request.seed, groups=inspection.groups)
-    if len(valid) == 0:
+    divided = split(strata_of(inspection), seed=request.seed, groups=inspection.groups)
+    if len(divided.valid) == 0:
         raise DataError(
             f"{inspection.table.name}: nothing is left to validate on, as all rows of each class repeat each other or "
             "have one group. Add other rows" + (f", or leave out --group {request.group}" if request.group else "")
@@ -117,8 +110,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     return Preparation(
         inspection=inspection,
         audit=audited,
-        train=train,
-        valid=valid,
+        split=divided,
         test_rows=0 if test is None else test.rows,
         # the strongest by its prior has its turn early anyway, so of equals the other is first
         candidates=sorted(candidates, key=lambda candidate: (candidate.parameters, candidate.prior)),

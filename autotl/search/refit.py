@@ -9,27 +9,24 @@ cooled down. The score that is reported stays the one from before: these rows ar
 
 from __future__ import annotations
 
-import dataclasses
-
 from autotl.errors import TrialError
 from autotl.events import EventLog
+from autotl.search.again import Again, named
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue
 from autotl.search.judging import Judge
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.shelf import Model
-from autotl.search.space import Space, TrialConfig
-from autotl.zoo.words import BAG_OF_WORDS
 
 
 class Refit:
     """Goes through the models of the answer, the largest share first, as far as the time reaches."""
 
     def __init__(
-        self, space: Space, checkpoints: Checkpoints, dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog
+        self, again: Again, checkpoints: Checkpoints, dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog
     ) -> None:
-        self._space, self._checkpoints = space, checkpoints
+        self._again, self._checkpoints = again, checkpoints
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
 
     def run(self) -> None:
@@ -45,39 +42,20 @@ class Refit:
             try:
                 answer = self._ask(model)
             except TrialError as error:
-                self._events.emit("note", text=f"{_named(model)} keeps the weights that it was judged with ({error})")
+                self._events.emit("note", text=f"{named(model)} keeps the weights that it was judged with ({error})")
                 continue
             taken = self._judge.take_refit(model, answer)
             late.unlink(missing_ok=True)
             self._events.emit("refit", trial=model.judged.trial, rows=answer["training_rows"], taken=taken)
 
     def _ask(self, model: Model) -> Message:
-        member, number = model.member, model.judged.trial
-        seconds = self._pace.seconds_of_training(member.backbone) if self._pace.limited else None
-        if member.backbone == BAG_OF_WORDS.key:
-            return self._dialogue.ask(
-                f"refit of {_named(model)}", "training", do="refit words", name=model.trial_folder, seconds=seconds
-            )
-        head = number < 0
-        config = TrialConfig(member.backbone, member.strategy, member.settings)
+        late = self._checkpoints.late(model.judged.trial)
         return self._dialogue.ask(
-            f"refit of {_named(model)}",
+            f"refit of {named(model)}",
             "training",
             do="refit",
-            number=number,
-            name=model.trial_folder,
-            candidate=dataclasses.asdict(self._space.candidates[member.backbone]),
-            strategy=member.strategy,
-            settings=dict(member.settings),
-            views=head or self._judge.views_mean_the_same,
-            head=head,
-            passes=0.0 if head else self._space.work(config).passes,
-            seconds=seconds,
-            late_checkpoint=str(self._checkpoints.late(number)),
+            seconds=self._pace.seconds_of_training(model.member.backbone) if self._pace.limited else None,
+            fill_time=False,
+            late_checkpoint=str(late) if self._again.passes_rows(model) else None,
+            **self._again.fitting(model, views=self._judge.views_mean_the_same),
         )
-
-
-def _named(model: Model) -> str:
-    if model.member.backbone == BAG_OF_WORDS.key:
-        return "the bag of words"
-    return f"trial {model.judged.trial}" if model.judged.trial >= 0 else f"the head on {model.member.backbone}"

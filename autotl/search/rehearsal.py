@@ -190,12 +190,12 @@ class Rehearsal(Search):
 
     @property
     def _rows(self) -> int:
-        return len(self._given.train) + len(self._given.valid)
+        return len(self._given.split.train) + len(self._given.split.valid)
 
     def _imagine_screening(self, survivors: Sequence[Candidate], clock: _Imagined, pace: Pace) -> float:
         """Moves the clock to the first trial; returns the bytes of the features that are known then."""
         pace.begin_screening()
-        count, rows = len(self._screened), len(self._given.train)
+        count, rows = len(self._screened), len(self._given.split.train)
         first_look = min(FIRST_LOOK, rows) if count > SURVIVORS else rows
         widths = {event.data["backbone"]: event.data["features"] for event in self._screened}
         kept = 0.0

@@ -50,6 +50,7 @@ class Model:
     weights: Path | None
     training_rows: int
     refit: bool = False  #: whether `weights` were trained on the validation rows too, after these had judged it
+    folds: int = 1  #: parts of the table that judged it, all but the first by twins fitted to the other rows
 
     @property
     def finished(self) -> bool:
@@ -92,7 +93,8 @@ class Shelf:
                 judged = Judged(known["trial"], known["permille"], known["score"], valid, answers)
                 member, there = Member.model_validate(known["member"]), self._weights(file.parent, known["weights"])
                 rows, refit = known["training_rows"], known["refit"]
-                model = Model(file.stem, file.parent.name, judged, member, there, rows, refit)
+                folds = int(known.get("folds", 1))  # older runs have one
+                model = Model(file.stem, file.parent.name, judged, member, there, rows, refit, folds)
             except (OSError, ValueError, KeyError, TypeError):  # a kill came between two files; the trial is run again
                 continue
             self._models[model.name] = model
@@ -126,6 +128,10 @@ class Shelf:
         self._keep(replace(model, weights=weights, training_rows=training_rows, refit=True))
         shutil.rmtree(model.weights or "", ignore_errors=True)
 
+    def judge_by_more(self, model: Model, judged: Judged, folds: int) -> None:
+        """What its twins answered to the other parts of the table is taken for its own."""
+        self._keep(replace(model, judged=judged, folds=folds))
+
     def _keep(self, model: Model) -> None:
         self._models[model.name] = model
         self._needed.add(model.name)
@@ -139,6 +145,7 @@ class Shelf:
             "weights": model.weights.name if model.weights else "",
             "training_rows": model.training_rows,
             "refit": model.refit,
+            "folds": model.folds,
             "member": model.member.model_dump(),
         }
         self._disk.keep(lambda: write_durably(place / f"{model.name}.json", json.dumps(known, indent=1)))
@@ -164,11 +171,11 @@ class Shelf:
     def answer(self, best: Judged) -> Answer:
         """Makes the bundle of the model `best`, or of a mixture that is better, and lets go of what nobody needs."""
         models = [model for model in self._models.values() if self.may_answer(model.member.backbone)]
-        chosen = next(i for i, model in enumerate(models) if model.judged is best)
-        verdict = self._decide(models, chosen)
+        single = next(model for model in models if model.judged is best)
+        verdict = self._decide(models, best)
         if not self._costs.allow([model.member.backbone for model in verdict.members]):
-            verdict = self._decide(models, chosen, alone=True)
-        self._needed = {model.name for model in verdict.members} | {models[chosen].name}
+            verdict = self._decide(models, best, alone=True)
+        self._needed = {model.name for model in verdict.members} | {single.name}
         self._commit(self._bundle, verdict)
         self._make_room()
         shares: dict[int, float] = {}
@@ -176,30 +183,31 @@ class Shelf:
             number = model.judged.trial
             shares[number] = shares.get(number, 0.0) + member.share
         folders = list(dict.fromkeys(model.trial_folder for model in verdict.members))
-        single = self._costs.latency([models[chosen].member.backbone])
-        return Answer(verdict.card, verdict.decision, shares, single, folders)
+        latency = self._costs.latency([single.member.backbone])
+        return Answer(verdict.card, verdict.decision, shares, latency, folders)
 
     def teacher(self) -> Path | None:
         """Makes a bundle of the best answer without limits, for others to learn from; None where it keeps them."""
         models = list(self._models.values())
-        usable = [i for i, model in enumerate(models) if model.weights is not None]
-        verdict = self._decide(models, max(usable, key=lambda i: models[i].judged.score))
+        usable = [model for model in models if model.weights is not None]
+        verdict = self._decide(models, max(usable, key=lambda model: model.judged.score).judged)
         if self._costs.allow([model.member.backbone for model in verdict.members]):
             return None
         self._commit(self._teacher, verdict)
         return self._teacher
 
-    def _decide(self, models: Sequence[Model], chosen: int, *, alone: bool = False) -> _Verdict:
-        """alone: whether the model `chosen` must be the answer by itself."""
-        valid = models[chosen].judged.valid
-        for model in models:
-            valid = np.intersect1d(valid, model.judged.valid)
-        each = np.stack([model.judged.answers[np.searchsorted(model.judged.valid, valid)] for model in models])
-        usable = np.array([model.weights is not None for model in models])
-        if alone:
-            usable = np.arange(len(models)) == chosen
-        task, targets = self._task, self._targets[valid]
-        decision = decide(task, targets, each, chosen, usable)
+    def _decide(self, known: Sequence[Model], best: Judged, *, alone: bool = False) -> _Verdict:
+        """Among those of the `known` models that as many rows judged as the best one.
+
+        alone: whether it must be the answer by itself.
+        """
+        folds = next(model.folds for model in known if model.judged is best)
+        models = [model for model in known if model.folds >= folds]
+        rows, decision = self._mix(models, best, alone=alone)
+        if len(models) < len(known):  # it was chosen among all by a part of these rows
+            before, choice = self._mix(known, best, alone=alone)
+            decision = decision.less(choice.optimism * len(before) / len(rows))
+        task, targets = self._task, self._targets[rows]
         order = _by_share(decision)
         members = tuple(
             models[i].member.model_copy(
@@ -221,8 +229,9 @@ class Shelf:
             standard_error=metrics.standard_error(task, targets, decision.answers),
             interval=(low - decision.optimism, high),  # the optimism is an estimate, and a refit works against it
             calibration=task.rules.calibrate(task, targets, decision.answers),
-            chosen_among=len({model.judged.trial for model in models}),
-            validation_rows=len(valid),
+            chosen_among=len({model.judged.trial for model in known}),
+            validation_rows=len(rows),
+            folds=folds,
             training_rows=min(models[i].training_rows for i in order),
             refit=any(models[i].refit for i in order),
             latency=self._costs.latency([member.backbone for member in members]),
@@ -230,6 +239,18 @@ class Shelf:
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         return _Verdict(decision, [models[i] for i in order], card)
+
+    def _mix(self, models: Sequence[Model], best: Judged, *, alone: bool) -> tuple[np.ndarray, Decision]:
+        """The rows that judged all of these models, and what these say."""
+        rows = best.valid
+        for model in models:
+            rows = np.intersect1d(rows, model.judged.valid)
+        each = np.stack([model.judged.answers[np.searchsorted(model.judged.valid, rows)] for model in models])
+        chosen = next(i for i, model in enumerate(models) if model.judged is best)
+        usable = np.array([model.weights is not None for model in models])
+        if alone:
+            usable = np.arange(len(models)) == chosen
+        return rows, decide(self._task, self._targets[rows], each, chosen, usable)
 
     def _commit(self, folder: Path, verdict: _Verdict) -> None:
         sources = {model.name: model.weights for model in verdict.members if model.weights}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autotl.data.splits import Split
 from autotl.data.wording import counted
 from autotl.errors import RunError, TrialError
 from autotl.events import EventLog
@@ -20,7 +21,7 @@ from autotl.untrusted import read_object
 #: Places among the rows that can be used, counted from 0.
 SPLIT_FILE = "split.json"
 
-#: A place as JSON has it, with what stands between it and the next.
+#: A place as JSON has it, with what stands between it and the next; one that validates in its turn is there twice.
 BYTES_A_ROW = 16
 
 
@@ -39,26 +40,21 @@ class Splitting:
         """
         before = given
         if known and self._file.exists():
-            train, valid = self._read(len(given.inspection.kept))
-            given = dataclasses.replace(given, train=train, valid=valid)
+            given = dataclasses.replace(given, split=self._read(len(given.inspection.kept)))
         elif given.inspection.task.modality == "image":
             given = self._keep_copies_together(given, seconds)
-        settled = json.dumps(given.split)
+        settled = json.dumps(given.split.as_json())
         self._disk.keep(lambda: write_durably(self._file, settled))
         if given is not before:
-            self._dialogue.settle_split(given.split)
+            self._dialogue.settle_split(given.split.as_json())
         return given
 
-    def _read(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, rows: int) -> Split:
         """Raises `RunError` for a file that is no split of so many rows."""
         try:
-            split = read_object(self._file, largest=BYTES_A_ROW * rows + 1024)
-            train, valid = np.array(split["train"], dtype=np.int64), np.array(split["valid"], dtype=np.int64)
-            if not np.array_equal(np.sort(np.concatenate([train, valid])), np.arange(rows)):
-                raise ValueError(f"it does not divide {rows} rows")
+            return Split.from_json(read_object(self._file, largest=2 * BYTES_A_ROW * rows + 1024), rows=rows)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise RunError(f"{self._file} cannot be read ({error}); search again with another --out") from error
-        return train, valid
 
     def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
         candidate = dataclasses.asdict(given.candidates[0])

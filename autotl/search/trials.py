@@ -211,12 +211,12 @@ class Trials:
         self._failures.success(config)
         running.used = before + self._pace.clock.elapsed - began
         running.permille = answer["permille"]
+        trial.set_user_attr("seconds", running.used)
         if running.permille >= 1000:
             if not self._space.work(config).passes:
                 self._pace.learn_untrained(config.backbone, config.strategy, running.used)
             self._end(running, TrialState.COMPLETE, "complete")
             return
-        trial.set_user_attr("seconds", running.used)
         trial.set_user_attr("starts", 0)
         trial.set_user_attr("paused", True)
         self._tell_end(running, "paused")

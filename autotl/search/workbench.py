@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,15 @@ MOST_COMPARED = 20_000
 FEWEST_ROWS_A_CLASS = 20
 
 
+@dataclass(frozen=True)
+class _Fold:
+    """Rows to fit to, rows to validate on, and the linear heads that were fitted so far."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    probes: ProbeHeads
+
+
 class Workbench:
     """The rows, the split, and every backbone that was looked through."""
 
@@ -98,13 +108,16 @@ class Workbench:
     def split(self, request: Message) -> Message:
         """Settles which rows train and which validate; before any backbone has looked at them."""
         random = np.random.default_rng(self._seed)
-        self._valid = np.array(request["valid"], np.int64)
         # in random order, so that any beginning is a fair sample
-        self._train = random.permutation(np.array(request["train"], np.int64))
-        self._everything = random.permutation(np.concatenate([self._train, self._valid]))
-        self._probes = ProbeHeads(self._task, self._targets, self._train, self._seed, self._weights)
-        self._refit_probes = ProbeHeads(self._task, self._targets, self._everything, self._seed, self._weights)
+        train, valid = random.permutation(np.array(request["train"], np.int64)), np.array(request["valid"], np.int64)
+        everything = random.permutation(np.concatenate([train, valid]))
+        self._holdout, self._everything = self._fold(train, valid), self._fold(everything, valid)
+        in_turn = [np.array(part, np.int64) for part in request["in_turn"]]
+        self._in_turn = [self._fold(everything[~np.isin(everything, part)], part) for part in in_turn]
         return {}
+
+    def _fold(self, train: np.ndarray, valid: np.ndarray) -> _Fold:
+        return _Fold(train, valid, ProbeHeads(self._task, self._targets, train, self._seed, self._weights))
 
     def alike(self, request: Message) -> Message:
         """Which images show nearly the same: ``groups``, the first row of each row's copies, itself where it has none.
@@ -132,7 +145,8 @@ class Workbench:
         most_rows: a limit to them, where there is one. opinions: whether screeners are asked too.
         """
         frozen = self._look_through(request["candidate"])
-        most = len(self._train) if request["most_rows"] is None else max(request["most_rows"], self._fewest_rows)
+        limit = request["most_rows"]
+        most = len(self._holdout.train) if limit is None else max(limit, self._fewest_rows)
         seen = self._see(frozen, request["seconds"], most)
         ridge = ridge_leave_one_out(self._task, frozen.layers(seen), self._targets[seen])
         return {
@@ -158,20 +172,13 @@ class Workbench:
 
     def words(self, request: Message) -> Message:
         """Offers a bag of words, learned from the first `most_rows` training rows, as a model of its own."""
-        rows = self._train[: request["most_rows"]]
+        rows = self._holdout.train[: request["most_rows"]]
         model, frozen = self._bag_of_words(rows)
         latency = frozen.latency(self._cells[int(rows[0])])
         self._judge(
             model, frozen, permille=1000, name=request["name"], training_rows=len(rows), details={"latency": latency}
         )
         return {}
-
-    def refit_words(self, request: Message) -> Message:
-        """Learns a bag of words once more, from the validation rows too, and saves it, as `refit` does."""
-        if request["seconds"] is not None and request["seconds"] < SECONDS_A_ROW * len(self._everything):
-            raise TrialError("too little time is left", kind="time")
-        model, frozen = self._bag_of_words(self._everything)
-        return self._refitted(model, frozen, request["name"], training_rows=len(self._everything))
 
     def _bag_of_words(self, rows: np.ndarray) -> tuple[Classifier, FrozenBackbone]:
         cells, weights = [self._cells[index] for index in rows], self._weights
@@ -196,12 +203,12 @@ class Workbench:
         Their features are known afterwards.
         """
         clock, key = Clock(seconds or math.inf), frozen.candidate.key
-        looked, seen = self._seen.get(key, (0, self._train[:0]))
-        most = min(most, len(self._train))
+        looked, seen = self._seen.get(key, (0, self._holdout.train[:0]))
+        most = min(most, len(self._holdout.train))
         at_once = max(ROWS_A_LOOK, most if seconds is None else round(SECONDS_A_LOOK / frozen.seconds_a_row))
         while looked < most and (clock.remaining > 0 or len(seen) < self._fewest_rows):
             end = min(looked + at_once, most)
-            seen = np.concatenate([seen, frozen.see(self._train[looked:end])])
+            seen = np.concatenate([seen, frozen.see(self._holdout.train[looked:end])])
             frozen.rows.refuse_too_many(self._skip_limit, lambda index: self._row_names[index])
             looked = end
             self._seen[key] = looked, seen
@@ -227,9 +234,9 @@ class Workbench:
         quick: on those that screening saw, without other views of the rows.
         """
         frozen = self._look_through(request["candidate"])
-        seen = self._see(frozen, request["seconds"], 0 if request["quick"] else len(self._train))
-        if self._seen[frozen.candidate.key][0] >= len(self._train) and not request["quick"]:
-            _, head = self._probes.layered(frozen)
+        seen = self._see(frozen, request["seconds"], 0 if request["quick"] else len(self._holdout.train))
+        if self._seen[frozen.candidate.key][0] >= len(self._holdout.train) and not request["quick"]:
+            _, head = self._holdout.probes.layered(frozen)
         else:
             features, targets = frozen.layers(seen), self._targets[seen]
             weights = None if self._weights is None else self._weights[seen]
@@ -300,40 +307,58 @@ class Workbench:
         A training repeats its last third, from its late checkpoint; what passes no rows is fitted anew. Raises
         `TrialError` where there is nothing to start from. The score returned is that of rows that it was trained on.
         """
-        clock = Clock(request["seconds"] or math.inf)
-        trial = self._prepare(
-            request["candidate"],
-            Settings(request["settings"]),
-            number=request["number"],
-            clock=clock,
-            views=request["views"],
-            refit=True,
-        )
-        frozen = trial.frozen
-        if request["head"]:
-            _, head = trial.probes.layered(frozen)
-            trial.model = Classifier(frozen.layered, self._for_the_metric(head, trial.train))
-        else:
-            if request["passes"]:
-                self._repeat_the_end(trial, Path(request["late_checkpoint"]))
-            for _ in fit(trial, request["strategy"]):
-                pass  # nothing is judged on the way: these rows are no judges any more
-        if trial.model is None:
-            raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
-        return self._refitted(trial.model, frozen, request["name"], training_rows=len(trial.train))
-
-    def _refitted(self, model: Classifier, frozen: FrozenBackbone, name: str, *, training_rows: int) -> Message:
-        valid = self._readable(frozen, self._valid)
+        model, frozen, rows = self._fit_again(request, self._everything)
+        valid = self._readable(frozen, self._holdout.valid)
+        name = request["name"]
         place = self._folder / "trials" / name / f"{name}-refit"
         answers = self._answers(self._models.logits_from_disk(model, frozen, valid, place))
-        for number, encoder in enumerate(frozen.rows.encoder.views(), start=1):
+        views = list(enumerate(frozen.rows.encoder.views(), start=1))
+        for number, encoder in views:
             self._models.save(model, frozen.seen_by(encoder), _view_place(place, number))
         return {
             "score": metrics.score(self._task, self._targets[valid], answers),
             "weights": place.name,
-            "views": [_view_place(place, number).name for number, _ in enumerate(frozen.rows.encoder.views(), start=1)],
-            "training_rows": training_rows,
+            "views": [_view_place(place, number).name for number, _ in views],
+            "training_rows": rows,
         }
+
+    def validate(self, request: Message) -> Message:
+        """What a finished model answers to a part of the rows when it is fitted anew to all others; and its views."""
+        fold = self._in_turn[request["part"]]
+        model, frozen, _ = self._fit_again(request, fold)
+        valid = self._readable(frozen, fold.valid)
+
+        def answers(seen: FrozenBackbone) -> list[Any]:
+            found: list[Any] = self._answers(self._models.logits(model, seen, valid)).round(6).tolist()
+            return found
+
+        views = [answers(frozen.seen_by(encoder)) for encoder in frozen.rows.encoder.views()]
+        return {"valid": valid.tolist(), "answers": answers(frozen), "views": views}
+
+    def _fit_again(self, request: Message, fold: _Fold) -> tuple[Classifier, FrozenBackbone, int]:
+        """A finished model's settings on the rows of a fold: the model, its backbone, and how many rows it saw."""
+        limit, settings = request["seconds"], request["settings"]
+        if request["candidate"] is None:
+            if limit is not None and limit < SECONDS_A_ROW * len(fold.train):
+                raise TrialError("too little time is left", kind="time")
+            return *self._bag_of_words(fold.train), len(fold.train)
+        clock = Clock(limit or math.inf)
+        trial = self._prepare(
+            request["candidate"], Settings(settings), number=request["number"], clock=clock, views=request["views"],
+            fold=fold,
+        )  # fmt: skip
+        trial.fill_time = request["fill_time"]
+        if request["head"]:
+            _, head = trial.probes.layered(trial.frozen)
+            trial.model = Classifier(trial.frozen.layered, self._for_the_metric(head, trial.train))
+        else:
+            if request["late_checkpoint"]:
+                self._repeat_the_end(trial, Path(request["late_checkpoint"]))
+            for _ in fit(trial, request["strategy"]):
+                pass  # nothing is judged on the way
+        if trial.model is None:
+            raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
+        return trial.model, trial.frozen, len(trial.train)
 
     @staticmethod
     def _repeat_the_end(trial: Trial, late: Path) -> None:
@@ -359,23 +384,24 @@ class Workbench:
 
     def _prepare(
         self, candidate: Message, settings: Settings, *, number: int, clock: Clock, views: bool = True,
-        refit: bool = False,
+        fold: _Fold | None = None,
     ) -> Trial:  # fmt: skip
-        """views: whether these mean the same. refit: with the validation rows among the training rows."""
+        """views: whether these mean the same. fold: other rows than those that trials see."""
+        fold = fold or self._holdout
         frozen = self._look_through(candidate)
         if not views and isinstance(encoder := frozen.rows.encoder, ViewingEncoder):
             frozen = frozen.seen_by(encoder.without_views())
-        looked, seen = self._seen.get(frozen.candidate.key, (0, self._train[:0]))
+        looked, seen = self._seen.get(frozen.candidate.key, (0, self._holdout.train[:0]))
         return Trial(
             settings=settings,
             frozen=frozen,
-            probes=self._refit_probes if refit else self._probes,
-            train=self._readable(frozen, self._everything if refit else self._train),
+            probes=fold.probes,
+            train=self._readable(frozen, fold.train),
             targets=self._targets,
             task=self._task,
             seed=self._seed * 100_003 + number,
             clock=clock,
-            seen=seen if 0 < looked < len(self._train) else None,
+            seen=seen[np.isin(seen, fold.train)] if 0 < looked < len(self._holdout.train) else None,
             teacher=self._teacher,
             weights=self._weights,
         )
@@ -385,7 +411,7 @@ class Workbench:
         candidate = Candidate(**{**data, "recipe": Recipe(**data["recipe"])})
         if candidate.key not in self._frozen:
             family = plugins().family(candidate.family)
-            sample = [self._cells[index] for index in self._train[:256]]
+            sample = [self._cells[index] for index in self._holdout.train[:256]]
             if self._task.modality == "image":
                 sample = [path for path in sample if obstacle(path) is None]
             encoder = family.encoder(candidate, sample)
@@ -395,7 +421,7 @@ class Workbench:
                 candidate, family, rows, device=self.device, speeds=self._speeds, store=self._store,
                 made_by=plugins().origin(family.name), found_by=self._found_by,
             )  # fmt: skip
-            frozen.calibrate(self._readable(frozen, self._train[: frozen.race_size]))
+            frozen.calibrate(self._readable(frozen, self._holdout.train[: frozen.race_size]))
             self._frozen[candidate.key] = frozen
         return self._frozen[candidate.key]
 
@@ -417,7 +443,7 @@ class Workbench:
         answers to other views of the rows, unless it has to be `quick`.
         """
         began = time.monotonic()
-        valid = self._readable(frozen, self._valid)
+        valid = self._readable(frozen, self._holdout.valid)
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"
         finished = permille == 1000
         if finished:

@@ -51,8 +51,8 @@ def main() -> None:
                     line.say("done", **bench.forecast(request))
                 case "trial" if bench:
                     line.say("done", **bench.trial(request))
-                case "refit words" if bench:
-                    line.say("done", **bench.refit_words(request))
+                case "validate" if bench:
+                    line.say("done", **bench.validate(request))
                 case "refit" if bench:
                     line.say("done", **bench.refit(request))
                 case "teach" if bench:

@@ -94,6 +94,8 @@ END: tuple[tuple[str, dict[str, Any]], ...] = (
     ("compared", {
         "strategy": "lora", "twin": "finetune", "backbone": "tiny/one", "difference": 0.0, "low": -0.1, "high": 0.1,
     }),
+    ("phase", {"name": "cross-validating"}),
+    ("cross_validated", {"trials": [0, -1], "folds": 4, "rows": 80, "score": 0.78}),
     ("phase", {"name": "refitting"}),
     ("refit", {"trial": 0, "rows": 70, "taken": True}),
     ("phase", {"name": "finishing"}),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotl.data.splits import default_fraction, holdout
+from autotl.data.splits import Split, default_fraction, holdout, split
 
 LABELS = st.lists(st.integers(0, 6), min_size=1, max_size=200).map(lambda rows: np.array(rows, dtype=np.int64))
 FRACTIONS = st.one_of(st.none(), st.floats(0.05, 0.6))
@@ -69,6 +71,67 @@ def test_another_seed_gives_other_rows():
 @pytest.mark.parametrize(("rows", "held_out"), [(100, 25), (2000, 500), (4000, 500), (5000, 500), (20_000, 2000)])
 def test_default_is_500_rows_within_10_to_25_percent(rows, held_out):
     assert len(holdout(np.arange(rows) % 4, seed=0)[1]) == held_out
+
+
+@given(grouped())
+def test_quarters_that_validate_in_turn_divide_the_training_rows_and_no_group(example):
+    labels, groups = example
+    found = split(labels, seed=0, groups=groups)
+    train, valid = holdout(labels, seed=0, groups=groups)
+    assert np.array_equal(found.train, train)
+    assert np.array_equal(found.valid, valid)
+    in_turn = np.concatenate([*found.in_turn, train[:0]])
+    assert len(set(in_turn)) == len(in_turn)
+    assert set(in_turn) <= set(train)
+    for part in found.in_turn:
+        others = np.setdiff1d(np.arange(len(labels)), part)
+        assert np.all(np.diff(part) > 0)
+        assert set(labels[part]) <= set(labels[others])
+    for label in set(labels):  # only a class that is in one part alone does not validate there
+        left_out = set(train[labels[train] == label]) - set(in_turn)
+        assert not left_out or len({part for part, rows in enumerate(found.in_turn) if label in labels[rows]}) == 0
+
+
+@given(LABELS, st.integers(0, 3))
+def test_groups_that_are_left_out_of_a_quarter_are_those_of_no_other_row(labels, seed):
+    found = split(labels, seed=seed)
+    counts = np.bincount(labels)
+    in_turn = np.concatenate([*found.in_turn, found.train[:0]])
+    if len(found.valid):
+        assert all(counts[labels[row]] == 1 for row in np.setdiff1d(found.train, in_turn))
+
+
+def test_four_quarters_of_a_small_table_validate_and_one_part_of_a_large_one():
+    small, large = split(np.arange(120) % 3, seed=0), split(np.arange(3000) % 3, seed=0)
+    assert [len(part) for part in (small.valid, *small.in_turn)] == [30, 30, 30, 30]
+    assert all(np.bincount(np.arange(120)[part] % 3).tolist() == [10, 10, 10] for part in small.in_turn)
+    assert large.in_turn == ()
+
+
+@given(LABELS)
+def test_a_split_is_read_as_it_was_written(labels):
+    found = split(labels, seed=0)
+    read = Split.from_json(json.loads(json.dumps(found.as_json())), rows=len(labels))
+    assert all(np.array_equal(a, b) for a, b in zip(read.in_turn, found.in_turn, strict=True))
+    assert np.array_equal(read.train, found.train)
+    assert np.array_equal(read.valid, found.valid)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"valid": [3, 9]},
+        {"train": [0, 1]},
+        {"in_turn": [[3]]},
+        {"in_turn": [[0], [0]]},
+        {"in_turn": [7]},
+    ],
+)
+def test_what_divides_no_table_is_no_split(changed):
+    known = {"train": [0, 1, 2], "valid": [3, 4], "in_turn": [[0], [1, 2]]}
+    assert len(Split.from_json(known, rows=5).in_turn) == 2
+    with pytest.raises((ValueError, TypeError)):
+        Split.from_json(known | changed, rows=5)
 
 
 def test_shares_hold_with_pairs_of_equal_rows():

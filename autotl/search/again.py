@@ -1,0 +1,48 @@
+"""What the worker must be told to fit a model of the shelf once more, on other rows than the first time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from autotl.plugins.contracts import Candidate
+from autotl.search.shelf import Model
+from autotl.search.space import Space, TrialConfig
+from autotl.zoo.words import BAG_OF_WORDS
+
+
+class Again:
+    """Knows every backbone that there was, as a head may be of one that did not come through screening."""
+
+    def __init__(self, candidates: Sequence[Candidate], space: Space) -> None:
+        self._candidates = {candidate.key: candidate for candidate in candidates}
+        self._space = space
+
+    def passes_rows(self, model: Model) -> bool:
+        """Whether fitting it is a training, and no closed form."""
+        member = model.member
+        if model.judged.trial < 0:
+            return False
+        return self._space.work(TrialConfig(member.backbone, member.strategy, member.settings)).passes > 0
+
+    def fitting(self, model: Model, *, views: bool) -> dict[str, Any]:
+        """The part of a request that says what is fitted. views: whether other views of the rows mean the same."""
+        member, number = model.member, model.judged.trial
+        words = member.backbone == BAG_OF_WORDS.key
+        return {
+            "number": number,
+            "name": model.trial_folder,
+            "candidate": None if words else dataclasses.asdict(self._candidates[member.backbone]),
+            "strategy": member.strategy,
+            "settings": dict(member.settings),
+            "head": number < 0,
+            "views": views or number < 0,
+        }
+
+
+def named(model: Model) -> str:
+    """As messages have it."""
+    if model.member.backbone == BAG_OF_WORDS.key:
+        return "the bag of words"
+    return f"trial {model.judged.trial}" if model.judged.trial >= 0 else f"the head on {model.member.backbone}"
