@@ -109,6 +109,9 @@ def test_each_applies_where_its_evidence_is_from():
     assert known("label_smoothing").strengths(context((100, 100))) is None
     assert known("logit_adjustment").strengths(texts) is None
     assert known("logit_adjustment").strengths(context((600, 100)))
+    assert known("l2_sp").usual(context((100, 90))) > 0.0
+    assert known("l2_sp").usual(context((110, 100))) == 0.0
+    assert known("l2_sp").usual(context(())) == 0.0
     assert known("logit_adjustment").usual(context((600, 100))) == 0.0
     assert known("logit_adjustment").usual(context((600, 100), metric="balanced_accuracy")) == 1.0
 

@@ -243,6 +243,10 @@ Parameter: TypeAlias = Real | Choice
 Value: TypeAlias = float | str
 
 
+#: Up to so many training rows a class, rows are few: a probe has no loss left on them, and weights wander.
+FEW_ROWS_A_CLASS = 100
+
+
 @dataclass(frozen=True)
 class StrategyContext:
     """What a strategy may know when it states its parameters."""
@@ -261,6 +265,11 @@ class StrategyContext:
     def classes(self) -> int:
         """0 where a row does not have exactly one of several classes."""
         return len(self.class_rows)
+
+    @property
+    def few_rows(self) -> bool:
+        """Whether there are few of each class."""
+        return 0 < self.rows <= FEW_ROWS_A_CLASS * self.classes
 
 
 @dataclass(frozen=True)

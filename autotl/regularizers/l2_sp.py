@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from autotl.training.model import Classifier
     from autotl.training.trial import Trial
 
+#: The usual strength where rows are few.
+FEW_ROWS = 0.3
+
 #: Steps between two pulls: a pass over all weights is not free, and a pull is weak.
 EVERY = 8
 
@@ -27,7 +30,17 @@ class L2SP(Regularizer):
     name = "l2_sp"
 
     def strengths(self, context: StrategyContext) -> Choice | None:
-        return Choice(self.name, (0.0, 0.3, 1.0, 3.0), (6, 1, 2, 1))
+        return Choice(self.name, (0.0, 0.3, 1.0, 3.0), (2, 6, 3, 1) if context.few_rows else (6, 1, 2, 1))
+
+    def usual(self, context: StrategyContext) -> float:
+        """On where rows are few.
+
+        Test accuracy at strength 0, 0.3, 1 and 3, means of three draws of 20 rows a class, 12 s: trec6 0.885, 0.897,
+        0.896, 0.872, sst2 0.641, 0.660, 0.658, 0.656, flowers 0.550, 0.560, 0.566, 0.552, hymenoptera 0.838, 0.872,
+        0.863, 0.874; two draws of 64 at 0, 0.3 and 1: trec6 0.919, 0.923, 0.922, sst2 0.770, 0.777, 0.779, flowers
+        0.653, 0.664, 0.668.
+        """
+        return FEW_ROWS if context.few_rows else 0.0
 
     def effect(self, strength: float) -> Effect:
         return _Pull(strength)
