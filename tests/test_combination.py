@@ -53,6 +53,34 @@ def test_models_that_say_the_same_are_not_mixed():
     assert decision.combination.shares.tolist() == [0.0, 1.0, 0.0]
 
 
+def test_few_rows_are_not_believed_when_they_prefer_one_of_many_good_models():
+    chosen, answered = [], []
+    for seed in range(10):
+        labels, each = a_world(2030, 4, skill=1.5, seed=seed)
+        scores = [metrics.score(TASK, labels[:30], one) for one in each[:, :30]]
+        decision = decide(TASK, labels[:30], each[:, :30], int(np.argmax(scores)), all_of(4))
+        assert (decision.combination.shares > 0.15).sum() >= 2
+        new = mixed(each[:, 30:], decision.combination, "softmax")
+        chosen.append(metrics.score(TASK, labels[30:], each[int(np.argmax(scores)), 30:]))
+        answered.append(metrics.score(TASK, labels[30:], new))
+    assert np.mean(answered) > np.mean(chosen) + 0.08
+
+
+def test_few_rows_are_enough_to_leave_a_poor_model_out():
+    labels, each = a_world(40, 3, skill=2.0, seed=4)
+    _, guesses = a_world(40, 1, skill=0.0, seed=5)
+    decision = decide(TASK, labels, np.concatenate([each, guesses]), 0, all_of(4))
+    assert decision.combination.shares[3] == 0.0
+    assert (decision.combination.shares[:3] > 0.2).all()
+
+
+def test_a_model_that_is_there_twice_counts_once():
+    labels, (one, other) = a_world(40, 2, skill=1.5, seed=6)
+    shares = decide(TASK, labels, np.stack([one, other, one]), 0, all_of(3)).combination.shares
+    assert shares[0] + shares[2] == pytest.approx(0.5, abs=0.15)
+    assert min(shares[0], shares[2]) == 0.0
+
+
 def test_one_model_is_its_own_answer():
     labels, each = a_world(300, 1)
     decision = decide(TASK, labels, each, 0, all_of(1))
