@@ -48,11 +48,11 @@ def test_trials_leave_time_to_validate_their_best_on_the_other_parts_or_none_whe
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)  # no trial is known
     planned = pace.trial_length("a", "tune", 5.0).planned
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * planned, abs=0.5)
-    pace.to_refit = 2
+    pace.trials_of_the_answer = range(2)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6 * planned, abs=0.5)
-    pace.to_refit = 3  # 73 s of 200 are too much
+    pace.trials_of_the_answer = range(3)  # 73 s of 200 are too much
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
-    pace.to_refit = 0
+    pace.trials_of_the_answer = range(0)
     pace.settle()
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * 0.45, abs=0.1)  # heads
     pace.release("folds")
@@ -68,9 +68,12 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     assert pace.seconds_of_training("a") == pytest.approx(0.75 * all_of_it, abs=1.0)  # no trial is known: a quarter
     pace.trial_length("a", "tune", 5.0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # a third of a trial
-    pace.to_refit = 3
+    pace.trials_of_the_answer = range(3)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 - 4.5, abs=1.0)
-    pace.to_refit = 0
+    pace.trials_of_the_answer = range(1)
+    pace.learn_trial(0, 6.0)
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6.0 / 3 - 1.5, abs=0.1)  # what it took is known
+    pace.trials_of_the_answer = range(0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # one may yet win
     pace.settle()
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.0 - 1.5, abs=0.1)  # heads take next to nothing

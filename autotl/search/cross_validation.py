@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import math
 
-import optuna
-
 from autotl.errors import TrialError
 from autotl.events import EventLog
 from autotl.search.again import Again, named
@@ -28,13 +26,9 @@ SLOWER = 1.3
 class CrossValidation:
     """Goes through the models that the answer is made of, all or none, and then through the heads beside them."""
 
-    def __init__(
-        self, parts: int, again: Again, study: optuna.Study, dialogue: Dialogue, judge: Judge, pace: Pace,
-        events: EventLog,
-    ) -> None:  # fmt: skip
-        """parts: how many there are beside the first."""
-        self._parts, self._again, self._study = parts, again, study
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+    def __init__(self, again: Again, dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog) -> None:
+        self._again, self._dialogue = again, dialogue
+        self._judge, self._pace, self._events = judge, pace, events
 
     def run(self) -> None:
         """The answer is whole at any moment. Raises `OutOfTime` when the worker has to be cut."""
@@ -50,7 +44,7 @@ class CrossValidation:
             if not needed and self._seconds(model) > self._time_left():
                 continue
             try:
-                found.append((model, [self._ask(model, part) for part in range(self._parts)]))
+                found.append((model, [self._ask(model, part) for part in range(self._pace.folds)]))
             except TrialError as error:
                 self._events.emit("note", text=f"{named(model)} was judged by one part of the rows only ({error})")
                 if needed:
@@ -66,17 +60,13 @@ class CrossValidation:
 
     def _seconds(self, model: Model) -> float:
         """What all parts will take: a trial as often as long as it took."""
-        return self._parts * (self._trial_seconds(model) or self._pace.seconds_of_a_head_again(model.member.backbone))
-
-    def _trial_seconds(self, model: Model) -> float:
-        """0 for a head."""
-        if model.judged.trial < 0:
-            return 0.0
-        known = self._study.get_trials(deepcopy=False)[model.judged.trial].user_attrs
-        return float(known.get("seconds", known["planned_seconds"]))  # trials of older runs do not say what they took
+        number = model.judged.trial
+        if number < 0:
+            return self._pace.folds * self._pace.seconds_of_a_head_again(model.member.backbone)
+        return self._pace.folds * self._pace.seconds_of_trial(number)
 
     def _ask(self, model: Model, part: int) -> Message:
-        usual, limited = self._trial_seconds(model), self._pace.limited and self._again.passes_rows(model)
+        usual, limited = self._seconds(model) / self._pace.folds, self._pace.limited and self._again.passes_rows(model)
         return self._dialogue.ask(
             f"cross-validation of {named(model)}",
             "training",

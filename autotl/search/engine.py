@@ -321,7 +321,7 @@ class Search:
             portfolio = [*teaching.run(), *portfolio]
         trials.run(portfolio, count)
         pace.settle()
-        if not pace.to_refit:  # heads are refitted in a moment: what was kept free for more is there for trials
+        if not pace.trials_of_the_answer:  # heads are fitted again in a moment: the rest of what was kept is there
             trials.run(portfolio, count)
         if found := verdict(judge.models, space, task, targets):
             events.emit("transfer", **dataclasses.asdict(found))
@@ -331,7 +331,7 @@ class Search:
         again = Again(self._given.candidates, space)
         if pace.folds:
             self._phase("cross-validating")
-            CrossValidation(pace.folds, again, self._study, dialogue, judge, pace, events).run()
+            CrossValidation(again, dialogue, judge, pace, events).run()
         pace.release("refit")
         self._phase("refitting")
         Refit(again, checkpoints, dialogue, judge, pace, events).run()

@@ -192,7 +192,7 @@ class Judge:
         card, decision = answer.card, answer.decision
         self._folders, self.numbers = answer.folders, answer.shares.keys()
         self._pace.members = [member.backbone for member in card.members]
-        self._pace.to_refit = sum(number >= 0 for number in self.numbers)
+        self._pace.trials_of_the_answer = [number for number in self.numbers if number >= 0]
         self._events.emit(
             "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -101,7 +101,8 @@ class Pace:
         self._tail = 0.0  #: seconds
         self.test_rows = 0  #: that the answer will be tested on at the end
         self.members: Sequence[str] = ()  #: backbones of the answer so far, each a pass that a row takes
-        self.to_refit = 1  #: trials that have a share in it
+        self.trials_of_the_answer: Collection[int] = ()  #: that have a share in it
+        self._took: dict[int, float] = {}  #: seconds, by trial
         #: Full trials that must fit, however little time there is, since they are to be compared with each other.
         self.compared = 1
         self.folds = 0  #: parts of the table that may validate after the first
@@ -138,6 +139,14 @@ class Pace:
     def learn_untrained(self, backbone: str, strategy: str, seconds: float) -> None:
         """seconds: what a trial took that passes no rows, such as a head on features that are there."""
         self._untrained[backbone, strategy] = seconds
+
+    def learn_trial(self, number: int, seconds: float) -> None:
+        """seconds: what a trial took in all."""
+        self._took[number] = seconds
+
+    def seconds_of_trial(self, number: int) -> float:
+        """What it took, or, before its end, what one takes by the last forecast."""
+        return self._took.get(number, self._full_trial)
 
     def begin_screening(self) -> None:
         """What was read and decoded until now is of use to trials as well, and not booked on screening."""
@@ -186,30 +195,29 @@ class Pace:
     def _refit_seconds(self) -> float:
         if "refit" not in self._kept_for:
             return 0.0
-        trials, last_act = self._trials_of_the_answer, self.judging_seconds(None)
+        trials, last_act = self._trial_seconds(), self.judging_seconds(None)
         if not trials:
             return SHORTEST_REFIT + last_act
         if TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
             return 0.0
-        third = max(self._full_trial / 3, SHORTEST_REFIT) + last_act
-        return min(REFIT_SHARE * self._for_trials, trials * third)
+        thirds = sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
+        return min(REFIT_SHARE * self._for_trials, thirds)
 
     def _folds_seconds(self) -> float:
         """For the answer's models to be fitted anew for each further part of the rows; all of it or nothing."""
         if "folds" not in self._kept_for or not self.folds:
             return 0.0
-        trials = self._trials_of_the_answer
-        wanted = self.folds * (trials * self._full_trial if trials else self.seconds_of_a_head_again(None))
+        wanted = self.folds * (sum(self._trial_seconds()) or self.seconds_of_a_head_again(None))
         return wanted if wanted <= FOLDS_SHARE * self._for_trials else 0.0
 
     def seconds_of_a_head_again(self, backbone: str | None) -> float:
         """For a head that is fitted to other rows, and asked. backbone: None for the slowest."""
         return HEAD_AGAIN * self.judging_seconds(backbone)
 
-    @property
-    def _trials_of_the_answer(self) -> int:
-        """That have a share in it, or will: as long as there are trials to come, one of them may."""
-        return self.to_refit if self._settled else max(self.to_refit, 1)
+    def _trial_seconds(self) -> list[float]:
+        """What each trial of the answer took; as long as there are trials to come, one of them may be the answer."""
+        trials = [self.seconds_of_trial(number) for number in self.trials_of_the_answer]
+        return trials or ([] if self._settled else [self._full_trial])
 
     def seconds_to_the_end(self) -> float:
         """Until the worker should have answered, for what follows to be done and the process to end in time."""

@@ -57,6 +57,7 @@ class Running:
     used: float = 0.0  #: seconds so far
     permille: int = 0
     score: float | None = None
+    reported: int = 0  #: permille, to Optuna, which hears of each once: one whose checkpoint made way begins anew
 
     @property
     def number(self) -> int:
@@ -117,12 +118,15 @@ class Trials:
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
         """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
         for frozen in past:
+            known = frozen.user_attrs  # trials of older runs do not say what they took
+            self._pace.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
             for permille, score in frozen.intermediate_values.items():
                 self._scheduler.record(frozen.number, permille, score)
         cut = []
         for frozen, trial in unfinished(self._study):
             running = Running(trial, self._space.suggest(trial), "cut")
             running.permille, running.score = max(frozen.intermediate_values.items(), default=(0, None))
+            running.reported = running.permille
             running.planned = frozen.user_attrs.get("planned_seconds", 0.0)
             running.used = frozen.user_attrs.get("seconds", 0.0)
             if running.permille >= 1000:  # the end came between its last word and ours
@@ -252,7 +256,9 @@ class Trials:
             self._events.emit(
                 "progress", trial=running.number, permille=judged.permille, score=judged.score, **offer["details"]
             )
-            running.optuna_trial.report(judged.score, judged.permille)
+            if judged.permille > running.reported:
+                running.optuna_trial.report(judged.score, judged.permille)
+                running.reported = judged.permille
             running.optuna_trial.set_user_attr("starts", 1)
             self._scheduler.record(running.number, judged.permille, judged.score)
             if judged.permille not in (self._rungs or ()) or running.number == DEFAULT_TRIAL:
@@ -299,6 +305,7 @@ class Trials:
         self._study.tell(running.optuna_trial, score, state)
         self._checkpoints.of(running.number).unlink(missing_ok=True)
         self._checkpoints.keep_late(self._judge.numbers | self._paused.keys())
+        self._pace.learn_trial(running.number, running.used)
         self._tell_end(running, word, reason, reason_kind)
 
     def _tell_end(self, running: Running, word: str, reason: str = "", reason_kind: str = "") -> None:
