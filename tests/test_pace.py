@@ -77,6 +77,9 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # one may yet win
     pace.settle()
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.0 - 1.5, abs=0.1)  # heads take next to nothing
+    assert pace.time_for_a_full_trial()
+    pace.trial_length("a", "tune", 120.0)
+    assert not pace.time_for_a_full_trial()
     pace.release("refit")
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
 
@@ -118,7 +121,7 @@ def test_what_the_answers_members_take_on_the_test_rows_is_kept_free():
     pace.members = ["a", "a", "b"]
     assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 12.0, abs=0.1)
     pace.test_rows = 100_000  # more than there is time for, as the answer has grown
-    assert pace.patience() == pytest.approx(1.0)
+    assert pace.patience() == pytest.approx(100.0 - 0.4 - 2.0 - 30.0 + 1.0, abs=0.1)
 
 
 def test_time_for_the_report_is_kept_where_it_is_a_small_part_of_the_budget():
@@ -134,3 +137,13 @@ def test_a_report_is_written_when_it_ends_in_time_and_keeps_nobody_waiting():
     assert late.reporting_seconds(interrupted=True) == 2.0
     assert Pace(Clock(20.0, start=now - 18.5)).reporting_seconds(interrupted=False) == 0.0
     assert Pace(Clock()).reporting_seconds(interrupted=False) == math.inf
+
+
+def test_rows_to_test_on_keep_a_part_of_the_time_however_many_they_are():
+    pace = Pace(Clock(100.0))
+    all_of_it = pace.seconds_to_the_end()
+    pace.learn_forward("a", 0.001, exact=0.01)
+    pace.test_rows = 1000
+    assert pace.seconds_to_the_end() == pytest.approx(all_of_it - 16.0, abs=0.1)
+    pace.test_rows = 100_000
+    assert pace.seconds_to_the_end() == pytest.approx(all_of_it - 30.0, abs=0.1)

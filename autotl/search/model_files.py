@@ -57,14 +57,17 @@ class ModelFiles:
         self.save(model, frozen, place)
         loaded, _ = load_model(frozen.family, place)
         loaded.to(self._device)
-        frozen.precision.arrange(loaded.backbone)
         return self.logits(loaded, frozen, rows)
 
     def logits(self, model: Classifier, frozen: FrozenBackbone, rows: np.ndarray) -> np.ndarray:
-        """``[rows, outputs] float32`` for readable rows, of what is known already where nothing but the head is new."""
+        """``[rows, outputs] float32`` for readable rows, of what is known already where nothing but the head is new.
+
+        The model is laid out for predicting, and of no other use then.
+        """
         backbone, seen = model.backbone, frozen.features
         if isinstance(backbone, Layered):
             backbone, seen = backbone.plain, frozen.layers
         if weights_digest(backbone) == frozen.weights:
             return model.linear_head().logits(seen(rows))
+        frozen.precision.arrange(model.backbone)
         return model.logits(frozen.rows, rows, frozen.precision, self._device)

@@ -30,6 +30,10 @@ LOADING = 1.0
 #: Predictions read their rows anew: so many times the pass in fp32 that screening measured.
 TEST_COST = 1.5
 
+#: The share of the budget that the test rows may keep: of 20 s, 1368 texts to test left 5 to find a model in, for the
+#: sake of a test that then took 5. A test that does not fit costs a note.
+TEST_SHARE = 0.3
+
 #: Saving and loading a model, which scoring it on the way does not show.
 SAVING = 0.3
 
@@ -169,7 +173,8 @@ class Pace:
         if not self.test_rows:
             return 0.0
         members = self.members or [max(self._exact, key=self._exact.__getitem__, default="")]
-        return LOADING + TEST_COST * self.test_rows * sum(self._exact.get(member, 0.0) for member in members)
+        passes = sum(self._exact.get(member, 0.0) for member in members)
+        return min(LOADING + TEST_COST * self.test_rows * passes, TEST_SHARE * self.clock.seconds)
 
     def begin_trials(self) -> None:
         """From now on a part of the time is kept free for what follows them."""
@@ -312,6 +317,10 @@ class Pace:
 
     def time_for_a_refit(self, backbone: str) -> bool:
         return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT
+
+    def time_for_a_full_trial(self) -> bool:
+        """Whether one that learns all it can fits into what is not kept for what follows."""
+        return self.seconds_to_the_end() > self._full_trial
 
     def time_for_a_trial(self) -> bool:
         learning = FEWEST_ROWS * STEP_COST * min(self._forward.values(), default=0.0)
