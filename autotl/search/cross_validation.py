@@ -74,7 +74,6 @@ class CrossValidation:
             do="validate",
             part=part,
             seconds=min(SLOWER * usual, self._pace.seconds_of_training(model.member.backbone)) if limited else None,
-            fill_time=False,
             late_checkpoint=None,
             **self._again.fitting(model, views=self._judge.views_mean_the_same),
         )

@@ -55,7 +55,6 @@ class Refit:
             "training",
             do="refit",
             seconds=self._pace.seconds_of_training(model.member.backbone) if self._pace.limited else None,
-            fill_time=False,
             late_checkpoint=str(late) if self._again.passes_rows(model) else None,
             **self._again.fitting(model, views=self._judge.views_mean_the_same),
         )

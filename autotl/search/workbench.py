@@ -347,7 +347,6 @@ class Workbench:
             request["candidate"], Settings(settings), number=request["number"], clock=clock, views=request["views"],
             fold=fold,
         )  # fmt: skip
-        trial.fill_time = request["fill_time"]
         if request["head"]:
             _, head = trial.probes.layered(trial.frozen)
             trial.model = Classifier(trial.frozen.layered, self._for_the_metric(head, trial.train))
