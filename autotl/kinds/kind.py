@@ -104,6 +104,10 @@ class Kind(ABC):
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """``[rows] int64``: a code that is equal for rows whose targets are alike, of which each side needs some."""
 
+    def shared_out(self, targets: np.ndarray) -> np.ndarray:
+        """What each side of a split gets its share of, as `data.splits.holdout` takes it."""
+        return self.strata(targets)
+
     @abstractmethod
     def stratum_names(self, task: Task) -> Sequence[str] | None:
         """What the codes of `strata` mean to people, by code; None where they are bins of no meaning."""

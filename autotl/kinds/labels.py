@@ -152,11 +152,17 @@ class Labels(Kind):
         return encoded, np.ones(table.rows, dtype=bool)
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
-        """The rarest label of each row, behind all labels where it has none (Sechidis et al. 2011 go by it too)."""
+        """The rarest label of each row, behind all labels where it has none."""
         counts = targets.sum(0)
         rarity = np.where(targets > 0.5, counts, np.inf)
         strata: np.ndarray = np.where(targets.any(1), rarity.argmin(1), targets.shape[1])
         return strata.astype(np.int64)
+
+    def shared_out(self, targets: np.ndarray) -> np.ndarray:
+        """Every label, and that a row has none."""
+        given = targets > 0.5
+        shared: np.ndarray = np.concatenate([given, ~given.any(1, keepdims=True)], axis=1)
+        return shared
 
     def stratum_names(self, task: Task) -> Sequence[str] | None:
         return None

@@ -48,7 +48,7 @@ class Preparation:
     def keeping_together(self, groups: np.ndarray, *, seed: int) -> Preparation:
         """With another split, which divides none of `groups` ``[kept] int64`` either."""
         merged = merge_groups(self.inspection.groups, groups)
-        return replace(self, split=split(strata_of(self.inspection), seed=seed, groups=merged))
+        return replace(self, split=split(_shared_out(self.inspection), seed=seed, groups=merged))
 
     def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str) -> dict[str, Any]:
         """What the worker must know, as JSON. fingerprint: of the data."""
@@ -94,7 +94,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     teacher_notes = _check_teacher(request, inspection)
     audited = _audit(request, inspection, test, seconds)
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
-    divided = split(strata_of(inspection), seed=request.seed, groups=inspection.groups)
+    divided = split(_shared_out(inspection), seed=request.seed, groups=inspection.groups)
     if len(divided.valid) == 0:
         raise DataError(
             f"{inspection.table.name}: nothing is left to validate on, as all rows of each class repeat each other or "
@@ -135,9 +135,9 @@ def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
     )
 
 
-def strata_of(inspection: Inspection) -> np.ndarray:
-    """``[kept] int64``: rows of one code are alike, and each side of the split gets its share of them."""
-    return inspection.task.rules.strata(inspection.targets)
+def _shared_out(inspection: Inspection) -> np.ndarray:
+    """Of what each side of the split gets its share, as `split` takes it."""
+    return inspection.task.rules.shared_out(inspection.targets)
 
 
 def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:

@@ -101,6 +101,46 @@ def test_groups_that_are_left_out_of_a_quarter_are_those_of_no_other_row(labels,
         assert all(counts[labels[row]] == 1 for row in np.setdiff1d(found.train, in_turn))
 
 
+@st.composite
+def of_several_labels(draw):
+    """``[rows, labels] bool``, one at least in each row, and groups."""
+    rows, labels = draw(st.integers(2, 120)), draw(st.integers(1, 12))
+    random = np.random.default_rng(draw(st.integers(0, 10_000)))
+    given = random.random((rows, labels)) < random.uniform(0.02, 0.6, labels)
+    groups = np.arange(rows) // draw(st.integers(1, 3))
+    return np.concatenate([given, ~given.any(1, keepdims=True)], axis=1), groups
+
+
+@given(of_several_labels(), FRACTIONS, st.integers(0, 3))
+def test_of_several_labels_each_keeps_training_rows_and_no_group_is_divided(example, fraction, seed):
+    labels, groups = example
+    train, valid = holdout(labels, seed=seed, fraction=fraction, groups=groups)
+    assert sorted([*train, *valid]) == list(range(len(labels)))
+    assert not set(groups[train]) & set(groups[valid])
+    assert np.array_equal(labels[train].any(0), labels.any(0))
+    for part in split(labels, seed=seed, groups=groups).in_turn:
+        elsewhere = np.delete(labels, part, axis=0).any(0)
+        assert not labels[part][:, ~elsewhere].any()
+
+
+@given(LABELS, FRACTIONS, st.integers(0, 3))
+def test_one_label_a_row_is_split_alike_as_a_code_and_as_a_flag(labels, fraction, seed):
+    flags = labels[:, None] == np.unique(labels)
+    assert np.array_equal(holdout(labels, seed=seed, fraction=fraction)[1],
+                          holdout(flags, seed=seed, fraction=fraction)[1])  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frequent_labels_have_their_share_beside_rare_ones(seed):
+    random = np.random.default_rng(seed)
+    labels = random.random((600, 20)) < np.linspace(0.02, 0.3, 20)
+    labels[~labels.any(1), 0] = True
+    _, valid = holdout(labels, seed=seed, fraction=0.25)
+    off = np.abs(labels[valid].sum(0) - 0.25 * labels.sum(0))
+    assert off.max() <= 2  # rows that go by their rarest label alone are up to six off
+    assert abs(len(valid) - 150) <= 15
+
+
 def test_four_quarters_of_a_small_table_validate_and_one_part_of_a_large_one():
     small, large = split(np.arange(120) % 3, seed=0), split(np.arange(3000) % 3, seed=0)
     assert [len(part) for part in (small.valid, *small.in_turn)] == [30, 30, 30, 30]

@@ -76,10 +76,10 @@ def test_both_sides_of_a_split_have_every_label_and_every_size(rows, seed):
     random = np.random.default_rng(seed)
     targets = (random.random((rows, 4)) < [0.5, 0.3, 0.2, 0.1]).astype(np.float32)
     targets[:3] = 1.0
-    train, valid = holdout(made_tasks.of_labels(4).rules.strata(targets), seed=seed)
+    train, valid = holdout(made_tasks.of_labels(4).rules.shared_out(targets), seed=seed)
     assert targets[train].any(0).all()
     quantities = random.normal(size=(rows, 1)).astype(np.float32)
-    train, valid = holdout(made_tasks.of_numbers().rules.strata(quantities), seed=seed)
+    train, valid = holdout(made_tasks.of_numbers().rules.shared_out(quantities), seed=seed)
     for quarter in np.array_split(np.sort(quantities[:, 0]), 2):
         assert ((quantities[valid, 0] >= quarter[0]) & (quantities[valid, 0] <= quarter[-1])).any()
 
