@@ -58,6 +58,7 @@ def fit(
     task: str | None = None,
     test: str | Path | None = None,
     metric: str | None = None,
+    costs: str | Path | None = None,
     set_aside: str | Path | None = None,
     models: str | Path | Sequence[str | Path] = (),
     backbones: str | Sequence[str] = (),
@@ -86,8 +87,10 @@ def fit(
     order, such as premise and hypothesis; columns named like that are found.
     target: the column to predict, or several: labels of 0 and 1, or numbers. task: ``"multiclass"``,
     ``"multilabel"`` or ``"regression"``, where the table does not say it. group: a column; rows with equal values there
-    stay on one side of the split. weight_column: what a row counts in training. set_aside: a list of rows to leave out,
-    such as an edited ``set_aside.csv`` of an earlier run, in place of those that AutoTL would.
+    stay on one side of the split. weight_column: what a row counts in training. costs: a table of what
+    it costs to take a row of each class for each other; answers are those that cost least in expectation then.
+    set_aside: a list of rows to leave out, such as an edited ``set_aside.csv`` of an earlier run, in place of those
+    that AutoTL would.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
     max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_disk: that the run's
     folder and what the cache keeps for it may take, by default half of what is free. max_latency, max_params and
@@ -117,6 +120,7 @@ def fit(
         weight_column=weight_column,
         task=task,
         metric=metric,
+        costs=costs,
         set_aside=set_aside,
         models=(models,) if isinstance(models, str | Path) else models,
         backbones=(backbones,) if isinstance(backbones, str) else backbones,

@@ -89,6 +89,7 @@ class SearchRequest(BaseModel):
     weight_column: str | None = None
     task: str | None = None  #: its kind, as in `Task.kind`; None: found
     metric: str | None = None
+    costs: str | None = None  #: path of what wrong classes cost
     set_aside: str | None = None  #: path of the list of rows to leave out, in place of the audit's own
     models: tuple[str, ...] = ()
     budget_seconds: float | None = None  #: None: as many trials as asked for, however long
@@ -128,6 +129,7 @@ def make_request(
     weight_column: str | None = None,
     task: str | None = None,
     metric: str | None = None,
+    costs: str | Path | None = None,
     set_aside: str | Path | None = None,
     models: Sequence[str | Path] = (),
     backbones: Sequence[str] = (),
@@ -157,6 +159,7 @@ def make_request(
         weight_column=None if weight_column is None else str(weight_column),
         task=task,
         metric=metric,
+        costs=None if costs is None else _whole(costs),
         set_aside=None if set_aside is None else _whole(set_aside),
         models=tuple(_whole(folder) for folder in models),
         backbones=tuple(backbones),
@@ -175,10 +178,10 @@ def make_request(
 
 
 def moved(
-    *, data: str | None, test: str | None, set_aside: str | None, models: Sequence[str] | None
+    *, data: str | None, test: str | None, costs: str | None, set_aside: str | None, models: Sequence[str] | None
 ) -> dict[str, str | tuple[str, ...]]:
     """Fields of a `SearchRequest` that other places stand in; None leaves what it was."""
-    places = {"data": data, "test": test, "set_aside": set_aside}
+    places = {"data": data, "test": test, "costs": costs, "set_aside": set_aside}
     found: dict[str, str | tuple[str, ...]] = {name: _whole(path) for name, path in places.items() if path is not None}
     return found | ({"models": tuple(_whole(folder) for folder in models)} if models else {})
 

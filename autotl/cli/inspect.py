@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
         overrides(options),
         metric=options.metric,
         kind=options.task,
+        costs=options.costs,
         skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
     )
     audited = audit(inspection, test=read_test(options.test, inspection.task) if options.test else None)

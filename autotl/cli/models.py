@@ -111,7 +111,12 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
     if options.data:
         skip_limit = SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable
         found = inspect_table(
-            options.data, overrides(options), metric=options.metric, kind=options.task, skip_limit=skip_limit
+            options.data,
+            overrides(options),
+            metric=options.metric,
+            kind=options.task,
+            costs=options.costs,
+            skip_limit=skip_limit,
         )
         families = plugins().families_for(found.task.modality)
     folders = zoo_folders(options.models)

@@ -51,6 +51,12 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
         "of numbers r2 (default), spearman, neg_mae, neg_rmse",
     )
     parser.add_argument(
+        "--costs",
+        metavar="FILE",
+        help="what wrong classes cost: the first column has the class of a row, each other the cost of taking it for "
+        "the class in the header",
+    )
+    parser.add_argument(
         "--skip-unreadable",
         type=share,
         metavar="SHARE",
@@ -132,9 +138,9 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
-        "data", "target", "image", "text", "pair", "group", "weight_column", "task", "metric", "skip_unreadable",
-        "set_aside", "models", "backbones", "offline", "licenses", "max_memory", "max_disk", "max_latency",
-        "max_params", "max_size", "teacher", "seed",
+        "data", "target", "image", "text", "pair", "group", "weight_column", "task", "metric", "costs",
+        "skip_unreadable", "set_aside", "models", "backbones", "offline", "licenses", "max_memory", "max_disk",
+        "max_latency", "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

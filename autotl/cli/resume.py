@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="the run's folder, such as runs/flowers")
     parser.add_argument("--budget", metavar="TIME", help="+10m for so much more, or a new total")
     parser.add_argument("--trials", metavar="+N", help="so many trials more, for a run that counts trials")
-    for name, what in {"data": "table", "test": "test table", "set-aside": "list of rows left out"}.items():
+    moved = {"data": "table", "test": "test table", "costs": "table of costs", "set-aside": "list of rows left out"}
+    for name, what in moved.items():
         parser.add_argument(f"--{name}", metavar="PATH", help=f"where the {what} is by now, if it was moved")
     parser.add_argument(
         "--models", action="append", metavar="FOLDER", help="where the models are by now, if they were moved"
@@ -44,7 +45,13 @@ def run(options: argparse.Namespace) -> int:
             budget_seconds=total,
             more_seconds=more,
             more_trials=int((options.trials or "0").lstrip("+")),
-            moved=moved(data=options.data, test=options.test, set_aside=options.set_aside, models=options.models),
+            moved=moved(
+                data=options.data,
+                test=options.test,
+                costs=options.costs,
+                set_aside=options.set_aside,
+                models=options.models,
+            ),
             listeners=[view],
             start=PROCESS_START,
         )

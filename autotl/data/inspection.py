@@ -66,11 +66,12 @@ def inspect_table(
     *,
     metric: str | None = None,
     kind: str | None = None,
+    costs: str | Path | None = None,
     skip_limit: float = SKIP_LIMIT,
 ) -> Inspection:
     """Reads a training table and finds out what can be learned from it. Opens no image.
 
-    metric, kind: of the task, None where the table decides.
+    metric, kind: of the task, None where the table decides. costs: path of what errors cost.
     skip_limit: share of the rows whose input may be empty. Raises `DataError` and `TaskError` as `read_table`,
     `infer_roles` and `infer_task` do, and `DataError` naming the first row when too many inputs are empty.
     """
@@ -84,7 +85,7 @@ def inspect_table(
 
     filled = np.array([row for row, cell in enumerate(cells) if cell is not None], dtype=np.int64)
     usable = table.select(filled)
-    inference = infer_task(usable, roles, metric=metric, kind=kind)
+    inference = infer_task(usable, roles, metric=metric, kind=kind, costs=costs)
     targets, known = encode_targets(usable, inference.task)
     kept, targets = filled[known], targets[known]
     equal = number_groups(cells[row] for row in kept)

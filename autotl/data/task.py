@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autotl.data.columns import ColumnRole
+from autotl.data.costs import Costs, read_costs
 from autotl.data.tables import Table
 from autotl.data.wording import did_you_mean, in_words
 from autotl.errors import TaskError
@@ -40,6 +42,7 @@ class Task(BaseModel):
     scales: tuple[Scale, ...] = ()  #: of each number
     inputs: tuple[InputColumn, ...] = Field(min_length=1)  #: two for a pair; several texts are joined into one
     metric: str  #: that `rules.metric` knows
+    costs: Costs = ()  #: of taking a row of each class for each class; none: all errors cost alike
 
     @model_validator(mode="before")
     @classmethod
@@ -93,15 +96,22 @@ class Inference:
 
 
 def infer_task(
-    table: Table, roles: Sequence[ColumnRole], *, metric: str | None = None, kind: str | None = None
+    table: Table,
+    roles: Sequence[ColumnRole],
+    *,
+    metric: str | None = None,
+    kind: str | None = None,
+    costs: str | Path | None = None,
 ) -> Inference:
     """The task of a table whose columns have roles.
 
     kind: as in `Task.kind`, where a person says it; else the targets do, or a metric that only one kind has. `metric`
-    None is that kind's own.
+    None is that kind's own. costs: path of what errors cost, as `data.costs` reads it; the metric counts them, unless a
+    person names another.
 
-    Raises `TaskError` for targets of which nothing can be learned, or a metric that is unknown or does not fit, and
-    `DataError` for too many missing targets, a cell that is none, or a class with one row.
+    Raises `TaskError` for targets of which nothing can be learned, a metric that is unknown or does not fit, or costs
+    of what is no class, and `DataError` for too many missing targets, a cell that is none, a class with one row, or
+    costs that cannot be read.
     """
     targets = [role.name for role in roles if role.role == "target"]
     rules = _rules(table, targets, metric, kind)
@@ -110,6 +120,11 @@ def infer_task(
         if metric in METRICS:
             raise TaskError(f"metric {metric!r} does not fit, as {table.name} is a {rules.names[0]} task. {names}")
         raise TaskError(f"metric {metric!r} is unknown.{did_you_mean(metric, rules.metrics)} {names}")
+    if costs is not None and rules.cost_metric is None:
+        raise TaskError(f"--costs says what wrong classes cost, and {table.name} is a {rules.names[0]} task")
+    if costs is None and metric is not None and metric == rules.cost_metric:
+        raise TaskError(f"metric {metric!r} counts what errors cost: say it with --costs FILE")
+    metric = metric or (None if costs is None else rules.cost_metric)
     reading = rules.study(table, targets, metric)
     task = Task(
         targets=tuple(targets),
@@ -119,6 +134,7 @@ def infer_task(
         scales=reading.scales,
         inputs=input_columns(roles),
         metric=metric or reading.metric,
+        costs=() if costs is None else read_costs(costs, reading.classes),
     )
     return Inference(task, reading.notes)
 

@@ -99,7 +99,7 @@ def _score(task: Task, table: Table, answers: np.ndarray) -> float | None:
         return None
     targets, known = encode_targets(table, task)
     judged = known & ~np.isnan(answers[:, 0])
-    if not judged.any() or not task.rules.fits(task.metric, targets[judged]):
+    if not judged.any() or not task.rules.fits(task, task.metric, targets[judged]):
         return None
     return metrics.score(task, targets[judged], answers[judged])
 

@@ -56,6 +56,11 @@ def _macro_f1(labels: np.ndarray, taken: np.ndarray) -> float:
     return float((2 * hits[named > 0] / named[named > 0]).mean())
 
 
+def _mean_cost(labels: np.ndarray, taken: np.ndarray) -> float:
+    """Less, where no costs were given: every error costs 1."""
+    return -float((taken != labels).mean())
+
+
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return float(np.log(np.maximum(chosen, _SMALLEST)).mean())
@@ -71,13 +76,18 @@ def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 class Classes(Kind):
-    """Softmax and cross-entropy; accuracy, or balanced accuracy where one class would decide what accuracy is."""
+    """Softmax and cross-entropy; accuracy, or balanced accuracy where one class would decide what accuracy is.
+
+    A row is taken for its most probable class, or, where the task says what errors cost, for the class that costs least
+    in expectation (Elkan 2001, "The foundations of cost-sensitive learning"): networks learn probabilities either way.
+    """
 
     names = ("multiclass", "binary")
     activation = "softmax"
     dtype = np.int64
     exclusive = True
     ranks_by = "accuracy"
+    cost_metric = "neg_mean_cost"
     module = "classes"
     metrics: ClassVar[Mapping[str, Score]] = {
         "accuracy": Score(_accuracy, of_decisions=True),
@@ -85,6 +95,7 @@ class Classes(Kind):
         "macro_f1": Score(_macro_f1, of_decisions=True),
         "neg_log_loss": Score(_log_loss),
         "roc_auc": Score(_roc_auc),
+        cost_metric: Score(_mean_cost, of_decisions=True),
     }
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
@@ -191,22 +202,27 @@ class Classes(Kind):
         weights: np.ndarray = (len(targets) / ((rows > 0).sum() * rows.clip(min=1)))[targets]
         return weights
 
-    def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        taken: np.ndarray = answers.argmax(1)
-        return taken
+    def decide(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        return _taken(task, answers)
 
-    def fits(self, metric: str, targets: np.ndarray) -> bool:
+    def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:
+        if metric == self.cost_metric and task.costs:
+            return -float(np.array(task.costs)[targets, answers].mean())
+        return super().score(task, targets, answers, metric=metric)
+
+    def fits(self, task: Task, metric: str, targets: np.ndarray) -> bool:
+        if metric == self.cost_metric:
+            return bool(task.costs)
         return metric != "roc_auc" or set(targets.tolist()) == {0, 1}
 
     def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
         return {}
 
     def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
-        taken: np.ndarray = answers.argmax(1)
-        return taken
+        return _taken(task, answers)
 
     def told(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
-        named: np.ndarray = np.array(task.classes, dtype=object)[answers.argmax(1)]
+        named: np.ndarray = np.array(task.classes, dtype=object)[_taken(task, answers)]
         return named
 
     def written(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
@@ -226,7 +242,7 @@ class Classes(Kind):
         ]
 
     def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
-        return {}
+        return {"costs": task.costs} if task.costs else {}
 
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         counts = np.zeros((len(task.classes),) * 2, np.int64)
@@ -235,6 +251,12 @@ class Classes(Kind):
 
     def describe(self, task: Task) -> str:
         return f"{len(task.classes)} classes"
+
+
+def _taken(task: Task, answers: np.ndarray) -> np.ndarray:
+    """``[rows] int64``: the class that each row is taken for. answers ``[rows, classes] float32``."""
+    taken: np.ndarray = (answers @ np.array(task.costs)).argmin(1) if task.costs else answers.argmax(1)
+    return taken
 
 
 def _compared(label: str) -> str:

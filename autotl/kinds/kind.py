@@ -80,6 +80,7 @@ class Kind(ABC):
     exclusive: bool  #: whether each row has exactly one of the classes
     squared: bool = False  #: whether the loss is a squared error
     ranks_by: str  #: the metric that `ranking` is
+    cost_metric: str | None = None  #: that counts what errors cost; None where a person cannot say it
     module: str  #: of `autotl.report`, which shows what is wrong, and of what exports take along, which tells answers
     metrics: ClassVar[Mapping[str, Score]]  #: by name
 
@@ -173,7 +174,7 @@ class Kind(ABC):
         return np.ones(len(targets))
 
     @abstractmethod
-    def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    def decide(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """What is decided by answers whose targets are known, each without the help of its own."""
 
     def metric(self, name: str) -> Score | None:
@@ -192,7 +193,7 @@ class Kind(ABC):
         """By a metric that `metric` knows; larger is better. answers: or decisions, where it asks these."""
         return self.known_metric(metric).score(targets, answers)
 
-    def fits(self, metric: str, targets: np.ndarray) -> bool:
+    def fits(self, task: Task, metric: str, targets: np.ndarray) -> bool:
         """Whether such targets can be scored by a metric."""
         return True
 

@@ -204,7 +204,7 @@ class Labels(Kind):
         losses: np.ndarray = -np.log(np.maximum(stakes, _SMALLEST)).mean(-1)
         return losses
 
-    def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    def decide(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """By thresholds from the other half of the rows."""
         order = np.random.default_rng(0).permutation(len(targets))
         decided = np.zeros(targets.shape, dtype=bool)

@@ -172,7 +172,7 @@ class Numbers(Kind):
         losses: np.ndarray = (stakes**2).mean(-1)
         return losses
 
-    def decide(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    def decide(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
         return answers
 
     def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:

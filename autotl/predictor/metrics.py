@@ -39,7 +39,7 @@ def _asked(
     """What a metric asks: the answers, or what is decided by them."""
     if not task.rules.known_metric(metric).of_decisions:
         return answers
-    return task.rules.decide(targets, answers) if decided is None else decided
+    return task.rules.decide(task, targets, answers) if decided is None else decided
 
 
 def _resamples(task: Task, targets: np.ndarray) -> Iterator[np.ndarray]:
@@ -76,7 +76,8 @@ def interval(
 ) -> tuple[float, float]:
     """95 % interval of a score: Wilson's for accuracy, the bootstrap's for others. decided: as in `score`."""
     if task.metric == "accuracy":
-        return wilson(int((answers.argmax(1) == targets).sum()), len(targets))
+        taken = _asked(task, task.metric, targets, answers, decided)
+        return wilson(int((taken == targets).sum()), len(targets))
     low, high = np.quantile(_rounds(task, targets, answers, decided), [0.025, 0.975])
     return float(low), float(high)
 

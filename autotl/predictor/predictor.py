@@ -228,8 +228,8 @@ class Predictor:
             raise DataError(f"{table.name}: no row has a label in {task.target!r}")
         targets, answers = targets[usable], answers[usable]
         decided = task.rules.decisions(task, answers, self.card.calibration)
-        fitting = [name for name in task.rules.metrics if task.rules.fits(name, targets)]
-        if not task.rules.fits(task.metric, targets):
+        fitting = [name for name in task.rules.metrics if task.rules.fits(task, name, targets)]
+        if not task.rules.fits(task, task.metric, targets):
             task = task.model_copy(update={"metric": task.rules.ranks_by})
         return Evaluation(
             metric=task.metric,

@@ -71,14 +71,15 @@ def mistakes(answers: Answers, rows: TableRows, card: BundleCard) -> Mistakes:
 
 
 def _of(answers: Answers) -> ClassAnswers:
-    return ClassAnswers(answers.targets, answers.answers)
+    taken = answers.task.rules.decide(answers.task, answers.targets, answers.answers)
+    return ClassAnswers(answers.targets, answers.answers, taken)
 
 
 def _most_wrong(answers: Answers, found: ClassAnswers, rows: TableRows, suspects: set[int]) -> Iterator[Wrong]:
     """The validation rows whose label was given least."""
     classes = answers.task.classes
     for place in found.most_wrong(MOST_WRONG):
-        row, taken = int(answers.rows[place]), int(found.predicted[place])
+        row, taken = int(answers.rows[place]), int(found.taken[place])
         label, given = classes[int(found.labels[place])], float(found.of_label[place])
         yield Wrong(
             example=shown(rows.names[row], rows.cells[row], answers.task.modality),
@@ -126,10 +127,11 @@ class ClassAnswers:
 
     labels: npt.NDArray[np.int64]  #: ``[validation]``
     probabilities: npt.NDArray[np.float32]  #: ``[validation, classes]``
+    taken: npt.NDArray[np.int64]  #: ``[validation]``: what each is taken for
 
     @cached_property
-    def predicted(self) -> npt.NDArray[np.int64]:
-        """``[validation]``"""
+    def favourites(self) -> npt.NDArray[np.int64]:
+        """``[validation]``: what is most probable."""
         favourites: npt.NDArray[np.int64] = self.probabilities.argmax(1)
         return favourites
 
@@ -143,13 +145,13 @@ class ClassAnswers:
     def confusion(self) -> npt.NDArray[np.int64]:
         """``[true, predicted]``"""
         counts = np.zeros((self.probabilities.shape[1],) * 2, np.int64)
-        np.add.at(counts, (self.labels, self.predicted), 1)
+        np.add.at(counts, (self.labels, self.taken), 1)
         return counts
 
     def most_wrong(self, most: int) -> list[int]:
         """Places of rows that are taken for another class, the least likely label first."""
         order = np.argsort(self.of_label, kind="stable")
-        return [int(place) for place in order if self.predicted[place] != self.labels[place]][:most]
+        return [int(place) for place in order if self.taken[place] != self.labels[place]][:most]
 
     def suspects(self) -> list[int]:
         """Places of rows whose label may be an error, the likeliest first: confident learning, with a bar besides.
@@ -160,12 +162,12 @@ class ClassAnswers:
         classes = self.probabilities.shape[1]
         usual = [self.of_label[self.labels == label] for label in range(classes)]
         bars = np.array([max(float(given.mean()), SURE) if len(given) else SURE for given in usual])
-        wrong = (self.predicted != self.labels) & (self.probabilities.max(1) >= bars[self.predicted])
+        wrong = (self.favourites != self.labels) & (self.probabilities.max(1) >= bars[self.favourites])
         return [int(place) for place in np.argsort(self.of_label, kind="stable") if wrong[place]]
 
     def reliability(self) -> list[Bin]:
         """Bins that hold rows, the least sure first."""
-        sure, right = self.probabilities.max(1), self.predicted == self.labels
+        sure, right = self.probabilities.max(1), self.favourites == self.labels
         numbers = np.minimum((sure * BINS).astype(int), BINS - 1)
         found = []
         for number in range(BINS):

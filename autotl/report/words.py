@@ -131,8 +131,8 @@ def command(request: SearchRequest, *, trials: int | None = None) -> str:
     """The command line that asks for the same. trials: as many, in place of what was asked for."""
     words = ["autotl search", option("--data", request.data)]
     for name in (
-        "target", "image", "text", "pair", "group", "weight_column", "test", "task", "metric", "set_aside", "portfolio",
-        "teacher",
+        "target", "image", "text", "pair", "group", "weight_column", "test", "task", "metric", "costs", "set_aside",
+        "portfolio", "teacher",
     ):  # fmt: skip
         if value := getattr(request, name):
             words.append(option(f"--{name.replace('_', '-')}", *((value,) if isinstance(value, str) else value)))

@@ -440,7 +440,8 @@ def resume(
     if known.request.data == "DataFrame":
         raise RunError(f"{folder} was made from a DataFrame, which is gone; save it as a file and search that")
     request = known.request.model_copy(update=moved or {})
-    for name, path in {"data": request.data, "test": request.test, "set-aside": request.set_aside}.items():
+    paths = {"data": request.data, "test": request.test, "costs": request.costs, "set-aside": request.set_aside}
+    for name, path in paths.items():
         if path is not None and not Path(path).exists():
             raise RunError(
                 f"{path} is not there any more; say where it is by now: autotl resume {folder} --{name} PATH"

@@ -131,7 +131,12 @@ def read_again(request: SearchRequest, *, seconds: float) -> Inspection:
 
 def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
     return inspect_table(
-        source, request.overrides, metric=request.metric, kind=request.task, skip_limit=request.skip_limit
+        source,
+        request.overrides,
+        metric=request.metric,
+        kind=request.task,
+        costs=request.costs,
+        skip_limit=request.skip_limit,
     )
 
 

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from autotl.data.task import Task
 from autotl.kinds import KINDS
 from autotl.plugins.contracts import Metric
 from autotl.testing.promises import expect, expect_no_error
@@ -29,8 +30,17 @@ def check_metric(metric: Metric) -> None:
 
 
 def _score(metric: Metric, thing: str, kind: str, noise: float) -> float:
-    random, rules = np.random.default_rng(0), KINDS[kind]
-    outputs = 2 if kind == "binary" else OUTPUTS
+    random, outputs = np.random.default_rng(0), 2 if kind == "binary" else OUTPUTS
+    task = Task.model_validate(
+        {
+            "targets": ("target",),
+            "kind": kind,
+            "classes": [f"class {number}" for number in range(outputs)],
+            "inputs": [{"name": "text", "modality": "text"}],
+            "metric": metric.name,
+        }
+    )
+    rules = task.rules
     truth = random.standard_normal((ROWS, outputs))
     said = (truth + noise * random.standard_normal((ROWS, outputs))).astype(np.float32)
     targets, answers = truth, said.astype(np.float64)
@@ -39,7 +49,7 @@ def _score(metric: Metric, thing: str, kind: str, noise: float) -> float:
         answers = powers / (powers.sum(1, keepdims=True) if rules.exclusive else 1 + powers)
         targets = truth.argmax(1) if rules.exclusive else (truth > 0).astype(np.float32)
         answers = answers.astype(np.float32)
-    given = rules.decide(targets, answers) if metric.of_decisions else answers
+    given = rules.decide(task, targets, answers) if metric.of_decisions else answers
     with expect_no_error(thing, f"score() scores {ROWS} rows of a {kind} task"):
         score, again = metric.score(targets, given), metric.score(targets, given)
     expect(math.isfinite(score), thing, "a score is a finite number", repr(score))
