@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 Written = TypeVar("Written")
 
@@ -54,10 +54,17 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def write_durably(path: Path, contents: str | bytes) -> None:
     """Replaces a file in one rename, after its contents have reached the disk; a failure leaves nothing behind."""
+    with replacing(path) as file:
+        file.write(contents.encode() if isinstance(contents, str) else contents)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into, which takes the place of `path` as in `write_durably`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(contents.encode() if isinstance(contents, str) else contents)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

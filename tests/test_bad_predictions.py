@@ -18,6 +18,7 @@ import pytest
 
 from autotl.cli.main import main
 from autotl.data.task import InputColumn, Task
+from autotl.data.text_files import PART_ROWS
 from autotl.errors import AutoTLError
 from autotl.plugins.contracts import ZooContext
 from autotl.plugins.manager import plugins
@@ -143,6 +144,28 @@ def test_rows_without_an_answer_are_named_and_kept(bundle, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert [json.loads(line)["prediction"] is None for line in out.splitlines()] == [False, True, False]
     assert err == "autotl: new.csv: row 2: empty; left without a prediction\n"
+
+
+def test_a_large_table_is_predicted_in_parts(bundle, predictor, tmp_path, capsys):
+    """As one table would be: a header, the rows in order, and the numbers of rows without an answer."""
+    texts = ["", *["a cat"] * (PART_ROWS - 1), *["an oak", ""] * 5]
+    data, out = tmp_path / "new.csv", tmp_path / "out.csv"
+    pd.DataFrame({"text": texts, "id": range(len(texts))}).to_csv(data, index=False)
+    assert main(["predict", str(bundle), "--data", str(data), "--out", str(out)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    numbers = [1, *(PART_ROWS + row for row in (2, 4, 6, 8))]
+    assert said[:5] == [f"autotl: new.csv: row {row}: empty; left without a prediction" for row in numbers]
+    assert said[5:] == ["autotl: and 1 more rows", f"{len(texts)} predictions in {out}"]
+    written = pd.read_csv(out, dtype={"prediction": str})
+    assert written["id"].tolist() == list(range(len(texts)))
+    expected = dict(zip(["a cat", "an oak"], predictor.predict(["a cat", "an oak"]), strict=True))
+    assert written["prediction"].replace({np.nan: None}).tolist() == [expected.get(text) for text in texts]
+
+
+def test_rows_that_can_be_read_may_come_late(bundle, tmp_path, capsys):
+    pd.DataFrame({"text": [""] * PART_ROWS + ["a cat"], "id": 1}).to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", str(bundle), "--data", str(tmp_path / "new.csv")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == PART_ROWS + 2
 
 
 def test_classes_that_are_markup_are_shown_as_they_are(bundle, tmp_path, capsys):

@@ -175,5 +175,7 @@ def writing(out: Path) -> Iterator[None]:
     """Raises `RunError` for a file that cannot be written."""
     try:
         yield
+    except BrokenPipeError:  # standard output's
+        raise
     except OSError as error:
         raise RunError(f"{out} cannot be written ({error.strerror})") from error

@@ -7,11 +7,19 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from autotl.cli.options import add_data, new_file, writing
+from autotl.escaping import for_csv, for_terminal
+from autotl.files import replacing
 
 HELP = "predict new rows with a run's best model"
+
+#: Rows without a prediction whose reason is told.
+_TOLD = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,45 +30,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from autotl.data.tables import read_table
+    from autotl.data.tables import TableParts
     from autotl.errors import DataError
-    from autotl.escaping import for_csv, for_terminal
-    from autotl.files import write_durably
     from autotl.predictor.predictor import Predictor
 
     out = new_file(options.out) if options.out else None
-    table = read_table(options.data)
+    table = TableParts(options.data)
     predictor = Predictor(options.folder)
-    predictions = predictor.predictions(table)
     added = predictor.task.rules.columns(predictor.task)
     if clash := sorted(set(added) & set(table.columns)):
         raise DataError(f"{table.name} has a column {clash[0]!r} already; rename it, as the predictions bring one")
-    for index, reason in sorted(predictions.unreadable.items())[:5]:
-        sentence = f"autotl: {table.describe_row(index)}: {reason}; left without a prediction"
-        print(for_terminal(sentence), file=sys.stderr)
-    if len(predictions.unreadable) > 5:
-        print(f"autotl: and {len(predictions.unreadable) - 5} more rows", file=sys.stderr)
-
-    rows = predictor.written(predictions)
-    if options.json:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
-    if out or not options.json:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*table.columns, *added])
-        given = zip(*table.columns.values(), strict=True)
-        writer.writerows(
-            [*map(_writable, cells), *(for_csv(said) if isinstance(said, str) else said for said in row.values())]
-            for cells, row in zip(given, rows, strict=True)
-        )
-        if out:
-            with writing(out):
-                write_durably(out, text.getvalue())
-            print(f"{len(rows)} predictions in {out}", file=sys.stderr)
-        else:
-            sys.stdout.write(text.getvalue())
+    as_table = bool(out) or not options.json
+    rows, unreadable = 0, 0
+    with _destination(out) as write:
+        for part, predictions in predictor.in_parts(table):
+            told = predictor.written(predictions)
+            if options.json:
+                for row in told:
+                    print(json.dumps(row, ensure_ascii=False))
+            if as_table:
+                write("" if rows else _as_csv([[*table.columns, *added]]))
+                cells = zip(*part.columns.values(), strict=True)
+                write(_as_csv(_row(given, answer) for given, answer in zip(cells, told, strict=True)))
+            for index, reason in sorted(predictions.unreadable.items())[: max(_TOLD - unreadable, 0)]:
+                sentence = f"autotl: {part.describe_row(index)}: {reason}; left without a prediction"
+                print(for_terminal(sentence), file=sys.stderr)
+            rows, unreadable = rows + part.rows, unreadable + len(predictions.unreadable)
+    if unreadable > _TOLD:
+        print(f"autotl: and {unreadable - _TOLD} more rows", file=sys.stderr)
+    if out:
+        print(f"{rows} predictions in {out}", file=sys.stderr)
     return 0
+
+
+@contextmanager
+def _destination(out: Path | None) -> Iterator[Callable[[str], object]]:
+    """What takes text: a file that is there at the end, or standard output."""
+    if out is None:
+        yield sys.stdout.write
+        return
+    with writing(out), replacing(out) as file:
+        yield lambda text: file.write(text.encode())
+
+
+def _as_csv(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _row(cells: Iterable[Any], answer: Mapping[str, Any]) -> list[Any]:
+    """A row as it was given, with its answer."""
+    return [*map(_writable, cells), *(for_csv(said) if isinstance(said, str) else said for said in answer.values())]
 
 
 def _writable(cell: Any) -> Any:

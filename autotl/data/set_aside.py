@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from autotl.data.cells import in_whole_characters, is_missing
 from autotl.data.inspection import Inspection
 from autotl.data.labels import label_of
 from autotl.data.tables import Table
-from autotl.data.text_files import parse_delimited, read_text
+from autotl.data.text_files import TextFile, parse_delimited
 from autotl.data.wording import did_you_mean, shortened
 from autotl.errors import DataError
 from autotl.escaping import for_csv
@@ -49,21 +49,10 @@ def read_set_aside(path: Path, table: Table, input_columns: Sequence[str]) -> di
 
     input_columns: those of the input. Raises `DataError` naming the file, the line and the way out.
     """
-    try:
-        columns, lines = parse_delimited(read_text(path), name=path.name)
-    except OSError as error:
-        raise DataError(f"{path}: this list of rows to set aside cannot be read ({error.strerror})") from error
-    if "row" not in columns:
-        raise DataError(
-            f"{path.name}: line 1 names no column 'row'.{did_you_mean('row', columns)} A list of rows to set aside has "
-            f"the columns {', '.join(_COLUMNS)}, and needs the first"
-        )
     indices = {str(number): index for index, number in enumerate(table.numbers)}
     inputs = _as_written(table, input_columns)
-    empty = [None] * len(lines)
     listed: dict[int, str] = {}
-    cells = zip(lines, columns["row"], columns.get("reason", empty), columns.get("input", empty), strict=True)
-    for line, number, reason, shown in cells:
+    for line, number, reason, shown in _read_list(path):
         index = indices.get((number or "").strip())
         if index is None:
             raise DataError(
@@ -78,6 +67,21 @@ def read_set_aside(path: Path, table: Table, input_columns: Sequence[str]) -> di
             )
         listed[index] = reason or "listed"
     return listed
+
+
+def _read_list(path: Path) -> Iterator[tuple[int, str | None, str | None, str | None]]:
+    """The line of each entry, its row, reason and input."""
+    try:
+        for columns, lines in parse_delimited(TextFile(path), name=path.name):
+            if "row" not in columns:
+                raise DataError(
+                    f"{path.name}: line 1 names no column 'row'.{did_you_mean('row', columns)} A list of rows to set "
+                    f"aside has the columns {', '.join(_COLUMNS)}, and needs the first"
+                )
+            nothing = [None] * len(lines)
+            yield from zip(lines, *(columns.get(name, nothing) for name in ("row", "reason", "input")), strict=True)
+    except OSError as error:
+        raise DataError(f"{path}: this list of rows to set aside cannot be read ({error.strerror})") from error
 
 
 def _as_written(table: Table, columns: Sequence[str]) -> list[str]:

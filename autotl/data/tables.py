@@ -7,7 +7,7 @@ import os
 import reprlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from autotl.data.datasets import is_dataset, plain_columns, read_dataset
 from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
 from autotl.data.paths import expanded, is_address, obstacle
-from autotl.data.text_files import parse_delimited, parse_json_lines, read_text
+from autotl.data.text_files import PART_ROWS, TextFile, parse_delimited, parse_json_lines
 from autotl.data.wording import did_you_mean, listed
 from autotl.errors import DataError
 
@@ -112,22 +112,33 @@ def read_table(source: str | Path | pd.DataFrame) -> Table:
     Image paths are relative to the file's folder, to the folder, or to the working folder for a frame.
     Raises `DataError` naming the file, the line or row, and the way out.
     """
-    if not isinstance(source, (str, os.PathLike)):
-        if not (hasattr(source, "columns") and hasattr(source, "isna")):
-            kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}".removeprefix("builtins.")
-            raise DataError(f"A table is a path or a pandas DataFrame, not a {kind}.")
-        return _table("DataFrame", Path.cwd(), _frame_columns(source))
-    if not os.fspath(source) or is_address(str(source)):
-        raise DataError(f"{str(source)!r} is no path: a table is a file or folder on this machine. Download it first.")
-    path = expanded(source)
-    try:
-        return _read_folder(path) if path.is_dir() else _read_file(path)
-    except OSError as error:
-        way_out = " Check its permissions." if isinstance(error, PermissionError) else ""
-        what = error.filename if error.filename is not None else path
-        raise DataError(f"{what} cannot be read ({error.strerror or error}).{way_out}") from error
-    except MemoryError as error:
-        raise DataError(f"{path} does not fit into memory. Give a part of its rows.") from error
+    parts = list(_read_parts(source))
+    if len(parts) == 1:
+        return parts[0]
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    columns = {name: [cell for part in parts for cell in part.columns.get(name, [None] * part.rows)] for name in names}
+    lines = [line for part in parts for line in part.lines or ()] or None
+    rows = sum(part.rows for part in parts)
+    return replace(parts[0], columns=columns, numbers=range(1, rows + 1), lines=lines)
+
+
+class TableParts:
+    """A table in parts that follow each other, for whoever needs no more than some of its rows at a time.
+
+    A file is read anew each time one goes through them; anything else is one part. It has been read once when this is
+    made, which raises as `read_table` does.
+    """
+
+    def __init__(self, source: str | Path | pd.DataFrame) -> None:
+        self._source, self.name, found = source, "", dict[str, None]()
+        for part in _read_parts(source):
+            self.name, found = part.name, found | dict.fromkeys(part.columns)
+        self.columns = tuple(found)
+
+    def __iter__(self) -> Iterator[Table]:
+        for part in _read_parts(self._source):
+            columns = {name: part.columns.get(name, [None] * part.rows) for name in self.columns}
+            yield replace(part, columns=columns)
 
 
 def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
@@ -148,6 +159,33 @@ def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
     return _table("the list", Path.cwd(), {name: [row[place] for row in rows] for place, name in enumerate(columns)})
 
 
+def _read_parts(source: str | Path | pd.DataFrame) -> Iterator[Table]:
+    """The table in parts, one at least. A part of JSON Lines may lack columns that others have."""
+    if not isinstance(source, (str, os.PathLike)):
+        if not (hasattr(source, "columns") and hasattr(source, "isna")):
+            kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}".removeprefix("builtins.")
+            raise DataError(f"A table is a path or a pandas DataFrame, not a {kind}.")
+        yield _table("DataFrame", Path.cwd(), _frame_columns(source))
+        return
+    if not os.fspath(source) or is_address(str(source)):
+        raise DataError(f"{str(source)!r} is no path: a table is a file or folder on this machine. Download it first.")
+    path = expanded(source)
+    try:
+        if path.is_dir():
+            yield _read_folder(path)
+            return
+        first = 1
+        for columns, lines in _file_parts(path):
+            yield (table := _table(path.name, path.parent.absolute(), columns, first=first, lines=lines))
+            first += table.rows
+    except OSError as error:
+        way_out = " Check its permissions." if isinstance(error, PermissionError) else ""
+        what = error.filename if error.filename is not None else path
+        raise DataError(f"{what} cannot be read ({error.strerror or error}).{way_out}") from error
+    except MemoryError as error:
+        raise DataError(f"{path} does not fit into memory. Give a part of its rows.") from error
+
+
 def _read_folder(folder: Path) -> Table:
     if is_dataset(folder):
         return _table(folder.absolute().name, folder.absolute(), read_dataset(folder))
@@ -155,27 +193,26 @@ def _read_folder(folder: Path) -> Table:
     return _table(folder.absolute().name, folder.absolute(), columns, notes=notes)
 
 
-def _read_file(path: Path) -> Table:
+def _file_parts(path: Path) -> Iterator[tuple[dict[str, list[Any]], list[int] | None]]:
+    """Columns, and where there are lines that on which each row begins."""
     if not path.exists():
         raise DataError(_missing_file(path))
     if found := obstacle(path, most_bytes=math.inf):
         raise DataError(f"{path} {found}. Write the table to a file first.")
     suffix = path.suffix.lower()
-    lines: list[int] | None = None
     if suffix in {".csv", ".tsv", ".txt"}:
         separator = "\t" if suffix == ".tsv" else None
-        columns, lines = parse_delimited(read_text(path), name=path.name, separator=separator)
+        yield from parse_delimited(TextFile(path), name=path.name, separator=separator)
     elif suffix in {".jsonl", ".ndjson"}:
-        columns, lines = parse_json_lines(read_text(path), name=path.name)
+        yield from parse_json_lines(TextFile(path), name=path.name)
     elif suffix == ".parquet":
-        columns = _parquet_columns(path)
+        yield from ((columns, None) for columns in _parquet_parts(path))
     else:
         way_out = _WAY_OUT.get(suffix, "").format(name=path.name, stem=path.stem)
         readable = ", ".join(sorted(TABLE_SUFFIXES))
         raise DataError(
             f"{path.name}: a table is read from {readable}, or a folder of class folders. {way_out}".rstrip()
         )
-    return _table(path.name, path.parent.absolute(), columns, lines=lines)
 
 
 def _table(
@@ -183,14 +220,16 @@ def _table(
     root: Path,
     columns: dict[str, list[Any]],
     *,
+    first: int = 1,
     lines: list[int] | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
+    """first: number of the first row."""
     tidy = {column: [_tidy(cell) for cell in cells] for column, cells in columns.items()}
     rows = len(next(iter(tidy.values()), []))
     if rows == 0:
         raise DataError(f"{name}: the table has no {'rows' if columns else 'rows or no columns'}.")
-    return Table(name, root, tidy, range(1, rows + 1), lines, tuple(notes))
+    return Table(name, root, tidy, range(first, first + rows), lines, tuple(notes))
 
 
 def _tidy(cell: Any) -> Any:
@@ -225,16 +264,21 @@ def _frame_columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return columns
 
 
-def _parquet_columns(path: Path) -> dict[str, list[Any]]:
+def _parquet_parts(path: Path) -> Iterator[dict[str, list[Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        _refuse_repeats(path.name, pq.read_schema(path).names)
-        arrow = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            _refuse_repeats(path.name, file.schema_arrow.names)
+            found = False
+            for batch in file.iter_batches(PART_ROWS):
+                found = True
+                yield plain_columns(pa.Table.from_batches([batch]), path.name)
+            if not found:
+                yield {name: [] for name in file.schema_arrow.names}
     except (pa.ArrowException, OSError) as error:  # a damaged file gives either
         raise DataError(f"{path.name} is not a readable Parquet file ({str(error).partition(chr(10))[0]}).") from error
-    return plain_columns(arrow, path.name)
 
 
 def _refuse_repeats(name: str, columns: Iterable[str]) -> None:

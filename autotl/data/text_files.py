@@ -1,4 +1,4 @@
-"""Text files to columns: decoding, separated values, JSON Lines.
+"""Text files to columns, a part at a time: decoding, separated values, JSON Lines.
 
 Nothing is repaired in silence: a file that would have to be guessed at is refused with its line.
 """
@@ -7,95 +7,129 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import json
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from autotl.data.wording import counted, listed
 from autotl.errors import DataError
+
+Row = TypeVar("Row")
 
 SEPARATORS = (",", ";", "\t", "|")
 _SNIFFED_ROWS = 50
 #: The largest value that a C long holds on every platform; the default, 128 KiB, is less than a long document.
 _LONGEST_CELL = 2**31 - 1
 
-#: Columns by name, and the line of the file on which each row begins, counted from 1.
-Parsed = tuple[dict[str, list[Any]], list[int]]
+#: Rows of a part: many for whoever goes through them, and some ten megabytes of usual texts.
+PART_ROWS = 8192
+
+#: Lines with their ends, to go through as often as one likes.
+Lines: TypeAlias = Iterable[str]
 
 
-def read_text(path: Path) -> str:
-    """The file as text: UTF-8 with or without a byte order mark, or UTF-16 with one.
+#: Rows that follow each other: columns by name, and the line of the file on which each begins, counted from 1.
+Part: TypeAlias = tuple[dict[str, list[Any]], list[int]]
 
-    Raises `DataError` naming line and byte for anything else, and `OSError` as the system gives it.
+
+class TextFile:
+    """The lines of a file of text: UTF-8 with or without a byte order mark, or UTF-16 with one.
+
+    Going through them raises `DataError` naming line and byte for anything else, and `OSError` as the system gives it.
     """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[str]:
+        with self._path.open("rb") as file:
+            start = file.read(len(codecs.BOM_UTF8))
+        utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        with self._path.open(encoding="utf-16" if utf_16 else "utf-8-sig", newline="") as text:
+            try:
+                for number, line in enumerate(text, start=1):
+                    if "\0" in line:
+                        raise DataError(
+                            f"{self._path.name}: line {number} holds a NUL character: the file is binary, damaged, or "
+                            "UTF-16 without a byte order mark. Save it as UTF-8 text."
+                        )
+                    yield line
+            except UnicodeDecodeError as error:
+                raise _undecodable(self._path, "utf-16" if utf_16 else "utf-8") from error
+
+
+def _undecodable(path: Path, encoding: str) -> DataError:
+    """What is wrong with a file that is not in its encoding."""
     data = path.read_bytes()
-    encoding, skipped = "utf-8", 0
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif data.startswith(codecs.BOM_UTF8):
-        skipped = len(codecs.BOM_UTF8)
+    skipped = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    position = len(data)
     try:
-        text = data[skipped:].decode(encoding)
+        data[skipped:].decode(encoding)
     except UnicodeDecodeError as error:
         position = skipped + error.start
-        line = data.count(b"\n", 0, position) + 1
-        way_out = (
-            "Save it as UTF-8, for example: "
-            f"iconv -f windows-1252 -t utf-8 {shlex.quote(path.name)} > {shlex.quote('utf8-' + path.name)}"
-        )
-        if encoding == "utf-8" and not data[skipped:].decode(encoding, "ignore").isascii():
-            way_out = "Other parts are, so mend that line; converting the whole file would spoil them"
-        raise DataError(
-            f"{path.name}: line {line} (byte {position + 1}) is not {encoding.upper()} text. {way_out}"
-        ) from error
-    if (nul := text.find("\0")) >= 0:
-        raise DataError(
-            f"{path.name}: line {text.count(chr(10), 0, nul) + 1} holds a NUL character: the file is binary, damaged, "
-            "or UTF-16 without a byte order mark. Save it as UTF-8 text."
-        )
-    return text
+    way_out = (
+        "Save it as UTF-8, for example: "
+        f"iconv -f windows-1252 -t utf-8 {shlex.quote(path.name)} > {shlex.quote('utf8-' + path.name)}"
+    )
+    if encoding == "utf-8" and not data[skipped:].decode(encoding, "ignore").isascii():
+        way_out = "Other parts are, so mend that line; converting the whole file would spoil them"
+    line = data.count(b"\n", 0, position) + 1
+    return DataError(f"{path.name}: line {line} (byte {position + 1}) is not {encoding.upper()} text. {way_out}")
 
 
-def parse_delimited(text: str, *, name: str, separator: str | None = None) -> Parsed:
+def parse_delimited(lines: Lines, *, name: str, separator: str | None = None) -> Iterator[Part]:
     """Separated values with a header; `separator` None finds it out. An empty cell is None, all else stays text.
 
     Blank lines are skipped. Raises `DataError` for a bad header, a ragged row or a quote that never closes.
     """
-    separator = separator or sniff_separator(text)
-    records = _records(text, separator, name)
+    separator = separator or sniff_separator(lines)
+    records = _records(lines, separator, name)
     _, header = next(records, (0, []))
     _check_header(header, name)
-    rows: list[list[str]] = []
-    lines: list[int] = []
+    for part in in_parts(_rows(records, header, separator, name)):
+        columns = {column: [cells[i] or None for _, cells in part] for i, column in enumerate(header)}
+        yield columns, [line for line, _ in part]
+
+
+def _rows(
+    records: Iterator[tuple[int, list[str]]], header: list[str], separator: str, name: str
+) -> Iterator[tuple[int, list[str]]]:
+    """Those of the records that are rows, each of which has a cell for each column."""
+    row = 0
     for line, cells in records:
         if len(cells) == 1 < len(header) and not cells[0].strip():
             continue  # a blank line with a space on it
+        row += 1
         if len(header) > 1 and [cells[0].lstrip("\ufeff"), *cells[1:]] == header:
             raise DataError(
-                f"{name}: row {len(rows) + 1} (line {line}) repeats the header, as joined files do. Remove that line."
+                f"{name}: row {row} (line {line}) repeats the header, as joined files do. Remove that line."
             )
         if len(cells) != len(header):
             raise DataError(
-                f"{name}: row {len(rows) + 1} (line {line}) has {counted(len(cells), 'cell')}, the header has "
+                f"{name}: row {row} (line {line}) has {counted(len(cells), 'cell')}, the header has "
                 f"{len(header)} (separator {separator!r}). Put quotes around cells that hold the separator."
             )
-        rows.append(cells)
-        lines.append(line)
-    columns = {column: [row[i] or None for row in rows] for i, column in enumerate(header)}
-    return columns, lines
+        yield line, cells
 
 
-def sniff_separator(text: str) -> str:
+def in_parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """`PART_ROWS` at a time; one part without any where there are none."""
+    rows = iter(rows)
+    part = list(islice(rows, PART_ROWS))
+    yield part
+    while part := list(islice(rows, PART_ROWS)):
+        yield part
+
+
+def sniff_separator(lines: Lines) -> str:
     """The separator that splits the header, and most of the first rows into as many cells; a comma if none does."""
     best, best_evidence = ",", (0.0, 1)
     for separator in SEPARATORS:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        reader = csv.reader(lines, delimiter=separator)
         widths = [len(cells) for cells in islice(filter(None, _until_error(reader)), _SNIFFED_ROWS + 1)]
         if not widths or widths[0] < 2:
             continue
@@ -105,15 +139,18 @@ def sniff_separator(text: str) -> str:
     return best
 
 
-def parse_json_lines(text: str, *, name: str) -> Parsed:
-    """One JSON object a line; the columns are the union of the keys, None where a row lacks one.
+def parse_json_lines(lines: Lines, *, name: str) -> Iterator[Part]:
+    """One JSON object a line; the columns of a part are the union of the keys, None where a row lacks one.
 
     Raises `DataError` naming the line that is not an object.
     """
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    # Not splitlines(): JSON strings may hold U+2028 and other characters that it would split at.
-    for line, content in enumerate(re.split(r"\r\n|[\r\n]", text), start=1):
+    for part in in_parts(_objects(lines, name)):
+        names = dict.fromkeys(key for _, row in part for key in row)
+        yield {key: [row.get(key) for _, row in part] for key in names}, [line for line, _ in part]
+
+
+def _objects(lines: Lines, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, content in enumerate(lines, start=1):
         if not content.strip():
             continue
         try:
@@ -124,10 +161,7 @@ def parse_json_lines(text: str, *, name: str) -> Parsed:
             raise DataError(f"{name}: line {line} is not JSON ({error}). Write one object per line.") from error
         if not isinstance(row, dict):
             raise DataError(f'{name}: line {line} is not an object such as {{"text": "…", "label": "…"}}.')
-        rows.append(row)
-        lines.append(line)
-    names = dict.fromkeys(key for row in rows for key in row)
-    return {key: [row.get(key) for row in rows] for key in names}, lines
+        yield line, row
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,11 +175,11 @@ def _repeated(names: Iterable[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def _records(text: str, separator: str, name: str) -> Iterator[tuple[int, list[str]]]:
+def _records(lines: Lines, separator: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """Each record that is not blank, with the line on which it begins."""
     csv.field_size_limit(_LONGEST_CELL)
     # Strict, because a lenient reader takes a quote that never closes as one cell down to the end of the file.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     first_line = 1
     try:
         for cells in reader:

@@ -156,12 +156,24 @@ class Predictor:
 
     def predictions(self, table: Table) -> Predictions:
         """Predicts every row, in order. Raises `DataError` when the table lacks the input or no row can be read."""
-        predictions = self.answers(read_inputs(table, self.task))
-        if len(predictions.unreadable) == table.rows:
+        ((_, predictions),) = self.in_parts([table])
+        return predictions
+
+    def in_parts(self, parts: Iterable[Table]) -> Iterator[tuple[Table, Predictions]]:
+        """Each part of a table with its predictions. Raises as `predictions` does, before the first part."""
+        unread: list[tuple[Table, Predictions]] = []
+        readable = False
+        for part in parts:
+            unread.append((part, self.answers(read_inputs(part, self.task))))
+            readable = readable or len(unread[-1][1].unreadable) < part.rows
+            if readable:
+                yield from unread
+                unread = []
+        if not readable:
+            part, predictions = unread[0]
             first = min(predictions.unreadable)
             reason = predictions.unreadable[first]
-            raise DataError(f"{table.describe_row(first)}: {reason}; no row of {table.name} can be read")
-        return predictions
+            raise DataError(f"{part.describe_row(first)}: {reason}; no row of {part.name} can be read")
 
     def answers(self, cells: Sequence[Any]) -> Predictions:
         """Predicts inputs, in order: texts, pairs of them, or paths of images; None counts as unreadable.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotl.data.tables import read_table
-from autotl.data.text_files import parse_delimited
+from autotl.data.tables import TableParts, read_table
+from autotl.data.text_files import PART_ROWS, parse_delimited
 from autotl.errors import DataError
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
@@ -139,11 +140,11 @@ def test_missing_folder_is_named(tmp_path):
 
 
 def test_forbidden_file_is_refused(tmp_path, monkeypatch):
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
     path = written(tmp_path, "t.csv", "a,b\n1,2\n")
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=r"t\.csv cannot be read \(Permission denied\)"):
         read_table(path)
 
@@ -227,5 +228,79 @@ def test_a_class_called_test_is_a_class(tmp_path):
 
 
 def test_a_single_column_of_text_needs_no_separator():
-    columns, lines = parse_delimited("text\nhello; world\n", name="t.csv")
+    ((columns, lines),) = parse_delimited(["text\n", "hello; world\n"], name="t.csv")
     assert (columns, lines) == ({"text": ["hello; world"]}, [2])
+
+
+# -------------------------------------------------------------------- large tables, in parts
+
+LARGE = 3 * PART_ROWS + 100
+
+
+def large(folder, suffix, rows=LARGE):
+    """A table of several parts; of JSON Lines, one column begins in the last part."""
+    texts = [f"text {row}\nof two lines" for row in range(rows)]
+    frame = pd.DataFrame({"text": texts, "label": ["a", None] * (rows // 2)})
+    path = folder / f"large{suffix}"
+    if suffix == ".parquet":
+        frame.to_parquet(path, row_group_size=1000)
+    elif suffix == ".jsonl":
+        lines = [json.dumps({"text": text}) for text in frame["text"]]
+        lines[-1] = json.dumps({"text": "the last", "label": "a", "note": "new"})
+        path.write_text("\n".join(lines), encoding="utf-8")
+    else:
+        frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_parts_of_a_large_table_are_the_table(tmp_path, suffix):
+    path = large(tmp_path, suffix)
+    whole, parts = read_table(path), TableParts(path)
+    assert whole.rows == LARGE
+    assert whole.numbers[-1] == LARGE
+    assert parts.columns == tuple(whole.columns)
+    read = list(parts)
+    assert [part.rows for part in read] == [PART_ROWS] * 3 + [100]
+    for name, cells in whole.columns.items():
+        assert [cell for part in read for cell in part.columns[name]] == cells
+    for index in (0, 7, 99):
+        assert read[-1].describe_row(index) == whole.describe_row(3 * PART_ROWS + index)
+    assert [part.rows for part in parts] == [part.rows for part in read]  # as often as one likes
+
+
+def test_what_is_in_memory_is_one_part(tmp_path):
+    frame = pd.DataFrame({"text": ["a"] * LARGE})
+    (part,) = TableParts(frame)
+    assert part.rows == LARGE
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line", "told"),
+    [
+        (".csv", "one,two,three", rf"row {LARGE + 1} \(line {2 * LARGE + 2}\) has 3 cells"),
+        (".jsonl", "\n[]", rf"line {LARGE + 1} is not an object"),
+    ],
+)
+def test_a_fault_in_the_last_part_is_found_before_the_first_is_read(tmp_path, suffix, line, told):
+    path = large(tmp_path, suffix)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line)
+    for read in (read_table, TableParts):
+        with pytest.raises(DataError, match=told):
+            read(path)
+
+
+def test_parts_take_the_memory_of_a_part(tmp_path):
+    path = tmp_path / "large.csv"
+    with path.open("w", encoding="utf-8") as file:
+        file.write("text,label\n")
+        file.writelines(f"{row} {'x' * 300},a\n" for row in range(8 * PART_ROWS))
+    tracemalloc.start()
+    try:
+        parts = TableParts(path)
+        assert sum(part.rows for part in parts) == 8 * PART_ROWS
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < path.stat().st_size / 2
