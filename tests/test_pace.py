@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import time
 
+import numpy as np
 import pytest
 
 from autotl.budget import Clock
+from autotl.data.splits import holdout
 from autotl.search.pace import Pace
+from autotl.search.refit import worth_repeating
 
 
 def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_own():
@@ -75,6 +78,8 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6.0 / 3 - 1.5, abs=0.1)  # what it took is known
     pace.trials_of_the_answer = range(0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # one may yet win
+    pace.refits_trainings = False  # heads may yet win, and take next to nothing
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.1)
     pace.settle()
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.0 - 1.5, abs=0.1)  # heads take next to nothing
     assert pace.time_for_a_full_trial()
@@ -82,6 +87,13 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     assert not pace.time_for_a_full_trial()
     pace.release("refit")
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
+
+
+def test_trainings_of_a_large_table_are_not_repeated_for_its_few_judges():
+    train, valid = holdout(np.arange(20_000) % 2, seed=0)
+    assert worth_repeating(train, valid)
+    train, valid = holdout(np.arange(100_000) % 2, seed=0)
+    assert not worth_repeating(train, valid)
 
 
 def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():

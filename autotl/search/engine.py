@@ -50,7 +50,7 @@ from autotl.search.lock import RunLock
 from autotl.search.pace import Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
-from autotl.search.refit import Refit
+from autotl.search.refit import Refit, worth_repeating
 from autotl.search.reporting import report
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
 from autotl.search.run_log import RunLog
@@ -267,6 +267,7 @@ class Search:
             floor.measure(self._given.split.train, self._given.split.valid)
         if self._request.teacher is None:
             self._pace.folds = len(self._given.split.in_turn)
+        self._pace.refits_trainings = worth_repeating(self._given.split.train, self._given.split.valid)
         self._pace.begin_screening()
         survivors = self._screening.run(self._run_file.survivors)
         origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)

@@ -110,6 +110,7 @@ class Pace:
         #: Full trials that must fit, however little time there is, since they are to be compared with each other.
         self.compared = 1
         self.folds = 0  #: parts of the table that may validate after the first
+        self.refits_trainings = True  #: whether their ends are repeated with the rows that judged them
 
     @property
     def limited(self) -> bool:
@@ -203,7 +204,7 @@ class Pace:
         trials, last_act = self._trial_seconds(), self.judging_seconds(None)
         if not trials:
             return SHORTEST_REFIT + last_act
-        if TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
+        if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
             return 0.0
         thirds = sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
         return min(REFIT_SHARE * self._for_trials, thirds)

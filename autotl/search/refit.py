@@ -9,6 +9,8 @@ cooled down. The score that is reported stays the one from before: these rows ar
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 from autotl.errors import TrialError
 from autotl.events import EventLog
 from autotl.search.again import Again, named
@@ -18,6 +20,14 @@ from autotl.search.judging import Judge
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.shelf import Model
+
+#: A training that has seen this many times the rows that judged it learns nothing from them that it does not know.
+MANY_TIMES = 20
+
+
+def worth_repeating(train: Sized, valid: Sized) -> bool:
+    """Whether trainings are repeated in part, with the validation rows too; heads, which see more rows anyway, are."""
+    return MANY_TIMES * len(valid) >= len(train)
 
 
 class Refit:
@@ -33,7 +43,8 @@ class Refit:
         """Raises `OutOfTime` when the worker has to be cut; the answer is whole at any moment."""
         for model in self._judge.members():
             late = self._checkpoints.late(model.judged.trial)
-            if model.refit or not model.finished:  # unfinished: it was better before its end, so it has none to repeat
+            spared = self._again.passes_rows(model) and not self._pace.refits_trainings
+            if model.refit or spared or not model.finished:  # what was better before its end has none to repeat
                 late.unlink(missing_ok=True)
                 continue
             backbone = model.member.backbone

@@ -68,7 +68,9 @@ def test_another_seed_gives_other_rows():
     assert not np.array_equal(holdout(labels, seed=0)[1], holdout(labels, seed=1)[1])
 
 
-@pytest.mark.parametrize(("rows", "held_out"), [(100, 25), (2000, 500), (4000, 500), (5000, 500), (20_000, 2000), (90_000, 2000)])
+@pytest.mark.parametrize(
+    ("rows", "held_out"), [(100, 25), (2000, 500), (4000, 500), (5000, 500), (20_000, 2000), (90_000, 2000)]
+)
 def test_default_is_500_rows_within_10_to_25_percent_and_2000_at_most(rows, held_out):
     assert len(holdout(np.arange(rows) % 4, seed=0)[1]) == held_out
 
