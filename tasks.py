@@ -14,6 +14,7 @@
     python3 tasks.py few_shot --shared FOLDER       set up, then a few texts a class, half an hour
     python3 tasks.py kinds [--shared FOLDER]        set up, then labels, numbers and pairs, half an hour
     python3 tasks.py kills                          set up, then a hundred searches killed and resumed, two hours
+    python3 tasks.py faulty_trials                  set up, then searches whose trials fail on purpose, twenty minutes
     python3 tasks.py full_disk                      set up, then searches whose disk fills up, half an hour
     python3 tasks.py serving [--shared FOLDER]      set up, then the HTTP service beside in-process prediction, minutes
 
@@ -166,6 +167,11 @@ def kills() -> None:
     run_benchmark("faults/kills.py")
 
 
+def faulty_trials() -> None:
+    """Searches whose trials fail on purpose."""
+    run_benchmark("faults/trials.py")
+
+
 def full_disk() -> None:
     """Searches whose disk fills up at random moments."""
     run_benchmark("faults/full_disk.py")
@@ -190,7 +196,10 @@ def run_benchmark(script: str) -> None:
 def main() -> None:
     """Runs the chore that was named."""
     daily = (demo, test, lint, docs, wheels, release)
-    measured = (benchmarks, searches, decoys, strategies, distillation, few_shot, kinds, serving, kills, full_disk)
+    measured = (
+        benchmarks, searches, decoys, strategies, distillation, few_shot, kinds, serving,
+        kills, faulty_trials, full_disk,
+    )  # fmt: skip
     chores = {chore.__name__: chore for chore in (*daily, *measured)}
     if len(sys.argv) < 2 or sys.argv[1] not in chores:
         sys.exit(__doc__)

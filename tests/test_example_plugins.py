@@ -71,6 +71,10 @@ def test_examples_are_chosen_in_a_search(site, command_line, tmp_path):
 def test_series_are_left_out_where_texts_are_no_numbers(site, command_line, table, tmp_path):
     options = ["--data", table, "--offline", "--trials", 1, "--out", "run"]
     answer = command_line("search", *options, cwd=tmp_path, also=[site])
-    assert answer.returncode == 2
-    assert "no backbone could be used: series/random of autotl-series 0.1.0" in answer.stderr
+    assert answer.returncode == 0
+    assert "series/random cannot be used: series/random of autotl-series 0.1.0" in answer.stderr
     assert "these texts are not series of numbers" in answer.stderr
+    assert "which is the answer: no network could be used" in " ".join(answer.stdout.split())
+    named = command_line("search", *options[:-1], "named", "--backbones", "random", cwd=tmp_path, also=[site])
+    assert named.returncode == 2
+    assert "no backbone could be used: series/random of autotl-series 0.1.0" in named.stderr

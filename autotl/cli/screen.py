@@ -70,7 +70,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
     for event in events:
         if event.kind == "floor":
-            console.print(plain(f"      {describe(event)}{_below(card)}"))
+            console.print(plain(f"      {describe(event)}{_below(events, card)}"))
         if event.kind in {"transfer", "compared"}:
             console.print(plain(f"      {describe(event)}"))
     if outcome.test:
@@ -95,12 +95,14 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     return 130 if outcome.interrupted else 0
 
 
-def _below(card: BundleCard) -> str:
-    """A word of warning where no network was needed."""
+def _below(events: Sequence[Event], card: BundleCard) -> str:
+    """A word of warning where the answer has no network."""
     from autotl.zoo.words import BAG_OF_WORDS
 
-    alone = all(member.backbone == BAG_OF_WORDS.key for member in card.members)
-    return ", which is the answer: no network did better" if alone else ""
+    if any(member.backbone != BAG_OF_WORDS.key for member in card.members):
+        return ""
+    networks = any(event.kind == "head" and event.data["backbone"] != BAG_OF_WORDS.key for event in events)
+    return f", which is the answer: no network {'did better' if networks else 'could be used'}"
 
 
 def _alone(events: Sequence[Event], card: BundleCard) -> str:

@@ -133,7 +133,8 @@ class Search:
                 self._prepare()
                 with suppress(OutOfTime):
                     try:
-                        self._run_trials(self._screen())
+                        if survivors := self._screen():
+                            self._run_trials(survivors)
                     except KeyboardInterrupt:
                         interrupted = True
                         self._dialogue.close()

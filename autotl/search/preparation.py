@@ -112,8 +112,9 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         audit=audited,
         split=divided,
         test_rows=0 if test is None else test.rows,
-        # the strongest by its prior has its turn early anyway, so of equals the other is first
-        candidates=sorted(candidates, key=lambda candidate: (candidate.parameters, candidate.prior)),
+        # a download may take minutes, or never end, so what is on this machine goes first; the strongest by its prior
+        # has its turn early anyway, so of equals the other is first
+        candidates=sorted(candidates, key=lambda one: (one.source == "hub", one.parameters, one.prior)),
         too_large=_beyond(within, modality, families, zoo, request.licences) if request.limits.given else (),
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,

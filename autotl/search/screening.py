@@ -11,7 +11,7 @@ from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
 from autotl.plugins.manager import plugins
 from autotl.search.costs import Costs
-from autotl.search.dialogue import Dialogue
+from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
@@ -56,8 +56,8 @@ class Screening:
     def run(self, known: Sequence[str]) -> list[Candidate]:
         """The backbones that the search chooses from, best first.
 
-        known: keys of those that an earlier process chose; only they are looked through then. Raises `ZooError` when
-        none can be used.
+        known: keys of those that an earlier process chose; only they are looked through then. None where none can be
+        used and there is an answer without; raises `ZooError` where there is no answer either.
         """
         candidates = _in_order([c for c in self._candidates if c.key in known or not known])
         seen: dict[str, Screened] = {}
@@ -76,8 +76,15 @@ class Screening:
             except TrialError as error:
                 refused.append(str(error))
                 self._note(f"{candidate.key} cannot be used: {error}")
+            except OutOfTime:
+                if not seen:
+                    self._note(f"{candidate.key} had not come to an answer when the time was up")
+                raise
         if not seen:
-            raise ZooError("no backbone could be used: " + "; ".join(refused))
+            if self._judge.best is None:
+                raise ZooError("no backbone could be used: " + "; ".join(refused))
+            self._note("no backbone could be used, so the answer is one without a network")
+            return []
         self.score = max(screened.head for screened in seen.values())
         going_on = [candidate for key in known or survivors(seen) for candidate in candidates if candidate.key == key]
         going_on = [candidate for candidate in going_on if candidate.key in seen]
@@ -184,8 +191,9 @@ class Screening:
 
 
 def _in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """candidates: cheapest first."""
-    strongest = max(candidates[1:], key=lambda candidate: candidate.prior, default=None)
+    """candidates: those on this machine first, of these and of the others the cheapest first."""
+    here = [candidate for candidate in candidates if candidate.source != "hub"] or candidates
+    strongest = max(here[1:], key=lambda candidate: candidate.prior, default=None)
     return [*candidates[:1], *sorted(candidates[1:], key=lambda candidate: candidate is not strongest)]
 
 
