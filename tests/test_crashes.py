@@ -240,6 +240,34 @@ def test_worker_that_cannot_start_ends_the_search_with_its_reason(command_line, 
     assert not (tmp_path / "run").exists()
 
 
+#: A worker that has no memory left when it is told what to do.
+FULL_MEMORY = """
+import sys
+if "autotl.search.worker" in sys.orig_argv:
+    import autotl.features.memory
+
+    def limit_memory(most):
+        raise MemoryError("nothing is left")
+
+    autotl.features.memory.limit_memory = limit_memory
+"""
+
+
+@pytest.mark.slow
+def test_worker_that_cannot_be_set_up_ends_the_search_with_its_reason(command_line, table, zoo, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "sitecustomize.py").write_text(FULL_MEMORY)
+    answer = command_line(
+        "search", "--data", table, "--models", zoo, "--budget", "30s", "--out", "run",
+        cwd=tmp_path, also=[tmp_path / "full"],
+    )  # fmt: skip
+    assert answer.returncode == 2, answer.stderr
+    told = answer.stderr.splitlines()[-1]
+    assert told.startswith("autotl: nothing can be trained: set up: MemoryError: nothing is left; close other programs")
+    assert "Traceback" not in answer.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @needs_proc
 def test_worker_that_listens_to_nobody_ends_with_the_engine(started, table, zoo, tmp_path, frail):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -21,7 +22,7 @@ import torch
 from autotl.failures import is_out_of_memory
 from autotl.features.memory import limit_memory
 torch.ones(1)
-assert limit_memory(1_500_000_000) == 1_500_000_000
+limit_memory(1_500_000_000)
 kept = torch.ones(10_000_000)
 for size in (4_000_000_000, 500_000_000):
     try:
@@ -37,6 +38,20 @@ print(kept.sum().item())
 def test_beyond_the_ceiling_allocations_fail_and_the_process_lives():
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split("\n") == ["out of memory", "out of memory", "10000000.0", ""]
+
+
+TOO_LITTLE = """
+import torch
+from autotl.features.memory import limit_memory
+kept = torch.ones(60_000_000)
+limit_memory(200_000_000)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's limit is Linux's")
+def test_a_process_that_uses_more_than_it_may_says_so():
+    done = subprocess.run([sys.executable, "-c", TOO_LITTLE], capture_output=True, text=True, timeout=60, check=False)
+    assert re.search(r"MemoryError: Python with torch takes \d{3} MB by itself", done.stderr)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others do not say")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autotl.errors import DataError, RunError, TrialError
+from autotl.failures import REMEDIES
 from autotl.search.disk import Disk
 from autotl.search.ledger import Ledger
 from autotl.search.line import EngineEnd, Message, WorkerGone
@@ -66,8 +67,8 @@ class Dialogue:
     def _ready(self, account: str) -> str:
         try:
             return str(self._converse("set up", account, None)["device"])
-        except WorkerGone as error:  # a new one would end as this did
-            raise RunError(f"nothing can be trained: {error}") from error
+        except TrialError as error:  # a new one would end as this did
+            raise RunError(f"nothing can be trained: {error}; {REMEDIES[error.kind]}") from error
 
     def ask(
         self, what: str, account: str, *, hearer: Hearer | None = None, silence: float = math.inf, **request: Any

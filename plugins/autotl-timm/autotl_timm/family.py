@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from autotl.errors import ZooError
+from autotl.failures import is_out_of_memory
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, Source, ZooContext
 from autotl.untrusted import read_header, read_object
 from autotl.zoo.building import built_within, check_settings
@@ -134,6 +135,8 @@ def _create(
             network = _build(candidate, arguments, pretrained=weights == "published", drop=drop)
         return network, arguments
     except Exception as error:  # timm and the hub fail in many ways, and all mean that this one cannot be used
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(
             f"{candidate.key}: cannot be loaded from {candidate.location} ({reason}). "

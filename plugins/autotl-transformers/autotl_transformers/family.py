@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotl.errors import ZooError
+from autotl.failures import is_out_of_memory
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ZooContext
 from autotl.untrusted import LARGEST_TOKENIZER, read_object, read_text
 from autotl_transformers.discovery import FAMILY, discover
@@ -35,6 +36,8 @@ class TransformersFamily:
         try:
             return self._settled(tokenizer_json(candidate), sample, candidate.input_size)
         except Exception as error:  # whatever a library says of a file, it means that the model cannot be used
+            if is_out_of_memory(error):
+                raise
             raise _unusable(candidate, "tokenizer", error) from error
 
     def load(self, candidate: Candidate, *, drop: float = 0.0, pretrained: bool = True) -> Backbone:
@@ -54,6 +57,8 @@ class TransformersFamily:
         except Unsuitable as error:
             raise ZooError(f"{candidate.key}: {error}") from error
         except Exception as error:  # as above
+            if is_out_of_memory(error):
+                raise
             raise _unusable(candidate, "weights", error) from error
 
     def save(self, backbone: Backbone, encoder: InputEncoder, folder: Path) -> None:

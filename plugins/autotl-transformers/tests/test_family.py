@@ -135,3 +135,12 @@ def test_new_weights_make_the_same_network_and_follow_from_the_seed(family, loca
     assert all(torch.equal(weight, repeated[name]) for name, weight in fresh.items())
     matrices = [name for name, weight in known.items() if weight.ndim > 1 and weight.is_floating_point()]
     assert sum(torch.equal(fresh[name], known[name]) for name in matrices) < len(matrices) / 2
+
+
+def test_want_of_memory_is_not_taken_for_a_bad_model(family, local, monkeypatch):
+    def load(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("transformers.AutoModel.from_pretrained", load)
+    with pytest.raises(MemoryError):
+        family.load(local["bert"])
