@@ -59,8 +59,9 @@ ROWS_OF_AN_OPINION = 2000
 #: Images that are compared with each other: the product of all pairs then takes two seconds on two cores.
 MOST_COMPARED = 20_000
 
-#: Rows a class below which a screening score would be noise, however little time there is.
-FEWEST_ROWS_A_CLASS = 20
+#: Rows a class below which a screening score would be noise, and rows in all that are seen however little time there
+#: is: 113 classes used to keep a slow machine from its first answer for a minute.
+FEWEST_ROWS_A_CLASS, FEWEST_ROWS = 20, 500
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class Workbench:
         looked, seen = self._seen.get(key, (0, self._holdout.train[:0]))
         most = min(most, len(self._holdout.train))
         at_once = max(ROWS_A_LOOK, most if seconds is None else round(SECONDS_A_LOOK / frozen.seconds_a_row))
-        while looked < most and (clock.remaining > 0 or len(seen) < self._fewest_rows):
+        while looked < most and (clock.remaining > 0 or len(seen) < min(self._fewest_rows, FEWEST_ROWS)):
             end = min(looked + at_once, most)
             seen = np.concatenate([seen, frozen.see(self._holdout.train[looked:end])])
             frozen.rows.refuse_too_many(self._skip_limit, lambda index: self._row_names[index])
