@@ -14,14 +14,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
 import autotl
-from autotl.data.cells import as_text
+from autotl.data.cells import paths_of
 from autotl.predictor.predictor import Predictor
 from autotl.serving.batching import Batcher
 from autotl.serving.gate import Gate
 from autotl.serving.intake import Intake, Refused, intake_for
 from autotl.serving.limits import Limits
 from autotl.serving.page import page
-from autotl.serving.schema import PROBLEMS, Answer, Health, Images, RowsOfTexts, Texts
+from autotl.serving.schema import PROBLEMS, Answer, Health, Images, RowsOfImages, RowsOfTexts, Texts
 
 
 def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
@@ -53,6 +53,13 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
         @app.post("/predict", response_model=Answer, responses=PROBLEMS)
         async def predict_images(sent: Images) -> JSONResponse:
             """What the model says of each image, and how sure it is."""
+            return await service.predict(sent.images)
+
+    elif card.task.modality == "images":
+
+        @app.post("/predict", response_model=Answer, responses=PROBLEMS)
+        async def predict_rows_of_images(sent: RowsOfImages) -> JSONResponse:
+            """What the model says of the images of each input together, and how sure it is."""
             return await service.predict(sent.images)
 
     elif len(card.task.inputs) == 1:
@@ -102,11 +109,18 @@ class _Service:
         except Exception:  # the batcher has told the log
             raise HTTPException(500, "the model failed on these inputs") from None
         for row, reason in sorted(predictions.unreadable.items()):
-            where_it_lay = as_text(cells[row])  # is nobody's business
-            told = reason.replace(repr(where_it_lay), "the input").replace(where_it_lay, "the input")
-            raise HTTPException(422, f"row {row}: {told}")
+            raise HTTPException(422, f"row {row}: {_without_paths(reason, cells[row])}")
         task, card = self._predictor.task, self._predictor.card
         return JSONResponse({"predictions": task.rules.answered(task, predictions.answers, card.calibration)})
+
+
+def _without_paths(reason: str, cell: Any) -> str:
+    """Where it lay is nobody's business."""
+    paths = paths_of(cell)
+    for number, path in enumerate(paths, start=1):
+        name = "the input" if len(paths) == 1 else f"image {number}"
+        reason = reason.replace(repr(path), name).replace(path, name)
+    return reason
 
 
 async def _explain(request: Request, error: Exception) -> JSONResponse:
