@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
 import autotl
-from autotl.data.cells import paths_of
+from autotl.data.cells import as_text
 from autotl.predictor.predictor import Predictor
 from autotl.serving.batching import Batcher
 from autotl.serving.gate import Gate
@@ -109,18 +109,21 @@ class _Service:
         except Exception:  # the batcher has told the log
             raise HTTPException(500, "the model failed on these inputs") from None
         for row, reason in sorted(predictions.unreadable.items()):
-            raise HTTPException(422, f"row {row}: {_without_paths(reason, cells[row])}")
+            raise HTTPException(422, f"row {row}: {self._without_paths(reason, cells[row])}")
         task, card = self._predictor.task, self._predictor.card
         return JSONResponse({"predictions": task.rules.answered(task, predictions.answers, card.calibration)})
 
+    def _without_paths(self, reason: str, cell: Any) -> str:
+        """Where it lay is nobody's business."""
+        if self._predictor.task.modality != "images":
+            return _renamed(reason, as_text(cell), "the input")
+        for place, path in reversed([*enumerate(cell)]):  # some begin like earlier ones
+            reason = _renamed(reason, path, f"image {place}")
+        return reason
 
-def _without_paths(reason: str, cell: Any) -> str:
-    """Where it lay is nobody's business."""
-    paths = paths_of(cell)
-    for number, path in enumerate(paths, start=1):
-        name = "the input" if len(paths) == 1 else f"image {number}"
-        reason = reason.replace(repr(path), name).replace(path, name)
-    return reason
+
+def _renamed(reason: str, path: str, name: str) -> str:
+    return reason.replace(repr(path), name).replace(path, name)
 
 
 async def _explain(request: Request, error: Exception) -> JSONResponse:
