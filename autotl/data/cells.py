@@ -66,11 +66,6 @@ def as_text(cell: Any) -> str:
     return cell if isinstance(cell, str) else "\n".join(cell)
 
 
-def paths_of(cell: Any) -> tuple[Any, ...]:
-    """The files that an input of images names, one or several."""
-    return tuple(cell) if isinstance(cell, tuple | list) else (cell,)
-
-
 def content_digest(cell: Any, modality: Modality) -> bytes:
     """Of what the cell says, or of the bytes of the file that it names; of the name where there is none to read."""
     if modality == "images":

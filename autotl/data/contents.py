@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotl.data.cells import as_text, content_digest, paths_of
+from autotl.data.cells import as_text, content_digest
 from autotl.data.groups import number_groups
 from autotl.data.near_duplicates import normalized
+from autotl.data.paths import paths_of
 from autotl.plugins.contracts import TEXTUAL, Modality
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from autotl.data.cells import content_digest, paths_of
-from autotl.data.paths import obstacle
+from autotl.data.cells import content_digest
+from autotl.data.paths import obstacle, paths_of
 from autotl.data.wording import shortened
 from autotl.errors import DataError
 from autotl.features.store import FeatureStore

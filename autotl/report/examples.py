@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from autotl.data.cells import as_text, paths_of
+from autotl.data.cells import as_text
+from autotl.data.paths import paths_of
 from autotl.plugins.contracts import PICTORIAL, Modality
 from autotl.report.findings import TableRows
 from autotl.report.small_images import data_uri

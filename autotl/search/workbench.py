@@ -18,9 +18,8 @@ from safetensors import SafetensorError
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
-from autotl.data.cells import paths_of
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnails_of
-from autotl.data.paths import obstacle
+from autotl.data.paths import obstacle, paths_of
 from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily

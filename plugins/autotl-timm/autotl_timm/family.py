@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from autotl.data.cells import paths_of
+from autotl.data.paths import paths_of
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, Source, ZooContext
 from autotl.untrusted import read_header, read_object
