@@ -115,10 +115,11 @@ class _Service:
 
     def _without_paths(self, reason: str, cell: Any) -> str:
         """Where it lay is nobody's business."""
-        if self._predictor.task.modality != "images":
+        task = self._predictor.task
+        if task.modality != "images":
             return _renamed(reason, as_text(cell), "the input")
-        for place, path in reversed([*enumerate(cell)]):  # some begin like earlier ones
-            reason = _renamed(reason, path, f"image {place}")
+        for column, path in reversed([*zip(task.columns, cell, strict=True)]):  # some begin like earlier ones
+            reason = _renamed(reason, path, repr(column))
         return reason
 
 

@@ -142,6 +142,6 @@ class RowOfImagesIntake(ImageIntake):
             if len(images) != len(self._columns):
                 wanted = f"{len(self._columns)} are read: {', '.join(self._columns)}"
                 raise Refused(f"input {row} has {len(images)} images, and {wanted}")
-        names = [f"image {place} of input {row}" for row, images in enumerate(sent) for place, _ in enumerate(images)]
+        names = [f"{column!r} of input {row}" for row, _ in enumerate(sent) for column in self._columns]
         with self._files([image for images in sent for image in images], names) as paths:
             yield list(zip(*[iter(paths)] * len(self._columns), strict=True))

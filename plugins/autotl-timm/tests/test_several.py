@@ -148,6 +148,17 @@ def test_the_image_that_cannot_be_read_is_named(several, candidates, many_photos
     assert broken.reason.startswith(f"{torn!r} cannot be read")
 
 
+@pytest.mark.parametrize("images", [0, -1])
+def test_rows_of_no_images_are_not_read(several, candidates, tmp_path, images):
+    candidate = candidates(2)["resnet"]
+    several.save(several.load(candidate), several.encoder(candidate, []), tmp_path)
+    settings = json.loads((tmp_path / "preprocessing.json").read_text())
+    assert settings["images"] == 2
+    (tmp_path / "preprocessing.json").write_text(json.dumps(settings | {"images": images}))
+    with pytest.raises(ValueError, match=f"rows of {images} images cannot be read"):
+        several.restore(tmp_path)
+
+
 def squares(encoder, row, count, strength):
     """So many augmented copies of a row's two images: ``[count, 2, side, side]``, grey from 0 to 1."""
     batch = encoder.batch([row] * count, augment=strength, generator=torch.Generator().manual_seed(0))["x"]
@@ -246,9 +257,9 @@ def test_rows_are_served(model, rows, tmp_path, monkeypatch):
         large = base64.b64encode(noise(400, 300)).decode()
         for wrong, says in (
             (sent[0][:1], "input 1 has 1 images, and 2 are read: image1, image2"),
-            ([sent[0][0], "no base64!"], "image 1 of input 1 is not base64"),
-            ([large, sent[0][0]], "image 0 of input 1 has 120000 pixels, and 100000 are allowed"),
-            ([sent[0][0], torn], "row 1: image 1 cannot be read"),
+            ([sent[0][0], "no base64!"], "'image2' of input 1 is not base64"),
+            ([large, sent[0][0]], "'image1' of input 1 has 120000 pixels, and 100000 are allowed"),
+            ([sent[0][0], torn], "row 1: 'image2' cannot be read"),
         ):
             answer = client.post("/predict", json={"images": [sent[0], wrong]})
             assert answer.status_code == 422
