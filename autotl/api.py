@@ -50,7 +50,7 @@ def fit(
     data: str | Path | pd.DataFrame,
     *,
     target: str | Sequence[str] | None = None,
-    image: str | None = None,
+    image: str | Sequence[str] | None = None,
     text: str | Sequence[str] | None = None,
     pair: Sequence[str] | None = None,
     group: str | None = None,
@@ -83,6 +83,7 @@ def fit(
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
     backbones: names of those to choose from, and of nothing else; by default all that can be used, and a bag of words.
+    image: a column of paths, or several whose images are one input, in their order, such as front and side.
     text: a column, or several that are joined into one text, each behind its name. pair: two columns of texts, in their
     order, such as premise and hypothesis; columns named like that are found.
     target: the column to predict, or several: labels of 0 and 1, or numbers. task: ``"multiclass"``,

@@ -82,7 +82,7 @@ class SearchRequest(BaseModel):
     data: str  #: path of the table, or "DataFrame"
     test: str | None = None
     target: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: columns; none: found
-    image: str | None = None
+    image: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: several are one input, ordered
     text: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: several are joined into one
     pair: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: two, ordered
     group: str | None = None
@@ -122,7 +122,7 @@ def make_request(
     *,
     test: str | Path | None = None,
     target: str | Sequence[str] | None = None,
-    image: str | None = None,
+    image: str | Sequence[str] | None = None,
     text: str | Sequence[str] | None = None,
     pair: Sequence[str] | None = None,
     group: str | None = None,
@@ -152,7 +152,7 @@ def make_request(
         data=data if data == "DataFrame" else _whole(data),
         test=None if test is None else _whole(test),
         target=_several(target),
-        image=None if image is None else str(image),
+        image=_several(image),
         text=_several(text),
         pair=_several(pair),
         group=None if group is None else str(group),

@@ -54,6 +54,27 @@ def test_several_columns_are_taken_as_they_are_named(tmp_path, capsys):
     )
 
 
+def test_several_images_are_taken_together_where_they_are_named(tmp_path, capsys):
+    for number in range(20):
+        for view in ("front", "side"):
+            (tmp_path / f"{view}{number}.png").write_bytes(f"{view} {number}".encode())
+    table = pd.DataFrame({view: [f"{view}{n}.png" for n in range(20)] for view in ("side", "front")})
+    table.assign(label=["x", "y"] * 10).to_csv(tmp_path / "table.csv", index=False)
+    command = ["inspect", "--data", str(tmp_path / "table.csv")]
+    assert main([*command, "--json", "--image", "front", "side"]) == 0
+    columns = json.loads(capsys.readouterr().out)["task"]["inputs"]
+    assert columns == [{"name": "front", "modality": "images"}, {"name": "side", "modality": "images"}]
+    assert main([*command, "--image", "front", "side"]) == 0
+    assert "predict 'label' from set of images 'front', 'side'" in " ".join(capsys.readouterr().out.split())
+    assert main([*command, "--image", "side"]) == 0
+    assert "predict 'label' from image 'side'" in " ".join(capsys.readouterr().out.split())
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "--image side or --image front, or take the images of a row together with --image side front." in said
+    assert main([*command, "--image", "front", "label", "--target", "side"]) == 2
+    assert "table.csv: row 1: column 'label' names" in capsys.readouterr().err
+
+
 def test_lengths_split_and_notes_are_shown(messy, new_table, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     assert main(["inspect", "--data", str(messy), "--test", str(new_table), "--group", "id"]) == 0

@@ -288,6 +288,24 @@ def test_images_are_inlined_small_and_what_is_none_is_named(run, tmp_path):
     assert len(page.html) < 5_000_000
 
 
+def test_the_images_of_a_row_are_beside_each_other_where_all_can_be_shown(run, tmp_path):
+    known = run_file(run)
+    known["task"]["inputs"] = [{"name": name, "modality": "images"} for name in ("front", "side")]
+    (run / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        Image.new("RGB", (20, 20), colour).save(tmp_path / f"{name}.png")
+    (tmp_path / "none.png").write_text("no picture")
+    cells = iter([tuple(str(tmp_path / f"{name}.png") for name in ("red", other)) for other in ("blue", "none")] * 100)
+    page = Page(write_report(run, findings_of(run, cells), out=tmp_path / "images.html"))
+    assert_nothing_runs_or_is_fetched(page)
+    images = page.named("img")
+    assert len(images) % 2 == 0
+    assert images[0]["src"] != images[1]["src"]
+    assert [image["alt"].partition(" of ")[0] for image in images[:2]] == ["Image 1", "Image 2"]
+    assert "none.png" in " ".join(page.words.values())
+    assert "from the sets of images in columns front and side" in page.html
+
+
 def test_long_texts_and_half_characters_make_no_large_or_broken_page(run, tmp_path):
     cells = iter(["\udcff\0 lone half " + "word " * 100_000] * 200)
     page = Page(write_report(run, findings_of(run, cells), out=tmp_path / "long.html"))
@@ -309,7 +327,8 @@ def test_the_command_line_that_is_shown_asks_for_the_same(here, tmp_path):
 
     (tmp_path / "a b.csv").write_text("x")
     given = make_request(
-        "a b.csv", target="it's", text=["text", "a note"], pair=("one", "two"), group="who", weight_column="w",
+        "a b.csv", target="it's", image=("front", "the side"), text=["text", "a note"], pair=("one", "two"),
+        group="who", weight_column="w",
         task="multiclass", metric="macro_f1", models=["zoo", "more"], offline=True,
         budget_seconds=90.0, max_memory="6GB", max_latency="5ms", max_params="5M", max_size="20MB", seed=7,
         skip_unreadable=0.25, test="a b.csv", max_disk="9GB", licenses="mit,apache-2.0", set_aside="a b.csv",
@@ -317,11 +336,18 @@ def test_the_command_line_that_is_shown_asks_for_the_same(here, tmp_path):
     )  # fmt: skip
     usual = SearchRequest(data="a b.csv")
     left = {name for name in SearchRequest.model_fields if getattr(given, name) == getattr(usual, name)}
-    assert left == {"image", "trials", "backbones"}  # all others are to be found again
+    assert left == {"trials", "backbones"}  # all others are to be found again
     options = build_parser().parse_args(shlex.split(command(given))[1:])
     again = make_request(**asked(options), test=options.test, portfolio=options.portfolio, budget_seconds=90.0)
     assert again == given
     assert options.budget == "90s"
+
+
+def test_requests_of_before_there_were_several_images_are_read():
+    from autotl.config import SearchRequest
+
+    for written, read in ((None, ()), ("picture", ("picture",)), (["front", "side"], ("front", "side"))):
+        assert SearchRequest.model_validate_json(json.dumps({"data": "table.csv", "image": written})).image == read
 
 
 # -------------------------------------------------------------------- one trial, and runs beside each other

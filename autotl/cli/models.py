@@ -107,7 +107,7 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
     from autotl.zoo import hub
     from autotl.zoo.inventory import inventory, zoo_folders
 
-    families = plugins().families
+    families, columns = plugins().families, 1
     if options.data:
         skip_limit = SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable
         found = inspect_table(
@@ -118,10 +118,10 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
             costs=options.costs,
             skip_limit=skip_limit,
         )
-        families = plugins().families_for(found.task.modality)
+        families, columns = plugins().families_for(found.task.modality), len(found.task.inputs)
     folders = zoo_folders(options.models)
     online = not options.offline and hub.reachable()
-    return inventory(families, ZooContext(folders, online), licences=parse_licences(options.licenses))
+    return inventory(families, ZooContext(folders, online, columns), licences=parse_licences(options.licenses))
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -32,7 +32,12 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
         help="what to predict (default: found by name, or the last); several are labels of 0 and 1, or numbers",
     )
     parser.add_argument("--task", metavar="KIND", help="multiclass, multilabel or regression (default: found)")
-    parser.add_argument("--image", metavar="COLUMN", help="the column of image paths (default: found)")
+    parser.add_argument(
+        "--image",
+        nargs="+",
+        metavar="COLUMN",
+        help="the column of image paths (default: found); the images of several are one input, in this order",
+    )
     parser.add_argument(
         "--text", nargs="+", metavar="COLUMN", help="the column of texts (default: found); several are joined into one"
     )
@@ -71,7 +76,7 @@ def overrides(options: argparse.Namespace) -> Overrides:
 
     return Overrides(
         target=tuple(options.target or ()),
-        image=options.image,
+        image=tuple(options.image or ()),
         text=tuple(options.text or ()),
         group=options.group,
         weight=options.weight_column,

@@ -244,8 +244,10 @@ def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> 
     what = "repeats" if repeats == 1 else "repeat"
     if inspection.task.modality in TEXTUAL:
         what += f" a {kind_of_input(inspection.task.modality)} but for case, punctuation or a few words"
-    else:
+    elif inspection.task.modality == "image":
         what += " an image under another name"
+    else:
+        what += f" a {kind_of_input(inspection.task.modality)} under other names"
     return [
         f"{counted(repeats, 'row')} {what}, such as {row} that of row {earlier}; such rows stay together in every split"
     ]
@@ -293,11 +295,11 @@ def _shortcut(inspection: Inspection, contents: Contents, stay: Indices) -> Shor
 
 
 def _lengths(inspection: Inspection, contents: Contents, stay: Indices) -> dict[str, Any] | None:
-    """The least, the median and the most words of a text, or bytes of a file; None where there is no file."""
+    """The least, the median and the most words of a text, or bytes of an input's files; None where there are none."""
     if inspection.task.modality in TEXTUAL:
         unit, numbers = "words", [count_words(contents.cells[i]) for i in stay]
     else:
-        unit, numbers = "bytes", [contents.sizes[i] for i in stay if contents.sizes[i] >= 0]
+        unit, numbers = "bytes", [sum(contents.sizes[i]) for i in stay if min(contents.sizes[i]) >= 0]
     if not numbers:
         return None
     return {"unit": unit, "least": min(numbers), "median": float(np.median(numbers)), "most": max(numbers)}

@@ -62,12 +62,14 @@ def are_few(distinct_cells: int, rows: int) -> bool:
 
 
 def as_text(cell: Any) -> str:
-    """What an input of texts says: of a pair both, a line each."""
+    """What an input says, or the paths that it names: of several a line each."""
     return cell if isinstance(cell, str) else "\n".join(cell)
 
 
 def content_digest(cell: Any, modality: Modality) -> bytes:
     """Of what the cell says, or of the bytes of the file that it names; of the name where there is none to read."""
+    if modality == "images":
+        return hashlib.sha256(b"".join(content_digest(path, "image") for path in cell)).digest()
     if modality == "text":
         return hashlib.sha256(str(cell).encode("utf-8", "surrogatepass")).digest()
     if modality == "text_pair":

@@ -14,7 +14,7 @@ from autotl.data.tables import Table
 from autotl.data.wording import shortened
 from autotl.errors import DataError
 
-Role = Literal["target", "image", "text", "text_pair", "ignore"]
+Role = Literal["target", "image", "images", "text", "text_pair", "ignore"]
 
 _LOOKED_AT = 50  #: files whose existence is checked: each may be a round trip to a network disk
 _READ = 1000  #: cells whose words are counted; the mean is then within a few per cent
@@ -30,7 +30,7 @@ class ColumnRole:
     role: Role
     confidence: float  #: 0 to 1; 1 is what the person said
     evidence: str  #: one sentence
-    place: int = 0  #: among the columns of the input, where it has several: a pair is ordered
+    place: int = 0  #: among the columns of the input, where it has several: these are ordered
 
 
 def judge_column(table: Table, name: str) -> ColumnRole:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autotl.data.cells import as_text, content_digest
 from autotl.data.groups import number_groups
 from autotl.data.near_duplicates import normalized
+from autotl.data.paths import paths_of
 from autotl.plugins.contracts import TEXTUAL, Modality
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 class Contents:
     """The contents of inputs, in their order."""
 
-    cells: Sequence[str]  #: texts, of pairs both in one, or paths of images
+    cells: Sequence[Any]  #: texts, of pairs both in one; or of images the paths of each input, as a tuple
     equal: npt.NDArray[np.int64]  #: ``[inputs]``: equal for equal content
     alike: npt.NDArray[np.int64]  #: ``[inputs]``: likewise, and for texts that are equal as `normalized`
     plain: Sequence[str]  #: texts as `normalized`; for images nothing
-    sizes: Sequence[int]  #: bytes of image files, -1 where there is none; for texts nothing
+    sizes: Sequence[tuple[int, ...]]  #: bytes of the image files, -1 where there is none; for texts nothing
 
 
 def contents_of(cells: Sequence[Any], modality: Modality) -> Contents:
@@ -43,18 +44,20 @@ def _text_contents(cells: Sequence[str | tuple[str, str]]) -> Contents:
     return Contents([as_text(cell) for cell in cells], number_groups(texts), number_groups(plain), whole, [])
 
 
-def _image_contents(paths: Sequence[str]) -> Contents:
-    sizes = [_file_size(path) for path in paths]
+def _image_contents(cells: Sequence[Any]) -> Contents:
+    """Several images are equal where each is, in their order."""
+    inputs = [paths_of(cell) for cell in cells]
+    sizes = {path: _file_size(path) for path in dict.fromkeys(path for paths in inputs for path in paths)}
     files: defaultdict[int, set[str]] = defaultdict(set)
-    for path, size in zip(paths, sizes, strict=True):
+    for path, size in sizes.items():
         files[size].add(path)
     keys: dict[str, Hashable] = {
         path: content_digest(path, "image") if size >= 0 and len(same) > 1 else path
         for size, same in files.items()
         for path in same
     }
-    equal = number_groups(keys[path] for path in paths)
-    return Contents(paths, equal, equal, [], sizes)
+    equal = number_groups(tuple(keys[path] for path in paths) for paths in inputs)
+    return Contents(inputs, equal, equal, [], [tuple(sizes[path] for path in paths) for paths in inputs])
 
 
 def _file_size(path: str) -> int:

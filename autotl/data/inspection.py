@@ -13,7 +13,7 @@ import numpy as np
 from autotl.data.cells import in_whole_characters, is_missing, is_nested, is_number
 from autotl.data.columns import ColumnRole, judge_images
 from autotl.data.groups import merge_groups, number_groups
-from autotl.data.joining import one_input
+from autotl.data.joining import APART, one_input
 from autotl.data.labels import label_of
 from autotl.data.paths import image_path
 from autotl.data.roles import Overrides, infer_roles
@@ -21,7 +21,7 @@ from autotl.data.tables import Table, read_table
 from autotl.data.task import InputColumn, Task, encode_targets, infer_task, input_columns
 from autotl.data.wording import counted, in_words, shortened
 from autotl.errors import DataError
-from autotl.plugins.contracts import TEXTUAL
+from autotl.plugins.contracts import PICTORIAL, TEXTUAL
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -110,8 +110,8 @@ def inspect_table(
 
 
 def read_inputs(table: Table, task: Task) -> list[Any]:
-    """The input of each row, in order: text, or the absolute path of an image, as str, a pair of texts as tuple; None
-    where missing, and where half of a pair is.
+    """The input of each row, in order: text, or the absolute path of an image, as str, a pair of texts and several
+    images as tuple; None where missing, and where one of these is.
 
     Raises `DataError` with the closest name when the table lacks the column, and naming the row for a cell that is
     neither text nor a path.
@@ -124,8 +124,9 @@ def read_test(source: str | Path, task: Task) -> Table:
     table = read_table(source)
     inputs = read_inputs(table, task)
     _, known = encode_targets(table, task)
-    if task.modality == "image":
-        judge_images(table, *task.columns)
+    if task.modality in PICTORIAL:
+        for column in task.columns:
+            judge_images(table, column)
     if not known.any():
         raise DataError(f"{table.name}: no row has a label in {task.target!r}")
     if all(cell is None or not there for cell, there in zip(inputs, known, strict=True)):
@@ -136,7 +137,7 @@ def read_test(source: str | Path, task: Task) -> Table:
 def _quoted(columns: Sequence[InputColumn]) -> str:
     """What is empty where there is no input: ``'text'``, ``'title' and 'body'``, of a pair one or the other."""
     names = [repr(column.name) for column in columns]
-    return " or ".join(names) if columns[0].modality == "text_pair" else in_words(names)
+    return " or ".join(names) if columns[0].modality in APART else in_words(names)
 
 
 def _input_cells(table: Table, columns: Sequence[InputColumn]) -> list[Any]:

@@ -47,12 +47,21 @@ def thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return unit
 
 
+def thumbnails_of(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """``[images * 256] float32`` from ``[images, height, width, 3]``: of each, in their order; or of one image."""
+    return np.concatenate([thumbnail(image) for image in images.reshape(-1, *images.shape[-3:])])
+
+
 def near_images(thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """``[images] int64``: equal for those that a chain of similar pairs connects; thumbnails ``[images, 256]``."""
+    """``[rows] int64``: equal for those that a chain of similar pairs connects; thumbnails ``[rows, images * 256]``.
+
+    Rows of several images are similar where all of these are, each to that in its place.
+    """
     components = Components(len(thumbnails))
+    places = np.split(thumbnails, range(THUMBNAIL, thumbnails.shape[1], THUMBNAIL), axis=1)
     for start in range(0, len(thumbnails), _AT_A_TIME):
-        ones = thumbnails[start : start + _AT_A_TIME]
-        similar = np.argwhere(ones @ thumbnails[start:].T >= SIMILARITY)
+        alike = [place[start : start + _AT_A_TIME] @ place[start:].T >= SIMILARITY for place in places]
+        similar = np.argwhere(np.logical_and.reduce(alike))
         for one, other in similar[similar[:, 0] < similar[:, 1]].tolist():
             components.join(start + one, start + other)
     groups = components.groups()

@@ -11,6 +11,7 @@ import re
 import stat
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 #: More bytes than the largest picture that is read (150 million pixels) has in 16 bits and four channels.
 MOST_BYTES = 2 * 10**9
@@ -28,6 +29,11 @@ def absolute(path: str | Path) -> Path:
     beside the link.
     """
     return expanded(path).absolute()
+
+
+def paths_of(cell: Any) -> tuple[Any, ...]:
+    """The files that an input of images names, one or several."""
+    return tuple(cell) if isinstance(cell, tuple | list) else (cell,)
 
 
 def is_address(cell: str) -> bool:

@@ -13,7 +13,7 @@ from autotl.data.tables import Table
 from autotl.data.wording import listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds import TABLE
-from autotl.plugins.contracts import Modality
+from autotl.plugins.contracts import PICTORIAL, Modality
 
 #: Columns that a message speaks of one by one.
 _NAMED = 8
@@ -26,7 +26,7 @@ class Overrides:
     """What the person said about the columns; None is to be inferred."""
 
     target: tuple[str, ...] = ()  #: several are labels or numbers of one row
-    image: str | None = None
+    image: str | tuple[str, ...] | None = None  #: several are one input, in this order
     text: str | tuple[str, ...] | None = None  #: several are joined into one, in this order
     weight: str | None = None  #: what a row counts in training
     group: str | None = None  #: rows with equal values in this column stay on one side of a split
@@ -35,10 +35,12 @@ class Overrides:
     @property
     def inputs(self) -> dict[Modality, tuple[str, ...]]:
         """The columns that were named as the input, by what they were said to be."""
-        given: dict[Modality, str | tuple[str, ...] | None] = {
-            "image": self.image, "text": self.text, "text_pair": self.pair
+        image, text = ((names,) if isinstance(names, str) else names for names in (self.image, self.text))
+        several_images = image is not None and len(image) > 1
+        given: dict[Modality, tuple[str, ...] | None] = {
+            "images" if several_images else "image": image, "text": text, "text_pair": self.pair
         }  # fmt: skip
-        return {role: (names,) if isinstance(names, str) else names for role, names in given.items() if names}
+        return {role: names for role, names in given.items() if names}
 
     def in_table(self, table: Table) -> Overrides:
         """With names as the table has them. Raises `DataError` for a column that does not exist."""
@@ -49,13 +51,14 @@ class Overrides:
 
 
 #: The option that says what a column of the input is.
-_OPTIONS: dict[Modality, str] = {"image": "--image", "text": "--text", "text_pair": "--pair"}
+_OPTIONS: dict[Modality, str] = {"image": "--image", "images": "--image", "text": "--text", "text_pair": "--pair"}
 
 
 def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True) -> list[ColumnRole]:
     """The role of every column, in the order of the table: one input, one target or more, the rest ignored.
 
-    An input has several columns where two texts are by their names a pair, and where a person says so.
+    An input has several columns where two texts are by their names a pair, and where a person says so; several images
+    are never guessed.
     Without `need_target` (a table to predict) a target is recognised by its name only and may be absent.
     Raises `DataError` for a column that does not exist, image paths that lead nowhere or a group that is the target
     or the input, and `TaskError` where the target or the input is missing or could be several.
@@ -121,22 +124,22 @@ def _group_is(table: Table, group: str, role: str) -> DataError:
 
 
 def _chosen_inputs(table: Table, overrides: Overrides) -> list[ColumnRole]:
-    if overrides.image is not None:
-        found = judge_images(table, overrides.image)
-        return [ColumnRole(found.name, "image", 1.0, f"chosen with --image; {found.evidence}")]
     return [
-        ColumnRole(name, role, 1.0, _why(role, names, place), place)
+        ColumnRole(name, role, 1.0, _why(table, role, names, place), place)
         for role, names in overrides.inputs.items()
         for place, name in enumerate(names)
     ]
 
 
-def _why(role: Modality, names: Sequence[str], place: int) -> str:
-    """How a column of texts came to be chosen."""
+def _why(table: Table, role: Modality, names: Sequence[str], place: int) -> str:
+    """How a column came to be chosen. Raises `DataError` where it was for images, and holds none."""
     if role == "text_pair":
         return f"chosen with --pair, as the {('first', 'second')[place]} text"
+    if role in PICTORIAL:
+        which = f", as image {place + 1} of {len(names)}" if len(names) > 1 else ""
+        return f"chosen with --image{which}; {judge_images(table, names[place]).evidence}"
     joined = f"; {len(names)} columns are joined into one text" if len(names) > 1 else ""
-    return f"chosen with {_OPTIONS[role]}{joined}"
+    return f"chosen with --text{joined}"
 
 
 def _with_pair(table: Table, roles: list[ColumnRole], *, group: str | None) -> list[ColumnRole]:
@@ -227,7 +230,7 @@ def _require_one_input(table: Table, roles: list[ColumnRole]) -> None:
         raise TaskError(
             f"{table.name}: {len(inputs)} columns could be the input: {found}. Choose one with "
             f"{' or '.join(option(f'--{role.role}', role.name) for role in inputs[:_NAMED])}"
-            f"{_together([role.name for role in inputs if role.role == 'text'])}."
+            f"{_together(inputs)}."
         )
     rest = [role for role in roles if role.role == "ignore"]
     seen = "; ".join(f"{role.name!r}: {role.evidence}" for role in rest[:_NAMED]) or "there is only the target"
@@ -235,12 +238,16 @@ def _require_one_input(table: Table, roles: list[ColumnRole]) -> None:
     raise TaskError(f"{table.name}: no column looks like images or text ({seen}). Name it with --image or --text.")
 
 
-def _together(texts: Sequence[str]) -> str:
-    """What else a person could mean by several columns of texts; empty where there are none."""
-    if len(texts) < 2:
-        return ""
-    pair = pair_among(texts) or texts[:2]
-    return (
-        f", join them into one text with {option('--text', *texts[:_NAMED])}, or compare two with "
-        f"{option('--pair', *pair)}"
-    )
+def _together(inputs: Sequence[ColumnRole]) -> str:
+    """What else a person could mean by several columns of texts, or of images; empty where there are none."""
+    texts, images = ([found.name for found in inputs if found.role == role] for role in ("text", "image"))
+    meant = ""
+    if len(texts) > 1:
+        pair = pair_among(texts) or texts[:2]
+        meant += (
+            f", join them into one text with {option('--text', *texts[:_NAMED])}, or compare two with "
+            f"{option('--pair', *pair)}"
+        )
+    if len(images) > 1:
+        meant += f", or take the images of a row together with {option('--image', *images[:_NAMED])}"
+    return meant

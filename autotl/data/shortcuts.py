@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -77,11 +77,27 @@ def text_features(texts: Sequence[str]) -> list[Feature]:
     ]
 
 
-def image_features(paths: Sequence[str], sizes: Sequence[int], labels: Indices) -> list[Feature]:
-    """Size and kind of the files, and where they lie unless each class has its own folder.
+def image_features(
+    inputs: Sequence[tuple[str, ...]], sizes: Sequence[tuple[int, ...]], labels: Indices
+) -> list[Feature]:
+    """Size and kind of the files, and where they lie unless each class has its own folder; of several images each.
 
-    sizes: bytes of each file, -1 where there is none.
+    inputs: the paths of each. sizes: bytes of these files, -1 where there is none.
     """
+    found = [
+        _file_features(paths, bytes_, labels)
+        for paths, bytes_ in zip(zip(*inputs, strict=True), zip(*sizes, strict=True), strict=True)
+    ]
+    if len(found) == 1:
+        return found[0]
+    return [
+        replace(feature, name=f"{feature.name} of image {number}")
+        for number, features in enumerate(found, start=1)
+        for feature in features
+    ]
+
+
+def _file_features(paths: Sequence[str], sizes: Sequence[int], labels: Indices) -> list[Feature]:
     names = [PurePath(path) for path in paths]
     suffixes = number_groups(name.suffix.lower() for name in names)
     found = [

@@ -27,7 +27,7 @@ class InputColumn(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    modality: Modality  #: of the whole input: each half of a pair has that of the pair
+    modality: Modality  #: of the whole input: each half of a pair has that of the pair, and so with images
 
 
 class Task(BaseModel):
@@ -40,7 +40,7 @@ class Task(BaseModel):
     classes: tuple[str, ...] = ()  #: or labels, in natural order; a code is a position
     delimiter: str = ""  #: between the labels of a cell; empty where each has a column, or cells are lists
     scales: tuple[Scale, ...] = ()  #: of each number
-    inputs: tuple[InputColumn, ...] = Field(min_length=1)  #: two for a pair; several texts are joined into one
+    inputs: tuple[InputColumn, ...] = Field(min_length=1)  #: two for a pair; several texts are joined
     metric: str  #: that `rules.metric` knows
     costs: Costs = ()  #: of taking a row of each class for each class; none: all errors cost alike
 

@@ -36,7 +36,12 @@ def in_words(names: Sequence[str]) -> str:
 
 def kind_of_input(modality: Modality, *, several: bool = False) -> str:
     """``text``, ``texts``, ``pair of texts``."""
-    kinds = {"image": ("image", "images"), "text": ("text", "texts"), "text_pair": ("pair of texts", "pairs of texts")}
+    kinds = {
+        "image": ("image", "images"),
+        "images": ("set of images", "sets of images"),
+        "text": ("text", "texts"),
+        "text_pair": ("pair of texts", "pairs of texts"),
+    }
     return kinds[modality][several]
 
 

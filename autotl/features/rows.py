@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from autotl.data.cells import content_digest
-from autotl.data.paths import obstacle
+from autotl.data.paths import obstacle, paths_of
 from autotl.data.wording import shortened
 from autotl.errors import DataError
 from autotl.features.store import FeatureStore
-from autotl.plugins.contracts import AcceleratedEncoder, InputEncoder, Modality, Unreadable
+from autotl.plugins.contracts import PICTORIAL, AcceleratedEncoder, InputEncoder, Modality, Unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ _Encoded: TypeAlias = "list[tuple[bytes, np.ndarray | Unreadable]]"
 class EncodedRows:
     """Encodes lazily and remembers in a store; rows that cannot be read are remembered with their reason.
 
-    cells: one input a row, a path or a text by `modality`; None counts as unreadable, and so does the path of what is
+    cells: one input a row, paths or texts by `modality`; None counts as unreadable, and so does the path of what is
     no file: encoders open what they are given.
     """
 
@@ -144,8 +144,8 @@ class EncodedRows:
             cell = self._cells[index]
             if cell is None:
                 continue
-            if self.modality == "image" and (found := obstacle(cell)):
-                encoded[place] = b"", Unreadable(f"{shortened(cell, width=200)} {found}")
+            if self.modality in PICTORIAL and (found := _in_the_way(cell)):
+                encoded[place] = b"", Unreadable(found)
                 continue
             digest = self._digests.get(index) or content_digest(cell, self.modality)
             known = self._kept.get(digest)
@@ -165,3 +165,9 @@ class EncodedRows:
                 f"{describe(first)}: {self.unreadable[first]}; {bad} of {seen} rows cannot be read, more than "
                 f"{share:.0%}. Mend the files, or allow more with --skip-unreadable"
             )
+
+
+def _in_the_way(cell: Any) -> str | None:
+    """The first of a cell's paths that leads to no file to read, and what is there."""
+    found = ((path, obstacle(path)) for path in paths_of(cell))
+    return next((f"{shortened(path, width=200)} {there}" for path, there in found if there), None)

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-#: What a row's input is. A cell of a pair is two texts, ordered, as a tuple or (over the line to the worker) a list.
-Modality: TypeAlias = Literal["image", "text", "text_pair"]
+#: What a row's input is. A cell of a pair is two texts, and one of several images their paths; both are ordered, as a
+#: tuple or (over the line to the worker) a list.
+Modality: TypeAlias = Literal["image", "images", "text", "text_pair"]
 #: Those whose rows are tokens, of any number.
 TEXTUAL: frozenset[Modality] = frozenset(("text", "text_pair"))
+#: Those whose rows are pixels, and whose cells name files.
+PICTORIAL: frozenset[Modality] = frozenset(("image", "images"))
 #: Where weights come from: a folder that was given, the hub's cache on this machine, the hub, or the plugin's package.
 Source: TypeAlias = Literal["folder", "cache", "hub", "package"]
 
@@ -57,6 +60,7 @@ class Candidate:
     licence: str
     prior: float  #: 0 to 1: how well it transfers in general, before it has seen the data
     recipe: Recipe
+    columns: int = 1  #: images of a row where these are several, as `ZooContext` has them
 
     @property
     def key(self) -> str:
@@ -70,6 +74,9 @@ class ZooContext:
 
     folders: tuple[Path, ...] = ()  #: given with --models or AUTOTL_ZOO: each a model folder or a folder of them
     hub: bool = False  #: whether the hub answered; a family opens no connection when it did not
+    #: Of the table, that a row's input has; one where no table is known. A backbone for several images is made for as
+    #: many.
+    columns: int = 1
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,9 @@ class InputEncoder(Protocol):
         """Tokens of the longest array that `encode` gives, to which longer texts are cut; None where nothing is cut."""
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
-        """One array a cell. Image: ``[side, side, 3] uint8``; text: ``[tokens] int32``, specials included; pair of
-        texts: ``[tokens, 2] int32``, the tokens of both one after the other, each beside its segment, 0 or 1.
+        """One array a cell. Image: ``[side, side, 3] uint8``; several: ``[images, side, side, 3] uint8``, unreadable
+        where one of them is; text: ``[tokens] int32``, specials included; pair of texts: ``[tokens, 2] int32``, the
+        tokens of both one after the other, each beside its segment, 0 or 1.
 
         An image cell is the path of a file, or of nothing: pipes, devices, folders and addresses are kept away. A text
         is a string that UTF-8 can hold. Called from several threads at once.

@@ -19,6 +19,8 @@ def example(task: Task) -> str:
     """An input of the task, as Python writes it."""
     if task.modality == "image":
         return '"image.jpg"'
+    if task.modality == "images":
+        return repr(tuple(f"{name}.jpg" for name in task.columns))
     return '"a text"' if len(task.inputs) == 1 else repr(tuple(f"a {name}" for name in task.columns))
 
 

@@ -16,7 +16,7 @@ from autotl.data.task import Task, encode_targets
 from autotl.errors import BundleError, DataError, TaskError
 from autotl.kinds.kind import Breakdown
 from autotl.kinds.mixing import Combination, activated, mixed
-from autotl.plugins.contracts import Unreadable
+from autotl.plugins.contracts import PICTORIAL, Unreadable
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.predictor.display import as_html, described_score
 
@@ -176,7 +176,7 @@ class Predictor:
             raise DataError(f"{part.describe_row(first)}: {reason}; no row of {part.name} can be read")
 
     def answers(self, cells: Sequence[Any]) -> Predictions:
-        """Predicts inputs, in order: texts, pairs of them, or paths of images; None counts as unreadable.
+        """Predicts inputs, in order: texts, paths of images, or tuples of either; None counts as unreadable.
 
         Not for two threads.
         """
@@ -206,7 +206,7 @@ class Predictor:
             readable = rows.readable(readable)
             # fp32: one model on one pass has no time to find out what is fastest, and answers are the same everywhere;
             # channels last: ResNet-18 1.3 and MobileNetV2-1.0 1.6 times as fast on two cores, ViT and ConvNeXt as fast
-            precision = Precision(channels_last=self.task.modality == "image")
+            precision = Precision(channels_last=self.task.modality in PICTORIAL)
             precision.arrange(model.backbone)
             answers = np.full((len(cells), len(self.task.outputs)), np.nan, np.float32)
             with in_whole_fp32(self._device):

@@ -1,19 +1,25 @@
-"""Rows of the table, as a page shows them: images small, texts quoted."""
+"""Rows of the table, as a page shows them: images small and side by side, texts quoted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from autotl.plugins.contracts import Modality
+from autotl.data.cells import as_text
+from autotl.data.paths import paths_of
+from autotl.plugins.contracts import PICTORIAL, Modality
 from autotl.report.findings import TableRows
 from autotl.report.small_images import data_uri
 from autotl.report.words import short
 
 #: Rows of each kind that are shown: a person looks at a dozen, and a page of 30 images has a fourth of a megabyte.
 MOST_WRONG, MOST_SET_ASIDE, MOST_REPEATS = 12, 9, 6
+
+#: Images of a row: more are too narrow beside each other to see anything.
+MOST_IMAGES = 4
 
 #: Rows that are named without being shown.
 MOST_NAMED = 30
@@ -27,8 +33,8 @@ class Example:
     """One row."""
 
     name: str
-    image: str | None  #: a data URI
-    text: str  #: quoted; of an image its path
+    images: Sequence[str]  #: data URIs; none where one of them cannot be shown
+    text: str  #: quoted; of images their paths
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,11 @@ class Repeat:
     count: int  #: of all
 
 
-def shown(name: str, cell: str, modality: Modality) -> Example:
+def shown(name: str, cell: Any, modality: Modality) -> Example:
     """A row as an example."""
-    return Example(short(name, 80), data_uri(cell) if modality == "image" else None, short(cell, QUOTED))
+    paths = paths_of(cell)[:MOST_IMAGES] if modality in PICTORIAL else ()
+    images = [image for path in paths if (image := data_uri(path))]
+    return Example(short(name, 80), images if len(images) == len(paths) else (), short(as_text(cell), QUOTED))
 
 
 def repeats(rows: TableRows, modality: Modality) -> list[Repeat]:

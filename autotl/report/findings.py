@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +17,7 @@ class SetAside:
 
     name: str  #: such as "flowers.csv: row 41"
     reason: str
-    cell: str  #: its input; empty where it has none
+    cell: Any  #: its input; empty where it has none
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TableRows:
     """The rows that a run uses, in the order in which its split counts them, and those that it leaves out."""
 
     names: Sequence[str]  #: such as "flowers.csv: row 41"
-    cells: Sequence[str]  #: texts, or paths of images
+    cells: Sequence[Any]  #: texts, paths of images, or tuples of either
     targets: np.ndarray  #: ``[rows, …]``, as the kind of the task has them
     groups: npt.NDArray[np.int64]  #: ``[rows]``: equal for rows that repeat each other
     set_aside: Sequence[SetAside] = ()

@@ -104,7 +104,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     folders = zoo_folders(request.models)
     ask_hub = not request.offline and not folders
     online = ask_hub and hub.reachable()
-    modality, zoo = inspection.task.modality, ZooContext(folders, online)
+    modality, zoo = inspection.task.modality, ZooContext(folders, online, len(inspection.task.inputs))
     within = usable_candidates(modality, families, zoo, request.limits, request.licences)
     candidates = _named(within, request.backbones)
     return Preparation(

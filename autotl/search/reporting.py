@@ -10,7 +10,6 @@ import optuna
 from optuna.trial import TrialState
 
 from autotl.budget import Clock
-from autotl.data.cells import as_text
 from autotl.data.inspection import Inspection, read_inputs
 from autotl.data.wording import counted
 from autotl.errors import AutoTLError
@@ -72,12 +71,10 @@ def _rows(inspection: Inspection) -> TableRows:
     inputs = read_inputs(table, inspection.task)
     return TableRows(
         names=[table.describe_row(row) for row in kept],
-        cells=[as_text(inputs[row]) for row in kept],
+        cells=[inputs[row] for row in kept],
         targets=inspection.targets,
         groups=inspection.groups,
-        set_aside=[
-            SetAside(table.describe_row(row), why, as_text(inputs[row] or "")) for row, why in inspection.set_aside
-        ],
+        set_aside=[SetAside(table.describe_row(row), why, inputs[row] or "") for row, why in inspection.set_aside],
     )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from autotl.data.splits import Split
-from autotl.data.wording import counted
+from autotl.data.wording import counted, kind_of_input
 from autotl.errors import RunError, TrialError
 from autotl.events import EventLog
 from autotl.files import write_durably
+from autotl.plugins.contracts import PICTORIAL
 from autotl.search.dialogue import Dialogue
 from autotl.search.disk import Disk
 from autotl.search.preparation import Preparation
@@ -41,7 +42,7 @@ class Splitting:
         before = given
         if known and self._file.exists():
             given = dataclasses.replace(given, split=self._read(len(given.inspection.kept)))
-        elif given.inspection.task.modality == "image":
+        elif given.inspection.task.modality in PICTORIAL:
             given = self._keep_copies_together(given, seconds)
         settled = json.dumps(given.split.as_json())
         self._disk.keep(lambda: write_durably(self._file, settled))
@@ -67,11 +68,13 @@ class Splitting:
         copies = np.flatnonzero(firsts != np.arange(len(firsts)))
         if answer["compared"] < len(firsts):
             looked = f"{answer['compared']} of {len(firsts)}"
-            self._events.emit("note", text=f"copies were looked for among {looked} images only")
+            kind = kind_of_input(given.inspection.task.modality, several=True)
+            self._events.emit("note", text=f"copies were looked for among {looked} {kind} only")
         if not len(copies):
             return given
-        table, kept = given.inspection.table, given.inspection.kept
+        table, kept, modality = given.inspection.table, given.inspection.kept, given.inspection.task.modality
         one, other = table.describe_row(int(kept[copies[0]])), table.numbers[kept[firsts[copies[0]]]]
-        alike = f"{counted(len(copies), 'image')} nearly the same as another, such as {one} as row {other}"
+        found = counted(len(copies), kind_of_input(modality), kind_of_input(modality, several=True))
+        alike = f"{found} nearly the same as another, such as {one} as row {other}"
         self._events.emit("note", text=f"{alike}; such rows stay together in every split")
         return given.keeping_together(firsts, seed=self._seed)

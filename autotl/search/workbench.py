@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
-from autotl.data.near_images import THUMBNAIL, near_images, thumbnail
-from autotl.data.paths import obstacle
+from autotl.data.near_images import THUMBNAIL, near_images, thumbnails_of
+from autotl.data.paths import obstacle, paths_of
 from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
@@ -31,7 +31,7 @@ from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
 from autotl.kinds.mixing import activated
-from autotl.plugins.contracts import Candidate, InputEncoder, Recipe, ViewingEncoder, Work
+from autotl.plugins.contracts import PICTORIAL, Candidate, InputEncoder, Recipe, ViewingEncoder, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor
@@ -121,20 +121,20 @@ class Workbench:
         return _Fold(train, valid, ProbeHeads(self._task, self._targets, train, self._seed, self._weights))
 
     def alike(self, request: Message) -> Message:
-        """Which images show nearly the same: ``groups``, the first row of each row's copies, itself where it has none.
+        """Whose images show nearly the same: ``groups``, the first row of each row's copies, itself where it has none.
 
         They are decoded for the backbone that looks at them first, which then finds them decoded.
         """
         rows = self._look_through(request["candidate"]).rows
         clock = Clock(request["seconds"] or math.inf)
-        looked, thumbnails = [np.empty(0, np.int64)], [np.empty((0, THUMBNAIL), np.float32)]
+        looked, small = [np.empty(0, np.int64)], [np.empty((0, len(self._task.inputs) * THUMBNAIL), np.float32)]
         for chunk in rows.stream(np.random.default_rng(self._seed).permutation(len(self._cells)), ahead=False):
             if clock.remaining <= 0 or sum(map(len, looked)) >= MOST_COMPARED:
                 break
             looked.append(chunk)
-            thumbnails += [np.stack([thumbnail(image) for image in rows.gather(chunk)])] if len(chunk) else []
+            small += [np.stack([thumbnails_of(images) for images in rows.gather(chunk)])] if len(chunk) else []
         found, numbers = np.concatenate(looked), np.arange(len(self._cells))
-        groups = near_images(np.concatenate(thumbnails))
+        groups = near_images(np.concatenate(small))
         firsts = np.unique(groups, return_index=True)[1]
         numbers[found] = found[firsts][np.unique(groups, return_inverse=True)[1]]
         self._store.flush()
@@ -412,8 +412,8 @@ class Workbench:
         if candidate.key not in self._frozen:
             family = plugins().family(candidate.family)
             sample = [self._cells[index] for index in self._holdout.train[:256]]
-            if self._task.modality == "image":
-                sample = [path for path in sample if obstacle(path) is None]
+            if self._task.modality in PICTORIAL:
+                sample = [cell for cell in sample if not any(map(obstacle, paths_of(cell)))]
             encoder = family.encoder(candidate, sample)
             shared = self._rows.setdefault(encoder.fingerprint, self._encoded(encoder))
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)

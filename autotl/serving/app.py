@@ -21,7 +21,7 @@ from autotl.serving.gate import Gate
 from autotl.serving.intake import Intake, Refused, intake_for
 from autotl.serving.limits import Limits
 from autotl.serving.page import page
-from autotl.serving.schema import PROBLEMS, Answer, Health, Images, RowsOfTexts, Texts
+from autotl.serving.schema import PROBLEMS, Answer, Health, Images, RowsOfImages, RowsOfTexts, Texts
 
 
 def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
@@ -53,6 +53,13 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
         @app.post("/predict", response_model=Answer, responses=PROBLEMS)
         async def predict_images(sent: Images) -> JSONResponse:
             """What the model says of each image, and how sure it is."""
+            return await service.predict(sent.images)
+
+    elif card.task.modality == "images":
+
+        @app.post("/predict", response_model=Answer, responses=PROBLEMS)
+        async def predict_rows_of_images(sent: RowsOfImages) -> JSONResponse:
+            """What the model says of the images of each input together, and how sure it is."""
             return await service.predict(sent.images)
 
     elif len(card.task.inputs) == 1:
@@ -102,11 +109,22 @@ class _Service:
         except Exception:  # the batcher has told the log
             raise HTTPException(500, "the model failed on these inputs") from None
         for row, reason in sorted(predictions.unreadable.items()):
-            where_it_lay = as_text(cells[row])  # is nobody's business
-            told = reason.replace(repr(where_it_lay), "the input").replace(where_it_lay, "the input")
-            raise HTTPException(422, f"row {row}: {told}")
+            raise HTTPException(422, f"row {row}: {self._without_paths(reason, cells[row])}")
         task, card = self._predictor.task, self._predictor.card
         return JSONResponse({"predictions": task.rules.answered(task, predictions.answers, card.calibration)})
+
+    def _without_paths(self, reason: str, cell: Any) -> str:
+        """Where it lay is nobody's business."""
+        task = self._predictor.task
+        if task.modality != "images":
+            return _renamed(reason, as_text(cell), "the input")
+        for column, path in reversed([*zip(task.columns, cell, strict=True)]):  # some begin like earlier ones
+            reason = _renamed(reason, path, repr(column))
+        return reason
+
+
+def _renamed(reason: str, path: str, name: str) -> str:
+    return reason.replace(repr(path), name).replace(path, name)
 
 
 async def _explain(request: Request, error: Exception) -> JSONResponse:

@@ -43,6 +43,8 @@ def intake_for(task: Task, limits: Limits, folder: Path) -> Intake:
     """The intake for what a task reads. folder: that nobody else uses, for what has to be a file."""
     if task.modality == "image":
         return ImageIntake(limits, folder)
+    if task.modality == "images":
+        return RowOfImagesIntake(task, limits, folder)
     return TextIntake(limits) if len(task.inputs) == 1 else RowIntake(task, limits)
 
 
@@ -94,10 +96,15 @@ class ImageIntake:
 
     @contextmanager
     def cells(self, sent: Sequence[str]) -> Iterator[list[str]]:
+        with self._files(sent, [f"image {row}" for row in range(len(sent))]) as paths:
+            yield paths
+
+    @contextmanager
+    def _files(self, sent: Sequence[str], names: Sequence[str]) -> Iterator[list[str]]:
         paths: list[Path] = []
         try:
-            for row, image in enumerate(sent):
-                data = self._checked(image, row)
+            for image, name in zip(sent, names, strict=True):
+                data = self._checked(image, name)
                 paths.append(self._folder / str(next(self._numbers)))
                 paths[-1].write_bytes(data)
             yield [str(path) for path in paths]
@@ -105,17 +112,36 @@ class ImageIntake:
             for path in paths:
                 path.unlink(missing_ok=True)
 
-    def _checked(self, sent: str, row: int) -> bytes:
+    def _checked(self, sent: str, name: str) -> bytes:
         """The bytes of an image whose header can be read, and is not that of a bomb."""
         try:
             data = base64.b64decode(sent, validate=True)
         except (binascii.Error, ValueError):
-            raise Refused(f"image {row} is not base64") from None
+            raise Refused(f"{name} is not base64") from None
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 pixels = image.width * image.height
         except Exception:  # decoders fail on foreign bytes in every way there is
-            raise Refused(f"image {row} cannot be read: send {', '.join(FORMATS)}") from None
+            raise Refused(f"{name} cannot be read: send {', '.join(FORMATS)}") from None
         if pixels > self._most:
-            raise Refused(f"image {row} has {pixels} pixels, and {self._most} are allowed")
+            raise Refused(f"{name} has {pixels} pixels, and {self._most} are allowed")
         return data
+
+
+class RowOfImagesIntake(ImageIntake):
+    """Inputs of several images, a list each."""
+
+    def __init__(self, task: Task, limits: Limits, folder: Path) -> None:
+        """folder: that nobody else uses."""
+        super().__init__(limits, folder)
+        self._columns = task.columns
+
+    @contextmanager
+    def cells(self, sent: Sequence[Sequence[str]]) -> Iterator[list[Any]]:
+        for row, images in enumerate(sent):
+            if len(images) != len(self._columns):
+                wanted = f"{len(self._columns)} are read: {', '.join(self._columns)}"
+                raise Refused(f"input {row} has {len(images)} images, and {wanted}")
+        names = [f"{column!r} of input {row}" for row, _ in enumerate(sent) for column in self._columns]
+        with self._files([image for images in sent for image in images], names) as paths:
+            yield list(zip(*[iter(paths)] * len(self._columns), strict=True))

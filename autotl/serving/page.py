@@ -13,7 +13,7 @@ from autotl.predictor.display import described_score
 from autotl.serving.limits import Limits
 
 _TEXTS = "curl -H 'Content-Type: application/json' -d"
-_IMAGES = """echo '{"images": ["'$(base64 < photo.jpg | tr -d '\\n')'"]}' |
+_IMAGES = """echo '{{"images": [{}]}}' |
   curl -H 'Content-Type: application/json' -d @- HOST/predict"""
 
 #: Classes that are named.
@@ -22,9 +22,16 @@ _NAMED = 50
 
 def _example(task: Task) -> str:
     if task.modality == "image":
-        return _IMAGES
+        return _IMAGES.format(_sent("photo.jpg"))
+    if task.modality == "images":
+        return _IMAGES.format(f"[{', '.join(_sent(f'{name}.jpg') for name in task.columns)}]")
     texts = ["a text", "another"] if len(task.inputs) == 1 else [[f"a {name}" for name in task.columns]]
     return f"{_TEXTS} {shlex.quote(json.dumps({'texts': texts}, ensure_ascii=False))} HOST/predict"
+
+
+def _sent(file: str) -> str:
+    """A file as base64, in the middle of JSON that a shell quotes."""
+    return "\"'$(base64 < " + shlex.quote(file) + " | tr -d '\\n')'\""
 
 
 def page(card: BundleCard, limits: Limits) -> str:
@@ -32,7 +39,11 @@ def page(card: BundleCard, limits: Limits) -> str:
     task = card.task
     more = f" and {len(task.outputs) - _NAMED} more" if len(task.outputs) > _NAMED else ""
     outputs = ", ".join(task.outputs[:_NAMED]) + more
-    size = f"{limits.characters} characters" if task.modality in TEXTUAL else f"{limits.pixels / 1e6:.0f} megapixels"
+    size = (
+        f"{limits.characters} characters an input"
+        if task.modality in TEXTUAL
+        else f"{limits.pixels / 1e6:.0f} megapixels an image"
+    )
     title = escape(f"{task.target} from {task.input_name}")
     return f"""<!doctype html>
 <html lang="en">
@@ -50,7 +61,7 @@ pre {{ overflow: auto }}
 <h2>Ask</h2>
 <pre>{escape(_example(task))}</pre>
 <p>The answer has a row an input, in order: what the model says of it, and how sure it is.
-At most {limits.rows} rows and {limits.bytes / 2**20:.0f} MiB a request, and {size} an input.</p>
+At most {limits.rows} rows and {limits.bytes / 2**20:.0f} MiB a request, and {size}.</p>
 <p><a href="openapi.json">openapi.json</a> describes the service to programs; <a href="health">health</a> says
 whether it answers.</p>
 </html>

@@ -33,6 +33,16 @@ class Images(BaseModel):
     images: list[str] = Field(min_length=1, description="image files, each as base64")
 
 
+class RowsOfImages(BaseModel):
+    """What is sent to a model whose inputs are several images each."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: list[list[str]] = Field(
+        min_length=1, description="inputs, each a list of its image files in order, each as base64"
+    )
+
+
 class Row(BaseModel):
     """What the model says of one input."""
 

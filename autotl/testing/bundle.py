@@ -10,7 +10,7 @@ import numpy as np
 
 from autotl.data.task import InputColumn, Task
 from autotl.features.heads import LinearHead
-from autotl.plugins.contracts import Candidate, InputEncoder, Modality, ModelFamily
+from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, Modality, ModelFamily
 from autotl.predictor.bundle import BundleCard, Member, commit
 from autotl.training.model import Classifier, save_model
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from autotl.predictor.predictor import Predictor
 
 CLASSES = ("first", "second", "third")
-
-_COLUMNS: dict[Modality, tuple[str, ...]] = {"image": ("image",), "text": ("text",), "text_pair": ("text1", "text2")}
 
 
 def make_bundle(
@@ -55,11 +53,19 @@ def make_bundle(
         targets=("label",),
         kind="multiclass",
         classes=tuple(classes),
-        inputs=tuple(InputColumn(name=name, modality=family.modality) for name in _COLUMNS[family.modality]),
+        inputs=tuple(InputColumn(name=name, modality=family.modality) for name in _columns(family.modality, cells[0])),
         metric="accuracy",
     )
     commit(folder / "best", {name: place for name, (place, _) in sources.items()}, _card(task, sources))
     return Predictor(folder)
+
+
+def _columns(modality: Modality, cell: Any) -> tuple[str, ...]:
+    """``image``, ``text``; ``text1`` and so on where a cell has several."""
+    if isinstance(cell, str):
+        return (modality,)
+    kind = "text" if modality in TEXTUAL else "image"
+    return tuple(f"{kind}{number}" for number in range(1, len(cell) + 1))
 
 
 def _head(backbone: Any, encoder: InputEncoder, rows: Sequence[np.ndarray], classes: int, *, seed: int) -> LinearHead:

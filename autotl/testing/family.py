@@ -15,6 +15,7 @@ import torch
 
 from autotl.features.states import pack, unpack
 from autotl.plugins.contracts import (
+    PICTORIAL,
     AcceleratedEncoder,
     Candidate,
     InputEncoder,
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 #: Relative to the largest feature: sums in another order differ by less, a forgotten mask by far more.
 TOLERANCE = 1e-4
 
-#: Cells with nothing to read, which are no errors.
+#: Cells with nothing to read, which are no errors; of several images, what the last of them is.
 _NOTHING: dict[Modality, tuple[Any, ...]] = {
     "image": ("", "no/such/file"),
+    "images": ("no/such/file",),
     "text": ("", "   "),
     "text_pair": (("", ""), ["a text", ""]),
 }
@@ -47,8 +49,9 @@ _PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 def check_family(family: ModelFamily, candidate: Candidate, cells: Sequence[Any]) -> None:
     """A family keeps its contract with one of its candidates.
 
-    cells: four or more readable ones that differ, of different lengths where they are texts. `check_stored_states`
-    checks besides that states survive the store in a training. Raises `BrokenPromise`.
+    cells: four or more readable ones that differ, of different lengths where they are texts, and of as many images as
+    the candidate has columns where these are several. `check_stored_states` checks besides that states survive the
+    store in a training. Raises `BrokenPromise`.
     """
     thing = f"{candidate.key}"
     check_family_facts(family)
@@ -85,7 +88,7 @@ def check_candidate(family: ModelFamily, candidate: Candidate) -> None:
         candidate.modality == family.modality, thing, f"is of the modality {family.modality}", repr(candidate.modality)
     )
     expect(bool(candidate.name.strip()), thing, "has a name", repr(candidate.name))
-    for what in ("parameters", "width", "input_size"):
+    for what in ("parameters", "width", "input_size", "columns"):
         value = getattr(candidate, what)
         expect(isinstance(value, int) and value > 0, thing, f"{what} is a whole number above 0", repr(value))
     expect(0 <= candidate.prior <= 1, thing, "its prior is from 0 to 1", candidate.prior)
@@ -119,9 +122,10 @@ def _check_encoder(
     _check_same(thing, "a pickled encoder gives the same arrays", rows, copied.encode(cells))
 
     for nothing in _NOTHING[candidate.modality]:
+        nothing = (*cells[0][:-1], nothing) if candidate.modality == "images" else nothing
         with expect_no_error(thing, "encode() raises nothing for a cell that it cannot read"):
             (odd,) = encoder.encode([nothing])
-        if candidate.modality == "image":
+        if candidate.modality in PICTORIAL:
             promise = "encode() gives Unreadable for an image that is not there"
             expect(isinstance(odd, Unreadable), thing, promise, f"{_shape(odd)} for {nothing!r}")
 
@@ -158,6 +162,10 @@ def _check_array(
     elif candidate.modality == "image":
         kept = row.dtype == np.uint8 and row.ndim == 3 and row.shape[0] == row.shape[1] and row.shape[2] == 3
         expect(kept, thing, "an image is encoded as [side, side, 3] uint8", _shape(row))
+    elif candidate.modality == "images":
+        kept = row.dtype == np.uint8 and row.ndim == 4 and row.shape[1] == row.shape[2] and row.shape[3] == 3
+        kept = kept and len(row) == len(cell) == candidate.columns
+        expect(kept, thing, "several images are encoded as [images, side, side, 3] uint8", _shape(row))
     else:
         what, shape, rest = ("text", "[tokens]", ()) if candidate.modality == "text" else ("pair", "[tokens, 2]", (2,))
         kept = row.dtype == np.int32 and row.shape[1:] == rest and 0 < len(row) <= (longest or len(row))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autotl.config import Limits
 from autotl.errors import ZooError
-from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
+from autotl.plugins.contracts import PICTORIAL, Candidate, Modality, ModelFamily, ZooContext
 from autotl.zoo.licences import allowed
 from autotl.zoo.local import model_folders, pickled_only
 from autotl.zoo.manifest import packed_model
@@ -99,7 +99,7 @@ def usable_candidates(
     licences: Sequence[str] = (),
 ) -> list[Candidate]:
     """The candidates that a search may use. Raises `ZooError` when there is none, saying what was looked at."""
-    extra, kind = "vision" if modality == "image" else "text", modality.replace("_", " ")
+    extra, kind = ("vision", "image") if modality in PICTORIAL else ("text", modality.replace("_", " "))
     if not families:
         raise ZooError(f"no plugin here brings {kind} backbones: pip install 'autotl[{extra}]'")
     listings = inventory(families, context, limits, licences)

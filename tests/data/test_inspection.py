@@ -84,6 +84,24 @@ def test_several_texts_are_one_with_their_names_but_for_those_that_are_missing()
     assert found.set_aside == ((3, "no input"),)
 
 
+def test_several_images_are_their_paths_in_order_and_a_row_that_lacks_one_has_no_input(tmp_path):
+    for number in range(20):
+        for view in ("front", "side"):
+            (tmp_path / f"{view}{number}.png").write_bytes(bytes([number]))
+    table = pd.DataFrame({view: [f"{view}{n}.png" for n in range(20)] for view in ("front", "side")})
+    table["label"] = ["good", "bad"] * 10
+    table.loc[3, "front"], table.loc[4, "side"] = None, " "
+    table.to_csv(tmp_path / "table.csv", index=False)
+    found = inspect_table(tmp_path / "table.csv", Overrides(image=("side", "front")))
+    assert (found.task.modality, found.task.columns) == ("images", ("side", "front"))
+    assert read_inputs(found.table, found.task)[0] == (str(tmp_path / "side0.png"), str(tmp_path / "front0.png"))
+    assert found.set_aside == ((3, "no input"), (4, "no input"))
+    table.loc[:9, "side"] = None
+    table.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(DataError, match=r"table.csv: row 1.*'side' or 'front' is empty"):
+        inspect_table(tmp_path / "table.csv", Overrides(image=("side", "front")))
+
+
 def test_a_table_that_lacks_half_of_the_input_is_refused():
     task = inspect_table(pairs()).task
     with pytest.raises(DataError, match="no column 'text2'"):

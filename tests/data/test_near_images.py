@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotl.data.near_images import near_images, thumbnail
+from autotl.data.near_images import near_images, thumbnail, thumbnails_of
 
 
 def picture(seed: int, side: int = 96) -> np.ndarray:
@@ -51,6 +51,15 @@ def test_a_table_of_one_kind_of_picture_is_not_one_group():
     others = [picture(seed) for seed in range(1, 41)]
     groups = near_images(np.stack([thumbnail(as_image(values)) for values in (*kinds, *others)]))
     assert len(set(groups.tolist())) == 80
+
+
+def test_rows_of_several_pictures_are_alike_where_each_is_like_that_in_its_place():
+    first, second, third = (as_image(picture(seed)) for seed in range(3))
+    copy = as_image(picture(0) * 0.9 + 10)
+    rows = [(first, second), (copy, second), (second, first), (first, third)]
+    groups = near_images(np.stack([thumbnails_of(np.stack(row)) for row in rows]))
+    assert groups[0] == groups[1]
+    assert len(set(groups.tolist())) == 3
 
 
 def test_no_pictures_make_no_groups():

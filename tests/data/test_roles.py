@@ -164,6 +164,46 @@ def test_image_beside_text_is_settled_by_an_override(pictures):
     assert roles(columns, Overrides(text="review")) == {"picture": "ignore", "review": "text", "label": "target"}
 
 
+def test_several_columns_of_images_are_one_input_in_the_order_in_which_they_were_named(pictures):
+    columns = {"side": pictures, "front": pictures[::-1], "note": TEXTS, "label": LABELS}
+    overrides = Overrides(image=("front", "side"))
+    assert roles(columns, overrides) == {"side": "images", "front": "images", "note": "ignore", "label": "target"}
+    found = infer_roles(read_table(pd.DataFrame(columns)), overrides)
+    assert [column.name for column in input_columns(found)] == ["front", "side"]
+    assert {role.name: role.evidence.partition(";")[0] for role in found[:2]} == {
+        "front": "chosen with --image, as image 1 of 2",
+        "side": "chosen with --image, as image 2 of 2",
+    }
+    assert roles(columns, Overrides(image=("front",)))["front"] == "image"
+
+
+def test_several_columns_of_images_are_never_guessed(pictures):
+    columns = {"a b": pictures, "c": pictures[::-1], "label": LABELS}
+    meant = r"--image 'a b' or --image c, or take the images of a row together with --image 'a b' c\.$"
+    with pytest.raises(TaskError, match=meant):
+        roles(columns)
+    with pytest.raises(TaskError, match=r"one text with --text n m.*--pair n m, or take .* with --image 'a b' c\.$"):
+        roles({"n": TEXTS, "m": TEXTS[::-1], **columns})
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (("picture", "gone"), DataError, r"row 1: column 'gone' names .*no0\.jpg"),
+        (("picture", "review"), DataError, "row 1: column 'review' names"),
+        (("picture", "picture"), TaskError, "'picture' is named twice as the input"),
+        (("picture", "picure"), DataError, "no column 'picure'. Did you mean 'picture'"),
+        (("picture", "label"), TaskError, "column 'label' cannot be both the target and the input"),
+    ],
+)
+def test_columns_that_are_no_images_are_refused_by_name(pictures, image, error, message):
+    columns = {"picture": pictures, "gone": [f"no{n}.jpg" for n in range(N)], "review": TEXTS, "label": LABELS}
+    with pytest.raises(error, match=message):
+        roles(columns, Overrides(image=image, target=("label",)))
+    with pytest.raises(TaskError, match="--image picture gone and --text review are 2 inputs"):
+        roles(columns, Overrides(image=("picture", "gone"), text="review"))
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

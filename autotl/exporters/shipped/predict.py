@@ -37,7 +37,7 @@ def predict(cells: Sequence[Any]) -> list[Any]:
 def predict_proba(cells: Sequence[Any]) -> np.ndarray:
     """``[cells, outputs] float32``: probabilities, or numbers as they were learned; NaN where one cannot be read.
 
-    cells: texts, pairs of texts, or paths of images.
+    cells: texts, paths of images, or tuples of either where the model reads several columns.
     """
     answers = np.full((len(cells), len(OUTPUTS)), np.nan, np.float32)
     for start in range(0, len(cells), ROWS_AT_A_TIME):
@@ -114,9 +114,9 @@ def main() -> None:
         sys.exit(f"{table} has no column {lacking[0]!r}, which the model reads")
     one_input = _module(FOLDER / "joining.py").one_input
     filled = [[row[column] if (row[column] or "").strip() else None for column in columns] for row in rows]
+    if ANSWER["modality"] in ("image", "images"):  # paths are relative to the table
+        filled = [[None if path is None else str(table.parent / path) for path in values] for values in filled]
     cells = [one_input(columns, values, ANSWER["modality"]) for values in filled]
-    if ANSWER["modality"] == "image":  # paths are relative to the table
-        cells = [None if cell is None else str(table.parent / cell) for cell in cells]
     answers = predict_proba(cells)
     readable = ~np.isnan(answers[:, 0])
     added, written = _telling().columns(ANSWER), iter(_telling().written(ANSWER, answers[readable]))

@@ -38,15 +38,16 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def answers_alone(folder: Path, column: str, cells: list[str | None]) -> tuple[list[str], np.ndarray]:
+def answers_alone(folder: Path, **columns: list[str | None]) -> tuple[list[str], np.ndarray]:
     """What ``python predict.py table.csv`` says in a process of its own: labels, and probabilities."""
     table = folder.parent / "new.csv"
-    pd.DataFrame({"id": range(len(cells)), column: cells}).to_csv(table, index=False)
+    pd.DataFrame(columns).to_csv(table, index_label="id")
     command = [sys.executable, "-c", ALONE, str(folder / "predict.py"), str(table)]
     answer = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert answer.returncode == 0, answer.stderr
     rows = list(csv.DictReader(answer.stdout.splitlines()))
-    assert [row[column] for row in rows] == [cell or "" for cell in cells]
+    for column, cells in columns.items():
+        assert [row[column] for row in rows] == [cell or "" for cell in cells]
     values = [[float(v or "nan") for name, v in row.items() if name.startswith("probability_")] for row in rows]
     return [row["prediction"] for row in rows], np.array(values)
 
@@ -66,7 +67,7 @@ def test_a_mixture_for_texts_answers_where_nothing_of_ours_is(bundle, texts, tmp
     assert found.difference < 1e-4
     assert found.agreement == 1
     others = ["word1", *(f"{text} word2 word3" for text in texts[:10]), " ".join(texts), None, "nothing known"]
-    labels, probabilities = answers_alone(tmp_path / "out", "text", others)
+    labels, probabilities = answers_alone(tmp_path / "out", text=others)
     expected = model.predict_proba(pd.DataFrame({"text": others}))
     assert np.isnan(expected).all(1).tolist() == [text is None for text in others]
     assert_same(probabilities, expected)
@@ -84,9 +85,25 @@ def test_a_network_for_images_and_its_mirrored_view_answer_where_nothing_of_ours
     answer = json.loads((tmp_path / "out" / "answer.json").read_text())
     assert len({member["network"] for member in answer["members"]}) == 1
     assert len({member["folder"] for member in answer["members"]}) == 2
-    labels, probabilities = answers_alone(tmp_path / "out", "image", cells)
+    labels, probabilities = answers_alone(tmp_path / "out", image=cells)
     assert_same(probabilities, model.predict_proba(pd.DataFrame({"image": cells})))
     assert labels[-1] == ""
+
+
+def test_a_network_for_several_images_answers_where_nothing_of_ours_is(zoo, pictures, tmp_path):
+    family = plugins().family("timm-several")
+    found = family.candidates(ZooContext((zoo,), columns=2))
+    (candidate,) = (one for one in found if one.name == "resnet" and one.source == "folder")
+    cells = list(zip(pictures[::2], pictures[1::2], strict=True))
+    model = make_bundle(family, [candidate], cells, tmp_path / "run", views=True, layered=True)
+    data = pd.DataFrame(cells, columns=["image1", "image2"])
+    autotl.export(model.folder, to="onnx", out=tmp_path / "out", data=data)
+    for place, odd in ((2, "no/such.png"), (3, None)):
+        data.loc[place, "image2"] = odd
+    data = data.astype(object).where(data.notna(), None)
+    labels, probabilities = answers_alone(tmp_path / "out", **data.to_dict("list"))
+    assert_same(probabilities, model.predict_proba(data))
+    assert [place for place, label in enumerate(labels) if not label] == [2, 3]
 
 
 @pytest.mark.parametrize(("backbone", "column"), [("one", "text"), ("resnet", "image")])
@@ -118,5 +135,5 @@ def test_a_published_network_answers_alike_on_photographs(shared, tmp_path):
     found = autotl.export(tmp_path / "run", to="onnx", out=tmp_path / "out", data=data)
     assert found.rows == len(photographs) > 10
     assert found.difference < 1e-4
-    _, probabilities = answers_alone(tmp_path / "out", "image", photographs)
+    _, probabilities = answers_alone(tmp_path / "out", image=photographs)
     assert_same(probabilities, model.predict_proba(data))

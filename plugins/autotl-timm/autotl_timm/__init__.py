@@ -9,11 +9,12 @@ from autotl.plugins.contracts import Exporter, ModelFamily
 from autotl.plugins.hookspecs import PluginContext
 from autotl_timm.exporter import TimmExporter
 from autotl_timm.family import TimmFamily
+from autotl_timm.several import SeveralImagesFamily
 
 
 @autotl.hookimpl
 def autotl_model_families(context: PluginContext) -> Sequence[ModelFamily]:
-    return [TimmFamily()]
+    return [TimmFamily(), SeveralImagesFamily()]
 
 
 @autotl.hookimpl

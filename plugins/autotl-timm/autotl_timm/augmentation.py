@@ -15,12 +15,18 @@ COLOUR = 0.4
 
 
 def augmented(
-    pixels: torch.Tensor, strength: float, generator: torch.Generator | None, *, mirror: bool = True
+    pixels: torch.Tensor,
+    strength: float,
+    generator: torch.Generator | None,
+    *,
+    mirror: bool = True,
+    together: int = 1,
 ) -> torch.Tensor:
     """Mirrored, cropped and recoloured images: ``[batch, 3, side, side] float32``, values 0 to 1.
 
-    strength: above 0, up to 1. mirror: whether half of them are mirrored. All randomness comes from `generator`, which
-    is of the CPU wherever the pixels are.
+    strength: above 0, up to 1. mirror: whether half of them are mirrored. together: so many that follow each other, the
+    images of a row, are all mirrored or none is; all else happens to each by itself. All randomness comes from
+    `generator`, which is of the CPU wherever the pixels are.
     """
     batch = len(pixels)
 
@@ -30,7 +36,8 @@ def augmented(
     area = uniform(1.0 - (1.0 - SMALLEST_CROP) * strength, 1.0)
     aspect = ASPECT ** uniform(-strength, strength)
     width, height = (area * aspect).sqrt().clamp(max=1.0), (area / aspect).sqrt().clamp(max=1.0)
-    side = torch.where(uniform(0.0, 1.0) < (0.5 if mirror else 0.0), -1.0, 1.0)
+    tossed = uniform(0.0, 1.0)[::together].repeat_interleave(together)
+    side = torch.where(tossed < (0.5 if mirror else 0.0), -1.0, 1.0)
     warp = torch.zeros(batch, 2, 3)
     warp[:, 0, 0], warp[:, 0, 2] = width * side, uniform(-1.0, 1.0) * (1.0 - width)
     warp[:, 1, 1], warp[:, 1, 2] = height, uniform(-1.0, 1.0) * (1.0 - height)

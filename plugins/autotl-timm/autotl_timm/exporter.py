@@ -50,6 +50,11 @@ class TimmExporter(Exporter):
 
     def export(self, model: Predictor, cells: Sequence[Any], folder: Path) -> None:
         """As the contract says."""
+        if model.task.modality == "images":
+            raise ExportError(
+                f"{model.folder} answers to {len(model.task.inputs)} images at once, and {self.name!r} holds a network "
+                "for one. Export to a form that holds any network, such as 'torch'"
+            )
         member, classifier, encoder = only_member(model, FAMILY, self.name)
         images = cast("ImageEncoder", encoder)
         backbone: Any = classifier.backbone

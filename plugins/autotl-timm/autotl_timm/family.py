@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from autotl.data.paths import paths_of
 from autotl.errors import ZooError
 from autotl.failures import is_out_of_memory
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, Source, ZooContext
@@ -19,6 +20,7 @@ from autotl_timm.folders import WEIGHTS, ModelFolder, read_model_folder
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
     from autotl_timm.images import ImageEncoder
+    from autotl_timm.stages import StagedNetwork
 
 FAMILY = "timm"
 
@@ -57,14 +59,16 @@ class TimmFamily:
         """The encoder of `candidate`, its side settled by `sample`. Raises `ZooError` when its settings are missing."""
         from timm.data import resolve_data_config
 
-        from autotl_timm.images import ImageEncoder, native_side
+        from autotl_timm.images import native_side
 
         network, _ = _create(candidate, "none")
+        paths = [path for cell in sample for path in paths_of(cell)]
         settings = resolve_data_config({}, model=network)
         fixed = network.pretrained_cfg.get("fixed_input_size") or hasattr(network, "patch_embed")
         built = getattr(getattr(network, "patch_embed", None), "img_size", None) or (candidate.input_size,)
-        return ImageEncoder(
-            side=built[0] if fixed else native_side(sample, candidate.input_size),
+        return self._reading(
+            candidate,
+            side=built[0] if fixed else native_side(paths, candidate.input_size),
             interpolation=settings["interpolation"],
             mean=tuple(settings["mean"]),
             std=tuple(settings["std"]),
@@ -76,10 +80,8 @@ class TimmFamily:
         `drop` is the stochastic depth, or the dropout where a network has none of the former. Raises `ZooError`
         when the weights cannot be had.
         """
-        from autotl_timm.stages import StagedNetwork
-
         network, arguments = _create(candidate, "published" if pretrained else "new", drop=drop)
-        return cast("Backbone", StagedNetwork(network, model_args=arguments).eval())
+        return self._in_stages(network, arguments, images=candidate.columns)
 
     def save(self, backbone: Backbone, encoder: InputEncoder, folder: Path) -> None:
         """Writes timm's local-dir layout, and how images are read."""
@@ -91,7 +93,7 @@ class TimmFamily:
         config = {
             "architecture": network.pretrained_cfg["architecture"],
             "num_classes": 0,
-            "num_features": backbone.width,
+            "num_features": cast("StagedNetwork", backbone).features,
             "model_args": backbone.model_args,
             "pretrained_cfg": {k: v for k, v in network.pretrained_cfg.items() if k not in {"url", "file", "source"}},
         }
@@ -100,28 +102,45 @@ class TimmFamily:
 
     def restore(self, folder: Path) -> tuple[Backbone, InputEncoder]:
         """What `save` wrote, in eval mode on the CPU. Raises what the libraries raise for missing or torn files."""
-        import timm
-        from safetensors.torch import load_file
-
         from autotl_timm.images import ImageEncoder
+
+        network, arguments = saved_network(folder)
+        return self._in_stages(network, arguments, images=1), ImageEncoder.restore(folder)
+
+    def _reading(self, candidate: Candidate, **settings: Any) -> ImageEncoder:
+        """The encoder of a candidate, by the settings of `ImageEncoder`."""
+        from autotl_timm.images import ImageEncoder
+
+        return ImageEncoder(**settings)
+
+    def _in_stages(self, network: Any, arguments: dict[str, Any], *, images: int) -> Backbone:
+        """The library's network as a backbone for rows of so many images, in eval mode."""
         from autotl_timm.stages import StagedNetwork
 
-        config = read_object(folder / "config.json")
-        arguments, published = config["model_args"], config["pretrained_cfg"] | {"architecture": config["architecture"]}
-        _check_arguments(arguments)
-        if not timm.is_model(config["architecture"]):  # timm would look for some names elsewhere
-            raise ValueError(f"config.json: timm knows no network {config['architecture']!r}")
+        return cast("Backbone", StagedNetwork(network, model_args=arguments).eval())
 
-        def build() -> Any:  # the published settings decide on sides and pooling too
-            return timm.create_model(
-                config["architecture"], pretrained=False, pretrained_cfg=published, num_classes=0, **arguments
-            )
 
-        _outline(build, read_header(folder / WEIGHTS).parameters)
-        network = build()
-        network.load_state_dict(load_file(folder / WEIGHTS))
-        network.pretrained_cfg = published
-        return cast("Backbone", StagedNetwork(network, model_args=arguments).eval()), ImageEncoder.restore(folder)
+def saved_network(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The network that `TimmFamily.save` wrote, and what made it. Raises what the libraries raise."""
+    import timm
+    from safetensors.torch import load_file
+
+    config = read_object(folder / "config.json")
+    arguments, published = config["model_args"], config["pretrained_cfg"] | {"architecture": config["architecture"]}
+    _check_arguments(arguments)
+    if not timm.is_model(config["architecture"]):  # timm would look for some names elsewhere
+        raise ValueError(f"config.json: timm knows no network {config['architecture']!r}")
+
+    def build() -> Any:  # the published settings decide on sides and pooling too
+        return timm.create_model(
+            config["architecture"], pretrained=False, pretrained_cfg=published, num_classes=0, **arguments
+        )
+
+    _outline(build, read_header(folder / WEIGHTS).parameters)
+    network = build()
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    network.pretrained_cfg = published
+    return network, arguments
 
 
 def _create(

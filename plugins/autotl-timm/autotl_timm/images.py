@@ -6,10 +6,10 @@ import hashlib
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from PIL import Image
 from autotl.data.wording import shortened
 from autotl.plugins.contracts import Unreadable
 from autotl.untrusted import read_object
-from autotl_timm.preprocess import SETTINGS, read_square, readable_formats
+from autotl_timm.preprocess import SETTINGS, is_row, read_square, readable_formats
 
 if TYPE_CHECKING:
     import torch
@@ -84,11 +84,23 @@ class ImageEncoder:
         generator: torch.Generator | None = None,
     ) -> State:
         """The same on a device, to which the bytes travel: a quarter of what the numbers weigh."""
+        return {"x": self._normalized(device, rows, augment, generator)}
+
+    def _normalized(
+        self,
+        device: torch.device,
+        squares: Sequence[np.ndarray],
+        augment: float,
+        generator: torch.Generator | None,
+        *,
+        together: int = 1,
+    ) -> torch.Tensor:
+        """``[squares, 3, side, side] float32``, channels last in memory. together: as `augmented` has it."""
         import torch
 
         from autotl_timm.augmentation import augmented
 
-        stacked = torch.from_numpy(np.stack(rows)).to(device)
+        stacked = torch.from_numpy(np.stack(squares)).to(device)
         if self.mirrored and not augment:
             stacked = stacked.flip(2)
         batch, height, width, channels = stacked.shape
@@ -97,14 +109,14 @@ class ImageEncoder:
         if augment > 0:
             pixels = pixels.div_(255.0).view(batch, height, width, channels).permute(0, 3, 1, 2)
             pixels = (
-                augmented(pixels, augment, generator, mirror=self.mirrors)
+                augmented(pixels, augment, generator, mirror=self.mirrors, together=together)
                 .permute(0, 2, 3, 1)
                 .reshape(batch, height, -1)
             )
         std, mean = torch.tensor(self.std, device=device), torch.tensor(self.mean, device=device)
         unit = 1.0 if augment > 0 else 255.0
         pixels = pixels.mul_((1.0 / (unit * std)).repeat(width)).sub_((mean / std).repeat(width))
-        return {"x": pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)}
+        return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def views(self) -> Sequence[ImageEncoder]:
         """The mirrored one: training mirrors too."""
@@ -119,7 +131,7 @@ class ImageEncoder:
         (folder / SETTINGS).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
-    def restore(cls, folder: Path) -> ImageEncoder:
+    def restore(cls, folder: Path) -> Self:
         """What `save` wrote."""
         settings = read_object(folder / SETTINGS)
         return cls(**settings | {"mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
@@ -130,6 +142,58 @@ class ImageEncoder:
         code = files("autotl_timm").joinpath("preprocess.py").read_text(encoding="utf-8")
         (folder / "preprocess.py").write_text(code, encoding="utf-8")
         return ["numpy", "pillow"]
+
+
+@dataclass(frozen=True)
+class SeveralImagesEncoder(ImageEncoder):
+    """Reads the images of a row into ``[images, side, side, 3] uint8``, each as `ImageEncoder` reads one.
+
+    In a batch they stand one below the other: ``[batch, 3, images * side, side]``.
+    """
+
+    images: int = field(kw_only=True)  #: of a row
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.images < 1:
+            raise ValueError(f"rows of {self.images} images cannot be read")
+
+    @property
+    def fingerprint(self) -> str:
+        """As of one image, with their number."""
+        deciding = f"images 1 {self.images} {self.side} {self.interpolation}"
+        return hashlib.sha256(deciding.encode()).hexdigest()[:16]
+
+    def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:
+        """``[images, side, side, 3] uint8`` for each tuple of paths; unreadable where one of them is."""
+        return [self._read_row(cell) for cell in cells]
+
+    def _read_row(self, cell: Any) -> np.ndarray | Unreadable:
+        if not is_row(cell, self.images):
+            return Unreadable(f"not {self.images} images")
+        squares: list[np.ndarray] = []
+        for path in cell:
+            square = self._read(str(path))
+            if isinstance(square, Unreadable):
+                return square
+            squares.append(square)
+        return np.stack(squares)
+
+    def batch_on(
+        self,
+        device: torch.device,
+        rows: Sequence[np.ndarray],
+        *,
+        augment: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> State:
+        """``"x"``: ``[batch, 3, images * side, side] float32``, each image augmented by itself.
+
+        All images of a row are mirrored or none is: what is left in one stays beside what is left in the other.
+        """
+        squares = [square for row in rows for square in row]
+        x = self._normalized(device, squares, augment, generator, together=self.images)
+        return {"x": x.unflatten(0, (len(rows), -1)).transpose(1, 2).flatten(2, 3)}
 
 
 def native_side(cells: Sequence[Any], largest: int) -> int:

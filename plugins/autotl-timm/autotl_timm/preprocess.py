@@ -47,24 +47,48 @@ _FILTERS = {
 
 
 class Inputs:
-    """How one network reads images, by the settings in a folder."""
+    """How one network reads images, or rows of several, by the settings in a folder."""
 
     def __init__(self, folder: Path) -> None:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         self._side, self._interpolation = settings["side"], settings["interpolation"]
-        self._mirrored = settings["mirrored"]
+        self._mirrored, self._images = settings["mirrored"], settings.get("images")  # only where a row has several
         self._mean, self._std = np.array(settings["mean"], np.float32), np.array(settings["std"], np.float32)
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | str]:
-        """``[side, side, 3] uint8`` for each path; a reason where it cannot be read."""
-        return [read_square(str(cell), self._side, self._interpolation) for cell in cells]
+        """``[side, side, 3] uint8`` for each path, ``[images, side, side, 3] uint8`` for each tuple of paths; a reason
+        where it cannot be read.
+        """
+        return [self._read(cell) if self._images is None else self._read_row(cell) for cell in cells]
+
+    def _read(self, cell: Any) -> np.ndarray | str:
+        return read_square(str(cell), self._side, self._interpolation)
+
+    def _read_row(self, cell: Any) -> np.ndarray | str:
+        if not is_row(cell, self._images):
+            return f"not {self._images} images"
+        squares = []
+        for number, path in enumerate(cell, start=1):
+            square = self._read(path)
+            if isinstance(square, str):
+                return f"image {number} {square}"
+            squares.append(square)
+        return np.stack(squares)
 
     def batch(self, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """``"x"``: ``[batch, 3, side, side] float32``, normalized, mirrored where this is the mirrored view."""
-        pixels = np.stack(rows)
+        """``"x"``: ``[batch, 3, side, side] float32``, normalized, mirrored where this is the mirrored view.
+
+        Several images stand one below the other: ``[batch, 3, images * side, side]``.
+        """
+        pixels = np.stack(rows).reshape(len(rows), -1, self._side, 3)
         pixels = pixels[:, :, ::-1] if self._mirrored else pixels
         normalized = pixels * (1.0 / (255.0 * self._std)) - self._mean / self._std
         return {"x": np.ascontiguousarray(normalized.transpose(0, 3, 1, 2), np.float32)}
+
+
+def is_row(cell: Any, images: int) -> bool:
+    """Whether a cell names so many images."""
+    return isinstance(cell, tuple | list) and len(cell) == images
 
 
 def read_square(path: str, side: int, interpolation: str) -> np.ndarray | str:
