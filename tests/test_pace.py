@@ -21,9 +21,20 @@ def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_ow
     long, short = pace.trial_length("a", "tune", 80.0), pace.trial_length("a", "tune", 8.0)
     assert long.fill
     assert 90 < long.seconds < 100
+    assert long.judged  # on the way too: three times 0.7 s
     assert not short.fill
     assert short.planned == pytest.approx(8.0 + 1.0 + 3 * 0.7)  # judged three times on the way, and saved at the end
     assert short.seconds < 30
+
+
+def test_a_trial_that_fills_the_time_is_judged_on_its_way_where_that_is_cheap():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_judging("a", 10.0, views=0)
+    filling, short = pace.trial_length("a", "tune", 90.0), pace.trial_length("a", "tune", 8.0)
+    assert filling.fill
+    assert not filling.judged  # thirty of ninety seconds
+    assert short.judged  # it may be put down there for another
 
 
 def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():

@@ -57,7 +57,7 @@ def test_several_texts_are_joined_with_their_names_before_they_are_predicted(pre
     assert np.isnan(expected[2]).all()
     for data in (rows, [list(row) for row in rows], frame, frame[["body", "title"]]):
         np.testing.assert_array_equal(joining.predict_proba(data), expected)
-    with pytest.raises(DataError, match="row 1: Each input is a tuple of 2 texts, 'title', 'body', not 'a cat'"):
+    with pytest.raises(DataError, match="row 1: Each input is a tuple of 2 cells, 'title', 'body', not 'a cat'"):
         joining.predict(["a cat"])
     assert "(&#x27;a title&#x27;, &#x27;a body&#x27;)" in joining._repr_html_()
     with TestClient(make_app(joining)) as client:

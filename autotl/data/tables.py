@@ -154,7 +154,7 @@ def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
         return _table("the list", Path.cwd(), {columns[0]: rows})
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, tuple | list) or len(row) != len(columns):
-            wanted = f"Each input is a tuple of {len(columns)} texts, {listed(columns)}"
+            wanted = f"Each input is a tuple of {len(columns)} cells, {listed(columns)}"
             raise DataError(f"the list: row {number}: {wanted}, not {reprlib.repr(row)}.")
     return _table("the list", Path.cwd(), {name: [row[place] for row in rows] for place, name in enumerate(columns)})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -35,6 +36,9 @@ SAME = 1.05
 
 #: Steps of so few seconds are timed three times: that costs little, and a moment's disturbance decides less.
 SHORT_STEP = 0.1
+
+#: Beside steps of so many seconds warming up is little, so that the first of them tells who is far behind: by so much.
+LONG_STEP, FAR_BEHIND = 0.5, 1.5
 
 #: A race in which this process got less of its cores was disturbed by others: its winner is for this process only.
 BUSY = 0.6
@@ -221,19 +225,19 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
     format is tried with plain attention too; with the fused one, attention may hide what a format is worth.
     """
     taken: dict[Precision, float] = {}
+    watch = _AttentionWatch()
 
     def run(option: Precision) -> None:
-        step(option)
-        seconds = step(option)
+        with contextlib.nullcontext() if taken else watch:  # which takes time itself, so not while it counts
+            seconds = step(option)
+        if seconds < max(LONG_STEP, FAR_BEHIND * min(taken.values(), default=math.inf)):
+            seconds = step(option)
         taken[option] = seconds if seconds > SHORT_STEP else min(seconds, step(option), step(option))
 
-    if len(options) == 1:
-        run(options[0])
-        return options[0], taken
-    with _AttentionWatch() as watch:
-        step(options[0])
     for option in options:
         run(option)
+    if len(options) == 1:
+        return options[0], taken
     if watch.seen:
         for exact in (True, False):
             quickest = min((option for option in options if option.exact == exact), key=lambda option: taken[option])

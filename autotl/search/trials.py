@@ -200,6 +200,7 @@ class Trials:
                 views=self._judge.views_mean_the_same,
                 seconds=length.seconds,
                 fill_time=length.fill,
+                judged_on_the_way=length.judged,
                 checkpoint=str(self._checkpoints.of(number)),
                 late_checkpoint=str(self._checkpoints.late(number)),
             )

@@ -279,6 +279,8 @@ class Workbench:
             permille = progress.permille
             if trial.model is None:
                 raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
+            if permille < 1000 and not request["judged_on_the_way"]:
+                continue
             answer = self._judge(
                 trial.model,
                 frozen,

@@ -163,7 +163,7 @@ def test_pairs_by_themselves_are_predicted_like_a_table(model):
     np.testing.assert_array_equal(model.predict([list(pair) for pair in pairs]), model.predict(frame))
     assert model.predict([pairs[0], ("half", None), (" ", "half")]).tolist()[1:] == [None, None]
     for odd in ("a text", ("one", "two", "three")):
-        with pytest.raises(DataError, match=r"row 2: Each input is a tuple of 2 texts, 'text1', 'text2', not .?'"):
+        with pytest.raises(DataError, match=r"row 2: Each input is a tuple of 2 cells, 'text1', 'text2', not .?'"):
             model.predict([pairs[0], odd])
 
 
