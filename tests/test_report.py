@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 from PIL import Image
 from run_folders import run_file
@@ -26,6 +27,7 @@ from autotl.report.findings import Findings, SetAside, TableRows, TooLong
 from autotl.report.page import write_report
 from autotl.report.words import command
 from autotl.search.engine import Search
+from autotl.search.study import read_study
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 
@@ -44,6 +46,7 @@ from pathlib import Path
 from autotl.cli.main import build_parser
 from autotl.config import make_request
 from autotl.search.engine import Search
+from autotl.search.study import read_study
 build_parser()
 def hear(event):
     if event.kind == "finished":
@@ -318,6 +321,19 @@ def test_settings_are_ranked_where_there_is_something_to_rank(run, tmp_path):
     words = Page(write_report(run, findings, out=tmp_path / "ranked.html")).words["What mattered"]
     assert "PED-ANOVA, from 12 finished trials" in words
     assert words.index("learning_rate_multiplier") < words.index("frozen_fraction")
+
+
+def test_settings_that_few_trials_had_are_no_reason_to_warn(run, here, recwarn):
+    study = read_study(run)
+    depth = optuna.distributions.FloatDistribution(0.0, 1.0)
+    for number in range(12):
+        params = {"depth": number / 12} | ({"rare": 0.5} if number < 1 else {})
+        study.add_trial(
+            optuna.create_trial(params=params, distributions=dict.fromkeys(params, depth), value=number / 12)
+        )
+    assert main(["report", str(run)]) == 0
+    assert "PED-ANOVA" in Page(run / "report.html").words["What mattered"]
+    assert not [warning for warning in recwarn.list if "importance" in str(warning.message)]
 
 
 def test_the_command_line_that_is_shown_asks_for_the_same(here, tmp_path):

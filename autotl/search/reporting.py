@@ -6,7 +6,6 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
 from optuna.trial import TrialState
 
 from autotl.budget import Clock
@@ -90,8 +89,8 @@ def _importances(folder: Path, findings: Findings, clock: Clock) -> Findings:
         return replace(findings, why_no_importances=why)
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings():  # of what is new in Optuna, and of settings that few trials had
+        warnings.simplefilter("ignore")
         shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=BEST_PART))
     shares = {name: share for name, share in shares.items() if share > 0}
     return replace(findings, importances=shares, finished_trials=finished)

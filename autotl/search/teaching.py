@@ -93,6 +93,7 @@ class Teaching:
                 views=self._judge.views_mean_the_same,
                 seconds=self._pace.seconds_of_training(tutor.key) / 2 if limited else None,
                 fill_time=limited,
+                judged_on_the_way=True,
                 checkpoint=str(checkpoint),
                 late_checkpoint=str(self._checkpoints.late(TUTOR)),
             )

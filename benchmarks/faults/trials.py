@@ -46,10 +46,13 @@ if "autotl.search.worker" in sys.orig_argv:
         planned.clear()
         if draw.random() < float(os.environ["FAULTS_SHARE"]):
             planned.update(step=draw.randint(1, 30), kind=draw.choice({KINDS!r}), taken=0)
-        return fit(self, request)
+        try:
+            return fit(self, request)
+        finally:
+            planned.clear()  # what follows the trials is not meant
 
     def before_a_step(optimizer, *_):
-        if not planned:
+        if not planned or isinstance(optimizer, torch.optim.LBFGS):  # that of heads
             return
         planned["taken"] += 1
         if planned["taken"] != planned["step"]:
