@@ -37,6 +37,18 @@ def test_a_trial_that_fills_the_time_is_judged_on_its_way_where_that_is_cheap():
     assert short.judged  # it may be put down there for another
 
 
+def test_a_training_is_judged_by_rows_that_have_to_pass_where_a_head_had_their_features():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.01, exact=0.02)
+    pace.judges = 1000
+    pace.learn_judging("a", 0.5, views=0, head=True)
+    assert pace.judging_seconds("a") == pytest.approx(0.2 + 1.3 * 10.0)
+    pace.learn_judging("a", 4.0, views=0)
+    assert pace.judging_seconds("a") == pytest.approx(0.2 + 1.3 * 4.0)
+    pace.learn_judging("a", 0.5, views=0, head=True)
+    assert pace.judging_seconds("a") < 2.0  # what was judged last, as far as trainings are known
+
+
 def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
     pace = Pace(Clock(100.0))
     pace.learn_forward("a", 0.001, exact=0.002)

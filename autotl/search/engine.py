@@ -268,6 +268,7 @@ class Search:
             floor.measure(self._given.split.train, self._given.split.valid)
         if self._request.teacher is None:
             self._pace.folds = len(self._given.split.in_turn)
+        self._pace.judges = len(self._given.split.valid)
         self._pace.refits_trainings = worth_repeating(self._given.split.train, self._given.split.valid)
         self._pace.begin_screening()
         survivors = self._screening.run(self._run_file.survivors)

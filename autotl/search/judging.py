@@ -70,7 +70,8 @@ class Judge:
             self._take(judged, offer, subject)
             return {"do": "answer", "seconds_left": self._seconds_left(backbone)}
         finished = judged.permille >= 1000
-        self._pace.learn_judging(backbone, offer["seconds"], views=len(offer["views"]) if finished else None)
+        views = len(offer["views"]) if finished else None
+        self._pace.learn_judging(backbone, offer["seconds"], views=views, head=subject.number < 0)
         go_on = goes_on(judged)
         keep = self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
         if finished:

@@ -101,6 +101,8 @@ class Pace:
         self._exact: dict[str, float] = {}  #: the same in fp32
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
+        self._trained: set[str] = set()  #: backbones of which a training was judged
+        self.judges = 0  #: rows that judge a model
         self._views = 0
         self._screening_ends = 0.0  #: when it should, on the clock
         self._for_trials = 0.0  #: seconds from their beginning to the end
@@ -135,12 +137,14 @@ class Pace:
         """exact: in fp32."""
         self._forward[backbone], self._exact[backbone] = seconds_a_row, exact
 
-    def learn_judging(self, backbone: str, seconds: float, *, views: int | None) -> None:
-        """seconds: what scoring a model of this backbone took.
+    def learn_judging(self, backbone: str, seconds: float, *, views: int | None, head: bool = False) -> None:
+        """seconds: what scoring a model of this backbone took. head: whether it was one, whose features were there.
 
         views: how many other views of the rows a finished model answered to besides, all of them saved and loaded; None
         for a model on its way, which was not saved and will answer to as many views as the last that was.
         """
+        if not head:
+            self._trained.add(backbone)
         if views is None:
             self._judging[backbone] = (seconds + SAVING) * (1 + self._views)
         else:
@@ -279,7 +283,8 @@ class Pace:
 
     def _forecast_judging(self, backbone: str) -> float:
         if backbone in self._judging:
-            return self._judging[backbone]
+            passing = 0.0 if backbone in self._trained else self.judges * self._forward.get(backbone, 0.0)
+            return max(self._judging[backbone], (1 + self._views) * passing)
         others = ((seconds, self._forward.get(other)) for other, seconds in self._judging.items())
         scaled = (seconds * max(self._forward[backbone] / speed, 1.0) for seconds, speed in others if speed)
         return max(scaled, default=1.5)

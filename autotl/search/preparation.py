@@ -62,6 +62,7 @@ class Preparation:
             "weights": None if self.inspection.weights is None else self.inspection.weights.tolist(),
             **self.split.as_json(),
             "seed": request.seed,
+            "seconds": request.budget_seconds,
             "skip_limit": request.skip_limit,
             "max_memory": request.max_memory,
             "max_disk": request.max_disk,

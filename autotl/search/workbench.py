@@ -86,6 +86,7 @@ class Workbench:
         weights = request["weights"]
         self._weights = None if weights is None else np.array(weights, np.float32)
         self._seed: int = request["seed"]
+        self._budget: float = request["seconds"] or math.inf  #: of the whole search
         self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
         self._teacher = Path(request["teacher"]) if request["teacher"] else None
@@ -96,6 +97,7 @@ class Workbench:
         self._rows: dict[str, EncodedRows] = {}
         self._frozen: dict[str, FrozenBackbone] = {}
         self._seen: dict[str, tuple[int, np.ndarray]] = {}  #: of the training rows: how many first ones, the readable
+        self._reach: dict[str, int] = {}  #: training rows that the budget could pass through a backbone
         torch.set_num_threads(os.cpu_count() or 1)
         if self.device.type != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have there by default
@@ -398,7 +400,7 @@ class Workbench:
             settings=settings,
             frozen=frozen,
             probes=fold.probes,
-            train=self._readable(frozen, fold.train),
+            train=self._readable(frozen, self._within_reach(frozen, fold.train)),
             targets=self._targets,
             task=self._task,
             seed=self._seed * 100_003 + number,
@@ -429,6 +431,16 @@ class Workbench:
 
     def _encoded(self, encoder: InputEncoder) -> EncodedRows:
         return EncodedRows(encoder, self._cells, modality=self._task.modality, store=self._store)
+
+    def _within_reach(self, frozen: FrozenBackbone, train: np.ndarray) -> np.ndarray:
+        """Of rows in random order as many as the whole budget could pass: of a large table others are not even read.
+
+        To encode 237,000 texts took 15 of 120 s, in which 2000 of them were trained on.
+        """
+        if math.isinf(self._budget):
+            return train
+        passing = math.ceil(self._budget / frozen.seconds_a_row)
+        return train[: self._reach.setdefault(frozen.candidate.key, max(passing, FEWEST_ROWS))]
 
     def _readable(self, frozen: FrozenBackbone, indices: np.ndarray) -> np.ndarray:
         readable = frozen.rows.readable(indices)
