@@ -19,25 +19,23 @@ from safetensors import SafetensorError
 from autotl.budget import Clock
 from autotl.config import cache_folder
 from autotl.data.near_images import THUMBNAIL, near_images, thumbnails_of
-from autotl.data.paths import obstacle, paths_of
 from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.heads import LinearHead, balanced, choose_penalty, fit_head, ridge_leave_one_out
 from autotl.features.memory import limit_memory
-from autotl.features.rows import EncodedRows
-from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
 from autotl.kinds.mixing import activated
-from autotl.plugins.contracts import PICTORIAL, Candidate, InputEncoder, Recipe, ViewingEncoder, Work
+from autotl.plugins.contracts import Candidate, Recipe, ViewingEncoder, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor
 from autotl.search.fitting import fit
 from autotl.search.floor import SECONDS_A_ROW
 from autotl.search.line import Message, WorkerEnd
+from autotl.search.looks import ROWS_A_LOOK, Looks
 from autotl.search.model_files import ModelFiles
 from autotl.training.checkpoint import progress_in
 from autotl.training.forecast import forecast
@@ -50,18 +48,15 @@ from autotl.zoo.words import BAG_OF_WORDS
 
 logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
 
-#: Between two looks at the clock while screening; more rows at once let texts of like length find each other.
-ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
-
 #: Rows that second opinions are formed on: they are asked about in the contract as taking about a second.
 ROWS_OF_AN_OPINION = 2000
 
 #: Images that are compared with each other: the product of all pairs then takes two seconds on two cores.
 MOST_COMPARED = 20_000
 
-#: Rows a class below which a screening score would be noise, and rows in all that are seen however little time there
-#: is: 113 classes used to keep a slow machine from its first answer for a minute.
-FEWEST_ROWS_A_CLASS, FEWEST_ROWS = 20, 500
+#: Rows a class below which a screening score would be noise. In all `looks.FEWEST_ROWS` are enough: 113 classes used to
+#: keep a slow machine from its first answer for a minute.
+FEWEST_ROWS_A_CLASS = 20
 
 
 @dataclass(frozen=True)
@@ -79,34 +74,22 @@ class Workbench:
     def __init__(self, line: WorkerEnd, request: Message) -> None:
         self._line = line
         self._task = Task.model_validate(request["task"])
-        self._cells: list[Any] = request["cells"]
-        self._row_names: list[str] = request["row_names"]
         self._targets = np.array(request["targets"], self._task.rules.dtype)
         self._strata = self._task.rules.strata(self._targets)
         weights = request["weights"]
         self._weights = None if weights is None else np.array(weights, np.float32)
         self._seed: int = request["seed"]
-        self._budget: float = request["seconds"] or math.inf  #: of the whole search
-        self._skip_limit: float = request["skip_limit"]
         self._folder = Path(request["folder"])
         self._teacher = Path(request["teacher"]) if request["teacher"] else None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._store = FeatureStore(cache_folder(), run=self._folder, together=request["max_disk"])
-        self._models = ModelFiles(self._store, self._ask_for_room, self.device)
-        self.split(request)
-        self._rows: dict[str, EncodedRows] = {}
-        self._frozen: dict[str, FrozenBackbone] = {}
-        self._seen: dict[str, tuple[int, np.ndarray]] = {}  #: of the training rows: how many first ones, the readable
-        self._reach: dict[str, int] = {}  #: training rows that the budget could pass through a backbone
         torch.set_num_threads(os.cpu_count() or 1)
         if self.device.type != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have there by default
         limit_memory(request["max_memory"])
-        made_by = sorted({f"{record.package} {record.version}" for record in plugins().records})
-        self._found_by: str = request["found_by"]
-        self._speeds = (
-            SettledSpeeds(self.device) if self._found_by else SpeedBook(cache_folder(), versions=", ".join(made_by))
-        )
+        self._store = FeatureStore(cache_folder(), run=self._folder, together=request["max_disk"])
+        self._models = ModelFiles(self._store, self._ask_for_room, self.device)
+        self._looks = Looks(request, modality=self._task.modality, device=self.device, store=self._store)
+        self.split(request)
 
     def split(self, request: Message) -> Message:
         """Settles which rows train and which validate; before any backbone has looked at them."""
@@ -114,6 +97,7 @@ class Workbench:
         # in random order, so that any beginning is a fair sample
         train, valid = random.permutation(np.array(request["train"], np.int64)), np.array(request["valid"], np.int64)
         everything = random.permutation(np.concatenate([train, valid]))
+        self._looks.train = train
         self._holdout, self._everything = self._fold(train, valid), self._fold(everything, valid)
         in_turn = [np.array(part, np.int64) for part in request["in_turn"]]
         self._in_turn = [self._fold(everything[~np.isin(everything, part)], part) for part in in_turn]
@@ -130,12 +114,12 @@ class Workbench:
         rows = self._look_through(request["candidate"]).rows
         clock = Clock(request["seconds"] or math.inf)
         looked, small = [np.empty(0, np.int64)], [np.empty((0, len(self._task.inputs) * THUMBNAIL), np.float32)]
-        for chunk in rows.stream(np.random.default_rng(self._seed).permutation(len(self._cells)), ahead=False):
+        for chunk in rows.stream(np.random.default_rng(self._seed).permutation(len(self._looks.cells)), ahead=False):
             if clock.remaining <= 0 or sum(map(len, looked)) >= MOST_COMPARED:
                 break
             looked.append(chunk)
             small += [np.stack([thumbnails_of(images) for images in rows.gather(chunk)])] if len(chunk) else []
-        found, numbers = np.concatenate(looked), np.arange(len(self._cells))
+        found, numbers = np.concatenate(looked), np.arange(len(self._looks.cells))
         groups = near_images(np.concatenate(small))
         firsts = np.unique(groups, return_index=True)[1]
         numbers[found] = found[firsts][np.unique(groups, return_inverse=True)[1]]
@@ -150,7 +134,7 @@ class Workbench:
         frozen = self._look_through(request["candidate"])
         limit = request["most_rows"]
         most = len(self._holdout.train) if limit is None else max(limit, self._fewest_rows)
-        seen = self._see(frozen, request["seconds"], most)
+        seen = self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
         ridge = ridge_leave_one_out(self._task, frozen.layers(seen), self._targets[seen])
         return {
             "ridge_score": ridge.score,
@@ -160,11 +144,11 @@ class Workbench:
             "bytes_a_row": float(np.mean([row.nbytes for row in frozen.rows.gather(seen[:ROWS_A_LOOK])])),
             "seconds_a_row": frozen.seconds_a_row,
             "exact_seconds_a_row": frozen.exact_seconds_a_row,
-            "latency": frozen.latency(self._cells[int(seen[0])]),
+            "latency": frozen.latency(self._looks.cells[int(seen[0])]),
             "precision": str(frozen.precision),
             "longest": frozen.rows.encoder.longest,
             "cut": self._count_cut(frozen, seen),
-            "unreadable": [f"{self._row_names[i]}: {why}" for i, why in sorted(frozen.rows.unreadable.items())],
+            "unreadable": [f"{self._looks.names[i]}: {why}" for i, why in sorted(frozen.rows.unreadable.items())],
         }
 
     @staticmethod
@@ -177,46 +161,28 @@ class Workbench:
         """Offers a bag of words, learned from the first `most_rows` training rows, as a model of its own."""
         rows = self._holdout.train[: request["most_rows"]]
         model, frozen = self._bag_of_words(rows)
-        latency = frozen.latency(self._cells[int(rows[0])])
+        latency = frozen.latency(self._looks.cells[int(rows[0])])
         self._judge(
             model, frozen, permille=1000, name=request["name"], training_rows=len(rows), details={"latency": latency}
         )
         return {}
 
     def _bag_of_words(self, rows: np.ndarray) -> tuple[Classifier, FrozenBackbone]:
-        cells, weights = [self._cells[index] for index in rows], self._weights
+        cells, weights = [self._looks.cells[index] for index in rows], self._weights
         learned = learn_words(
             self._task, cells, self._targets[rows], seed=self._seed, weights=None if weights is None else weights[rows]
         )
         family, passing = WordsFamily(learned), FeatureStore(None)  # as wide as a vocabulary: nothing to keep
         encoder = family.encoder(BAG_OF_WORDS, [])
         frozen = FrozenBackbone(
-            BAG_OF_WORDS, family, EncodedRows(encoder, self._cells, modality=self._task.modality, store=passing),
-            device=self.device, speeds=self._speeds, store=passing,
+            BAG_OF_WORDS, family, self._looks.encoded(encoder, passing), device=self.device, speeds=self._looks.speeds,
+            store=passing,
         )  # fmt: skip
         return Classifier(frozen.backbone, self._for_the_metric(learned.head, rows)).to(self.device), frozen
 
     @property
     def _fewest_rows(self) -> int:
         return FEWEST_ROWS_A_CLASS * (int(self._strata.max()) + 1)
-
-    def _see(self, frozen: FrozenBackbone, seconds: float | None, most: int) -> np.ndarray:
-        """The readable ones among the first `most` training rows, as far as the seconds reach and no less than before.
-
-        Their features are known afterwards.
-        """
-        clock, key = Clock(seconds or math.inf), frozen.candidate.key
-        looked, seen = self._seen.get(key, (0, self._holdout.train[:0]))
-        most = min(most, len(self._holdout.train))
-        at_once = max(ROWS_A_LOOK, most if seconds is None else round(SECONDS_A_LOOK / frozen.seconds_a_row))
-        while looked < most and (clock.remaining > 0 or len(seen) < min(self._fewest_rows, FEWEST_ROWS)):
-            end = min(looked + at_once, most)
-            seen = np.concatenate([seen, frozen.see(self._holdout.train[looked:end])])
-            frozen.rows.refuse_too_many(self._skip_limit, lambda index: self._row_names[index])
-            looked = end
-            self._seen[key] = looked, seen
-        self._store.flush()
-        return seen
 
     def _opinions(self, features: np.ndarray, strata: np.ndarray) -> dict[str, float]:
         """What each screener says; one that fails, or says nothing finite, is left out."""
@@ -237,8 +203,9 @@ class Workbench:
         quick: on those that screening saw, without other views of the rows.
         """
         frozen = self._look_through(request["candidate"])
-        seen = self._see(frozen, request["seconds"], 0 if request["quick"] else len(self._holdout.train))
-        if self._seen[frozen.candidate.key][0] >= len(self._holdout.train) and not request["quick"]:
+        most = 0 if request["quick"] else len(self._holdout.train)
+        seen = self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
+        if self._looks.seen(frozen)[0] >= len(self._holdout.train) and not request["quick"]:
             _, head = self._holdout.probes.layered(frozen)
         else:
             features, targets = frozen.layers(seen), self._targets[seen]
@@ -313,7 +280,7 @@ class Workbench:
         `TrialError` where there is nothing to start from. The score returned is that of rows that it was trained on.
         """
         model, frozen, rows = self._fit_again(request, self._everything)
-        valid = self._readable(frozen, self._holdout.valid)
+        valid = self._looks.readable(frozen, self._holdout.valid)
         name = request["name"]
         place = self._folder / "trials" / name / f"{name}-refit"
         answers = self._answers(self._models.logits_from_disk(model, frozen, valid, place))
@@ -331,7 +298,7 @@ class Workbench:
         """What a finished model answers to a part of the rows when it is fitted anew to all others; and its views."""
         fold = self._in_turn[request["part"]]
         model, frozen, _ = self._fit_again(request, fold)
-        valid = self._readable(frozen, fold.valid)
+        valid = self._looks.readable(frozen, fold.valid)
 
         def answers(seen: FrozenBackbone) -> list[Any]:
             found: list[Any] = self._answers(self._models.logits(model, seen, valid)).round(6).tolist()
@@ -395,12 +362,12 @@ class Workbench:
         frozen = self._look_through(candidate)
         if not views and isinstance(encoder := frozen.rows.encoder, ViewingEncoder):
             frozen = frozen.seen_by(encoder.without_views())
-        looked, seen = self._seen.get(frozen.candidate.key, (0, self._holdout.train[:0]))
+        looked, seen = self._looks.seen(frozen)
         return Trial(
             settings=settings,
             frozen=frozen,
             probes=fold.probes,
-            train=self._readable(frozen, self._within_reach(frozen, fold.train)),
+            train=self._looks.trainable(frozen, fold.train),
             targets=self._targets,
             task=self._task,
             seed=self._seed * 100_003 + number,
@@ -410,42 +377,9 @@ class Workbench:
             weights=self._weights,
         )
 
-    def _look_through(self, data: Message) -> FrozenBackbone:
-        """The frozen backbone of a candidate; encoded rows are shared by all whose encoders agree."""
-        candidate = Candidate(**{**data, "recipe": Recipe(**data["recipe"])})
-        if candidate.key not in self._frozen:
-            family = plugins().family(candidate.family)
-            sample = [self._cells[index] for index in self._holdout.train[:256]]
-            if self._task.modality in PICTORIAL:
-                sample = [cell for cell in sample if not any(map(obstacle, paths_of(cell)))]
-            encoder = family.encoder(candidate, sample)
-            shared = self._rows.setdefault(encoder.fingerprint, self._encoded(encoder))
-            rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
-            frozen = FrozenBackbone(
-                candidate, family, rows, device=self.device, speeds=self._speeds, store=self._store,
-                made_by=plugins().origin(family.name), found_by=self._found_by,
-            )  # fmt: skip
-            frozen.calibrate(self._readable(frozen, self._holdout.train[: frozen.race_size]))
-            self._frozen[candidate.key] = frozen
-        return self._frozen[candidate.key]
-
-    def _encoded(self, encoder: InputEncoder) -> EncodedRows:
-        return EncodedRows(encoder, self._cells, modality=self._task.modality, store=self._store)
-
-    def _within_reach(self, frozen: FrozenBackbone, train: np.ndarray) -> np.ndarray:
-        """Of rows in random order as many as the whole budget could pass: of a large table others are not even read.
-
-        To encode 237,000 texts took 15 of 120 s, in which 2000 of them were trained on.
-        """
-        if math.isinf(self._budget):
-            return train
-        passing = math.ceil(self._budget / frozen.seconds_a_row)
-        return train[: self._reach.setdefault(frozen.candidate.key, max(passing, FEWEST_ROWS))]
-
-    def _readable(self, frozen: FrozenBackbone, indices: np.ndarray) -> np.ndarray:
-        readable = frozen.rows.readable(indices)
-        frozen.rows.refuse_too_many(self._skip_limit, lambda index: self._row_names[index])
-        return readable
+    def _look_through(self, candidate: Message) -> FrozenBackbone:
+        found = Candidate(**{**candidate, "recipe": Recipe(**candidate["recipe"])})
+        return self._looks.through(found)
 
     def _judge(
         self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, training_rows: int,
@@ -457,7 +391,7 @@ class Workbench:
         answers to other views of the rows, unless it has to be `quick`.
         """
         began = time.monotonic()
-        valid = self._readable(frozen, self._holdout.valid)
+        valid = self._looks.readable(frozen, self._holdout.valid)
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"
         finished = permille == 1000
         if finished:

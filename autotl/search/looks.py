@@ -1,0 +1,110 @@
+"""What backbones have seen of the table: its rows as each encodes them, and which training rows each has passed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from autotl.budget import Clock
+from autotl.config import cache_folder
+from autotl.data.paths import obstacle, paths_of
+from autotl.features.frozen import FrozenBackbone
+from autotl.features.rows import EncodedRows
+from autotl.features.speed import SettledSpeeds, SpeedBook
+from autotl.features.store import FeatureStore
+from autotl.plugins.contracts import PICTORIAL, Candidate, InputEncoder, Modality
+from autotl.plugins.manager import plugins
+from autotl.search.line import Message
+
+#: Between two looks at the clock while rows are seen; more rows at once let texts of like length find each other.
+ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
+
+#: Rows that are seen however little time there is, and that a training has.
+FEWEST_ROWS = 500
+
+#: Cells that settle how inputs are read, such as their usual size.
+SAMPLE = 256
+
+
+class Looks:
+    """The cells of the table, and every backbone that was looked through."""
+
+    def __init__(self, request: Message, *, modality: Modality, device: torch.device, store: FeatureStore) -> None:
+        """request: that sets the worker up."""
+        self.cells: list[Any] = request["cells"]
+        self.names: list[str] = request["row_names"]
+        self.train = np.empty(0, np.int64)  #: rows to train on, in random order; settled before anybody looks
+        self._modality, self._device, self._store = modality, device, store
+        self._budget: float = request["seconds"] or math.inf  #: of the whole search
+        self._skip_limit: float = request["skip_limit"]
+        self._found_by: str = request["found_by"]
+        made_by = ", ".join(sorted({f"{record.package} {record.version}" for record in plugins().records}))
+        self.speeds = SettledSpeeds(device) if self._found_by else SpeedBook(cache_folder(), versions=made_by)
+        self._rows: dict[str, EncodedRows] = {}  #: by the encoder
+        self._frozen: dict[str, FrozenBackbone] = {}
+        self._seen: dict[str, tuple[int, np.ndarray]] = {}
+        self._reach: dict[str, int] = {}  #: training rows that the budget could pass through a backbone
+
+    def through(self, candidate: Candidate) -> FrozenBackbone:
+        """The frozen backbone of a candidate; encoded rows are shared by all whose encoders agree."""
+        if candidate.key not in self._frozen:
+            family = plugins().family(candidate.family)
+            sample = [self.cells[index] for index in self.train[:SAMPLE]]
+            if self._modality in PICTORIAL:
+                sample = [cell for cell in sample if not any(map(obstacle, paths_of(cell)))]
+            encoder = family.encoder(candidate, sample)
+            shared = self._rows.setdefault(encoder.fingerprint, self.encoded(encoder, self._store))
+            rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
+            frozen = FrozenBackbone(
+                candidate, family, rows, device=self._device, speeds=self.speeds, store=self._store,
+                made_by=plugins().origin(family.name), found_by=self._found_by,
+            )  # fmt: skip
+            frozen.calibrate(self.readable(frozen, self.train[: frozen.race_size]))
+            self._frozen[candidate.key] = frozen
+        return self._frozen[candidate.key]
+
+    def encoded(self, encoder: InputEncoder, store: FeatureStore) -> EncodedRows:
+        """All cells, as they are encoded when they are asked for."""
+        return EncodedRows(encoder, self.cells, modality=self._modality, store=store)
+
+    def readable(self, frozen: FrozenBackbone, indices: np.ndarray) -> np.ndarray:
+        """Those that can be read. Raises `DataError` where too many of the table cannot."""
+        readable = frozen.rows.readable(indices)
+        frozen.rows.refuse_too_many(self._skip_limit, self.names.__getitem__)
+        return readable
+
+    def trainable(self, frozen: FrozenBackbone, train: np.ndarray) -> np.ndarray:
+        """Of rows in random order the readable ones, and as many as the whole budget could pass.
+
+        Of a large table others are not even encoded: for 237,000 texts that took 15 of 120 s, in which 2000 of them
+        were trained on.
+        """
+        if math.isfinite(self._budget):
+            passing = max(math.ceil(self._budget / frozen.seconds_a_row), FEWEST_ROWS)
+            train = train[: self._reach.setdefault(frozen.candidate.key, passing)]
+        return self.readable(frozen, train)
+
+    def see(self, frozen: FrozenBackbone, seconds: float | None, most: int, *, fewest: int) -> np.ndarray:
+        """The readable ones among the first `most` training rows, as far as the seconds reach and no less than before.
+
+        fewest: rows that are seen in any case, `FEWEST_ROWS` at most. Their features are known afterwards.
+        """
+        clock, key = Clock(seconds or math.inf), frozen.candidate.key
+        looked, seen = self.seen(frozen)
+        most, fewest = min(most, len(self.train)), min(fewest, FEWEST_ROWS)
+        at_once = max(ROWS_A_LOOK, most if seconds is None else round(SECONDS_A_LOOK / frozen.seconds_a_row))
+        while looked < most and (clock.remaining > 0 or len(seen) < fewest):
+            end = min(looked + at_once, most)
+            seen = np.concatenate([seen, frozen.see(self.train[looked:end])])
+            frozen.rows.refuse_too_many(self._skip_limit, self.names.__getitem__)
+            looked = end
+            self._seen[key] = looked, seen
+        self._store.flush()
+        return seen
+
+    def seen(self, frozen: FrozenBackbone) -> tuple[int, np.ndarray]:
+        """How many first training rows were looked at, and the readable ones among them."""
+        return self._seen.get(frozen.candidate.key, (0, self.train[:0]))
