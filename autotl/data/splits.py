@@ -19,7 +19,7 @@ _WANTED = 500
 #: Small tables need their rows for learning; in larger ones a tenth costs little and tells near equals apart.
 _LEAST, _MOST = 0.10, 0.25
 #: Every model that is judged reads them all, and on so many the standard error of 0.85 is 0.8 points. Of 263,000 texts
-#: a tenth was more than a network could read in two minutes on two cores: none was judged at all.
+#: a tenth was more than a network could read in two minutes on two busy cores: none was judged at all.
 _MOST_ROWS = 2000
 
 

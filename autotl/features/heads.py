@@ -139,7 +139,8 @@ def _descended(
     """
     free = (weight if bent is None else bent @ weight).clone().requires_grad_()
     bias = bias.clone().requires_grad_()
-    # a smaller change of the loss is not worth a step: with 1e-5, up to half as long again for the same accuracy
+    # A smaller change of the loss is hardly worth a step: 1e-4 took up to 40 % less time than 1e-5, with the same
+    # accuracy on four sets, but left logits 0.06 off. This lies between; it was not timed by itself.
     solver = torch.optim.LBFGS(
         [free, bias], max_iter=60, line_search_fn="strong_wolfe", tolerance_grad=1e-4, tolerance_change=3e-5
     )

@@ -55,7 +55,7 @@ ROWS_OF_AN_OPINION = 2000
 MOST_COMPARED = 20_000
 
 #: Rows a class below which a screening score would be noise. In all `looks.FEWEST_ROWS` are enough: 113 classes used to
-#: keep a slow machine from its first answer for a minute.
+#: keep a busy machine from the first answer of a network for a minute.
 FEWEST_ROWS_A_CLASS = 20
 
 
