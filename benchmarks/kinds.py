@@ -1,7 +1,8 @@
 """Numbers, labels and pairs of texts: ``python3 tasks.py kinds [--shared FOLDER]``.
 
 A whole search of each beside the best head on frozen features of a backbone, both on all test rows; for
-pairs of sentences also beside the cosine of the frozen encoder.
+pairs of sentences also beside the cosine of the frozen encoder. In the end, how many new rows 90 % intervals hold, over
+random splits of the dials.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from contest import machine
 from material import HERE, text_candidate
@@ -137,18 +141,48 @@ def head_score(
     return metrics.score(task, truth, answers, metric=metric, decided=decided)
 
 
+def split_anew(folder: Path, seed: int, out: Path, *, test: int = 150) -> Path:
+    """`out` with all rows of a folder, as many of them as `test` says, drawn at random, to test on."""
+    shutil.copytree(folder, out)
+    rows = pd.concat([pd.read_csv(folder / name) for name in ("train.csv", "test.csv")], ignore_index=True)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    rows.iloc[order[:test]].to_csv(out / "test.csv", index=False)
+    rows.iloc[order[test:]].to_csv(out / "train.csv", index=False)
+    return out
+
+
+def over_splits(case: Case, budget: str, splits: int, folder: Path) -> list[float]:
+    """The share of new rows that 90 % intervals hold, for each of as many random splits, searched in `folder`."""
+    print(f"\nintervals: new rows of {case.folder.name} that 90 % intervals hold, {budget} for each split", flush=True)
+    held = []
+    for seed in range(splits):
+        parted = replace(case, folder=split_anew(case.folder, seed, folder / f"split-{seed}"))
+        run = search(parted, budget, seed, folder / f"split-run-{seed}")
+        held.append(run["held by 90 % intervals"])
+        print(f"  {held[-1]:.3f}, {case.metric} {run['test']:.3f}", flush=True)
+    print(f"  in the mean {statistics.mean(held):.3f}", flush=True)
+    return held
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, help="folder with data/ and zoo/; without it, only what can be made")
     parser.add_argument("--budget", default="5m")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--splits", type=int, default=10, help="searches of random splits of the dials")
+    parser.add_argument("--split-budget", default="30s", help="of each of these")
     parser.add_argument("--only", nargs="*", help="words that names of cases begin with")
     parser.add_argument("--out", type=Path, default=HERE / "kinds.json", help="where to write the figures")
     options = parser.parse_args()
     figures: dict[str, object] = {"machine": machine(), "budget": options.budget}
+
+    def wanted(name: str) -> bool:
+        return not options.only or name.startswith(tuple(options.only))
+
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases(options.shared and options.shared.resolve(), Path(folder)):
-            if options.only and not case.name.startswith(tuple(options.only)):
+        found = cases(options.shared and options.shared.resolve(), Path(folder))
+        for case in found:
+            if not wanted(case.name):
                 continue
             print(f"\n{case.name}: {case.metric} on the test rows", flush=True)
             others = beside(case, 0)
@@ -162,6 +196,9 @@ def main() -> None:
             for name in runs[0]:
                 values = [run.get(name, math.nan) for run in runs]
                 print(f"  {'search, ' + name:44s} {', '.join(f'{value:.3f}' for value in values)}", flush=True)
+        dials = next((case for case in found if case.folder.name == "dials"), None)
+        if dials and wanted("intervals"):
+            figures["intervals"] = over_splits(dials, options.split_budget, options.splits, Path(folder))
     options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {options.out}")
 

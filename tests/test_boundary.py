@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from autotl.features.boundary import SAMPLE, VIEWS, Boundary
-from autotl.features.frozen import FrozenBackbone
+from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, SpeedBook
 from autotl.features.states import pack, unpack
@@ -64,6 +64,19 @@ def test_second_search_computes_nothing_again(look, monkeypatch):
     counted = passes(second, monkeypatch)
     np.testing.assert_array_equal(second.features(second.see(np.arange(60))), expected)
     assert not counted
+
+
+def test_what_rows_take_in_earnest_corrects_the_race_in_fp32_too(look):
+    """One batch of long and short texts is padded; a pass in order of length is not."""
+    frozen = look()
+    key = frozen.speed_key("forward")
+    options = [Precision(), Precision("bf16")]
+    frozen.speeds.race(key, options, lambda option: 60.0 if option.exact else 30.0, rows=10)
+    frozen.calibrate(frozen.rows.readable(np.arange(12)))
+    assert (frozen.seconds_a_row, frozen.exact_seconds_a_row) == (3.0, 6.0)
+    frozen.see(np.arange(IMAGES_A_BATCH))
+    assert 0.0 < frozen.seconds_a_row < 1.0
+    assert frozen.exact_seconds_a_row == pytest.approx(2 * frozen.seconds_a_row)
 
 
 def test_a_changed_row_computes_that_row_only(look, frame, monkeypatch):

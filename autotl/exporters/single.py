@@ -5,39 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autotl.data.wording import listed
 from autotl.errors import ExportError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from autotl.data.task import Task
     from autotl.kinds.mixing import Activation
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
     from autotl.predictor.predictor import Predictor
     from autotl.training.model import Classifier
 
-#: How torch makes probabilities of logits, by a kind's activation.
-PROBABILITIES = {"softmax": ".softmax(1)", "sigmoid": ".sigmoid()"}
-
 #: Rows answered at a time.
 _ROWS = 32
 
 
-def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Classifier, InputEncoder]:
+def only_member(model: Predictor, families: Sequence[str], form: str) -> tuple[Member, Classifier, InputEncoder]:
     """The one network of an answer, its head divided by the temperature, so that probabilities are the library's own.
 
-    Raises `ExportError` for a mixture, for a network of another family or a head on several of its layers, and where
-    answers are numbers, whose units such a folder has no place for.
+    Raises `ExportError` for a mixture, and for a network of no family of these or a head on several of its layers.
     """
     import torch
 
     from autotl.features.layers import Layered
 
-    if not model.task.classes:
-        raise ExportError(
-            f"{model.folder} answers with {model.task.rules.describe(model.task)}, and {form!r} holds classes or "
-            "labels. Export to a form that runs by itself, such as 'torch'"
-        )
     members = list(model.members())
     if len(members) > 1:
         raise ExportError(
@@ -45,8 +38,8 @@ def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Class
             "that one network keeps, such as --max-latency, or export to a form that holds several, such as 'torch'"
         )
     member, network, encoder = members[0]
-    if member.family != family:
-        raise ExportError(f"{model.folder} is of the family {member.family!r}, and {form!r} is for {family!r}")
+    if member.family not in families:
+        raise ExportError(f"{model.folder} is of the family {member.family!r}, and {form!r} is for {listed(families)}")
     if isinstance(network.backbone, Layered):
         raise ExportError(
             f"{model.folder} answers by what several layers of {member.backbone} say, and {form!r} holds a head on the "
@@ -54,8 +47,22 @@ def only_member(model: Predictor, family: str, form: str) -> tuple[Member, Class
         )
     with torch.no_grad():
         for parameter in network.head.parameters():
-            parameter.div_(member.temperature * model.card.temperature)
+            parameter.div_(member.temperature * model.card.temperature)  # 1 of numbers
     return member, network, encoder
+
+
+def in_torch(task: Task, outputs: str) -> str:
+    """The expression of torch that makes answers ``[rows, columns]`` of a network's `outputs`: for a README."""
+    if task.rules.activation == "softmax":
+        return f"{outputs}.softmax(1)"
+    if task.rules.activation == "sigmoid":
+        return f"{outputs}.sigmoid()"
+    means, deviations = ([getattr(scale, name) for scale in task.scales] for name in ("mean", "deviation"))
+    numbers = f"{outputs} * torch.tensor({deviations}) + torch.tensor({means})"
+    logs = [scale.log for scale in task.scales]
+    if not any(logs):
+        return numbers
+    return f"({numbers}).exp()" if all(logs) else f"torch.where(torch.tensor({logs}), ({numbers}).exp(), {numbers})"
 
 
 def answering(
@@ -64,7 +71,7 @@ def answering(
     outputs: int,
     activation: Activation,
 ) -> Callable[[Sequence[Any]], np.ndarray]:
-    """An answer from cells to probabilities, as `Exporter.load` gives it.
+    """From cells to answers, as `Exporter.load` gives them.
 
     encode: what the network takes for each cell, or a reason as str. logits: ``[rows, outputs]`` of some of these.
     """

@@ -151,14 +151,17 @@ class FrozenBackbone:
     def calibrate(self, indices: np.ndarray) -> None:
         """Settles the precision and which layers heads see, and measures a row's seconds, on one batch of rows."""
         key = self.speed_key("forward")
-        speed = self.speeds.known(key) or self._race(key, indices)
-        self.precision, self.seconds_a_row, self.exact_seconds_a_row = (
-            speed.precision, speed.seconds_a_row, speed.exact
-        )  # fmt: skip
+        self._go_by(self.speeds.known(key) or self._race(key, indices))
         self.precision.arrange(self.backbone)
         state = self.precision.place(self.rows.batch(indices[:1], self.device), self.device)
         with self.precision.autocast(self.device):
             self.layered = upper_layers(self.backbone, state)
+
+    def _go_by(self, speed: Speed | None) -> None:
+        if speed:  # not where nothing was raced
+            self.precision, self.seconds_a_row, self.exact_seconds_a_row = (
+                speed.precision, speed.seconds_a_row, speed.exact
+            )  # fmt: skip
 
     def _race(self, key: str, indices: np.ndarray) -> Speed:
         state = self.rows.batch(indices, self.device)
@@ -258,8 +261,9 @@ class FrozenBackbone:
                 halving_on_out_of_memory(run, positions)
             while passing:
                 keep(*passing.popleft())
-        if len(missing) >= IMAGES_A_BATCH:  # says more than one batch in the race did
-            self.seconds_a_row = (time.perf_counter() - began) / len(missing)
+        if len(missing) >= IMAGES_A_BATCH:  # says more than one batch in the race did, where short texts were padded
+            self.speeds.learn(self.speed_key("forward"), (time.perf_counter() - began) / len(missing))
+            self._go_by(self.speeds.known(self.speed_key("forward")))
         return [row for row in layers if row is not None]
 
     def prefix(self, state: State, boundary: int) -> State:

@@ -40,6 +40,10 @@ SHORT_STEP = 0.1
 #: Beside steps of so many seconds warming up is little, so that the first of them tells who is far behind: by so much.
 LONG_STEP, FAR_BEHIND = 0.5, 1.5
 
+#: A format that is further behind is not tried with plain attention: the fused kernel takes 40 % of a training step at
+#: most, so without it a step is 1.7 times as fast at most.
+WORTH_OF_PLAIN = 2.0
+
 #: A race in which this process got less of its cores was disturbed by others: its winner is for this process only.
 BUSY = 0.6
 
@@ -222,7 +226,8 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
     """The option whose `step` is quickest, and the seconds of each; a later one wins only when it pays clearly.
 
     The first step of each warms up: kernels are chosen and weights are repacked in it. The quickest of each number
-    format is tried with plain attention too; with the fused one, attention may hide what a format is worth.
+    format that is not far behind is tried with plain attention too; with the fused one, attention may hide what a
+    format is worth.
     """
     taken: dict[Precision, float] = {}
     watch = _AttentionWatch()
@@ -241,7 +246,8 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
     if watch.seen:
         for exact in (True, False):
             quickest = min((option for option in options if option.exact == exact), key=lambda option: taken[option])
-            run(replace(quickest, plain_attention=True))
+            if taken[quickest] < WORTH_OF_PLAIN * min(taken.values()):
+                run(replace(quickest, plain_attention=True))
     first = options[0]
 
     def handicapped(option: Precision) -> float:

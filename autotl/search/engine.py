@@ -324,7 +324,7 @@ class Search:
             portfolio = [*teaching.run(), *portfolio]
         trials.run(portfolio, count)
         pace.settle()
-        if not pace.trials_of_the_answer and pace.time_for_a_full_trial():  # heads are fitted again in a moment
+        if not pace.trials_of_the_answer:  # heads are fitted again in a moment, so time is left
             trials.run(portfolio, count)
         if found := verdict(judge.models, space, task, targets):
             events.emit("transfer", **dataclasses.asdict(found))

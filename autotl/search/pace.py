@@ -329,10 +329,6 @@ class Pace:
     def time_for_a_refit(self, backbone: str) -> bool:
         return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT
 
-    def time_for_a_full_trial(self) -> bool:
-        """Whether one that learns all it can fits into what is not kept for what follows."""
-        return self.seconds_to_the_end() > self._full_trial
-
     def time_for_a_trial(self) -> bool:
         learning = FEWEST_ROWS * STEP_COST * min(self._forward.values(), default=0.0)
         return self.seconds_to_the_end() > self.judging_seconds(None) + max(SHORTEST_TRIAL, learning)

@@ -13,6 +13,7 @@ from tables_of_kinds import texts
 from autotl.data.inspection import inspect_table
 from autotl.data.roles import Overrides
 from autotl.errors import DataError, TaskError
+from autotl.exporters.single import in_torch
 from autotl.kinds.kind import Scale
 from autotl.kinds.mixing import Combination, activated, mixed, tempered
 from autotl.kinds.numbers import COVERAGES, in_units
@@ -32,6 +33,18 @@ def test_numbers_are_mixed_as_they_are():
     each = np.random.default_rng(0).normal(size=(2, 5, 1)).astype(np.float32)
     combination = Combination(np.array([0.25, 0.75]), np.array([1.0, 1.0]), 1.0)
     np.testing.assert_allclose(mixed(each, combination, "identity"), 0.25 * each[0] + 0.75 * each[1], atol=1e-6)
+
+
+LOGARITHM, PLAIN = Scale(mean=1.0, deviation=0.5, log=True), Scale(mean=100.0, deviation=20.0)
+
+
+@pytest.mark.parametrize("scales", [[PLAIN], [LOGARITHM], [PLAIN, LOGARITHM]], ids=["plain", "logarithm", "both"])
+def test_a_line_of_torch_makes_numbers_of_outputs(scales):
+    import torch
+
+    outputs = torch.randn(5, len(scales), generator=torch.Generator().manual_seed(0))
+    said = eval(in_torch(made_tasks.of_numbers(*scales), "outputs"))
+    np.testing.assert_allclose(said.numpy(), in_units(scales, outputs.numpy()), rtol=1e-5)
 
 
 @pytest.mark.parametrize("task", [made_tasks.of_labels(3), made_tasks.of_numbers()], ids=["labels", "numbers"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from autotl.errors import ExportError
-from autotl.exporters.single import PROBABILITIES, answering, only_member
+from autotl.exporters.single import answering, in_torch, only_member
 from autotl.plugins.contracts import Exporter
 from autotl_timm.family import FAMILY, TimmFamily
 
@@ -34,11 +34,12 @@ network = timm.create_model(f"local-dir:{{folder}}", pretrained=True).eval()
 inputs = Inputs(folder)
 batch = inputs.batch(inputs.encode(["photograph.jpg"]))
 with torch.no_grad():
-    probabilities = network(torch.from_numpy(batch["x"])){probabilities}  # columns: label_names of config.json
+    outputs = network(torch.from_numpy(batch["x"]))
+answers = {answers}  # columns: label_names of config.json
 ```
 
 timm's own transform serves too (`timm.data.create_transform`). It scales an image before it cuts the middle out, and
-`preprocess.py` the other way round, so that probabilities differ a little.
+`preprocess.py` the other way round, so that answers differ a little.
 """
 
 
@@ -55,17 +56,18 @@ class TimmExporter(Exporter):
                 f"{model.folder} answers to {len(model.task.inputs)} images at once, and {self.name!r} holds a network "
                 "for one. Export to a form that holds any network, such as 'torch'"
             )
-        member, classifier, encoder = only_member(model, FAMILY, self.name)
+        member, classifier, encoder = only_member(model, [FAMILY], self.name)
         images = cast("ImageEncoder", encoder)
         backbone: Any = classifier.backbone
         _put_head(backbone.network, classifier.head, member.backbone)
         TimmFamily().save(backbone, images, folder)
         images.write_portable(folder)
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config |= {"num_classes": len(model.task.classes), "label_names": model.task.classes}
+        columns = model.task.outputs
+        config |= {"num_classes": len(columns), "label_names": columns}
         config["activation"] = model.task.rules.activation  # timm leaves alone what it does not know
         config["pretrained_cfg"] |= {
-            "num_classes": len(model.task.classes),
+            "num_classes": len(columns),
             "input_size": (3, images.side, images.side),
             "interpolation": images.interpolation,
             "mean": images.mean,
@@ -77,7 +79,7 @@ class TimmExporter(Exporter):
         about = {"target": model.task.target, "input": model.task.input_name}
         readme = _README.format(
             **about,
-            probabilities=PROBABILITIES[model.task.rules.activation],
+            answers=in_torch(model.task, "outputs"),
             backbone=member.backbone,
             licence=member.licence,
         )

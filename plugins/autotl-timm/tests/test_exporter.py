@@ -48,7 +48,7 @@ def test_the_readme_says_how_it_is_loaded(family, local, many_photos, tmp_path, 
     code = block.replace("path/to/this/folder", str(tmp_path / "out")).replace('["photograph.jpg"]', repr(many_photos))
     exec(code, names)
     expected = model.predict_proba(data)
-    np.testing.assert_allclose(names["probabilities"].numpy(), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(names["answers"].numpy(), expected, rtol=0, atol=1e-4)
 
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(names["network"]))
     pixels = torch.stack([transform(Image.open(path)) for path in many_photos])

@@ -2,19 +2,22 @@
 
 No class of transformers for sequence classification has our head: each puts a layer of its own before the last one
 (BERT a tanh, RoBERTa a dense layer with a tanh, ModernBERT a norm), and none but ModernBERT's takes the mean over
-tokens. This layout says exactly what we compute: an encoder, a pooling and a linear layer.
+tokens. This layout says exactly what we compute: an encoder, a pooling and a linear layer. No module of it compares two
+texts, so of two towers it has what embeds a text, and the comparison is a line of the README.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from autotl.exporters.single import PROBABILITIES, answering, only_member
+from autotl.exporters.single import answering, in_torch, only_member
 from autotl.plugins.contracts import Exporter
 from autotl_transformers.discovery import FAMILY
+from autotl_transformers.pairs import CrossEncoderFamily, TwoTowersFamily
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,19 +26,20 @@ if TYPE_CHECKING:
     from autotl_transformers.stages import Backbone
     from autotl_transformers.texts import TextEncoder
 
-POOLING, HEAD = "1_Pooling", "2_Dense"
+POOLING, HEAD, ANSWERS = "1_Pooling", "2_Dense", "answers.json"
 
 _README = """# {target} from {input}
 
-An encoder with a head: {backbone} ({licence}), fine-tuned by AutoTL. transformers loads the encoder, and
-sentence-transformers all of it.
+{parts}: {backbone} ({licence}), fine-tuned by AutoTL. transformers loads the encoder, and sentence-transformers
+{whole}.
 
 ```python
-from sentence_transformers import SentenceTransformer
+{imports}from sentence_transformers import SentenceTransformer
 
-model = SentenceTransformer("path/to/this/folder")
-logits = model.encode(["a text"], convert_to_tensor=True)
-probabilities = logits{probabilities}  # columns: labels.json
+folder, {cells}
+model = SentenceTransformer(folder)
+{encoded}
+answers = {answers}  # columns: answers.json
 ```
 
 With transformers alone:
@@ -45,20 +49,65 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-folder = "path/to/this/folder"
+folder, {cells}
 tokenizer, encoder = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 head = load_file(f"{{folder}}/2_Dense/model.safetensors")
-batch = tokenizer(["a text"], padding=True, truncation=True, return_tensors="pt")
+
+
+def pooled(*texts):
+    batch = tokenizer(*texts, padding=True, truncation=True, return_tensors="pt")
+    states = encoder(**batch).last_hidden_state
+    return {pooled}
+
+
 with torch.no_grad():
-    states = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-    features = {pooled}
-    logits = features @ head["linear.weight"].T + head["linear.bias"]
+    {features}
+    outputs = features @ head["linear.weight"].T + head["linear.bias"]
+answers = {answers}
 ```
 """
 
 _POOLED = {
     "cls": "states[:, 0]",
     "mean": '(states * (mask := batch["attention_mask"].unsqueeze(-1))).sum(1) / mask.sum(1)',
+}
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How a family reads cells: the lines of the README that are about it."""
+
+    cells: str = 'texts = "path/to/this/folder", ["a text"]'
+    parts: str = "An encoder with a head"
+    whole: str = "all of it"
+    imports: str = ""
+    encoded: str = "outputs = model.encode(texts, convert_to_tensor=True).cpu()"
+    features: str = "features = pooled(texts)"
+
+
+_PAIRS = 'pairs = "path/to/this/folder", [("a text", "another")]'
+
+_READINGS = {
+    FAMILY: _Reading(),
+    CrossEncoderFamily.name: _Reading(
+        cells=_PAIRS,
+        encoded="outputs = model.encode(pairs, convert_to_tensor=True).cpu()",
+        features="features = pooled(*map(list, zip(*pairs)))",
+    ),
+    TwoTowersFamily.name: _Reading(
+        cells=_PAIRS,
+        parts="An encoder of texts, and a head that compares two",
+        whole="embeds texts with it",
+        imports="import torch\nfrom safetensors.torch import load_file\n",
+        encoded="""\
+head = load_file(f"{folder}/2_Dense/model.safetensors")
+u, v = (model.encode(list(texts), convert_to_tensor=True).cpu() for texts in zip(*pairs))
+features = torch.cat([u, v, (u - v).abs(), u * v], 1)
+outputs = features @ head["linear.weight"].T + head["linear.bias"]""",
+        features="""\
+u, v = (pooled(list(texts)) for texts in zip(*pairs))
+    features = torch.cat([u, v, (u - v).abs(), u * v], 1)""",
+    ),
 }
 
 
@@ -70,17 +119,24 @@ class HuggingFaceExporter(Exporter):
 
     def export(self, model: Predictor, cells: Sequence[Any], folder: Path) -> None:
         """As the contract says."""
-        member, classifier, encoder = only_member(model, FAMILY, self.name)
+        member, classifier, encoder = only_member(model, list(_READINGS), self.name)
         backbone, texts = cast("Backbone", classifier.backbone), cast("TextEncoder", encoder)
+        reading = _READINGS[member.family]
         _save_encoder(backbone, folder)
-        _save_tokenizer(texts, folder)
-        _save_head(backbone, classifier.head, folder)
-        _write(folder / "labels.json", list(model.task.classes))
-        _write(folder / "activation.json", model.task.rules.activation)
+        _save_tokenizer(backbone, texts, folder)
+        _save_head(classifier.head, folder)
+        _save_modules(backbone, folder, headed=member.family != TwoTowersFamily.name)
+        told = {
+            "columns": list(model.task.outputs),
+            "activation": model.task.rules.activation,
+            "family": member.family,
+        }
+        _write(folder / ANSWERS, told)
         about = {"target": model.task.target, "input": model.task.input_name}
         readme = _README.format(
             **about,
-            probabilities=PROBABILITIES[model.task.rules.activation],
+            **vars(reading),
+            answers=in_torch(model.task, "outputs"),
             backbone=member.backbone,
             licence=member.licence,
             pooled=_POOLED[backbone.pooling],
@@ -94,29 +150,36 @@ class HuggingFaceExporter(Exporter):
         from transformers import AutoModel, AutoTokenizer
 
         from autotl_transformers.loading import quiet
-        from autotl_transformers.stages import pool_tokens
+        from autotl_transformers.preprocess import is_pair
+        from autotl_transformers.stages import compare, pool_tokens
 
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             encoder = AutoModel.from_pretrained(folder, local_files_only=True).eval()
         head = load_file(folder / HEAD / "model.safetensors")
         settings = json.loads((folder / POOLING / "config.json").read_text(encoding="utf-8"))
-        activation = json.loads((folder / "activation.json").read_text(encoding="utf-8"))
+        told = json.loads((folder / ANSWERS).read_text(encoding="utf-8"))
         pooling = "cls" if settings["pooling_mode_cls_token"] else "mean"
+        pairs = told["family"] != FAMILY
 
-        def logits(texts: list[str]) -> np.ndarray:
-            batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-            ids, mask = batch["input_ids"], batch["attention_mask"]
+        def pooled(*texts: list[str]) -> torch.Tensor:
+            batch = tokenizer(*texts, padding=True, truncation=True, return_tensors="pt")
+            return pool_tokens(encoder(**batch).last_hidden_state, batch["attention_mask"], pooling)
+
+        def outputs(rows: list[tuple[str, ...]]) -> np.ndarray:
+            columns = [list(texts) for texts in zip(*rows, strict=True)]
             with torch.no_grad():
-                states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-                features = pool_tokens(states, mask, pooling)
+                towers = told["family"] == TwoTowersFamily.name
+                features = compare(*map(pooled, columns)) if towers else pooled(*columns)
                 found: np.ndarray = (features @ head["linear.weight"].T + head["linear.bias"]).numpy()
             return found
 
         def encode(cells: Sequence[Any]) -> list[Any]:
-            return [[cell] if isinstance(cell, str) else "no text" for cell in cells]
+            if pairs:
+                return [tuple(cell) if is_pair(cell) else "no pair of texts" for cell in cells]
+            return [(cell,) if isinstance(cell, str) else "no text" for cell in cells]
 
-        return answering(encode, lambda rows: logits([text for (text,) in rows]), len(head["linear.bias"]), activation)
+        return answering(encode, outputs, len(told["columns"]), told["activation"])
 
 
 def _save_encoder(backbone: Backbone, folder: Path) -> None:
@@ -126,33 +189,27 @@ def _save_encoder(backbone: Backbone, folder: Path) -> None:
         backbone.model.save_pretrained(folder)
 
 
-def _save_tokenizer(texts: TextEncoder, folder: Path) -> None:
+def _save_tokenizer(backbone: Backbone, texts: TextEncoder, folder: Path) -> None:
     """As transformers has it: cutting and padding are settings, not parts of the tokenizer."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer.from_str(texts.tokenizer)
+    types = ["token_type_ids"] if getattr(backbone, "token_types", False) else []
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=texts.max_tokens,
         pad_token=tokenizer.id_to_token(texts.pad_id),
-        model_input_names=["input_ids", "attention_mask"],
+        model_input_names=["input_ids", *types, "attention_mask"],
     ).save_pretrained(folder)
 
 
-def _save_head(backbone: Backbone, head: Any, folder: Path) -> None:
+def _save_head(head: Any, folder: Path) -> None:
     from safetensors.torch import save_file
 
-    for name in (POOLING, HEAD):
-        (folder / name).mkdir()
-    _write(
-        folder / POOLING / "config.json",
-        {
-            "word_embedding_dimension": backbone.width,
-            "pooling_mode_cls_token": backbone.pooling == "cls",
-            "pooling_mode_mean_tokens": backbone.pooling == "mean",
-        },
-    )
+    (folder / HEAD).mkdir()
+    tensors = {f"linear.{name}": tensor.contiguous() for name, tensor in head.state_dict().items()}
+    save_file(tensors, folder / HEAD / "model.safetensors", metadata={"format": "pt"})
     _write(
         folder / HEAD / "config.json",
         {
@@ -162,9 +219,20 @@ def _save_head(backbone: Backbone, head: Any, folder: Path) -> None:
             "activation_function": "torch.nn.modules.linear.Identity",
         },
     )
-    tensors = {f"linear.{name}": tensor.contiguous() for name, tensor in head.state_dict().items()}
-    save_file(tensors, folder / HEAD / "model.safetensors", metadata={"format": "pt"})
-    kinds = (("", "Transformer"), (POOLING, "Pooling"), (HEAD, "Dense"))
+
+
+def _save_modules(backbone: Backbone, folder: Path, *, headed: bool) -> None:
+    """headed: whether sentence-transformers runs the head."""
+    (folder / POOLING).mkdir()
+    _write(
+        folder / POOLING / "config.json",
+        {
+            "word_embedding_dimension": backbone.model.config.hidden_size,
+            "pooling_mode_cls_token": backbone.pooling == "cls",
+            "pooling_mode_mean_tokens": backbone.pooling == "mean",
+        },
+    )
+    kinds = [("", "Transformer"), (POOLING, "Pooling"), *([(HEAD, "Dense")] if headed else [])]
     modules = [
         {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for place, (path, kind) in enumerate(kinds)

@@ -85,6 +85,11 @@ class CrossEncoder(Backbone):
     A state also has ``segment`` ``[batch, tokens] int64``: the token types, for encoders that learned them.
     """
 
+    @property
+    def token_types(self) -> bool:
+        """Whether the network is told which text a token is of."""
+        return bool(self._anatomy.token_types(torch.zeros(1, 1, dtype=torch.int64)))
+
     def _beside(self, state: State) -> dict[str, Tensor]:
         return self._anatomy.token_types(state["segment"])
 
@@ -124,7 +129,12 @@ class TwoTowers(Backbone):
         if self.pooling == "cls":
             mask = mask & (_positions(state) == 0)
         u, v = (pool_tokens(x, mask & (segment == text), "mean") for text in (0, 1))
-        return torch.cat([u, v, (u - v).abs(), u * v], 1)
+        return compare(u, v)
+
+
+def compare(u: Tensor, v: Tensor) -> Tensor:
+    """``[batch, FEATURES * width]`` of two texts ``[batch, width]`` each."""
+    return torch.cat([u, v, (u - v).abs(), u * v], 1)
 
 
 def _positions(state: State) -> Tensor:

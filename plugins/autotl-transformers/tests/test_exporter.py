@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from importlib.util import find_spec
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from autotl_transformers.stages import Backbone
+from readmes import answers_of_readme
 
 import autotl
+from autotl.data.task import Task
 from autotl.errors import ExportError
 from autotl.exporters.tracing import traced
 from autotl.features.heads import LinearHead
 from autotl.plugins.manager import plugins
+from autotl.predictor.bundle import read_card
 from autotl.predictor.predictor import Predictor
 from autotl.testing import check_exporter, make_bundle
 from autotl.training.model import Classifier
@@ -45,17 +45,34 @@ def test_the_readme_says_how_it_is_loaded(family, local, texts, tmp_path, poolin
     model = make_bundle(family, [local["bert"]], texts, tmp_path / "run")
     data = pd.DataFrame({"text": texts})
     autotl.export(tmp_path / "run", to="huggingface", out=tmp_path / "out", data=data)
-    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
-        if "sentence_transformers" in block and find_spec("sentence_transformers") is None:
-            continue  # no requirement of ours
-        names = {}
-        code = block.replace("path/to/this/folder", str(tmp_path / "out")).replace('["a text"]', repr(texts))
-        exec(code, names)
-        probabilities = names["logits"].softmax(1).cpu().numpy()
-        np.testing.assert_allclose(probabilities, model.predict_proba(data), rtol=0, atol=1e-4)
+    answers = answers_of_readme(tmp_path / "out", '["a text"]', repr(texts))
+    assert answers
+    for said in answers:
+        np.testing.assert_allclose(said, model.predict_proba(data), rtol=0, atol=1e-4)
+
+
+def test_numbers_are_answered_in_the_units_of_the_table(family, local, texts, tmp_path):
+    folder = make_bundle(family, [local["bert"]], texts, tmp_path / "run").folder
+    card = read_card(folder)
+    scales = [
+        {"mean": 100.0, "deviation": 20.0},
+        {"mean": 1.0, "deviation": 0.5, "log": True},
+        {"mean": 0, "deviation": 1},
+    ]
+    numbers = {
+        "kind": "regression",
+        "classes": [],
+        "scales": scales,
+        "targets": ["length", "price", "mark"],
+        "metric": "r2",
+    }
+    members = [member.model_copy(update={"temperature": 1.0}) for member in card.members]
+    task = Task.model_validate(card.task.model_dump() | numbers)
+    (folder / "bundle.json").write_text(card.model_copy(update={"task": task, "members": members}).model_dump_json())
+    data = pd.DataFrame({"text": texts})
+    autotl.export(tmp_path / "run", to="huggingface", out=tmp_path / "out", data=data)
+    for said in answers_of_readme(tmp_path / "out", '["a text"]', repr(texts)):
+        np.testing.assert_allclose(said, autotl.load(tmp_path / "run").predict(data), rtol=1e-4)
 
 
 def test_what_the_layout_cannot_hold_is_told(family, local, texts, tmp_path):

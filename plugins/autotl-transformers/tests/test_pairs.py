@@ -11,6 +11,7 @@ import pytest
 import torch
 from autotl_transformers.pairs import CrossEncoderFamily, TwoTowersFamily
 from fastapi.testclient import TestClient
+from readmes import answers_of_readme
 from transformers import AutoModel
 
 import autotl
@@ -182,8 +183,27 @@ def test_pairs_are_served(model):
         assert "a text1" in client.get("/").text
 
 
-def test_pairs_are_exported(model):
-    check_exporter(plugins().exporter("torch"), model, PAIRS * 3)
+@pytest.mark.parametrize("form", ["torch", "huggingface"])
+def test_pairs_are_exported(model, form):
+    check_exporter(plugins().exporter(form), model, PAIRS * 3)
+
+
+@pytest.mark.parametrize("family", [TwoTowersFamily(), CrossEncoderFamily()], ids=["towers", "cross"])
+def test_every_type_of_encoder_is_exported_to_its_own_library(family, zoo, kind, tmp_path):
+    if family.name == TwoTowersFamily.name and kind in MIXING:
+        pytest.skip("no two towers of it")
+    model = make_bundle(family, [candidates(family, zoo)[kind]], PAIRS * 3, tmp_path / "run")
+    check_exporter(plugins().exporter("huggingface"), model, PAIRS * 3)
+
+
+def test_the_readme_says_how_pairs_are_answered(model, tmp_path):
+    frame = pd.DataFrame([pair for pair in PAIRS if all(pair)], columns=["text1", "text2"])
+    autotl.export(model.folder, to="huggingface", out=tmp_path / "out", data=frame)
+    pairs = list(frame.itertuples(index=False, name=None))
+    answers = answers_of_readme(tmp_path / "out", '[("a text", "another")]', repr(pairs))
+    assert answers
+    for said in answers:
+        np.testing.assert_allclose(said, model.predict_proba(frame), rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
