@@ -34,7 +34,7 @@ _README = """# {target} from {input}
 {whole}.
 
 ```python
-{imports}from sentence_transformers import SentenceTransformer
+{torch}{imports}from sentence_transformers import SentenceTransformer
 
 folder, {cells}
 model = SentenceTransformer(folder)
@@ -98,7 +98,7 @@ _READINGS = {
         cells=_PAIRS,
         parts="An encoder of texts, and a head that compares two",
         whole="embeds texts with it",
-        imports="import torch\nfrom safetensors.torch import load_file\n",
+        imports="from safetensors.torch import load_file\n",
         encoded="""\
 head = load_file(f"{folder}/2_Dense/model.safetensors")
 u, v = (model.encode(list(texts), convert_to_tensor=True).cpu() for texts in zip(*pairs))
@@ -132,11 +132,12 @@ class HuggingFaceExporter(Exporter):
             "family": member.family,
         }
         _write(folder / ANSWERS, told)
-        about = {"target": model.task.target, "input": model.task.input_name}
+        about, answers = {"target": model.task.target, "input": model.task.input_name}, in_torch(model.task, "outputs")
         readme = _README.format(
             **about,
             **vars(reading),
-            answers=in_torch(model.task, "outputs"),
+            torch="import torch\n" if "torch." in reading.encoded + answers else "",
+            answers=answers,
             backbone=member.backbone,
             licence=member.licence,
             pooled=_POOLED[backbone.pooling],

@@ -66,7 +66,7 @@ def test_numbers_are_answered_in_the_units_of_the_table(family, local, texts, tm
         "targets": ["length", "price", "mark"],
         "metric": "r2",
     }
-    members = [member.model_copy(update={"temperature": 1.0}) for member in card.members]
+    members = tuple(member.model_copy(update={"temperature": 1.0}) for member in card.members)
     task = Task.model_validate(card.task.model_dump() | numbers)
     (folder / "bundle.json").write_text(card.model_copy(update={"task": task, "members": members}).model_dump_json())
     data = pd.DataFrame({"text": texts})
