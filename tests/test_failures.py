@@ -48,6 +48,8 @@ def singular():
         (raised(ValueError("no model"), ConnectionRefusedError()), "network"),
         (TimeoutError("read timed out"), "network"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk"),
+        (OSError(errno.EROFS, "Read-only file system"), "disk"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "disk"),
         (PluginError("broken contract"), "plugin"),
         (TrialError("the loss is not finite", kind="numbers"), "numbers"),

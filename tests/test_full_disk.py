@@ -71,13 +71,15 @@ def test_a_file_that_finds_no_room_leaves_the_one_before_and_nothing_else(tmp_pa
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "before"}
 
 
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 @pytest.mark.parametrize("needed", [0, 1, 2])
-def test_room_is_made_in_turn_and_no_more_than_is_needed(needed):
+def test_room_is_made_in_turn_and_no_more_than_is_needed(needed, reason):
+    """Where the disk is full, or a quota used up, or the disk can only be read since it has failed."""
     made = []
 
     def write():
         if len(made) < needed:
-            raise FULL
+            raise OSError(reason, os.strerror(reason))
         return "written"
 
     assert making_room(write, [lambda: made.append("cache"), lambda: made.append("checkpoints")]) == "written"
