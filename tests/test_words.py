@@ -150,7 +150,9 @@ def test_it_is_the_answer_where_no_network_does_better(here, ordered, zoo, capsy
     assert model.card.refit
     assert model.predict(["a cat dog", "a dog cat"]).tolist() == ["before", "after"]
     assert main(["resume", "run", "--trials", "+1"]) == 0
-    assert [member.backbone for member in autotl.load("run").card.members] == [BAG_OF_WORDS.key]
+    resumed = autotl.load("run").card
+    assert [member.backbone for member in resumed.members] == [BAG_OF_WORDS.key]
+    assert resumed.latency == model.card.latency > 0
 
 
 def test_it_answers_only_where_no_backbone_was_named(here, ordered, zoo):

@@ -255,11 +255,14 @@ class Search:
             self._given.candidates, self._costs, self._dialogue, self._judge, self._pace, self._events
         )
         if self._resumed:
+            for event in read_events(self._folder / EVENTS_FILE):
+                if event.data.keys() >= {"backbone", "latency"}:
+                    self._costs.learn_latency(event.data["backbone"], event.data["latency"])
             here = {candidate.key for candidate in self._given.candidates}
             for best in [key for key in self._run_file.survivors if key in here][:1]:
                 self._judge.favour(self._screening.head_number(best))
             self._judge.restore()
-        if self._resumed is None:  # before anything is looked through: words are counted while networks still load
+        else:  # before anything is looked through: words are counted while networks still load
             task, targets = self._given.inspection.task, self._given.inspection.targets
             floor = Floor(
                 task, targets, self._costs, self._dialogue, self._judge, self._pace, self._events,

@@ -65,14 +65,16 @@ class Floor:
         if not self._contends:
             self._words = offer["score"]
             return {"do": "answer", "keep": False, "go_on": False, "seconds_left": None}
-        self._costs.learn_latency(BAG_OF_WORDS.key, offer["details"]["latency"])
-        subject = Subject(NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, "probe", {}))
-        return self._judge.hear(offer, subject, self._tell)
+        latency = offer["details"]["latency"]
+        self._costs.learn_latency(BAG_OF_WORDS.key, latency)
 
-    def _tell(self, judged: Judged) -> bool:
-        self._words = judged.score
-        self._events.emit("head", trial=NUMBER, score=judged.score, backbone=BAG_OF_WORDS.key)
-        return True
+        def tell(judged: Judged) -> bool:
+            self._words = judged.score
+            self._events.emit("head", trial=NUMBER, score=judged.score, backbone=BAG_OF_WORDS.key, latency=latency)
+            return True
+
+        subject = Subject(NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, "probe", {}))
+        return self._judge.hear(offer, subject, tell)
 
     def _affordable_rows(self, rows: int) -> int:
         """How many training rows a bag of words can be learned from in its time; 0 for too few."""
