@@ -92,6 +92,29 @@ def test_interval_of_a_perfect_or_hopeless_accuracy_stays_within_bounds(skill):
     assert -1e-12 <= low < high <= 1 + 1e-12
 
 
+@pytest.mark.parametrize(
+    ("rows", "recalls"), [((250, 5), (0.99, 0.9)), ((8,) * 5, (0.9,) * 5), ((200, 200), (0.9, 0.85))]
+)
+def test_few_rows_without_an_error_do_not_make_an_interval_sure(rows, recalls):
+    """Of 60 tables that are drawn from the same truth, nearly all intervals hold it."""
+    task, generator = two("balanced_accuracy", len(rows)), np.random.default_rng(0)
+    truth, held = np.repeat(np.arange(len(rows)), rows), 0
+    for _ in range(60):
+        wrong = generator.random(len(truth)) > np.array(recalls)[truth]
+        decided = (truth + wrong * generator.integers(1, len(rows), len(truth))) % len(rows)
+        low, high = interval(task, truth, np.eye(len(rows), dtype=np.float32)[decided])
+        held += low <= np.mean(recalls) <= high
+    assert held >= 54  # five rows alone would have 27, and eight 53
+
+
+def test_an_interval_holds_a_score_that_one_row_decides():
+    task = made_tasks.of_numbers()
+    targets = np.append(np.random.default_rng(0).normal(size=99), 1e6)[:, None].astype(np.float32)
+    answers = np.zeros_like(targets)
+    low, high = interval(task, targets, answers)
+    assert low <= score(task, targets, answers) <= high
+
+
 def test_standard_error_of_accuracy_is_the_binomial_one():
     labels, probabilities = drawn(400, 2)
     accuracy = score(two("accuracy"), labels, probabilities)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Rows encoded and predicted at a time: enough to fill batches of like length, little enough to hold in memory.
 ROWS_AT_A_TIME = 1024
+
+#: A class that pandas reads as a whole number, of 64 bits at most.
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,19 @@ class Predictor:
 
     @property
     def classes_(self) -> np.ndarray:
-        """The classes or labels ``[classes]``, in the order of `predict_proba`'s columns. Numbers have none."""
+        """The classes or labels ``[classes]``, in the order of `predict_proba`'s columns. Numbers have none.
+
+        Classes that are all whole numbers are ``int64``, and true and false are ``bool``, as pandas reads such a
+        column; all others are strings, ``object``.
+        """
         if not self.task.classes:
             raise AttributeError(f"a {self.task.kind} model has no classes")
-        return np.array(self.task.classes, dtype=object)
+        names = np.array(self.task.classes, dtype=object)
+        if self.task.rules.exclusive and all(map(_WHOLE.fullmatch, names)):
+            return names.astype(np.int64)
+        if self.task.rules.exclusive and set(names) == {"False", "True"}:
+            return np.array(names == "True")
+        return names
 
     def members(self) -> Iterator[tuple[Member, Classifier, InputEncoder]]:
         """Each model of the answer with its network, on the CPU and loaded anew, and how it reads inputs."""
@@ -104,8 +117,8 @@ class Predictor:
     def predict(self, data: Data) -> np.ndarray:
         """What the model says of each row, in order.
 
-        The most probable class ``[rows] object``; a tuple of its labels, likewise; or numbers ``[rows] float64``,
-        ``[rows, targets]`` for several. None, or NaN, where a row cannot be read.
+        The most probable class ``[rows]``, as `classes_` has it; a tuple of its labels, ``object``; or numbers
+        ``[rows] float64``, ``[rows, targets]`` for several. None, among ``object``, or NaN where a row cannot be read.
         """
         return self.told(self.predictions(self._table(data)))
 
@@ -142,7 +155,13 @@ class Predictor:
         answers, task = predictions.answers, self.task
         readable = ~np.isnan(answers[:, 0])
         told = task.rules.told(task, answers[readable], self.card.calibration)
-        found = np.full((len(answers), *told.shape[1:]), np.nan if told.dtype == np.float64 else None, told.dtype)
+        if task.rules.exclusive:
+            values = dict(zip(task.classes, self.classes_, strict=True))
+            told = np.array([values[name] for name in told], self.classes_.dtype)
+        if readable.all():
+            return told
+        numbers = told.dtype == np.float64
+        found = np.full((len(answers), *told.shape[1:]), np.nan if numbers else None, told.dtype if numbers else object)
         found[readable] = told
         return found
 
