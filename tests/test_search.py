@@ -491,3 +491,16 @@ def test_many_trials_are_compared_at_a_rung_and_the_best_go_on(command_line, tab
 
 def score_at(run, trial, permille):
     return next(e["score"] for e in events(run, "progress") if (e["trial"], e["permille"]) == (trial, permille))
+
+
+def test_where_no_training_fits_the_time_goes_to_backbones_that_were_put_off(tiny, here, table, zoo, monkeypatch):
+    monkeypatch.setattr("autotl.search.pace.FEWEST_ROWS", 10**9)
+    monkeypatch.setattr("autotl.search.pace.SCREENING_SHARE", 0.01)
+    autotl.fit(table, models=zoo, budget="20s", out="run", quiet=True)
+    run = Path("run")
+    assert not trials(run)
+    notes = [event["text"] for event in events(run, "note")]
+    assert any(re.match(r"tiny/\w+ is looked at only if time is left", text) for text in notes)
+    assert "no training fits into the time: it would see too few rows to beat a head" in notes
+    assert {event["backbone"] for event in events(run, "screened")} == {"tiny/one", "tiny/two"}
+    assert {"tiny/one", "tiny/two"} <= {event["backbone"] for event in events(run, "head")}

@@ -326,6 +326,9 @@ class Search:
             pace.release_tail()
             portfolio = [*teaching.run(), *portfolio]
         trials.run(portfolio, count)
+        if pace.limited and count and not self._study.get_trials(deepcopy=False):
+            events.emit("note", text="no training fits into the time: it would see too few rows to beat a head")
+            self._screening.use_time_left()
         pace.settle()
         if not pace.trials_of_the_answer:  # heads are fitted again in a moment, so time is left
             trials.run(portfolio, count)

@@ -15,7 +15,7 @@ from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
-from autotl.search.pace import Pace
+from autotl.search.pace import SHORTEST_SCREENING, Pace
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
 from autotl.search.space import TrialConfig
 
@@ -25,6 +25,10 @@ FIRST_LOOK = 1000
 
 #: Rows, and seconds at most, that the very first answer is made of: a model is there soon, whatever follows.
 FIRST_ANSWER, FIRST_SECONDS = 500, 2.0
+
+#: A backbone that is looked through where no training fits may take this share of what is left: it has to be loaded
+#: besides, and to answer the rows that judge it.
+LATE_SHARE = 0.4
 
 #: What is left for the whole look of a candidate whose first answer took all of its time.
 LEAST_SECONDS = 0.1
@@ -50,6 +54,7 @@ class Screening:
         self._candidates, self._costs = list(candidates), costs
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self._unreadable: set[str] = set()
+        self._put_off: list[Candidate] = []  #: that there was no time for
         self.score = 0.0  #: of the best head, leave-one-out
         self.too_slow: list[Candidate] = []  #: what could be used but for the limits
 
@@ -68,7 +73,10 @@ class Screening:
                 continue
             seconds = self._pace.screening_seconds(len(candidates) - position, needed=not seen or bool(known))
             if seconds is not None and seconds <= 0:
-                self._note(f"{candidate.key} was not screened: no time for it in this budget")
+                self._note(
+                    f"{candidate.key} is looked at only if time is left: there is too little for it in this budget"
+                )
+                self._put_off.append(candidate)
                 continue
             try:
                 first, choosing = not seen and not known, len(candidates) > SURVIVORS
@@ -136,6 +144,19 @@ class Screening:
     @property
     def _loading(self) -> float:
         return min(max(LOADING_SHARE * self._pace.clock.remaining, LEAST_LOADING), MOST_LOADING)
+
+    def use_time_left(self) -> None:
+        """Where no training fits, backbones that were put off for its sake are looked through: a head may be better.
+
+        Raises `OutOfTime` when the worker has to be cut.
+        """
+        while self._put_off and (seconds := LATE_SHARE * self._pace.seconds_to_the_end()) >= SHORTEST_SCREENING:
+            candidate = self._put_off.pop(0)
+            try:
+                self._screen(candidate, seconds, first=False, choosing=False)
+                self._offer_head(candidate, quick=False, seconds=seconds)
+            except TrialError as error:
+                self._note(f"{candidate.key} cannot be used: {error}")
 
     def appraise(self, candidate: Candidate) -> float:
         """Accuracy of a head on a backbone that breaks the limits, leave-one-out. Raises `TrialError`."""
