@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -124,13 +124,7 @@ class Labels(Kind):
         rows = [_labels_of(table, row, columns, names, delimiter) for row in range(table.rows)]
         counts = Counter(label for found in rows for label in found)
         if rare := [name for name in names if counts[name] < _FEWEST_ROWS]:
-            which = f"label {shortened(rare[0])} has {counted(counts[rare[0]], 'row')}"
-            if len(rare) > 1:
-                which = f"{len(rare)} labels have fewer than two rows, such as {shortened(rare[0])}"
-            raise DataError(
-                f"{table.name}: {which}; learning and checking need at least two. Add rows, or take it out of "
-                f"{listed(columns)}"
-            )
+            _refuse_rare(table, columns, rows, rare)
         if everywhere := [name for name in names if counts[name] == table.rows]:
             raise DataError(f"{table.name}: every row has the label {shortened(everywhere[0])}: take it out")
         notes = []
@@ -322,6 +316,18 @@ def _refuse_vectors(table: Table, column: str, cells: Sequence[Any]) -> None:
             f"{table.name}: {column!r} holds lists of {len(rows[0])} zeros and ones. Give each label a column with its "
             "name, and say --target A B …"
         )
+
+
+def _refuse_rare(table: Table, columns: Sequence[str], rows: Sequence[Sequence[str]], rare: Sequence[str]) -> NoReturn:
+    """Raises `DataError` naming the first of the labels that too few rows have, and its row where it has one."""
+    label = rare[0]
+    row = next((row for row, found in enumerate(rows) if label in found), None)
+    where = table.name if row is None else table.describe_row(row)
+    which = f"label {shortened(label)} has {'no row' if row is None else 'only one row'}"
+    if len(rare) > 1:
+        which = f"{len(rare)} labels have fewer than two rows, such as {shortened(label)}"
+    way_out = f"leave {shortened(label)} out of --target" if len(columns) > 1 else f"take it out of {columns[0]!r}"
+    raise DataError(f"{where}: {which}; learning and checking need at least two. Add rows, or {way_out}")
 
 
 def _is_flag(cell: Any) -> bool:
