@@ -27,6 +27,9 @@ _FEWEST_VALUES = 2
 #: Skewness from which on logarithms are tried: an exponential distribution has 2, a normal one on 100 rows up to 0.5.
 _SKEWED = 1.5
 
+#: Stands for 0 where logarithms are learned: nothing to add in units, and its logarithm is one that float32 holds.
+_ALMOST_ZERO = float(np.finfo(np.float32).tiny)
+
 #: Shares of new rows that intervals are kept for.
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 
@@ -117,11 +120,11 @@ class Numbers(Kind):
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
         values = _values(table, task.targets)
         for scale, column, name in zip(task.scales, values.T, task.targets, strict=True):
-            if scale.log and (column <= 0).any():
-                row = int(np.flatnonzero(column <= 0)[0])
+            if scale.log and (column < 0).any():
+                row = int(np.flatnonzero(column < 0)[0])
                 raise DataError(
                     f"{table.describe_row(row)}: {name!r} is {column[row]:g}, and the model has learned it by its "
-                    "logarithm, as all that it saw was above 0"
+                    "logarithm, as all that it saw was above 0. Remove the row"
                 )
         known = ~np.isnan(values).any(1)
         encoded = np.zeros(values.shape, np.float32)
@@ -266,7 +269,7 @@ def in_units(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
 
 def _standardized(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
     columns = [
-        ((np.log(column) if scale.log else column) - scale.mean) / scale.deviation
+        ((np.log(np.maximum(column, _ALMOST_ZERO)) if scale.log else column) - scale.mean) / scale.deviation
         for scale, column in zip(scales, values.T, strict=True)
     ]
     return np.stack(columns, 1).astype(np.float32)

@@ -9,7 +9,8 @@ import pytest
 from tables_of_kinds import COLOURS, inspected, numbers, some_labels, texts
 
 from autotl.data.inspection import inspect_table
-from autotl.data.task import Task
+from autotl.data.tables import read_table
+from autotl.data.task import Task, encode_targets
 from autotl.errors import DataError, TaskError
 from autotl.kinds.numbers import in_units
 
@@ -71,6 +72,17 @@ def test_skewed_numbers_are_learned_by_their_logarithm():
     assert any("logarithm" in note for note in found.notes)
     np.testing.assert_allclose(in_units(found.task.scales, found.targets)[:, 0], prices, rtol=1e-5)
     assert not inspected("price", price=prices - 100).task.scales[0].log
+
+
+def test_zeros_are_scored_by_a_model_of_logarithms_and_negative_numbers_are_not():
+    prices = np.exp(np.random.default_rng(0).normal(3, 1, 200)).round(2)
+    task = inspected("price", price=prices).task
+    targets, known = encode_targets(read_table(pd.DataFrame({"price": [0, 12.5, 0.0]})), task)
+    assert known.all()
+    np.testing.assert_allclose(in_units(task.scales, targets)[:, 0], [0, 12.5, 0], rtol=1e-5, atol=1e-20)
+    assert np.isfinite(task.rules.score(task, targets, np.zeros((3, 1), np.float32), metric="r2"))
+    with pytest.raises(DataError, match=r"row 2: 'price' is -1.*logarithm"):
+        encode_targets(read_table(pd.DataFrame({"price": [3, -1]})), task)
 
 
 REFUSED = {
