@@ -11,7 +11,7 @@ import numpy as np
 
 from autotl.data.cells import is_missing, is_nested, is_number
 from autotl.data.labels import in_natural_order, label_of
-from autotl.data.wording import counted, did_you_mean, listed, shortened
+from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, rounded
 
@@ -36,6 +36,9 @@ _FEWEST_ROWS = 2
 
 #: How 0 and 1 are written where each label has a column.
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
+
+#: The share of 0 and 1 from which on what else a column holds is a slip.
+_MOSTLY = 0.95
 
 #: Probabilities further from 0 and 1 than this count as they are in a log loss.
 _SMALLEST = float(np.finfo(np.float32).eps)
@@ -104,7 +107,7 @@ class Labels(Kind):
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         if len(columns) > 1:
-            return all(_is_flag(cell) for column in columns for cell in table.column(column))
+            return all(_are_mostly_flags(table.column(column)) for column in columns)
         cells = table.column(columns[0])
         return any(map(_is_list, cells)) or _find_delimiter(cells) is not None
 
@@ -330,8 +333,10 @@ def _refuse_rare(table: Table, columns: Sequence[str], rows: Sequence[Sequence[s
     raise DataError(f"{where}: {which}; learning and checking need at least two. Add rows, or {way_out}")
 
 
-def _is_flag(cell: Any) -> bool:
-    return _flag(cell) is not None
+def _are_mostly_flags(cells: Sequence[Any]) -> bool:
+    """Whether a column is that of a label, a slip or two aside, which `study` refuses: they make it no quantity."""
+    present = [cell for cell in cells if not is_missing(cell)]
+    return sum(_flag(cell) is not None for cell in present) >= _MOSTLY * len(present)
 
 
 def _flag(cell: Any) -> bool | None:
@@ -357,8 +362,10 @@ def _labels_of(table: Table, row: int, columns: Sequence[str], names: Sequence[s
         cell = table.column(column)[row]
         given = _flag(cell)
         if given is None:
+            numbers = f", or say {option('--task', 'regression')}, which takes them as numbers" if is_number(cell) else ""
             raise DataError(
-                f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}; the column of a label holds 0 or 1"
+                f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}; the column of a label holds 0 or 1. "
+                f"Mend the cell{numbers}"
             )
         if given:
             found.append(name)

@@ -53,6 +53,10 @@ def test_quantities_are_numbers_and_several_columns_of_them_too():
     assert inspected("price", price=numbers(50)).task.kind == "regression"
     found = inspected(["x", "y"], x=numbers(50), y=numbers(50, seed=1))
     assert (found.task.kind, found.targets.shape) == ("regression", (50, 2))
+    counts = {"x": [0, 1] * 25, "y": [0, 1, 2, 1, 0] * 10}
+    assert inspected(["x", "y"], **counts).task.kind == "regression"
+    slip = {"x": [0, 1] * 25, "y": [*[0, 1] * 24, 0, 2]}
+    assert inspected(["x", "y"], task="regression", **slip).task.kind == "regression"
     np.testing.assert_allclose(found.targets.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(found.targets.std(0), 1, atol=1e-5)
 
@@ -114,6 +118,20 @@ REFUSED = {
     "a label everywhere": ({"y": [["a"], ["a", "b"]] * 9}, "y", None, DataError, "every row has the label 'a'"),
     "one label": ({"y": [["a"], []] * 9}, "y", None, TaskError, "1 label in"),
     "no flag": ({"y": [0, 1] * 9, "z": [0, 2] * 9}, ["y", "z"], "multilabel", DataError, "row 2: 'z' is '2'"),
+    "a slip among flags": (
+        {"y": [0, 1] * 20, "z": [*[0, 1] * 19, 0, -1]},
+        ["y", "z"],
+        None,
+        DataError,
+        "row 40: 'z' is '-1'; the column of a label holds 0 or 1.*--task regression",
+    ),
+    "a word among flags": (
+        {"y": ["yes", "no"] * 20, "z": [*["no", "yes"] * 19, "no", "perhaps"]},
+        ["y", "z"],
+        None,
+        DataError,
+        "row 40: 'z' is 'perhaps'; the column of a label holds 0 or 1. Mend the cell$",
+    ),
     "columns of classes": ({"y": ["a", "b"] * 9, "z": ["c", "d"] * 9}, ["y", "z"], None, TaskError, "2 target columns"),
     "unknown kind": ({"y": ["a", "b"] * 9}, "y", "ranking", TaskError, "task 'ranking' is unknown"),
 }
