@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from autotl.data.cells import is_number
 from autotl.data.labels import (
     balance_note,
     in_natural_order,
@@ -276,7 +277,11 @@ def _check_classes(table: Table, target: str, labels: Sequence[Any], counts: Cou
     which = f"class {shortened(single[0])} has only one row"
     if len(single) > 1:
         which = f"{counted(len(single), 'class', 'classes')} have only one row, such as {shortened(single[0])}"
-    hint = f" If {target!r} is not the target, choose it with --target" if 2 * len(single) > len(counts) else ""
+    hint = ""
+    if all(map(is_number, counts)):
+        hint = f" If {target!r} holds quantities, say {option('--task', 'regression')}"
+    elif 2 * len(single) > len(counts):
+        hint = f" If {target!r} is not the target, choose it with --target"
     raise DataError(
         f"{table.describe_row(labels.index(single[0]))}: {which}; learning and checking need at least two. "
         f"Add rows, or remove this one.{hint}"

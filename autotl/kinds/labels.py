@@ -362,7 +362,9 @@ def _labels_of(table: Table, row: int, columns: Sequence[str], names: Sequence[s
         cell = table.column(column)[row]
         given = _flag(cell)
         if given is None:
-            numbers = f", or say {option('--task', 'regression')}, which takes them as numbers" if is_number(cell) else ""
+            numbers = (
+                f", or say {option('--task', 'regression')}, which takes them as numbers" if is_number(cell) else ""
+            )
             raise DataError(
                 f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}; the column of a label holds 0 or 1. "
                 f"Mend the cell{numbers}"

@@ -296,7 +296,7 @@ def _values(table: Table, columns: Sequence[str]) -> np.ndarray:
                 continue
             try:
                 value = float(cell)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 value = math.inf
             if math.isinf(value):
                 raise DataError(
