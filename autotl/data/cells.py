@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -15,6 +16,9 @@ from autotl.data.terms import words_of
 from autotl.plugins.contracts import Modality
 
 T = TypeVar("T")
+
+#: Characters; what spells a list of labels is short, and a parser of Python takes much memory for a long text.
+_LONGEST_LIST = 10_000
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
@@ -32,6 +36,21 @@ def in_whole_characters(text: str) -> str:
 def is_nested(cell: Any) -> bool:
     """Several values in one, or bytes: nothing that is read as one text, path or label."""
     return isinstance(cell, Iterable) and not isinstance(cell, str)
+
+
+def spelled_list(cell: Any) -> list[Any] | None:
+    """The list of strings and numbers that a text spells, as tables of text hold lists; None where it spells none."""
+    if not isinstance(cell, str) or len(cell) > _LONGEST_LIST:
+        return None
+    text = cell.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    for read in (json.loads, ast.literal_eval):  # ["a"] and ['a']
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found = read(text)
+            plain = isinstance(found, list) and all(isinstance(piece, str) or is_number(piece) for piece in found)
+            return found if plain else None
+    return None
 
 
 def is_number(cell: Any) -> bool:

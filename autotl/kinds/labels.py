@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
-from autotl.data.cells import is_missing, is_nested, is_number
+from autotl.data.cells import is_missing, is_nested, is_number, spelled_list
 from autotl.data.labels import in_natural_order, label_of
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
@@ -108,13 +108,14 @@ class Labels(Kind):
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         if len(columns) > 1:
             return all(_are_mostly_flags(table.column(column)) for column in columns)
-        cells = table.column(columns[0])
+        cells = _with_lists(table, columns).column(columns[0])
         return any(map(_is_list, cells)) or _find_delimiter(cells) is not None
 
     def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         if len(columns) > 1:
             names, delimiter = tuple(columns), ""
         else:
+            table = _with_lists(table, columns)
             cells = table.column(columns[0])
             _refuse_vectors(table, columns[0], cells)
             delimiter = "" if any(map(_is_list, cells)) else _find_delimiter(cells) or _most_used_delimiter(cells)
@@ -136,6 +137,7 @@ class Labels(Kind):
         return Reading("multilabel", "mean_average_precision", names, delimiter, notes=tuple(notes))
 
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        table = _with_lists(table, task.targets)
         places = {name: place for place, name in enumerate(task.classes)}
         encoded = np.zeros((table.rows, len(places)), np.float32)
         for row in range(table.rows):
@@ -279,6 +281,19 @@ def _split(cell: Any, delimiter: str) -> list[str]:
     else:
         pieces = [label_of(piece) for piece in (str(cell).split(delimiter) if delimiter else [cell])]
     return list(dict.fromkeys(piece for piece in pieces if piece))
+
+
+def _with_lists(table: Table, columns: Sequence[str]) -> Table:
+    """The table with lists in place of texts that spell them, where all filled cells of the one column do."""
+    if len(columns) > 1:
+        return table
+    lists: list[list[Any] | None] = []
+    for cell in table.column(columns[0]):
+        found = None if is_missing(cell) else spelled_list(cell)
+        if found is None and not is_missing(cell):
+            return table
+        lists.append(found)
+    return table.labelled(columns, lists)
 
 
 def _find_delimiter(cells: Sequence[Any]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import made_tasks
 import numpy as np
 import pandas as pd
@@ -29,6 +31,23 @@ def test_lists_are_labels():
     found = inspected(labels=some_labels(40))
     assert found.task.kind == "multilabel"
     assert found.targets.shape == (40, 3)
+
+
+@pytest.mark.parametrize("spelled", [str, json.dumps])
+def test_texts_that_spell_lists_are_labels_too(spelled):
+    found = inspected(labels=[spelled(labels) for labels in some_labels(40)])
+    lists = inspected(labels=some_labels(40))
+    assert found.task == lists.task
+    np.testing.assert_array_equal(found.targets, lists.targets)
+    other = read_table(pd.DataFrame({"labels": [spelled(["blue", "red"]), None]}))
+    np.testing.assert_array_equal(encode_targets(other, lists.task)[0], [[1, 0, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "names", [["[a]", "[b]"], ["['a']", "b"], ["[['a']]", "[['b']]"], ["[" * 20_000 + "]" * 20_000, "[]"]]
+)
+def test_texts_that_spell_no_lists_of_labels_stay_classes(names):
+    assert inspected(labels=names * 10).task.kind == "binary"
 
 
 def test_columns_of_zeros_and_ones_are_labels():
