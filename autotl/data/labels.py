@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autotl.data.cells import distinct, in_whole_characters, is_missing, is_nested, is_number, is_whole
+from autotl.data.cells import are_numbers, distinct, in_whole_characters, is_missing, is_nested, is_whole, with_point
 from autotl.data.wording import listed
 
 #: A scale of marks in half steps has some twenty values; a measured quantity soon has more.
@@ -82,16 +82,17 @@ def name_classes(labels: Iterable[str]) -> dict[str, str]:
 def in_natural_order(labels: Iterable[str]) -> list[str]:
     """Numbers by their value, other text with the numbers inside it compared by value: class 2 before class 10."""
     everything = list(labels)
-    if all(map(is_number, everything)):
-        return sorted(everything, key=lambda label: (float(label), label))
+    if are_numbers(everything):
+        return sorted(everything, key=lambda label: (float(with_point(label)), label))
     return sorted(everything, key=lambda label: (_pieces(label), label))
 
 
 def look_like_quantities(cells: Sequence[Any]) -> bool:
     """Whether the present cells are numbers to predict rather than classes: too many different ones."""
     present = [cell for cell in cells if not is_missing(cell)]
-    if not present or not all(map(is_number, present)):
+    if not present or not are_numbers(present):
         return False
+    present = list(map(with_point, present))
     different = distinct(present)
     mostly_unique = 2 * different > len(present)
     if all(map(is_whole, present)):

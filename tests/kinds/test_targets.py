@@ -80,6 +80,53 @@ def test_quantities_are_numbers_and_several_columns_of_them_too():
     np.testing.assert_allclose(found.targets.std(0), 1, atol=1e-5)
 
 
+def with_commas(numbers, digits=2):
+    return [f"{number:.{digits}f}".replace(".", ",") for number in numbers]
+
+
+def test_numbers_with_a_decimal_comma_are_numbers():
+    found = inspected("price", price=with_commas(numbers(50)))
+    assert found.task.kind == "regression"
+    np.testing.assert_allclose(found.targets, inspected("price", price=numbers(50)).targets)
+    assert any("decimal commas: 20,63 is read as 20.63" in note for note in found.notes)
+    several = inspected(["x", "y"], x=with_commas(numbers(50)), y=numbers(50, seed=1))
+    assert (several.task.kind, several.targets.shape) == ("regression", (50, 2))
+
+
+def test_few_numbers_with_a_decimal_comma_are_classes():
+    found = inspected("stars", stars=["4,5", "3,0", "10,0", "-0,5"] * 10)
+    assert (found.task.kind, found.task.classes) == ("multiclass", ("-0,5", "3,0", "4,5", "10,0"))
+    assert any("--task regression" in note for note in found.notes)
+    others = read_table(pd.DataFrame({"stars": ["4.5", 3, "-0,5"]}, dtype=object))
+    assert encode_targets(others, found.task)[0].tolist() == [2, 1, 0]
+    assert inspected("stars", stars=["4,5", "3,0", "2"] * 10, task="regression").task.kind == "regression"
+
+
+def test_codes_with_commas_between_them_are_labels():
+    codes = [",".join(str(COLOURS.index(colour)) for colour in labels) for labels in some_labels(60)]
+    assert inspected(labels=codes).task.classes == ("0", "1", "2")
+    assert inspected(labels=[*["1,2", "2,3", "1,3"] * 9, "1", "2"], task="multilabel").task.classes == ("1", "2", "3")
+
+
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_commas_that_may_stand_between_thousands_are_refused(task):
+    with pytest.raises(DataError, match=r"row 1: 'price' is '20,629', which may be 20.629 or 20629.*without commas"):
+        inspected("price", price=with_commas(np.array([20.629, *numbers(50)]), 3), task=task)
+
+
+def test_other_tables_may_write_numbers_with_a_comma_or_a_point():
+    commas = inspected("price", price=with_commas(numbers(50))).task
+    points = inspected("price", price=numbers(50)).task
+    for cells in (["12,5", "7"], ["12.5", "7"], [12.5, 7]):
+        for task in (commas, points):
+            targets, _ = encode_targets(read_table(pd.DataFrame({"price": cells})), task)
+            np.testing.assert_allclose(in_units(task.scales, targets)[:, 0], [12.5, 7], rtol=1e-5)
+    unclear = read_table(pd.DataFrame({"price": ["12,345", None]}))
+    np.testing.assert_allclose(in_units(commas.scales, encode_targets(unclear, commas)[0])[0], [12.345], rtol=1e-5)
+    with pytest.raises(DataError, match=r"row 1: 'price' is '12,345', which may be"):
+        encode_targets(unclear, points)
+
+
 def test_a_person_may_say_which_kind_and_a_metric_may_tell():
     stars = [1, 2, 3, 4, 5] * 10
     assert inspected("stars", stars=stars).task.kind == "multiclass"
@@ -115,6 +162,20 @@ REFUSED = {
         "regression",
         DataError,
         r"row 31: 'y' is 'many'.*--task",
+    ),
+    "no number among commas": (
+        {"y": [*["4,5", "3,0"] * 9, "many"]},
+        "y",
+        "regression",
+        DataError,
+        "row 19: 'y' is 'many'",
+    ),
+    "commas and points": (
+        {"y": [*["4.5", "3.0"] * 9, "1,234.5"]},
+        "y",
+        "regression",
+        DataError,
+        "row 19: 'y' is '1,234.5'.*nothing between thousands",
     ),
     "infinity": ({"y": [*np.arange(30) / 7, float("inf")]}, "y", None, DataError, r"row 31: 'y' is 'inf'"),
     "one value": ({"y": [3.5] * 30}, "y", "regression", TaskError, "every row has the value 3.5"),
