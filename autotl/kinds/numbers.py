@@ -116,18 +116,9 @@ class Numbers(Kind):
                     f"{table.name}: every row has the value {numbers[0]:g} in column {column!r}. Add rows with other "
                     "values, or choose another column with --target"
                 )
-            scale = _scale(numbers, comma=have_decimal_commas(table.column(column)))
-            if scale.comma:
-                example = next(cell for cell in table.column(column) if has_decimal_comma(cell)).strip()
-                notes.append(
-                    f"{column!r} has decimal commas: {example} is read as {with_point(example)}. Where commas stand "
-                    f"between labels, say {option('--task', 'multilabel')}"
-                )
-            if scale.log:
-                notes.append(
-                    f"{column!r} is learned by its logarithm, as it runs from {numbers.min():g} to {numbers.max():g} "
-                    f"with a median of {np.median(numbers):g}"
-                )
+            cells = table.column(column)
+            scale = _scale(numbers, comma=have_decimal_commas(cells))
+            notes += _reading_notes(column, cells, numbers, scale, alone=len(columns) == 1)
             scales.append(scale)
         return Reading("regression", "r2", scales=tuple(scales), notes=tuple(notes))
 
@@ -299,6 +290,29 @@ def _scale(numbers: np.ndarray, *, comma: bool) -> Scale:
 def _skew(numbers: np.ndarray) -> float:
     off = numbers - numbers.mean()
     return float((off**3).mean() / max(float((off**2).mean()) ** 1.5, np.finfo(np.float64).tiny))
+
+
+def _reading_notes(column: str, cells: Sequence[Any], numbers: np.ndarray, scale: Scale, *, alone: bool) -> list[str]:
+    """What a person should know of how a column was read, and how to have it read otherwise."""
+    notes, different = [], len(np.unique(numbers))
+    classes_too = alone and 2 * different <= len(numbers) and bool((numbers % 1 == 0).all())
+    if classes_too and look_like_quantities(cells):
+        notes.append(
+            f"{column!r} has {different} different whole numbers, which are learned as quantities; where they name "
+            f"classes, say {option('--task', 'multiclass')}"
+        )
+    if scale.comma:
+        example = next(cell for cell in cells if has_decimal_comma(cell)).strip()
+        notes.append(
+            f"{column!r} has decimal commas: {example} is read as {with_point(example)}; where commas stand between "
+            f"labels, say {option('--task', 'multilabel')}"
+        )
+    if scale.log:
+        notes.append(
+            f"{column!r} is learned by its logarithm, as it runs from {numbers.min():g} to {numbers.max():g} "
+            f"with a median of {np.median(numbers):g}"
+        )
+    return notes
 
 
 def _values(table: Table, columns: Sequence[str], scales: Sequence[Scale] = ()) -> np.ndarray:

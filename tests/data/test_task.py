@@ -137,6 +137,13 @@ def test_many_different_numbers_are_quantities(numbers):
     assert (task.kind, task.metric, task.classes) == ("regression", "r2", ())
 
 
+def test_whole_numbers_that_could_be_classes_are_noted():
+    (note,) = infer([*range(30)] * 9 + [34, 41, 57]).notes
+    assert "33 different whole numbers" in note
+    assert "--task multiclass" in note
+    assert infer([1, 2, 3] * 9, kind="regression").notes == ()
+
+
 def test_a_fifth_of_the_labels_may_be_missing_with_a_note():
     (note,) = infer(["a", "b"] * 4 + [None, " "]).notes
     assert "2 of 10 rows have no label" in note
