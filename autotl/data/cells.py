@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import re
@@ -16,7 +17,15 @@ from autotl.plugins.contracts import Modality
 
 T = TypeVar("T")
 
+#: Characters; what spells a list of labels is short, and a parser of Python takes much memory for a long text.
+_LONGEST_LIST = 10_000
+
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+
+#: With a decimal comma: one comma, and no zero ahead as codes have it.
+_COMMA = re.compile(r"\s*[+-]?(0|[1-9]\d*),\d+\s*", re.ASCII)
+#: Such a number that may be a whole one with a comma between thousands.
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*", re.ASCII)
 
 
 def is_missing(cell: Any) -> bool:
@@ -34,11 +43,54 @@ def is_nested(cell: Any) -> bool:
     return isinstance(cell, Iterable) and not isinstance(cell, str)
 
 
+def spelled_list(cell: Any) -> list[Any] | None:
+    """The list of strings and numbers that a text spells, as tables of text hold lists; None where it spells none."""
+    if not isinstance(cell, str) or len(cell) > _LONGEST_LIST:
+        return None
+    text = cell.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    for read in (json.loads, ast.literal_eval):  # ["a"] and ['a']
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found = read(text)
+            plain = isinstance(found, list) and all(isinstance(piece, str) or is_number(piece) for piece in found)
+            return found if plain else None
+    return None
+
+
 def is_number(cell: Any) -> bool:
     """A number, or text that spells one; truth values and ``nan`` are none."""
     if isinstance(cell, str):
         return _NUMBER.fullmatch(cell) is not None
     return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def has_decimal_comma(cell: Any) -> bool:
+    """Text that spells a number with a comma where others have a point."""
+    return isinstance(cell, str) and _COMMA.fullmatch(cell) is not None
+
+
+def with_point(cell: Any) -> Any:
+    """The cell with a point in place of a decimal comma."""
+    return cell.replace(",", ".") if has_decimal_comma(cell) else cell
+
+
+def have_decimal_commas(cells: Sequence[Any]) -> bool:
+    """Whether a column has decimal commas: a number somewhere that has one, and no text that has a point instead."""
+    pointed = (isinstance(cell, str) and "." in cell and is_number(cell) for cell in cells)
+    return any(map(has_decimal_comma, cells)) and not any(pointed)
+
+
+def may_be_thousands(cells: Iterable[Any]) -> bool:
+    """Whether the commas of numbers might as well stand between thousands: three digits follow each of them."""
+    return all(_THOUSANDS.fullmatch(cell) for cell in cells if has_decimal_comma(cell))
+
+
+def are_numbers(cells: Sequence[Any]) -> bool:
+    """Whether all cells of a column are numbers, with a point or with a comma."""
+    return all(map(is_number, cells)) or (
+        have_decimal_commas(cells) and all(is_number(cell) or has_decimal_comma(cell) for cell in cells)
+    )
 
 
 def is_whole(cell: Any) -> bool:

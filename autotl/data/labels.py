@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autotl.data.cells import distinct, in_whole_characters, is_missing, is_nested, is_number, is_whole
+from autotl.data.cells import are_numbers, distinct, in_whole_characters, is_missing, is_nested, is_whole, with_point
 from autotl.data.wording import listed
 
 #: A scale of marks in half steps has some twenty values; a measured quantity soon has more.
 _MOST_FRACTIONS = 20
 _MOST_INTEGERS = 100
+#: Different whole numbers above which a sign tells; a scale from -5 to 5 has eleven.
+_MOST_SMALL = 20
+#: Codes of classes are not negative, but for a -1 that says "none".
+_FEWEST_NEGATIVE = 2
+#: Numbers with one row each: classes are drawn up for several rows, counts have a tail of rare values.
+_MOST_SINGLE = 2
 
 #: Characters that nobody sees: zero-width space, word joiner, byte order mark, soft hyphen. The joiners of Persian and
 #: of emoji are none of them, as they change what is seen.
@@ -76,21 +82,29 @@ def name_classes(labels: Iterable[str]) -> dict[str, str]:
 def in_natural_order(labels: Iterable[str]) -> list[str]:
     """Numbers by their value, other text with the numbers inside it compared by value: class 2 before class 10."""
     everything = list(labels)
-    if all(map(is_number, everything)):
-        return sorted(everything, key=lambda label: (float(label), label))
+    if are_numbers(everything):
+        return sorted(everything, key=lambda label: (float(with_point(label)), label))
     return sorted(everything, key=lambda label: (_pieces(label), label))
 
 
 def look_like_quantities(cells: Sequence[Any]) -> bool:
     """Whether the present cells are numbers to predict rather than classes: too many different ones."""
     present = [cell for cell in cells if not is_missing(cell)]
-    if not present or not all(map(is_number, present)):
+    if not present or not are_numbers(present):
         return False
+    present = list(map(with_point, present))
     different = distinct(present)
     mostly_unique = 2 * different > len(present)
     if all(map(is_whole, present)):
+        rows = Counter(str(cell).strip() for cell in present)
+        signed = sum(number.startswith("-") for number in rows) >= _FEWEST_NEGATIVE
+        tailed = sum(count == 1 for count in rows.values()) > _MOST_SINGLE
         # In ten rows three classes 1, 2 and 3 are as likely as a count.
-        return different > _MOST_INTEGERS or (different > 10 and mostly_unique)
+        return (
+            different > _MOST_INTEGERS
+            or (different > _MOST_SMALL and (signed or tailed))
+            or (different > 10 and mostly_unique)
+        )
     return different > _MOST_FRACTIONS or mostly_unique
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from autotl.data.cells import are_numbers, have_decimal_commas, is_missing, may_be_thousands, with_point
 from autotl.data.labels import (
     balance_note,
     in_natural_order,
@@ -124,6 +125,11 @@ class Classes(Kind):
                 f"Use {option('--metric', 'balanced_accuracy')}"
             )
         notes += spelling_notes(cells)
+        if have_decimal_commas(cells) and are_numbers([cell for cell in cells if not is_missing(cell)]):
+            notes.append(
+                f"{target!r} has numbers with a comma, each a class: {option('--task', 'regression')} takes them as "
+                f"numbers, and {option('--task', 'multilabel')} for labels with commas between them"
+            )
         dominated = metric is None and is_dominated(counts)
         if metric is None and (note := balance_note(counts, dominated=dominated)):
             notes.append(note)
@@ -260,8 +266,12 @@ def _taken(task: Task, answers: np.ndarray) -> np.ndarray:
 
 
 def _compared(label: str) -> str:
-    """A label as it is compared; classes of bundles may have been named when spaces counted."""
-    return without_fraction(label_of(label) or label)
+    """A label as it is compared; classes of bundles may have been named when spaces counted.
+
+    4,5 is 4.5, as it depends on the program that wrote a table; 1,000 may be a thousand.
+    """
+    label = label_of(label) or label
+    return without_fraction(label if may_be_thousands([label]) else with_point(label))
 
 
 def _check_classes(table: Table, target: str, labels: Sequence[Any], counts: Counter[str]) -> None:
@@ -276,7 +286,11 @@ def _check_classes(table: Table, target: str, labels: Sequence[Any], counts: Cou
     which = f"class {shortened(single[0])} has only one row"
     if len(single) > 1:
         which = f"{counted(len(single), 'class', 'classes')} have only one row, such as {shortened(single[0])}"
-    hint = f" If {target!r} is not the target, choose it with --target" if 2 * len(single) > len(counts) else ""
+    hint = ""
+    if are_numbers(list(counts)):
+        hint = f" If {target!r} holds quantities, say {option('--task', 'regression')}"
+    elif 2 * len(single) > len(counts):
+        hint = f" If {target!r} is not the target, choose it with --target"
     raise DataError(
         f"{table.describe_row(labels.index(single[0]))}: {which}; learning and checking need at least two. "
         f"Add rows, or remove this one.{hint}"

@@ -38,6 +38,7 @@ class Scale(BaseModel):
     mean: float
     deviation: float
     log: bool = False
+    comma: bool = False  #: whether the training table wrote it with a decimal comma
 
 
 @dataclass(frozen=True)

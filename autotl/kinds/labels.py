@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
-from autotl.data.cells import is_missing, is_nested, is_number
+from autotl.data.cells import are_numbers, is_missing, is_nested, is_number, spelled_list
 from autotl.data.labels import in_natural_order, label_of
-from autotl.data.wording import counted, did_you_mean, listed, shortened
+from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, rounded
 
@@ -36,6 +36,9 @@ _FEWEST_ROWS = 2
 
 #: How 0 and 1 are written where each label has a column.
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
+
+#: The share of 0 and 1 from which on what else a column holds is a slip.
+_MOSTLY = 0.95
 
 #: Probabilities further from 0 and 1 than this count as they are in a log loss.
 _SMALLEST = float(np.finfo(np.float32).eps)
@@ -104,14 +107,15 @@ class Labels(Kind):
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         if len(columns) > 1:
-            return all(_is_flag(cell) for column in columns for cell in table.column(column))
-        cells = table.column(columns[0])
+            return all(_are_mostly_flags(table.column(column)) for column in columns)
+        cells = _with_lists(table, columns).column(columns[0])
         return any(map(_is_list, cells)) or _find_delimiter(cells) is not None
 
     def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         if len(columns) > 1:
             names, delimiter = tuple(columns), ""
         else:
+            table = _with_lists(table, columns)
             cells = table.column(columns[0])
             _refuse_vectors(table, columns[0], cells)
             delimiter = "" if any(map(_is_list, cells)) else _find_delimiter(cells) or _most_used_delimiter(cells)
@@ -124,13 +128,7 @@ class Labels(Kind):
         rows = [_labels_of(table, row, columns, names, delimiter) for row in range(table.rows)]
         counts = Counter(label for found in rows for label in found)
         if rare := [name for name in names if counts[name] < _FEWEST_ROWS]:
-            which = f"label {shortened(rare[0])} has {counted(counts[rare[0]], 'row')}"
-            if len(rare) > 1:
-                which = f"{len(rare)} labels have fewer than two rows, such as {shortened(rare[0])}"
-            raise DataError(
-                f"{table.name}: {which}; learning and checking need at least two. Add rows, or take it out of "
-                f"{listed(columns)}"
-            )
+            _refuse_rare(table, columns, rows, rare)
         if everywhere := [name for name in names if counts[name] == table.rows]:
             raise DataError(f"{table.name}: every row has the label {shortened(everywhere[0])}: take it out")
         notes = []
@@ -139,6 +137,7 @@ class Labels(Kind):
         return Reading("multilabel", "mean_average_precision", names, delimiter, notes=tuple(notes))
 
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        table = _with_lists(table, task.targets)
         places = {name: place for place, name in enumerate(task.classes)}
         encoded = np.zeros((table.rows, len(places)), np.float32)
         for row in range(table.rows):
@@ -284,10 +283,23 @@ def _split(cell: Any, delimiter: str) -> list[str]:
     return list(dict.fromkeys(piece for piece in pieces if piece))
 
 
+def _with_lists(table: Table, columns: Sequence[str]) -> Table:
+    """The table with lists in place of texts that spell them, where all filled cells of the one column do."""
+    if len(columns) > 1:
+        return table
+    lists: list[list[Any] | None] = []
+    for cell in table.column(columns[0]):
+        found = None if is_missing(cell) else spelled_list(cell)
+        if found is None and not is_missing(cell):
+            return table
+        lists.append(found)
+    return table.labelled(columns, lists)
+
+
 def _find_delimiter(cells: Sequence[Any]) -> str | None:
     """What separates labels in a column of text, where that is plain: cells combine fewer labels in many ways."""
     present = [str(cell) for cell in cells if not is_missing(cell)]
-    if all(map(is_number, present)):  # a decimal comma
+    if are_numbers(present):  # a decimal comma
         return None
     for delimiter in DELIMITERS:
         several = [text for text in present if delimiter in text.strip().strip(delimiter)]
@@ -324,8 +336,22 @@ def _refuse_vectors(table: Table, column: str, cells: Sequence[Any]) -> None:
         )
 
 
-def _is_flag(cell: Any) -> bool:
-    return _flag(cell) is not None
+def _refuse_rare(table: Table, columns: Sequence[str], rows: Sequence[Sequence[str]], rare: Sequence[str]) -> NoReturn:
+    """Raises `DataError` naming the first of the labels that too few rows have, and its row where it has one."""
+    label = rare[0]
+    row = next((row for row, found in enumerate(rows) if label in found), None)
+    where = table.name if row is None else table.describe_row(row)
+    which = f"label {shortened(label)} has {'no row' if row is None else 'only one row'}"
+    if len(rare) > 1:
+        which = f"{len(rare)} labels have fewer than two rows, such as {shortened(label)}"
+    way_out = f"leave {shortened(label)} out of --target" if len(columns) > 1 else f"take it out of {columns[0]!r}"
+    raise DataError(f"{where}: {which}; learning and checking need at least two. Add rows, or {way_out}")
+
+
+def _are_mostly_flags(cells: Sequence[Any]) -> bool:
+    """Whether a column is that of a label, a slip or two aside, which `study` refuses: they make it no quantity."""
+    present = [cell for cell in cells if not is_missing(cell)]
+    return sum(_flag(cell) is not None for cell in present) >= _MOSTLY * len(present)
 
 
 def _flag(cell: Any) -> bool | None:
@@ -351,8 +377,12 @@ def _labels_of(table: Table, row: int, columns: Sequence[str], names: Sequence[s
         cell = table.column(column)[row]
         given = _flag(cell)
         if given is None:
+            numbers = (
+                f", or say {option('--task', 'regression')}, which takes them as numbers" if is_number(cell) else ""
+            )
             raise DataError(
-                f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}; the column of a label holds 0 or 1"
+                f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}; the column of a label holds 0 or 1. "
+                f"Mend the cell{numbers}"
             )
         if given:
             found.append(name)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
-from autotl.data.cells import is_missing, is_number
+from autotl.data.cells import (
+    are_numbers,
+    has_decimal_comma,
+    have_decimal_commas,
+    is_missing,
+    may_be_thousands,
+    with_point,
+)
 from autotl.data.labels import look_like_quantities
 from autotl.data.wording import listed, option, shortened
 from autotl.errors import DataError, TaskError
@@ -26,6 +33,9 @@ _FEWEST_VALUES = 2
 
 #: Skewness from which on logarithms are tried: an exponential distribution has 2, a normal one on 100 rows up to 0.5.
 _SKEWED = 1.5
+
+#: Stands for 0 where logarithms are learned: nothing to add in units, and its logarithm is one that float32 holds.
+_ALMOST_ZERO = float(np.finfo(np.float32).tiny)
 
 #: Shares of new rows that intervals are kept for.
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
@@ -91,7 +101,8 @@ class Numbers(Kind):
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         if len(columns) == 1:
             return look_like_quantities(table.column(columns[0]))
-        return all(is_missing(cell) or is_number(cell) for column in columns for cell in table.column(column))
+        filled = ([cell for cell in table.column(column) if not is_missing(cell)] for column in columns)
+        return all(map(are_numbers, filled))
 
     def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         values = _values(table, columns)
@@ -105,23 +116,20 @@ class Numbers(Kind):
                     f"{table.name}: every row has the value {numbers[0]:g} in column {column!r}. Add rows with other "
                     "values, or choose another column with --target"
                 )
-            scale = _scale(numbers)
-            if scale.log:
-                notes.append(
-                    f"{column!r} is learned by its logarithm, as it runs from {numbers.min():g} to {numbers.max():g} "
-                    f"with a median of {np.median(numbers):g}"
-                )
+            cells = table.column(column)
+            scale = _scale(numbers, comma=have_decimal_commas(cells))
+            notes += _reading_notes(column, cells, numbers, scale, alone=len(columns) == 1)
             scales.append(scale)
         return Reading("regression", "r2", scales=tuple(scales), notes=tuple(notes))
 
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
-        values = _values(table, task.targets)
+        values = _values(table, task.targets, task.scales)
         for scale, column, name in zip(task.scales, values.T, task.targets, strict=True):
-            if scale.log and (column <= 0).any():
-                row = int(np.flatnonzero(column <= 0)[0])
+            if scale.log and (column < 0).any():
+                row = int(np.flatnonzero(column < 0)[0])
                 raise DataError(
                     f"{table.describe_row(row)}: {name!r} is {column[row]:g}, and the model has learned it by its "
-                    "logarithm, as all that it saw was above 0"
+                    "logarithm, as all that it saw was above 0. Remove the row"
                 )
         known = ~np.isnan(values).any(1)
         encoded = np.zeros(values.shape, np.float32)
@@ -266,17 +274,17 @@ def in_units(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
 
 def _standardized(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
     columns = [
-        ((np.log(column) if scale.log else column) - scale.mean) / scale.deviation
+        ((np.log(np.maximum(column, _ALMOST_ZERO)) if scale.log else column) - scale.mean) / scale.deviation
         for scale, column in zip(scales, values.T, strict=True)
     ]
     return np.stack(columns, 1).astype(np.float32)
 
 
-def _scale(numbers: np.ndarray) -> Scale:
+def _scale(numbers: np.ndarray, *, comma: bool) -> Scale:
     """Logarithms where all numbers are above 0 and skewed, and their logarithms less than half as much."""
     log = bool(numbers.min() > 0 and _skew(numbers) > _SKEWED and abs(_skew(np.log(numbers))) < _skew(numbers) / 2)
     learned = np.log(numbers) if log else numbers
-    return Scale(mean=float(learned.mean()), deviation=float(learned.std()) or 1.0, log=log)
+    return Scale(mean=float(learned.mean()), deviation=float(learned.std()) or 1.0, log=log, comma=comma)
 
 
 def _skew(numbers: np.ndarray) -> float:
@@ -284,22 +292,65 @@ def _skew(numbers: np.ndarray) -> float:
     return float((off**3).mean() / max(float((off**2).mean()) ** 1.5, np.finfo(np.float64).tiny))
 
 
-def _values(table: Table, columns: Sequence[str]) -> np.ndarray:
-    """``[rows, columns] float64``, NaN where a cell is empty. Raises `DataError` naming a row that holds no number."""
+def _reading_notes(column: str, cells: Sequence[Any], numbers: np.ndarray, scale: Scale, *, alone: bool) -> list[str]:
+    """What a person should know of how a column was read, and how to have it read otherwise."""
+    notes, different = [], len(np.unique(numbers))
+    classes_too = alone and 2 * different <= len(numbers) and bool((numbers % 1 == 0).all())
+    if classes_too and look_like_quantities(cells):
+        notes.append(
+            f"{column!r} has {different} different whole numbers, which are learned as quantities; where they name "
+            f"classes, say {option('--task', 'multiclass')}"
+        )
+    if scale.comma:
+        example = next(cell for cell in cells if has_decimal_comma(cell)).strip()
+        notes.append(
+            f"{column!r} has decimal commas: {example} is read as {with_point(example)}; where commas stand between "
+            f"labels, say {option('--task', 'multilabel')}"
+        )
+    if scale.log:
+        notes.append(
+            f"{column!r} is learned by its logarithm, as it runs from {numbers.min():g} to {numbers.max():g} "
+            f"with a median of {np.median(numbers):g}"
+        )
+    return notes
+
+
+def _values(table: Table, columns: Sequence[str], scales: Sequence[Scale] = ()) -> np.ndarray:
+    """``[rows, columns] float64``, NaN where a cell is empty. Raises `DataError` naming a row that holds no number.
+
+    scales: of the training table, where they are known; they tell a decimal comma from one between thousands.
+    """
     values = np.full((table.rows, len(columns)), np.nan)
     for place, column in enumerate(columns):
-        for row, cell in enumerate(table.column(column)):
+        cells = table.column(column)
+        commas = have_decimal_commas(cells)
+        if commas and may_be_thousands(cells) and not (scales and scales[place].comma):
+            _refuse_thousands(table, column, cells)
+        for row, cell in enumerate(cells):
             if is_missing(cell):
                 continue
             try:
-                value = float(cell)
-            except (TypeError, ValueError):
+                value = float(with_point(cell) if commas else cell)
+            except (TypeError, ValueError, OverflowError):
                 value = math.inf
             if math.isinf(value):
+                way_out = "Empty the cell or remove the row"
+                if isinstance(cell, str) and "," in cell:
+                    way_out = "Write numbers with a point before the fraction and nothing between thousands"
                 raise DataError(
                     f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}, which is no number to predict. "
-                    f"Empty the cell or remove the row; or where {listed([column])} names classes, say "
-                    f"{option('--task', 'multiclass')}"
+                    f"{way_out}; or where {listed([column])} names classes, say {option('--task', 'multiclass')}"
                 )
             values[row, place] = value
     return values
+
+
+def _refuse_thousands(table: Table, column: str, cells: Sequence[Any]) -> NoReturn:
+    """Raises `DataError` for commas that may stand before a fraction or between thousands."""
+    row = next(row for row, cell in enumerate(cells) if has_decimal_comma(cell))
+    cell = cells[row].strip()
+    raise DataError(
+        f"{table.describe_row(row)}: {column!r} is {cell!r}, which may be {with_point(cell)} or "
+        f"{cell.replace(',', '')}: three digits follow every comma of the column. Write {column!r} without commas; or "
+        f"where they stand between labels, say {option('--task', 'multilabel')}"
+    )

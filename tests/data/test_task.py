@@ -93,7 +93,7 @@ def test_table_without_the_target_cannot_be_encoded():
 REFUSED = {
     "one class": (["a"] * 5, TaskError, "every row has the label 'a'"),
     "class with one row": (["a", "b", "a", "b", "c"], DataError, "DataFrame: row 5: class 'c' has only one row"),
-    "integer class with one row": ([0, 1, 1], DataError, "row 1: class '0' has only one row"),
+    "integer class with one row": ([0, 1, 1], DataError, "row 1: class '0' has only one row.*--task regression"),
     "text as target": ([f"text {n}" for n in range(20)], DataError, "row 1: 20 classes .*choose it with --target"),
     "too few labels": (["a", "b"] * 3 + [None, None], DataError, "row 7: no label; 2 of 8 rows"),
     "no labels": ([None] * 4, DataError, "row 1: no label; 4 of 4 rows"),
@@ -106,7 +106,17 @@ def test_what_cannot_be_learned_is_refused(labels, error, message):
         infer(labels)
 
 
-@pytest.mark.parametrize("labels", [list(range(100)) * 2, [n / 2 for n in range(11)] * 3, list(range(5)) * 2])
+FEW_NUMBERS = {
+    "codes": list(range(100)) * 2,
+    "half stars": [n / 2 for n in range(11)] * 3,
+    "stars": list(range(5)) * 2,
+    "years": [2019, 2020, 2021, 2024] * 9,
+    "codes and a -1 for none": [*range(-1, 40)] * 5,
+    "from -5 to 5": [*range(-5, 6)] * 5,
+}
+
+
+@pytest.mark.parametrize("labels", FEW_NUMBERS.values(), ids=FEW_NUMBERS)
 def test_few_numbers_are_classes(labels):
     assert len(infer(labels).task.classes) == len(set(labels))
 
@@ -116,6 +126,8 @@ QUANTITIES = {
     "fractions as text": [f"{n / 7}" for n in range(50)] * 3,
     "many integers": list(range(101)) * 3,
     "mostly unique integers": [*range(30), 1, 2],
+    "negative integers": [*range(-20, 20)] * 5,
+    "counts with a tail": [*range(30)] * 9 + [34, 41, 57],
 }
 
 
@@ -123,6 +135,13 @@ QUANTITIES = {
 def test_many_different_numbers_are_quantities(numbers):
     task = infer(numbers).task
     assert (task.kind, task.metric, task.classes) == ("regression", "r2", ())
+
+
+def test_whole_numbers_that_could_be_classes_are_noted():
+    (note,) = infer([*range(30)] * 9 + [34, 41, 57]).notes
+    assert "33 different whole numbers" in note
+    assert "--task multiclass" in note
+    assert infer([1, 2, 3] * 9, kind="regression").notes == ()
 
 
 def test_a_fifth_of_the_labels_may_be_missing_with_a_note():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import made_tasks
 import numpy as np
 import pandas as pd
@@ -9,7 +11,8 @@ import pytest
 from tables_of_kinds import COLOURS, inspected, numbers, some_labels, texts
 
 from autotl.data.inspection import inspect_table
-from autotl.data.task import Task
+from autotl.data.tables import read_table
+from autotl.data.task import Task, encode_targets
 from autotl.errors import DataError, TaskError
 from autotl.kinds.numbers import in_units
 
@@ -28,6 +31,23 @@ def test_lists_are_labels():
     found = inspected(labels=some_labels(40))
     assert found.task.kind == "multilabel"
     assert found.targets.shape == (40, 3)
+
+
+@pytest.mark.parametrize("spelled", [str, json.dumps])
+def test_texts_that_spell_lists_are_labels_too(spelled):
+    found = inspected(labels=[spelled(labels) for labels in some_labels(40)])
+    lists = inspected(labels=some_labels(40))
+    assert found.task == lists.task
+    np.testing.assert_array_equal(found.targets, lists.targets)
+    other = read_table(pd.DataFrame({"labels": [spelled(["blue", "red"]), None]}))
+    np.testing.assert_array_equal(encode_targets(other, lists.task)[0], [[1, 0, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "names", [["[a]", "[b]"], ["['a']", "b"], ["[['a']]", "[['b']]"], ["[" * 20_000 + "]" * 20_000, "[]"]]
+)
+def test_texts_that_spell_no_lists_of_labels_stay_classes(names):
+    assert inspected(labels=names * 10).task.kind == "binary"
 
 
 def test_columns_of_zeros_and_ones_are_labels():
@@ -52,8 +72,59 @@ def test_quantities_are_numbers_and_several_columns_of_them_too():
     assert inspected("price", price=numbers(50)).task.kind == "regression"
     found = inspected(["x", "y"], x=numbers(50), y=numbers(50, seed=1))
     assert (found.task.kind, found.targets.shape) == ("regression", (50, 2))
+    counts = {"x": [0, 1] * 25, "y": [0, 1, 2, 1, 0] * 10}
+    assert inspected(["x", "y"], **counts).task.kind == "regression"
+    slip = {"x": [0, 1] * 25, "y": [*[0, 1] * 24, 0, 2]}
+    assert inspected(["x", "y"], task="regression", **slip).task.kind == "regression"
     np.testing.assert_allclose(found.targets.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(found.targets.std(0), 1, atol=1e-5)
+
+
+def with_commas(numbers, digits=2):
+    return [f"{number:.{digits}f}".replace(".", ",") for number in numbers]
+
+
+def test_numbers_with_a_decimal_comma_are_numbers():
+    found = inspected("price", price=with_commas(numbers(50)))
+    assert found.task.kind == "regression"
+    np.testing.assert_allclose(found.targets, inspected("price", price=numbers(50)).targets)
+    assert any("decimal commas: 20,63 is read as 20.63" in note for note in found.notes)
+    several = inspected(["x", "y"], x=with_commas(numbers(50)), y=numbers(50, seed=1))
+    assert (several.task.kind, several.targets.shape) == ("regression", (50, 2))
+
+
+def test_few_numbers_with_a_decimal_comma_are_classes():
+    found = inspected("stars", stars=["4,5", "3,0", "10,0", "-0,5"] * 10)
+    assert (found.task.kind, found.task.classes) == ("multiclass", ("-0,5", "3,0", "4,5", "10,0"))
+    assert any("--task regression" in note for note in found.notes)
+    others = read_table(pd.DataFrame({"stars": ["4.5", 3, "-0,5"]}, dtype=object))
+    assert encode_targets(others, found.task)[0].tolist() == [2, 1, 0]
+    assert inspected("stars", stars=["4,5", "3,0", "2"] * 10, task="regression").task.kind == "regression"
+
+
+def test_codes_with_commas_between_them_are_labels():
+    codes = [",".join(str(COLOURS.index(colour)) for colour in labels) for labels in some_labels(60)]
+    assert inspected(labels=codes).task.classes == ("0", "1", "2")
+    assert inspected(labels=[*["1,2", "2,3", "1,3"] * 9, "1", "2"], task="multilabel").task.classes == ("1", "2", "3")
+
+
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_commas_that_may_stand_between_thousands_are_refused(task):
+    with pytest.raises(DataError, match=r"row 1: 'price' is '20,629', which may be 20.629 or 20629.*without commas"):
+        inspected("price", price=with_commas(np.array([20.629, *numbers(50)]), 3), task=task)
+
+
+def test_other_tables_may_write_numbers_with_a_comma_or_a_point():
+    commas = inspected("price", price=with_commas(numbers(50))).task
+    points = inspected("price", price=numbers(50)).task
+    for cells in (["12,5", "7"], ["12.5", "7"], [12.5, 7]):
+        for task in (commas, points):
+            targets, _ = encode_targets(read_table(pd.DataFrame({"price": cells})), task)
+            np.testing.assert_allclose(in_units(task.scales, targets)[:, 0], [12.5, 7], rtol=1e-5)
+    unclear = read_table(pd.DataFrame({"price": ["12,345", None]}))
+    np.testing.assert_allclose(in_units(commas.scales, encode_targets(unclear, commas)[0])[0], [12.345], rtol=1e-5)
+    with pytest.raises(DataError, match=r"row 1: 'price' is '12,345', which may be"):
+        encode_targets(unclear, points)
 
 
 def test_a_person_may_say_which_kind_and_a_metric_may_tell():
@@ -73,6 +144,17 @@ def test_skewed_numbers_are_learned_by_their_logarithm():
     assert not inspected("price", price=prices - 100).task.scales[0].log
 
 
+def test_zeros_are_scored_by_a_model_of_logarithms_and_negative_numbers_are_not():
+    prices = np.exp(np.random.default_rng(0).normal(3, 1, 200)).round(2)
+    task = inspected("price", price=prices).task
+    targets, known = encode_targets(read_table(pd.DataFrame({"price": [0, 12.5, 0.0]})), task)
+    assert known.all()
+    np.testing.assert_allclose(in_units(task.scales, targets)[:, 0], [0, 12.5, 0], rtol=1e-5, atol=1e-20)
+    assert np.isfinite(task.rules.score(task, targets, np.zeros((3, 1), np.float32), metric="r2"))
+    with pytest.raises(DataError, match=r"row 2: 'price' is -1.*logarithm"):
+        encode_targets(read_table(pd.DataFrame({"price": [3, -1]})), task)
+
+
 REFUSED = {
     "no number": (
         {"y": [*range(30), "many"]},
@@ -81,13 +163,55 @@ REFUSED = {
         DataError,
         r"row 31: 'y' is 'many'.*--task",
     ),
+    "no number among commas": (
+        {"y": [*["4,5", "3,0"] * 9, "many"]},
+        "y",
+        "regression",
+        DataError,
+        "row 19: 'y' is 'many'",
+    ),
+    "commas and points": (
+        {"y": [*["4.5", "3.0"] * 9, "1,234.5"]},
+        "y",
+        "regression",
+        DataError,
+        "row 19: 'y' is '1,234.5'.*nothing between thousands",
+    ),
     "infinity": ({"y": [*np.arange(30) / 7, float("inf")]}, "y", None, DataError, r"row 31: 'y' is 'inf'"),
     "one value": ({"y": [3.5] * 30}, "y", "regression", TaskError, "every row has the value 3.5"),
     "too few numbers": ({"y": [*np.arange(20) / 7, *[None] * 9]}, "y", None, DataError, "row 21: no label; 9 of 29"),
-    "a rare label": ({"y": [["a"], ["a", "b"], ["c"], []] + [["a"]] * 9}, "y", None, DataError, "2 labels have fewer"),
+    "rare labels": (
+        {"y": [["a"], ["a", "b"], ["c"], []] + [["a"]] * 9},
+        "y",
+        None,
+        DataError,
+        "row 2: 2 labels have fewer than two rows, such as 'b'.*take it out of 'y'",
+    ),
+    "a rare label with a column": (
+        {"y": [0, 1] * 9, "z": [0, 0, 1] + [0] * 15},
+        ["y", "z"],
+        None,
+        DataError,
+        "row 3: label 'z' has only one row.*leave 'z' out of --target",
+    ),
+    "a label that nothing has": ({"y": [0, 1] * 9, "z": [0] * 18}, ["y", "z"], None, DataError, "'z' has no row"),
     "a label everywhere": ({"y": [["a"], ["a", "b"]] * 9}, "y", None, DataError, "every row has the label 'a'"),
     "one label": ({"y": [["a"], []] * 9}, "y", None, TaskError, "1 label in"),
     "no flag": ({"y": [0, 1] * 9, "z": [0, 2] * 9}, ["y", "z"], "multilabel", DataError, "row 2: 'z' is '2'"),
+    "a slip among flags": (
+        {"y": [0, 1] * 20, "z": [*[0, 1] * 19, 0, -1]},
+        ["y", "z"],
+        None,
+        DataError,
+        "row 40: 'z' is '-1'; the column of a label holds 0 or 1.*--task regression",
+    ),
+    "a word among flags": (
+        {"y": ["yes", "no"] * 20, "z": [*["no", "yes"] * 19, "no", "perhaps"]},
+        ["y", "z"],
+        None,
+        DataError,
+        "row 40: 'z' is 'perhaps'; the column of a label holds 0 or 1. Mend the cell$",
+    ),
     "columns of classes": ({"y": ["a", "b"] * 9, "z": ["c", "d"] * 9}, ["y", "z"], None, TaskError, "2 target columns"),
     "unknown kind": ({"y": ["a", "b"] * 9}, "y", "ranking", TaskError, "task 'ranking' is unknown"),
 }
