@@ -25,7 +25,7 @@ class Event:
     Kinds: ``phase`` (name), ``role`` (column, role, evidence), ``task`` (task, target, input, modality, classes,
     metric, rows), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, set_aside, shortcut, split,
     seconds), ``note`` (text), ``screened`` (backbone, score, opinions, latency, seconds), ``head`` (trial, score,
-    backbone, of a bag of words also latency), ``floor`` (majority, words), ``shape`` (full_trials, rungs),
+    backbone, latency), ``floor`` (majority, words), ``shape`` (full_trials, rungs),
     ``trial_started`` (trial, backbone, strategy, each setting by its name, units, whose keys are these names,
     planned_seconds, why), ``trial_continued`` (trial, permille, why), ``progress`` (trial, permille, score),
     ``trial_ended`` (trial, state, score, seconds, reason, reason_kind), ``incumbent`` (trial, score), ``answer``

@@ -186,7 +186,8 @@ class Screening:
         subject = Subject(number, candidate, TrialConfig(candidate.key, "probe", {}))
 
         def tell(judged: Judged) -> bool:
-            self._events.emit("head", trial=number, score=judged.score, backbone=candidate.key)
+            latency = self._costs.latency([candidate.key])
+            self._events.emit("head", trial=number, score=judged.score, backbone=candidate.key, latency=latency)
             return True
 
         self._dialogue.ask(

@@ -64,7 +64,7 @@ def _ended(trial: int, state: str, score: float | None, reason: str = "", kind: 
 
 SCREENING: tuple[tuple[str, dict[str, Any]], ...] = (
     ("phase", {"name": "screening"}),
-    ("head", {"trial": -1, "score": 0.6, "backbone": "tiny/one"}),
+    ("head", {"trial": -1, "score": 0.6, "backbone": "tiny/one", "latency": 0.001}),
     ("incumbent", {"trial": -1, "permille": 1000, "score": 0.6}),
     ("answer", _answer(-1, 0.6)),
     ("screened", {
