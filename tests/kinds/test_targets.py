@@ -242,3 +242,17 @@ def test_equal_rows_with_other_labels_are_told_and_with_other_numbers_are_not():
     assert any("different labels on equal rows" in note for note in inspect_table(frame).notes)
     frame = pd.DataFrame({"text": ["the same words"] * 2 + texts(40), "target": numbers(42)})
     assert not any("different labels" in note for note in inspect_table(frame).notes)
+
+
+def test_numbers_far_beyond_all_others_are_told_with_a_row():
+    values = np.random.default_rng(0).normal(50, 5, 200).round(2)
+    assert not any("so far off" in note for note in inspected("price", price=values).notes)
+    values[[17, 40]] = [1e9, -3e6]
+    (note,) = [note for note in inspected("price", price=values).notes if "so far off" in note]
+    assert note.startswith("DataFrame: row 18: 'price' is 1e+09, and half of all lie between 4")
+    assert "2 values so far off would decide what is learned" in note
+
+
+def test_a_long_tail_is_no_slip():
+    values = np.random.default_rng(0).lognormal(3, 1.5, 500).round(2)
+    assert not any("so far off" in note for note in inspected("price", price=values).notes)
