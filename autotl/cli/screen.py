@@ -53,6 +53,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from autotl.report.leaderboard import forecast_error, leaderboard
     from autotl.report.live import describe, leaderboard_table
     from autotl.report.plain import plain
+    from autotl.report.words import doubt_sentence
 
     card = read_card(find_bundle(outcome.folder))
     events = read_events(outcome.folder / "events.jsonl")
@@ -71,6 +72,8 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     for event in events:
         if event.kind == "floor":
             console.print(plain(f"      {describe(event)}{_below(events, card)}"))
+            if doubt := doubt_sentence(card, event.data):
+                console.print(f"      {doubt}", style="bold red")
         if event.kind in {"transfer", "compared"}:
             console.print(plain(f"      {describe(event)}"))
     if outcome.test:
