@@ -200,7 +200,8 @@ def test_what_a_lossy_form_loses_is_told(bundle, exporters, labelled, tmp_path, 
     assert told["score"] < told["bundle_score"]
     assert main([*arguments, "--out", str(tmp_path / "shown")]) == 0
     shown = capsys.readouterr().out
-    assert f"{told['agreement']:.1%} of 40 rows get the same class" in shown
+    assert f"{told['agreement']:.1%} of 40 rows get the same answer" in shown
+    assert "own table" not in shown
     assert shown.split("accuracy")[1].split()[:2] == [f"{told['bundle_score']:.4f}", f"{told['score']:.4f}"]
 
 
@@ -236,13 +237,15 @@ def test_rows_come_from_the_table_of_the_run_or_have_to_be_given(exporters, labe
     assert "no such run or bundle" in capsys.readouterr().err
 
 
-def test_a_run_is_compared_on_its_own_table(bundle, exporters, labelled, tmp_path):
+def test_a_run_is_compared_on_its_own_table(bundle, exporters, labelled, tmp_path, capsys):
     RunFile(
         id="1", state="finished", request=make_request(str(labelled)), task=bundle.task, data_fingerprint="",
         rows={}, audit_seconds=0.0, versions={}, machine="",
     ).write(tmp_path / "run")  # fmt: skip
     found = autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out")
     assert (found.rows, found.score) == (40, bundle.evaluate(labelled).score)
+    assert main(["export", str(tmp_path / "run"), "--to", "honest", "--out", str(tmp_path / "shown")]) == 0
+    assert "of the search's own table, and the model has seen most of them" in capsys.readouterr().out
     labelled.unlink()
     with pytest.raises(ExportError, match=r"its table .*labelled\.csv is not there; give rows .* with --data"):
         autotl.export(tmp_path / "run", to="honest", out=tmp_path / "again")
