@@ -401,6 +401,11 @@ def test_a_trial_is_shown_with_what_became_of_it_and_how_to_get_it_again(run, he
     assert entry["settings"] == story["settings"]
     assert main(["show", str(run), "7"]) == 2
     assert "no trial 7; its trials are '0', '1'" in capsys.readouterr().err
+    lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    before = next(number for number, line in enumerate(lines) if json.loads(line)["kind"] == "trial_started")
+    (run / "events.jsonl").write_text("".join(lines[:before]), encoding="utf-8")
+    assert main(["show", str(run), "0"]) == 2
+    assert "no trial 0; it has none" in capsys.readouterr().err
 
 
 def test_runs_are_compared_and_a_difference_of_data_or_split_is_told(run, here, tmp_path, capsys):

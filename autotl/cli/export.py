@@ -39,6 +39,8 @@ def _show(found: Comparison, out: str, *, own: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from autotl.data.wording import counted
+
     table = Table("", box=None, header_style="dim", pad_edge=False)
     for name in ("bundle", "export"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -49,7 +51,7 @@ def _show(found: Comparison, out: str, *, own: bool) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"\n{found.agreement:.1%} of {found.rows} rows get the same answer; "
+        f"\n{found.agreement:.1%} of {counted(found.rows, 'row')} get the same answer; "
         f"the numbers behind it differ by {found.difference:.2g} at most",
         soft_wrap=True,
     )
