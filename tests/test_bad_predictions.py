@@ -155,7 +155,10 @@ def test_a_large_table_is_predicted_in_parts(bundle, predictor, tmp_path, capsys
     said = capsys.readouterr().err.splitlines()
     numbers = [1, *(PART_ROWS + row for row in (2, 4, 6, 8))]
     assert said[:5] == [f"autotl: new.csv: row {row}: empty; left without a prediction" for row in numbers]
-    assert said[5:] == ["autotl: and 1 more rows", f"{len(texts)} predictions in {out}"]
+    assert said[5:] == [
+        "autotl: and 1 more row",
+        f"{len(texts) - 6} predictions in {out}; 6 rows could not be read and have none",
+    ]
     written = pd.read_csv(out, dtype={"prediction": str})
     assert written["id"].tolist() == list(range(len(texts)))
     expected = dict(zip(["a cat", "an oak"], predictor.predict(["a cat", "an oak"]), strict=True))
@@ -184,6 +187,25 @@ def test_names_of_files_that_are_not_utf_8_are_written_with_question_marks(bundl
     command = ["predict", str(tmp_path / "bundle"), "--data", str(tmp_path / "new"), "--out", str(tmp_path / "p.csv")]
     assert main(command) == 0
     assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith("a/caf?.jpg,a,")
+
+
+@pytest.mark.parametrize("name", ["p.parquet", "p.XLSX", "p.csv.gz"])
+def test_csv_is_not_written_under_the_name_of_another_form(bundle, tmp_path, capsys, name):
+    (tmp_path / "new.csv").write_text("text\na cat\n")
+    assert main(["predict", str(bundle), "--data", str(tmp_path / "new.csv"), "--out", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said == f"autotl: {tmp_path / name}: predictions are written as CSV; name a file that ends in .csv with --out\n"
+    )
+    assert not (tmp_path / name).exists()
+
+
+def test_one_row_without_an_answer_is_one(bundle, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text("text,id\na cat,1\n,2\n")
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(bundle), "--data", str(tmp_path / "new.csv"), "--out", str(out)]) == 0
+    told = f"1 prediction in {out}; 1 row could not be read and has none"
+    assert capsys.readouterr().err.splitlines()[-1] == told
 
 
 REFUSED = {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import shlex
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +20,7 @@ import autotl
 from autotl.cli.main import main
 from autotl.config import make_request
 from autotl.errors import ExportError, PluginError
+from autotl.exporters.standalone import module_at
 from autotl.plugins.contracts import ZooContext
 from autotl.plugins.manager import plugins
 from autotl.search.run_file import RunFile
@@ -153,6 +159,82 @@ def test_the_readme_says_how_a_folder_that_runs_by_itself_is_loaded(bundle, text
     monkeypatch.delitem(sys.modules, "predict")
 
 
+@pytest.fixture
+def alone(tiny, candidates, texts, tmp_path):
+    """The folder of an export that runs by itself, with a class that a spreadsheet would run, and its bundle."""
+    model = make_bundle(tiny, candidates[:1], texts, tmp_path / "alone", classes=("=human", "machine"))
+    autotl.export(tmp_path / "alone", to="torch", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
+    return tmp_path / "out", model
+
+
+def run_alone(folder, *words, **options):
+    command = [sys.executable, str(folder / "predict.py"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False, **options)
+
+
+def test_what_is_missing_gets_no_answer_from_either(alone):
+    folder, model = alone
+    cells = ["a b c", "", None, " \t", float("nan"), "d"]
+    assert module_at(folder / "predict.py").predict(cells) == model.predict(cells).tolist()
+    assert module_at(folder / "predict.py").predict(pd.Series(cells)) == model.predict(cells).tolist()
+
+
+def test_columns_of_an_input_are_told_apart_or_joined(alone):
+    folder, _ = alone
+    answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    (folder / "answer.json").write_text(json.dumps(answer | {"columns": ["title", "body"]}), encoding="utf-8")
+    of_two = module_at(folder / "predict.py").predict_proba
+    np.testing.assert_array_equal(of_two([("a", "b"), ("", "b")]), of_two(["title: a\nbody: b", "body: b"]))
+    (folder / "answer.json").write_text(
+        json.dumps(answer | {"columns": ["one", "other"], "modality": "text_pair"}), encoding="utf-8"
+    )
+    pairs = module_at(folder / "predict.py").predict
+    assert pairs([("", "b"), ("a", None), None]) == [None] * 3
+    for wrong in (("a", "b", "c"), "a text"):
+        with pytest.raises(ValueError, match=r"input 0: a tuple of 2 values is read, \('one', 'other'\), not"):
+            pairs([wrong])
+
+
+@pytest.mark.parametrize("wrong", ["a text", Path("a.csv"), {"text": "a"}, pd.DataFrame({"text": ["a"]})])
+def test_what_is_no_list_of_inputs_is_refused(alone, wrong):
+    with pytest.raises(TypeError, match=r"a list of inputs is answered, such as predict\(\[one, another\]\), and no "):
+        module_at(alone[0] / "predict.py").predict(wrong)
+
+
+@pytest.mark.parametrize("wrong", [("a", "b"), ["a"], 5, b"a"])
+def test_what_is_no_input_is_refused(alone, wrong):
+    with pytest.raises(TypeError, match="input 1: texts and paths are read, not "):
+        module_at(alone[0] / "predict.py").predict(["a", wrong])
+
+
+def test_a_table_gets_the_same_cells_from_either(alone, texts, tmp_path):
+    folder, model = alone
+    pd.DataFrame({"text": [*texts, ""]}).to_csv(tmp_path / "new.csv", index_label="id")
+    ours = tmp_path / "ours.csv"
+    assert main(["predict", str(model.folder), "--data", str(tmp_path / "new.csv"), "--out", str(ours)]) == 0
+    said = run_alone(folder, tmp_path / "new.csv")
+    assert said.returncode == 0, said.stderr
+    theirs = pd.read_csv(io.StringIO(said.stdout))
+    assert "'=human" in theirs["prediction"].tolist()
+    pd.testing.assert_frame_equal(theirs, pd.read_csv(ours), rtol=1e-3)
+
+
+def test_a_table_that_cannot_be_read_is_told_in_a_line(alone, texts, tmp_path):
+    pd.DataFrame({"text": texts}).to_parquet(tmp_path / "new.parquet")
+    for name in ("new.parquet", "none.csv"):
+        said = run_alone(alone[0], tmp_path / name)
+        assert said.returncode == 1
+        assert re.fullmatch(r"\S+ cannot be read \(.*\); what is read is a CSV file in UTF-8\n", said.stderr)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of a shell")
+def test_a_reader_that_has_enough_ends_it_quietly(alone, tmp_path):
+    pd.DataFrame({"text": ["a b c " * 200] * 400}).to_csv(tmp_path / "new.csv", index=False)
+    command = f"{shlex.join([sys.executable, str(alone[0] / 'predict.py'), str(tmp_path / 'new.csv')])} | head -n 1"
+    said = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
 def test_an_export_is_compared_with_its_bundle(bundle, exporters, labelled, tmp_path):
     found = autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out", data=labelled)
     truth = bundle.evaluate(labelled).score
@@ -200,7 +282,8 @@ def test_what_a_lossy_form_loses_is_told(bundle, exporters, labelled, tmp_path, 
     assert told["score"] < told["bundle_score"]
     assert main([*arguments, "--out", str(tmp_path / "shown")]) == 0
     shown = capsys.readouterr().out
-    assert f"{told['agreement']:.1%} of 40 rows get the same class" in shown
+    assert f"{told['agreement']:.1%} of 40 rows get the same answer" in shown
+    assert "own table" not in shown
     assert shown.split("accuracy")[1].split()[:2] == [f"{told['bundle_score']:.4f}", f"{told['score']:.4f}"]
 
 
@@ -236,13 +319,15 @@ def test_rows_come_from_the_table_of_the_run_or_have_to_be_given(exporters, labe
     assert "no such run or bundle" in capsys.readouterr().err
 
 
-def test_a_run_is_compared_on_its_own_table(bundle, exporters, labelled, tmp_path):
+def test_a_run_is_compared_on_its_own_table(bundle, exporters, labelled, tmp_path, capsys):
     RunFile(
         id="1", state="finished", request=make_request(str(labelled)), task=bundle.task, data_fingerprint="",
         rows={}, audit_seconds=0.0, versions={}, machine="",
     ).write(tmp_path / "run")  # fmt: skip
     found = autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out")
     assert (found.rows, found.score) == (40, bundle.evaluate(labelled).score)
+    assert main(["export", str(tmp_path / "run"), "--to", "honest", "--out", str(tmp_path / "shown")]) == 0
+    assert "of the search's own table, and the model has seen most of them" in capsys.readouterr().out
     labelled.unlink()
     with pytest.raises(ExportError, match=r"its table .*labelled\.csv is not there; give rows .* with --data"):
         autotl.export(tmp_path / "run", to="honest", out=tmp_path / "again")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 
+from autotl.cli.main import main
 from autotl.config import parse_licences
 from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
+from autotl.plugins.manager import plugins
 from autotl.zoo.inventory import inventory, usable_candidates
 from autotl.zoo.licences import allowed
 from autotl.zoo.origin import origin_of
@@ -82,3 +85,19 @@ def test_origin_of_a_download_is_that_of_the_cache(tmp_path, monkeypatch):
     (snapshot / "model.safetensors").write_bytes(b"weights")
     assert origin_of(there).revision == "abc123"
     assert origin_of(there).weights.keys() == {"model.safetensors"}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_all_that_is_listed_of_a_backbone_is_there_on_any_screen(bare, zoo, monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["models", "--models", str(zoo), "--licenses", "mit", "--offline"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(line.strip() for line in lines)
+    shown = " ".join(" ".join(lines).split())
+    for item in inventory(plugins().families, ZooContext((zoo,)), licences=("mit",)):
+        one = item.candidate
+        facts = f"size {one.input_size}, prior {one.prior:.2f}, licence {one.licence}"
+        verdict = f"{'usable' if item.usable else 'not usable'}: {item.reason}"
+        assert re.search(f"{re.escape(one.key)} {one.modality}, [0-9.]+ M parameters, {facts} {verdict}", shown)
+    assert "not usable: its licence is" in shown

@@ -211,6 +211,20 @@ def test_a_report_on_demand_is_the_same_every_time(run, here, capsys):
     assert "no run here" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("guessing", "worthless"), [(0.999, True), (-0.00001, False)])
+def test_an_answer_that_does_not_beat_guessing_is_called_so(run, here, capsys, guessing, worthless):
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    changed = [event | {"majority": guessing} if event["kind"] == "floor" else event for event in events]
+    (run / "events.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in changed), encoding="utf-8")
+    assert main(["report", str(run)]) == 0
+    assert main(["watch", str(run)]) == 0
+    for told in (Page(run / "report.html").words[""], capsys.readouterr().out):
+        assert f"{max(guessing, 0):.4f} by guessing" in told
+        assert ("The answer is no better than guessing." in told) == worthless
+    wins = re.search(r"a linear head on pretrained features (.*?)\.", Page(run / "report.html").words[""])[1]
+    assert wins.startswith("is no better than guessing" if worthless else "wins")
+
+
 @pytest.mark.parametrize("kind", ["task", "head", "progress", "answer"])
 def test_a_run_that_was_killed_or_is_at_work_has_a_report_too(run, here, kind):
     lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
@@ -387,6 +401,11 @@ def test_a_trial_is_shown_with_what_became_of_it_and_how_to_get_it_again(run, he
     assert entry["settings"] == story["settings"]
     assert main(["show", str(run), "7"]) == 2
     assert "no trial 7; its trials are '0', '1'" in capsys.readouterr().err
+    lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    before = next(number for number, line in enumerate(lines) if json.loads(line)["kind"] == "trial_started")
+    (run / "events.jsonl").write_text("".join(lines[:before]), encoding="utf-8")
+    assert main(["show", str(run), "0"]) == 2
+    assert "no trial 0; it has none" in capsys.readouterr().err
 
 
 def test_runs_are_compared_and_a_difference_of_data_or_split_is_told(run, here, tmp_path, capsys):

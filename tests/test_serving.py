@@ -68,6 +68,8 @@ def test_it_says_what_it_is(client):
     page = client.get("/").text
     assert "none of tiny/one" in page
     assert not re.findall(r"(?:src|href)=.https?:", page)
+    assert " http://testserver/predict</pre>" in page
+    assert " http://elsewhere:8123/predict</pre>" in client.get("http://elsewhere:8123/").text
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/predict", "/health"}
     assert described["components"]["schemas"]["Texts"]["required"] == ["texts"]

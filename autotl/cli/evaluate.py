@@ -43,13 +43,15 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from autotl.data.wording import counted
     from autotl.report.plain import plain
 
     console = Console(highlight=False)
     low, high = result.interval
-    console.print(f"[bold]{result.metric} {result.score:.4f}[/] (95 %: {low:.4f} to {high:.4f}) on {result.rows} rows")
+    rows = counted(result.rows, "row")
+    console.print(f"[bold]{result.metric} {result.score:.4f}[/] (95 %: {low:.4f} to {high:.4f}) on {rows}")
     if result.left_out:
-        console.print(f"{result.left_out} rows left out: no label, or not readable", style="yellow")
+        console.print(f"{counted(result.left_out, 'row')} left out: no label, or not readable", style="yellow")
     for name, value in result.scores.items():
         if name != result.metric:
             console.print(f"{name} {value:.4f}")

@@ -30,13 +30,16 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(dataclasses.asdict(comparison)))
     else:
-        _show(comparison, options.out)
+        _show(comparison, options.out, own=options.data is None)
     return 0
 
 
-def _show(found: Comparison, out: str) -> None:
+def _show(found: Comparison, out: str, *, own: bool) -> None:
+    """own: whether the rows are of the table that the model was searched on."""
     from rich.console import Console
     from rich.table import Table
+
+    from autotl.data.wording import counted
 
     table = Table("", box=None, header_style="dim", pad_edge=False)
     for name in ("bundle", "export"):
@@ -48,8 +51,14 @@ def _show(found: Comparison, out: str) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        f"\n{found.agreement:.1%} of {found.rows} rows get the same class; "
-        f"answers differ by {found.difference:.2g} at most",
+        f"\n{found.agreement:.1%} of {counted(found.rows, 'row')} get the same answer; "
+        f"the numbers behind it differ by {found.difference:.2g} at most",
         soft_wrap=True,
     )
+    if own and found.score is not None:
+        console.print(
+            f"The rows are of the search's own table, and the model has seen most of them: of {found.metric} only the "
+            "difference between bundle and export says something",
+            soft_wrap=True,
+        )
     console.print(f"\nNext:\n  {out}/README.md says how it is loaded", markup=False, style="dim", soft_wrap=True)

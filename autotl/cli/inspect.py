@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     from autotl.data.audit import audit
     from autotl.data.inspection import SKIP_LIMIT, inspect_table, read_test
     from autotl.data.set_aside import write_set_aside
-    from autotl.data.wording import kind_of_input, listed
+    from autotl.data.wording import counted, kind_of_input, listed
 
     out = new_file(options.out) if options.out else None
     inspection = inspect_table(
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if out:
         with writing(out):
             write_set_aside(out, found)
-        print(f"{len(found.set_aside)} rows in {out}", file=sys.stderr)
+        print(f"{counted(len(found.set_aside), 'row')} in {out}", file=sys.stderr)
     counts = Counter(audited.facts["class_counts"])
     if options.json:
         answer = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,31 +139,21 @@ def _list(options: argparse.Namespace) -> int:
         return 0
 
     from rich.console import Console
-    from rich.table import Table
 
     from autotl.report.plain import plain
 
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("backbone", no_wrap=True)
-    table.add_column("input", min_width=5)
-    for name in ("parameters", "size", "prior"):
-        table.add_column(name, justify="right", min_width=len(name))
-    table.add_column("licence")
-    table.add_column("usable")
-    for item in listings:
-        candidate = item.candidate
-        table.add_row(
-            plain(candidate.key),
-            candidate.modality,
-            f"{candidate.parameters / 1e6:.1f} M",
-            str(candidate.input_size),
-            f"{candidate.prior:.2f}",
-            plain(candidate.licence),
-            f"yes: {item.reason}" if item.usable else f"no: {item.reason}",
-            style="" if item.usable else "dim",
-        )
     console = Console(highlight=False)
-    console.print(table)
+    for item in listings:  # no table: names alone can fill a line
+        candidate, style = item.candidate, "" if item.usable else "dim"
+        facts = (
+            f"{candidate.modality}, {candidate.parameters / 1e6:.1f} M parameters, size {candidate.input_size}, "
+            f"prior {candidate.prior:.2f}, licence {candidate.licence}"
+        )
+        verdict = f"{'usable' if item.usable else 'not usable'}: {item.reason}"
+        console.print(plain(candidate.key, style), soft_wrap=True)
+        for sentence in (facts, verdict):
+            for line in textwrap.wrap(sentence, console.width, initial_indent="  ", subsequent_indent="    "):
+                console.print(plain(line, style))
     if not listings:
         console.print("no plugin here brings backbones: pip install 'autotl[all]'")
     return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autotl.cli.options import add_data, new_file, writing
+from autotl.errors import RunError
 from autotl.escaping import for_csv, for_terminal
 from autotl.files import replacing
 
@@ -20,6 +21,9 @@ HELP = "predict new rows with a run's best model"
 
 #: Rows without a prediction whose reason is told.
 _TOLD = 5
+
+#: Names of tables that are no text; what is written is CSV, whatever its name.
+_NO_TEXT = {".parquet", ".feather", ".arrow", ".xlsx", ".xls", ".ods", ".orc", ".pkl", ".pickle", ".gz", ".zip"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.data.tables import TableParts
+    from autotl.data.wording import counted
     from autotl.errors import DataError
     from autotl.predictor.predictor import Predictor
 
-    out = new_file(options.out) if options.out else None
+    out = _text_file(options.out) if options.out else None
     table = TableParts(options.data)
     predictor = Predictor(options.folder)
     added = predictor.task.rules.columns(predictor.task)
@@ -57,10 +62,23 @@ def run(options: argparse.Namespace) -> int:
                 print(for_terminal(sentence), file=sys.stderr)
             rows, unreadable = rows + part.rows, unreadable + len(predictions.unreadable)
     if unreadable > _TOLD:
-        print(f"autotl: and {unreadable - _TOLD} more rows", file=sys.stderr)
+        print(f"autotl: and {counted(unreadable - _TOLD, 'more row')}", file=sys.stderr)
     if out:
-        print(f"{rows} predictions in {out}", file=sys.stderr)
+        left = (
+            f"; {counted(unreadable, 'row')} could not be read and {'has' if unreadable == 1 else 'have'} none"
+            if unreadable
+            else ""
+        )
+        print(f"{counted(rows - unreadable, 'prediction')} in {out}{left}", file=sys.stderr)
     return 0
+
+
+def _text_file(path: str) -> Path:
+    """The file that ``--out`` names. Raises `RunError` where its name promises another form than CSV."""
+    out = new_file(path)
+    if out.suffix.lower() in _NO_TEXT:
+        raise RunError(f"{out}: predictions are written as CSV; name a file that ends in .csv with --out")
+    return out
 
 
 @contextmanager

@@ -47,12 +47,14 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         return 130 if outcome.interrupted else 0
     from rich.console import Console
 
+    from autotl.data.wording import counted
     from autotl.events import read_events
     from autotl.failures import REMEDIES
     from autotl.predictor.bundle import find_bundle, read_card
     from autotl.report.leaderboard import forecast_error, leaderboard
     from autotl.report.live import describe, leaderboard_table
     from autotl.report.plain import plain
+    from autotl.report.words import doubt_sentence
 
     card = read_card(find_bundle(outcome.folder))
     events = read_events(outcome.folder / "events.jsonl")
@@ -71,13 +73,15 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     for event in events:
         if event.kind == "floor":
             console.print(plain(f"      {describe(event)}{_below(events, card)}"))
+            if doubt := doubt_sentence(card, event.data):
+                console.print(f"      {doubt}", style="bold red")
         if event.kind in {"transfer", "compared"}:
             console.print(plain(f"      {describe(event)}"))
     if outcome.test:
         low, high = outcome.test["interval"]
         console.print(
             f"Test: [bold]{outcome.test['metric']} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
-            f"on {outcome.test['rows']} rows never used before"
+            f"on {counted(outcome.test['rows'], 'row')} never used before"
         )
     failed = Counter(event.data["reason_kind"] for event in events if event.data.get("state") == "failed")
     for kind, count in failed.items():

@@ -138,6 +138,8 @@ def _batches(encoder: InputEncoder, rows: Sequence[np.ndarray]) -> Iterator[Stat
 def _readme(card: BundleCard, packages: Sequence[str]) -> str:
     cells = {"image": '"photograph.jpg"', "text": '"a text"', "text_pair": '("a text", "another")'}
     cells["images"] = f"({', '.join(json.dumps(f'{column}.jpg') for column in card.task.columns)})"
+    if len(card.task.columns) > 1:
+        cells["text"] = f"({', '.join(json.dumps(f'a {column}') for column in card.task.columns)})"
     cell, columns = cells[card.task.modality], "`, `".join(card.task.columns)
     named = f"the columns `{columns}`" if len(card.task.inputs) > 1 else f"a column `{columns}`"
     low, high = card.interval

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotl.budget import Clock, describe_seconds
-from autotl.data.wording import kind_of_input
+from autotl.data.wording import counted, kind_of_input
 from autotl.escaping import for_terminal
 from autotl.events import Event
 from autotl.report.leaderboard import NOT_SETTINGS, Row, leaderboard
@@ -273,7 +273,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"({d['rows']} rows, {d['precision']}, {d['seconds']:.1f} s)"
     ),
     "floor": lambda d: (
-        f"the floor to beat: {d['majority']:.4f} by guessing"
+        f"the floor to beat: {round(d['majority'], 4) + 0.0:.4f} by guessing"  # 0.0: no "-0.0000"
         + ("" if d["words"] is None else f", {d['words']:.4f} by a bag of words")
     ),
     "trial_started": lambda d: f"trial {d['trial']}: {d['strategy']} of {d['backbone']} ({_settings(d)})",
@@ -299,12 +299,12 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "transfer": lambda d: transfer_sentence(d),
     "compared": lambda d: twin_sentence(d),
     "cross_validated": lambda d: (
-        f"each of {d['folds']} parts of the table validated {len(d['trials'])} models in its turn: "
-        f"{d['score']:.4f} expected on new rows, by {d['rows']} rows"
+        f"each of {d['folds']} parts of the table validated {counted(len(d['trials']), 'model')} in its turn: "
+        f"{d['score']:.4f} expected on new rows, by {counted(d['rows'], 'row')}"
     ),
     "refit": lambda d: (
         f"{model_named(d['trial'])} was refitted on all {d['rows']} rows"
         + ("" if d["taken"] else ", did worse on rows that it had seen, and keeps its old weights")
     ),
-    "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {d['rows']} rows never used before",
+    "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {counted(d['rows'], 'row')} never used before",
 }

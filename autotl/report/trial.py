@@ -45,8 +45,9 @@ def trial_story(record: Record, number: int) -> TrialStory:
     """Raises `RunError` where there is no such trial."""
     row = next((row for row in record.trials if row.name == str(number)), None)
     if row is None:
-        there = listed([trial.name for trial in record.trials]) or "none yet"
-        raise RunError(f"{record.folder} has no trial {number}; its trials are {there}")
+        trials = listed([trial.name for trial in record.trials])
+        there = f"its trials are {trials}" if trials else "it has none"
+        raise RunError(f"{record.folder} has no trial {number}; {there}")
     points = [event for event in record.of("progress") if event.data["trial"] == number]
     started = [event.data for event in record.of("trial_started") if event.data["trial"] == number]
     folders = sorted(path for path in (record.folder / "trials" / f"{number:04d}").glob("*/") if path.is_dir())

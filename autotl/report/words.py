@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autotl.budget import describe_seconds
 from autotl.config import Limits, SearchRequest
 from autotl.data.wording import counted, option
+from autotl.predictor.bundle import BundleCard
 from autotl.report.leaderboard import Row
 from autotl.report.live import describe, model_named, transfer_sentence, twin_sentence
 from autotl.report.record import Record
@@ -87,7 +90,8 @@ def transfer_sentences(record: Record) -> list[str]:
         reason = ""
         if floor and record.task.metric == record.task.rules.ranks_by and floor["majority"] < 1:
             won = (proxy - floor["majority"]) / (1 - floor["majority"])
-            reason = f": a linear head on pretrained features wins {won:.0%} of what guessing leaves open"
+            wins = f"wins {won:.0%} of what guessing leaves open" if won > 0 else "is no better than guessing"
+            reason = f": a linear head on pretrained features {wins}"
         found.append(f"No network was trained from new weights to compare with{reason}.")
     return found + [_sentence(twin_sentence(event.data)) for event in record.of("compared")]
 
@@ -95,7 +99,15 @@ def transfer_sentences(record: Record) -> list[str]:
 def floor_sentence(record: Record) -> str:
     """What is to be had without any network."""
     event = next(iter(record.of("floor")), None)
-    return "" if event is None else _sentence(describe(event))
+    if event is None:
+        return ""
+    doubt = record.card and doubt_sentence(record.card, event.data)
+    return _sentence(describe(event)) + (f" {doubt}" if doubt else "")
+
+
+def doubt_sentence(card: BundleCard, floor: dict[str, Any]) -> str:
+    """That an answer is worth nothing, from a ``floor`` event; empty for one that beats guessing."""
+    return "" if card.score > floor["majority"] else "The answer is no better than guessing."
 
 
 def test_sentence(record: Record) -> str:

@@ -40,8 +40,8 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _explain)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def explain() -> str:
-        return page(card, limits)
+    async def explain(request: Request) -> str:
+        return page(card, limits, str(request.base_url))
 
     @app.get("/health")
     async def health() -> Health:

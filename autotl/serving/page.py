@@ -14,19 +14,20 @@ from autotl.serving.limits import Limits
 
 _TEXTS = "curl -H 'Content-Type: application/json' -d"
 _IMAGES = """echo '{{"images": [{}]}}' |
-  curl -H 'Content-Type: application/json' -d @- HOST/predict"""
+  curl -H 'Content-Type: application/json' -d @- {}"""
 
 #: Classes that are named.
 _NAMED = 50
 
 
-def _example(task: Task) -> str:
+def _example(task: Task, address: str) -> str:
+    where = shlex.quote(f"{address.rstrip('/')}/predict")
     if task.modality == "image":
-        return _IMAGES.format(_sent("photo.jpg"))
+        return _IMAGES.format(_sent("photo.jpg"), where)
     if task.modality == "images":
-        return _IMAGES.format(f"[{', '.join(_sent(f'{name}.jpg') for name in task.columns)}]")
+        return _IMAGES.format(f"[{', '.join(_sent(f'{name}.jpg') for name in task.columns)}]", where)
     texts = ["a text", "another"] if len(task.inputs) == 1 else [[f"a {name}" for name in task.columns]]
-    return f"{_TEXTS} {shlex.quote(json.dumps({'texts': texts}, ensure_ascii=False))} HOST/predict"
+    return f"{_TEXTS} {shlex.quote(json.dumps({'texts': texts}, ensure_ascii=False))} {where}"
 
 
 def _sent(file: str) -> str:
@@ -34,8 +35,8 @@ def _sent(file: str) -> str:
     return "\"'$(base64 < " + shlex.quote(file) + " | tr -d '\\n')'\""
 
 
-def page(card: BundleCard, limits: Limits) -> str:
-    """The whole page."""
+def page(card: BundleCard, limits: Limits, address: str) -> str:
+    """The whole page. address: at which it was asked for."""
     task = card.task
     more = f" and {len(task.outputs) - _NAMED} more" if len(task.outputs) > _NAMED else ""
     outputs = ", ".join(task.outputs[:_NAMED]) + more
@@ -59,7 +60,7 @@ pre {{ overflow: auto }}
 <p>{escape(card.describe())}: {escape(described_score(card))}.</p>
 <p>Answers with {escape(task.rules.describe(task))}: {escape(outputs)}.</p>
 <h2>Ask</h2>
-<pre>{escape(_example(task))}</pre>
+<pre>{escape(_example(task, address))}</pre>
 <p>The answer has a row an input, in order: what the model says of it, and how sure it is.
 At most {limits.rows} rows and {limits.bytes / 2**20:.0f} MiB a request, and {size}.</p>
 <p><a href="openapi.json">openapi.json</a> describes the service to programs; <a href="health">health</a> says

@@ -10,8 +10,10 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import os
+import reprlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,9 +27,15 @@ OUTPUTS: list[str] = ANSWER["outputs"]
 #: Rows read and answered at a time: enough for a network's speed, little enough for any memory.
 ROWS_AT_A_TIME = 32
 
+#: What makes a spreadsheet take a cell for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+#: How Python and pandas write what is missing.
+MISSING = ("None", "nan", "<NA>", "NaT")
+
 
 def predict(cells: Sequence[Any]) -> list[Any]:
-    """What is said of each, a class, labels or numbers; None where it cannot be read."""
+    """What is said of each, a class, labels or numbers; None where it is missing or cannot be read."""
     answers = predict_proba(cells)
     readable = ~np.isnan(answers[:, 0])
     said = iter(_telling().told(ANSWER, answers[readable]))
@@ -35,26 +43,62 @@ def predict(cells: Sequence[Any]) -> list[Any]:
 
 
 def predict_proba(cells: Sequence[Any]) -> np.ndarray:
-    """``[cells, outputs] float32``: probabilities, or numbers as they were learned; NaN where one cannot be read.
+    """``[cells, outputs] float32``: probabilities, or numbers as they were learned; NaN where one is missing or cannot
+    be read.
 
-    cells: texts, paths of images, or tuples of either where the model reads several columns.
+    cells: texts, paths of images, or tuples of either where the model reads several columns. Raises `TypeError` or
+    `ValueError` for anything else.
     """
-    answers = np.full((len(cells), len(OUTPUTS)), np.nan, np.float32)
-    for start in range(0, len(cells), ROWS_AT_A_TIME):
-        chunk = cells[start : start + ROWS_AT_A_TIME]
+    rows = _inputs(cells)
+    answers = np.full((len(rows), len(OUTPUTS)), np.nan, np.float32)
+    there = [place for place, row in enumerate(rows) if row is not None]
+    for start in range(0, len(there), ROWS_AT_A_TIME):
+        places = there[start : start + ROWS_AT_A_TIME]
+        chunk = [rows[place] for place in places]
         read: dict[str, list[Any]] = {}  # networks that read alike share what was read
         for member, inputs, _ in _members():
             if member["reads"] not in read:
                 read[member["reads"]] = inputs.encode(chunk)
-        usable = [row for row in range(len(chunk)) if not any(isinstance(rows[row], str) for rows in read.values())]
+        usable = [
+            row for row in range(len(chunk)) if not any(isinstance(encoded[row], str) for encoded in read.values())
+        ]
         if not usable:
             continue
         each = [
             network(inputs.batch([read[member["reads"]][row] for row in usable]))
             for member, inputs, network in _members()
         ]
-        answers[[start + row for row in usable]] = _mixed(np.stack(each))
+        answers[[places[row] for row in usable]] = _mixed(np.stack(each))
     return answers
+
+
+def _inputs(cells: Iterable[Any]) -> list[Any]:
+    """What networks read of each; None where that is missing."""
+    if isinstance(cells, str | bytes | dict | os.PathLike) or hasattr(cells, "columns"):
+        raise TypeError(f"a list of inputs is answered, such as predict([one, another]), and no {type(cells).__name__}")
+    one_input = _module(FOLDER / "joining.py").one_input
+    return [one_input(*_named(cell, place), ANSWER["modality"]) for place, cell in enumerate(cells)]
+
+
+def _named(cell: Any, place: int) -> tuple[list[str], list[str | None]]:
+    """The columns of an input, and their values."""
+    columns = ANSWER["columns"]
+    if _is_missing(cell):
+        return columns, [None] * len(columns)
+    if isinstance(cell, str) and ANSWER["modality"] == "text":  # several texts may have been joined already
+        columns = columns[:1]
+    values = cell if len(columns) > 1 and isinstance(cell, tuple | list) else (cell,)
+    if len(values) != len(columns):
+        wanted = f"a tuple of {len(columns)} values is read, {tuple(columns)}"
+        raise ValueError(f"input {place}: {wanted}, not {reprlib.repr(cell)}")
+    for value in values:
+        if not isinstance(value, str | os.PathLike) and not _is_missing(value):
+            raise TypeError(f"input {place}: texts and paths are read, not {reprlib.repr(value)}")
+    return columns, [None if _is_missing(value) else str(value) for value in values]
+
+
+def _is_missing(value: Any) -> bool:
+    return not value.strip() if isinstance(value, str) else str(value) in MISSING
 
 
 def _mixed(logits: np.ndarray) -> np.ndarray:
@@ -106,25 +150,42 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     table = Path(sys.argv[1])
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        sys.exit(f"{table} cannot be read ({error}); what is read is a CSV file in UTF-8")
     columns = ANSWER["columns"]
     if lacking := [column for column in columns if column not in (reader.fieldnames or [])]:
         sys.exit(f"{table} has no column {lacking[0]!r}, which the model reads")
-    one_input = _module(FOLDER / "joining.py").one_input
     filled = [[row[column] if (row[column] or "").strip() else None for column in columns] for row in rows]
     if ANSWER["modality"] in ("image", "images"):  # paths are relative to the table
         filled = [[None if path is None else str(table.parent / path) for path in values] for values in filled]
-    cells = [one_input(columns, values, ANSWER["modality"]) for values in filled]
+    cells = [values[0] if len(columns) == 1 else tuple(values) for values in filled]
     answers = predict_proba(cells)
     readable = ~np.isnan(answers[:, 0])
     added, written = _telling().columns(ANSWER), iter(_telling().written(ANSWER, answers[readable]))
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*(reader.fieldnames or []), *added])
     for row, there in zip(rows, readable, strict=True):
-        writer.writerow([*row.values(), *(next(written) if there else [""] * len(added))])
+        writer.writerow([*row.values(), *(map(_harmless, next(written)) if there else [""] * len(added))])
+    sys.stdout.flush()
+
+
+def _harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet runs: one that begins as formulas do, and is no number, gets an apostrophe."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BrokenPipeError:  # `python predict.py new.csv | head` is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,12 +22,16 @@ _README = """# {target} from {input}
 
 A network of timm with its head: {backbone} ({licence}), fine-tuned by AutoTL.
 
+```
+pip install timm pillow
+```
+
 ```python
 from pathlib import Path
 
 import timm
 import torch
-from preprocess import Inputs  # beside this file; it needs Pillow and numpy
+from preprocess import Inputs  # beside this file
 
 folder = Path("path/to/this/folder")
 network = timm.create_model(f"local-dir:{{folder}}", pretrained=True).eval()

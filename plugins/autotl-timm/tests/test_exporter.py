@@ -42,7 +42,9 @@ def test_the_readme_says_how_it_is_loaded(family, local, many_photos, tmp_path, 
     model = make_bundle(family, [local["mobilenetv2"]], many_photos, tmp_path / "run")
     data = pd.DataFrame({"image": many_photos})
     autotl.export(tmp_path / "run", to="timm", out=tmp_path / "out", data=data)
-    (block,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "```\npip install timm pillow\n```" in readme
+    (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     monkeypatch.syspath_prepend(str(tmp_path / "out"))
     names = {}
     code = block.replace("path/to/this/folder", str(tmp_path / "out")).replace('["photograph.jpg"]', repr(many_photos))

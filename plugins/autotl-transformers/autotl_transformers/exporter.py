@@ -31,7 +31,11 @@ POOLING, HEAD, ANSWERS = "1_Pooling", "2_Dense", "answers.json"
 _README = """# {target} from {input}
 
 {parts}: {backbone} ({licence}), fine-tuned by AutoTL. transformers loads the encoder, and sentence-transformers
-{whole}.
+{whole}.{pooler}
+
+```
+pip install sentence-transformers
+```
 
 ```python
 {torch}{imports}from sentence_transformers import SentenceTransformer
@@ -43,6 +47,10 @@ answers = {answers}  # columns: answers.json
 ```
 
 With transformers alone:
+
+```
+pip install torch transformers safetensors
+```
 
 ```python
 import torch
@@ -66,6 +74,9 @@ with torch.no_grad():
 answers = {answers}
 ```
 """
+
+#: Of networks that transformers gives a pooler, which ours are without.
+_POOLER = " That weights of a pooler are missing, as both may warn, means nothing here: it is not used."
 
 _POOLED = {
     "cls": "states[:, 0]",
@@ -137,6 +148,7 @@ class HuggingFaceExporter(Exporter):
             **about,
             **vars(reading),
             torch="import torch\n" if "torch." in reading.encoded + answers else "",
+            pooler=_POOLER if hasattr(backbone.model, "pooler") else "",
             answers=answers,
             backbone=member.backbone,
             licence=member.licence,

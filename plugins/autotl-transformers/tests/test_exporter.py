@@ -8,6 +8,7 @@ import pytest
 import torch
 from autotl_transformers.stages import Backbone
 from readmes import answers_of_readme
+from transformers import AutoModel
 
 import autotl
 from autotl.data.task import Task
@@ -49,6 +50,16 @@ def test_the_readme_says_how_it_is_loaded(family, local, texts, tmp_path, poolin
     assert answers
     for said in answers:
         np.testing.assert_allclose(said, model.predict_proba(data), rtol=0, atol=1e-4)
+
+
+def test_the_readme_says_what_to_install_and_what_a_warning_means(model, texts, tmp_path):
+    """transformers warns where a network of this type has a pooler."""
+    autotl.export(tmp_path / "run", to="huggingface", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
+    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    for packages in ("sentence-transformers", "torch transformers safetensors"):
+        assert f"```\npip install {packages}\n```" in readme
+    _, report = AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert ("pooler" in readme) == any(name.startswith("pooler.") for name in report["missing_keys"])
 
 
 def test_numbers_are_answered_in_the_units_of_the_table(family, local, texts, tmp_path):
