@@ -205,7 +205,8 @@ def _repeat_notes(
     repeats = int((counts - 1).sum())
     if repeats == 0:
         return []
-    notes = [f"{counted(repeats, 'row')} of {len(equal)} repeat an input; equal inputs stay together in every split"]
+    repeat = "row of {} repeats" if repeats == 1 else "rows of {} repeat"
+    notes = [f"{repeats} {repeat.format(len(equal))} an input; equal inputs stay together in every split"]
     agreeing = task.rules.conflicts(targets)
     if agreeing is None:
         return notes

@@ -19,7 +19,7 @@ from autotl.data.datasets import is_dataset, plain_columns, read_dataset
 from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
 from autotl.data.paths import expanded, is_address, obstacle
 from autotl.data.text_files import PART_ROWS, TextFile, parse_delimited, parse_json_lines
-from autotl.data.wording import did_you_mean, listed
+from autotl.data.wording import a_kind_of, did_you_mean, listed
 from autotl.errors import DataError
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
     Raises `DataError` where there are none, or where they are no plain sequence of such.
     """
     if isinstance(inputs, Mapping | bytes) or getattr(inputs, "ndim", 1) != 1 or not isinstance(inputs, Iterable):
-        raise DataError(f"Inputs are a list of texts or of paths of images, not a {type(inputs).__name__}.")
+        raise DataError(f"Inputs are a list of texts or of paths of images, not {a_kind_of(inputs)}.")
     rows = list(inputs)
     if len(columns) == 1:
         return _table("the list", Path.cwd(), {columns[0]: rows})
@@ -163,8 +163,7 @@ def _read_parts(source: str | Path | pd.DataFrame) -> Iterator[Table]:
     """The table in parts, one at least. A part of JSON Lines may lack columns that others have."""
     if not isinstance(source, (str, os.PathLike)):
         if not (hasattr(source, "columns") and hasattr(source, "isna")):
-            kind = f"{type(source).__module__.partition('.')[0]}.{type(source).__name__}".removeprefix("builtins.")
-            raise DataError(f"A table is a path or a pandas DataFrame, not a {kind}.")
+            raise DataError(f"A table is a path or a pandas DataFrame, not {a_kind_of(source)}.")
         yield _table("DataFrame", Path.cwd(), _frame_columns(source))
         return
     if not os.fspath(source) or is_address(str(source)):

@@ -53,3 +53,9 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 def shortened(text: str, *, width: int = 60) -> str:
     """A cell as a message shows it: quoted, and cut when it is long."""
     return repr(text if len(text) <= width else text[: width - 1] + "…")
+
+
+def a_kind_of(value: object) -> str:
+    """``a list``, ``an int``, ``a polars.DataFrame``."""
+    kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}".removeprefix("builtins.")
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"

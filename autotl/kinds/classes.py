@@ -111,7 +111,7 @@ class Classes(Kind):
         (target,) = columns
         cells = table.column(target)
         labels = [label_of(cell) for cell in cells]
-        notes = missing_notes(table, target, [label is None for label in labels])
+        notes = missing_notes(table, [target], [label is None for label in labels])
         for row, cell in enumerate(cells):
             if wrong := no_label(cell):
                 raise DataError(f"{table.describe_row(row)}: {target!r} {wrong}")

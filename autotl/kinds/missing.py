@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from autotl.data.wording import counted, listed
 from autotl.errors import DataError
 
 if TYPE_CHECKING:
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 _MOST = 0.2
 
 
-def missing_notes(table: Table, target: str, missing: Sequence[bool]) -> list[str]:
+def missing_notes(table: Table, targets: Sequence[str], missing: Sequence[bool]) -> list[str]:
     """What a person should know of rows without a target. Raises `DataError` where they are too many."""
     rows = [row for row, gone in enumerate(missing) if gone]
     if not rows:
         return []
-    found = f"{len(rows)} of {table.rows} rows have no label in column {target!r}"
+    have = "has" if len(rows) == 1 else "have"
+    found = f"{len(rows)} of {counted(table.rows, 'row')} {have} no label in {listed(targets)}"
     if len(rows) > _MOST * table.rows:
         raise DataError(
             f"{table.describe_row(rows[0])}: no label; {found}, more than {_MOST:.0%}. "

@@ -111,7 +111,7 @@ class Numbers(Kind):
     def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         values = _values(table, columns)
         known = ~np.isnan(values).any(1)
-        notes = missing_notes(table, ", ".join(columns), (~known).tolist())
+        notes = missing_notes(table, columns, (~known).tolist())
         values = values[known]
         scales = []
         for column, numbers in zip(columns, values.T, strict=True):
@@ -129,8 +129,8 @@ class Numbers(Kind):
                 low, high = np.quantile(numbers, [0.25, 0.75])
                 notes.append(
                     f"{table.describe_row(row)}: {column!r} is {numbers[far.argmax()]:g}, and half of all lie between "
-                    f"{low:g} and {high:g}: {counted(int(far.sum()), 'value')} so far off would decide what is learned, "
-                    "and how well. Mend them, or leave their rows out"
+                    f"{low:g} and {high:g}: {counted(int(far.sum()), 'value')} so far off would decide what is "
+                    "learned, and how well. Mend them, or leave their rows out"
                 )
             scales.append(scale)
         return Reading("regression", "r2", scales=tuple(scales), notes=tuple(notes))
@@ -308,8 +308,8 @@ def _skew(numbers: np.ndarray) -> float:
 def _far_beyond(learned: np.ndarray) -> np.ndarray:
     """``[rows] bool``: what lies so far from the middle half that no law with a mean has it, where it is rare."""
     low, middle, high = np.quantile(learned, [0.25, 0.5, 0.75])
-    far: np.ndarray = np.abs(learned - middle) > _FAR_BEYOND * (high - low)
-    return far & (high > low) & (far.mean() <= _RARE)
+    far: np.ndarray = (np.abs(learned - middle) > _FAR_BEYOND * (high - low)) & (high > low)
+    return far if far.mean() <= _RARE else np.zeros_like(far)
 
 
 def _reading_notes(column: str, cells: Sequence[Any], numbers: np.ndarray, scale: Scale, *, alone: bool) -> list[str]:
