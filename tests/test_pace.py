@@ -104,7 +104,7 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace.refits_trainings = False  # heads may yet win, and take next to nothing
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.1)
     pace.settle()
-    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.0 - 1.5, abs=0.1)  # heads take next to nothing
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.3 * 1.5, abs=0.1)  # heads take next to nothing
     pace.release("refit")
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
 

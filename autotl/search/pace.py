@@ -212,7 +212,7 @@ class Pace:
             return 0.0
         trials, last_act = self._trial_seconds(), self.judging_seconds(None)
         if not trials:
-            return SHORTEST_REFIT + last_act
+            return last_act + self.seconds_of_a_head_again(None)
         if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
             return 0.0
         thirds = sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
