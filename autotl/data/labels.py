@@ -98,7 +98,9 @@ def look_like_quantities(cells: Sequence[Any]) -> bool:
     if all(map(is_whole, present)):
         rows = Counter(str(cell).strip() for cell in present)
         signed = sum(number.startswith("-") for number in rows) >= _FEWEST_NEGATIVE
-        tailed = sum(count == 1 for count in rows.values()) > _MOST_SINGLE
+        values = {float(number) for number in rows}
+        codes = min(values) in (0, 1) and len(values) == max(values) - min(values) + 1  # no gap: somebody has numbered
+        tailed = sum(count == 1 for count in rows.values()) > _MOST_SINGLE and not codes
         # In ten rows three classes 1, 2 and 3 are as likely as a count.
         return (
             different > _MOST_INTEGERS

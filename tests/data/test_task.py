@@ -94,6 +94,11 @@ REFUSED = {
     "one class": (["a"] * 5, TaskError, "every row has the label 'a'"),
     "class with one row": (["a", "b", "a", "b", "c"], DataError, "DataFrame: row 5: class 'c' has only one row"),
     "integer class with one row": ([0, 1, 1], DataError, "row 1: class '0' has only one row.*--task regression"),
+    "codes without a gap, some with one row": (
+        [*range(30)] * 3 + [30, 31, 32],
+        DataError,
+        "row 91: 3 classes have only one row, .*--task regression",
+    ),
     "text as target": ([f"text {n}" for n in range(20)], DataError, "row 1: 20 classes .*choose it with --target"),
     "too few labels": (["a", "b"] * 3 + [None, None], DataError, "row 7: no label; 2 of 8 rows"),
     "no labels": ([None] * 4, DataError, "row 1: no label; 4 of 4 rows"),
