@@ -11,7 +11,6 @@ from autotl.errors import ExportError
 if TYPE_CHECKING:
     import numpy as np
 
-    from autotl.data.task import Task
     from autotl.kinds.mixing import Activation
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
@@ -49,20 +48,6 @@ def only_member(model: Predictor, families: Sequence[str], form: str) -> tuple[M
         for parameter in network.head.parameters():
             parameter.div_(member.temperature * model.card.temperature)  # 1 of numbers
     return member, network, encoder
-
-
-def in_torch(task: Task, outputs: str) -> str:
-    """The expression of torch that makes answers ``[rows, columns]`` of a network's `outputs`: for a README."""
-    if task.rules.activation == "softmax":
-        return f"{outputs}.softmax(1)"
-    if task.rules.activation == "sigmoid":
-        return f"{outputs}.sigmoid()"
-    means, deviations = ([getattr(scale, name) for scale in task.scales] for name in ("mean", "deviation"))
-    numbers = f"{outputs} * torch.tensor({deviations}) + torch.tensor({means})"
-    logs = [scale.log for scale in task.scales]
-    if not any(logs):
-        return numbers
-    return f"({numbers}).exp()" if all(logs) else f"torch.where(torch.tensor({logs}), ({numbers}).exp(), {numbers})"
 
 
 def answering(

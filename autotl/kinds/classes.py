@@ -250,6 +250,9 @@ class Classes(Kind):
     def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
         return {"costs": task.costs} if task.costs else {}
 
+    def in_torch(self, task: Task, outputs: str) -> str:
+        return f"{outputs}.softmax(1)"
+
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         counts = np.zeros((len(task.classes),) * 2, np.int64)
         np.add.at(counts, (targets, decided), 1)

@@ -236,6 +236,10 @@ class Kind(ABC):
         """What an export needs to tell answers by itself, as JSON."""
 
     @abstractmethod
+    def in_torch(self, task: Task, outputs: str) -> str:
+        """The expression of torch that makes answers ``[rows, columns]`` of a network's `outputs`: for a README."""
+
+    @abstractmethod
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         """Where decisions are right."""
 

@@ -243,6 +243,9 @@ class Labels(Kind):
     def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
         return {"thresholds": list(calibration["thresholds"][0]), "delimiter": task.delimiter or DELIMITERS[0]}
 
+    def in_torch(self, task: Task, outputs: str) -> str:
+        return f"{outputs}.sigmoid()"
+
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         truth = targets > 0.5
         hits, rows, given = (truth & decided).sum(0), truth.sum(0), decided.sum(0)

@@ -257,6 +257,15 @@ class Numbers(Kind):
         widths = calibration["widths"][list(calibration["coverages"][0]).index(USUAL_COVERAGE)]
         return {"scales": [scale.model_dump() for scale in task.scales], "widths": list(widths)}
 
+    def in_torch(self, task: Task, outputs: str) -> str:
+        """As `in_units` does."""
+        means, deviations = ([getattr(scale, name) for scale in task.scales] for name in ("mean", "deviation"))
+        numbers = f"{outputs} * torch.tensor({deviations}) + torch.tensor({means})"
+        logs = [scale.log for scale in task.scales]
+        if not any(logs):
+            return numbers
+        return f"({numbers}).exp()" if all(logs) else f"torch.where(torch.tensor({logs}), ({numbers}).exp(), {numbers})"
+
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:
         truth, answers = (in_units(task.scales, values) for values in (targets, decided))
         off = answers - truth

@@ -13,7 +13,6 @@ from tables_of_kinds import texts
 from autotl.data.inspection import inspect_table
 from autotl.data.roles import Overrides
 from autotl.errors import DataError, TaskError
-from autotl.exporters.single import in_torch
 from autotl.kinds.kind import Scale
 from autotl.kinds.mixing import Combination, activated, mixed, tempered
 from autotl.kinds.numbers import COVERAGES, in_units
@@ -43,7 +42,8 @@ def test_a_line_of_torch_makes_numbers_of_outputs(scales):
     import torch
 
     outputs = torch.randn(5, len(scales), generator=torch.Generator().manual_seed(0))
-    said = eval(in_torch(made_tasks.of_numbers(*scales), "outputs"))
+    task = made_tasks.of_numbers(*scales)
+    said = eval(task.rules.in_torch(task, "outputs"))
     np.testing.assert_allclose(said.numpy(), in_units(scales, outputs.numpy()), rtol=1e-5)
 
 

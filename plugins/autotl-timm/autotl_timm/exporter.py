@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from autotl.errors import ExportError
-from autotl.exporters.single import answering, in_torch, only_member
+from autotl.exporters.single import answering, only_member
 from autotl.plugins.contracts import Exporter
 from autotl_timm.family import FAMILY, TimmFamily
 
@@ -83,7 +83,7 @@ class TimmExporter(Exporter):
         about = {"target": model.task.target, "input": model.task.input_name}
         readme = _README.format(
             **about,
-            answers=in_torch(model.task, "outputs"),
+            answers=model.task.rules.in_torch(model.task, "outputs"),
             backbone=member.backbone,
             licence=member.licence,
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from autotl.exporters.single import answering, in_torch, only_member
+from autotl.exporters.single import answering, only_member
 from autotl.plugins.contracts import Exporter
 from autotl_transformers.discovery import FAMILY
 from autotl_transformers.pairs import CrossEncoderFamily, TwoTowersFamily
@@ -143,7 +143,10 @@ class HuggingFaceExporter(Exporter):
             "family": member.family,
         }
         _write(folder / ANSWERS, told)
-        about, answers = {"target": model.task.target, "input": model.task.input_name}, in_torch(model.task, "outputs")
+        about, answers = (
+            {"target": model.task.target, "input": model.task.input_name},
+            model.task.rules.in_torch(model.task, "outputs"),
+        )
         readme = _README.format(
             **about,
             **vars(reading),
