@@ -147,6 +147,17 @@ def test_a_training_goes_on_without_checkpoints_after_the_cache_has_made_way(ben
     assert not stored_collections(cache)
 
 
+def test_a_search_on_a_disk_that_is_full_from_the_start_leaves_nothing(table, zoo, here, monkeypatch, tmp_path):
+    def full(descriptor):
+        raise FULL
+
+    monkeypatch.setattr(os, "fsync", full)
+    request = SearchRequest(data=str(table), models=(str(zoo),), trials=1)
+    with pytest.raises(RunError, match="Free some space"):
+        Search(request, tmp_path / "new" / "run").run()
+    assert not (tmp_path / "new").exists()
+
+
 def test_files_with_the_same_contents_take_their_room_once(tmp_path):
     equal = EqualFiles()
     for name, contents in (("one", {"a": b"x" * 900, "b": b"y"}), ("two", {"a": b"x" * 900, "c": b"z"})):

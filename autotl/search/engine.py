@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,16 +118,33 @@ class Search:
         new_folders = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         if self._resumed is None:
             create_run_folder(self._folder)
-        self._lock = RunLock(self._folder)
+        lock = RunLock(self._folder)
+        try:
+            with ExitStack() as ending:
+                ending.callback(lock.release)
+                self._open(ending)
+                interrupted = self._search()
+        except BaseException:  # Ctrl-C before there is a model too: nothing must lie in the next run's way
+            self._leave_nothing(new_folders)
+            raise
+        return Outcome(self._folder, interrupted, self._test_result)
+
+    def _open(self, ending: ExitStack) -> None:
+        """Opens what `ending` closes in whatever way the search ends: its worker, and the log of its events."""
         if self._resumed is None:  # what one left that was killed in its first second
             (self._folder / EVENTS_FILE).unlink(missing_ok=True)
         self._dialogue = Dialogue(self._folder, self._disk, self._pace, self._ledger, offline=self._request.offline)
+        ending.callback(self._dialogue.close)
         listeners = [self._keep_leaderboard, *self._listeners]
         events = self._folder / EVENTS_FILE
         self._events = EventLog(events, lambda: self._pace.clock.elapsed, listeners, self._disk.keep)
+        ending.callback(self._events.close)
+
+    def _search(self) -> bool:
+        """From reading to report. Returns whether it was interrupted."""
+        interrupted = False
         self._outside = self._listening()
         self._events.listen(self._outside)
-        interrupted = False
         try:
             with quiet_optuna():
                 self._prepare()
@@ -139,16 +156,11 @@ class Search:
                         interrupted = True
                         self._dialogue.close()
                 self._finish(interrupted)
-            self._outside.close(0.0 if interrupted else self._pace.clock.remaining)
-        except BaseException as error:  # Ctrl-C before there is a model too: nothing must lie in the next run's way
+        except BaseException as error:
             self._tell_failure(error)
-            self._leave_nothing(new_folders)
             raise
-        finally:
-            self._dialogue.close()
-            self._events.close()
-            self._lock.release()
-        return Outcome(self._folder, interrupted, self._test_result)
+        self._outside.close(0.0 if interrupted else self._pace.clock.remaining)
+        return interrupted
 
     def _listening(self) -> Listening:
         """The plugins that hear events."""
@@ -233,9 +245,6 @@ class Search:
 
     def _leave_nothing(self, new_folders: Sequence[Path]) -> None:
         """A new run that ends without a model leaves no folder behind, to be in the way of the next one."""
-        self._dialogue.close()
-        self._events.close()
-        self._lock.release()
         if self._resumed is None and not (self._folder / "best").exists():
             with suppress(OSError):  # a disk that can only be read by now
                 for path in self._folder.iterdir():  # all made by this run, which refuses a folder with contents

@@ -41,7 +41,8 @@ class RunLock:
             if error.errno in _NO_LOCKS:
                 return
             raise RunError(f"{folder} cannot be written ({error.strerror}); check its permissions") from error
-        write_durably(self._holder, json.dumps({"process": os.getpid(), "host": platform.node()}))
+        with suppress(OSError):  # on a full disk others are told less
+            write_durably(self._holder, json.dumps({"process": os.getpid(), "host": platform.node()}))
 
     def release(self) -> None:
         """Lets others work in the folder."""
