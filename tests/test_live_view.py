@@ -24,6 +24,9 @@ def a_search(trials=30):
     )  # fmt: skip
     yield Event(1.0, "head", {"trial": -1, "backbone": backbone, "score": 0.5})
     yield Event(1.0, "incumbent", {"trial": -1, "score": 0.5})
+    yield Event(
+        1.0, "answer", {"members": [{"trial": -1, "share": 1.0}], "score": 0.5, "models": f"probe of {backbone}"}
+    )
     for number in range(trials):
         at = 2.0 + number
         yield Event(
@@ -68,9 +71,9 @@ def test_it_says_what_there_is_to_know():
     lines = screen(a_search(), 80, 24)
     assert "searching" in lines[0]
     assert "left" in lines[0]
-    assert "best 0.7251" in lines[2]
+    assert lines[2].startswith("best 0.7000  contrastive of")
     assert "▁" in lines[3]
-    assert "█  0.5000 → 0.7251" in lines[3]
+    assert "█  0.5000 → 0.7000" in lines[3]
     assert "now  trial 29: contrastive of" in lines[4]
     assert "the sampler proposes it" in lines[5]
     assert any(line.split()[:2] == ["29", "0.7251"] for line in lines)

@@ -83,7 +83,7 @@ class LiveView:
         self._rows: list[Row] = []
         self._phase = "starting"
         self._task = self._answer = self._now = self._why = ""
-        self._best: list[tuple[float, float]] = []  #: (seconds, score)
+        self._best: list[tuple[float, float]] = []  #: (seconds, score that the answer is expected to have on new rows)
         self._news: list[str] = []
         self._live = Live(get_renderable=self.render, console=self._console, refresh_per_second=4, screen=True)
 
@@ -100,8 +100,7 @@ class LiveView:
             case "phase":
                 self._phase, self._now = event.data["name"], ""
             case "answer":
-                self._answer = f"{event.data['models']} ({event.data['score']:.4f} expected on new rows)"
-            case "incumbent":
+                self._answer = event.data["models"]
                 self._best.append((event.at, event.data["score"]))
             case "trial_started" | "trial_continued":
                 self._now, self._why = describe(event), why(event)
@@ -118,10 +117,8 @@ class LiveView:
         """The screen at this moment."""
         width, height = self._console.size
         lines = [self._head(width), _line(self._task, "dim")]
-        if best := next((row for row in self._rows if row.best), None):
-            lines.append(_line(f"best {best.score:.4f}  {self._answer or best.backbone}", "green"))
         if self._best:
-            lines.append(self._trend(width))
+            lines += [_line(f"best {self._best[-1][1]:.4f}  {self._answer}", "green"), self._trend(width)]
         if self._now:
             lines += [_line(f"now  {self._now}"), _line(f"     {self._why}", "dim")]
         parts: list[RenderableType] = [*lines, ""]
