@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from autotl.config import LEAST_MEMORY, parse_memory, parse_size
 from autotl.errors import BudgetError
 from autotl.failures import is_out_of_memory
-from autotl.features.memory import free_memory, halving_on_out_of_memory
+from autotl.features.memory import free_memory, halving_on_out_of_memory, left_in_container
 
 LIMITED = """
 import torch
@@ -57,6 +57,28 @@ def test_a_process_that_uses_more_than_it_may_says_so():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others do not say")
 def test_free_memory_is_known():
     assert 0 < free_memory() < 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 200\ninactive_file 650\n"}, 750),
+        ({"memory.max": "max", "memory.current": "900", "memory.stat": "inactive_file 650\n"}, None),
+        (
+            {
+                "memory.limit_in_bytes": "1000",
+                "memory.usage_in_bytes": "990",
+                "memory.stat": "inactive_file 1\ntotal_inactive_file 40\n",
+            },
+            50,
+        ),
+        ({}, None),
+    ],
+)
+def test_what_a_container_keeps_of_files_is_left_to_take(tmp_path, files, left):
+    for name, contents in files.items():
+        (tmp_path / name).write_text(contents)
+    assert left_in_container(tmp_path) == left
 
 
 def test_other_errors_are_not_taken_for_want_of_memory():
