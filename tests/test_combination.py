@@ -146,6 +146,13 @@ def test_a_class_with_a_single_row_is_no_trouble():
     assert np.isfinite(decide(made_tasks.of_classes(CLASSES, "balanced_accuracy"), labels, each, 0, all_of(3)).score)
 
 
+@pytest.mark.parametrize("models", [2, 5])
+def test_halves_without_a_positive_row_are_no_trouble(models):
+    labels, each = np.array([1] + [0] * 40), np.random.default_rng(0).dirichlet([1, 1], (models, 41)).astype(np.float32)
+    decision = decide(made_tasks.of_classes(2, "roc_auc"), labels, each, 0, all_of(models))
+    assert np.isfinite([decision.score, decision.optimism, decision.single_score]).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 6), st.integers(2, 60), st.integers(0, 10_000))
 def test_shares_are_shares(models, rows, seed):

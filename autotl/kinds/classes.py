@@ -68,11 +68,13 @@ def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The chance that a row of class 1 gets more than one of class 0 (Mann and Whitney 1947)."""
+    """The chance that a row of class 1 gets more than one of class 0 (Mann and Whitney 1947); NaN for rows of one."""
     _, inverse, counts = np.unique(probabilities[:, 1], return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # equal values share their mean rank
     positives = int((labels == 1).sum())
     negatives = len(labels) - positives
+    if not positives or not negatives:
+        return float("nan")
     return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 

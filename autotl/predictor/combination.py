@@ -116,8 +116,8 @@ def decide(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable:
     def choose(rows: np.ndarray) -> np.ndarray:
         if mix:
             return shares_by(rows)
-        scores = [metrics.score(task, targets[rows], answers[rows]) for answers in calibrated]
-        return _one(int(np.argmax(scores)), len(each))
+        scores = [_score_of_half(task, targets[rows], answers[rows]) for answers in calibrated]
+        return _one(int(np.argmax(np.nan_to_num(scores, nan=-np.inf))), len(each))
 
     shares = choose(np.arange(len(targets))) if mix else _one(best, len(each))
     # how sure the mixture may be is read from rows that did not choose it
@@ -200,11 +200,17 @@ def _optimism(task: Task, targets: np.ndarray, each: np.ndarray, choose: Callabl
     for rows, others in _halves(task, targets):
         shares = choose(rows)
         seen, unseen = (np.tensordot(shares, each[:, part], 1).astype(np.float32) for part in (rows, others))
-        try:
-            differences.append(metrics.score(task, targets[rows], seen) - metrics.score(task, targets[others], unseen))
-        except (ZeroDivisionError, FloatingPointError):  # a half without one of the classes cannot be scored
-            continue
-    return max(float(np.mean(differences)) / np.sqrt(2.0), 0.0) if differences else 0.0
+        differences.append(_score_of_half(task, targets[rows], seen) - _score_of_half(task, targets[others], unseen))
+    scored = np.array(differences)[np.isfinite(differences)]
+    return max(float(scored.mean()) / np.sqrt(2.0), 0.0) if len(scored) else 0.0
+
+
+def _score_of_half(task: Task, targets: np.ndarray, answers: np.ndarray) -> float:
+    """NaN where there is no score, as in a half without one of the classes; scikit-learn's scorers raise there."""
+    try:
+        return metrics.score(task, targets, answers)
+    except (ZeroDivisionError, FloatingPointError, ValueError):
+        return float("nan")
 
 
 def _one(model: int, models: int) -> np.ndarray:
