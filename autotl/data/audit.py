@@ -135,10 +135,11 @@ def _conflicts(inspection: Inspection, equal: Indices) -> dict[int, str]:
     reasons: dict[int, str] = {}
     for members in _repeated(equal):
         label, most = Counter(labels[i] for i in members).most_common(1)[0]
-        for i in members:
-            other = next((j for j in members if labels[j] != labels[i]), None)
-            if other is None or (labels[i] == label and 2 * most > len(members)):
+        first = {labels[i]: i for i in reversed(members)}
+        for i in members if len(first) > 1 else ():
+            if labels[i] == label and 2 * most > len(members):
                 continue
+            other = min(row for said, row in first.items() if said != labels[i])
             number = inspection.table.numbers[inspection.kept[other]]
             reasons[i] = f"conflict: row {number} has the same content and is {task.rules.said(task, targets[other])!r}"
     return reasons
