@@ -220,7 +220,7 @@ def transfer_sentence(data: dict[str, Any]) -> str:
         verdict = "transfer was not worth it: new weights do better"
     else:
         verdict = "it cannot be told whether transfer was worth it"
-    return f"{verdict}; the best model with pretrained weights against the same network with new ones: {interval}"
+    return f"{verdict}; the best model with pretrained weights against the best with new ones: {interval}"
 
 
 def twin_sentence(data: dict[str, Any]) -> str:

@@ -90,7 +90,7 @@ def _again(record: Record, row: Row, weights: str) -> str:
         ways.append(f"'{command(record.request, trials=int(row.name) + 1)}' trains it again as its last trial")
     else:
         ways.append(
-            "--portfolio FILE writes its settings down; 'autotl search --portfolio FILE --trials 2' trains by them on "
-            f"the best backbone there is, so give --models nothing but {row.backbone}"
+            "--portfolio FILE writes its settings down; with 'autotl search --portfolio FILE --trials 2 --backbones "
+            f"{row.backbone}' they are trained by again"
         )
     return "; ".join(ways)

@@ -132,7 +132,7 @@ def again_sentence(request: SearchRequest) -> str:
     """What `command` gives, and what it does not."""
     if request.data == "DataFrame":
         return "The table was a DataFrame, given to autotl.fit with the same options."
-    if request.backbones or request.limits.passes is not None:
+    if request.limits.passes is not None:
         return "A plugin's command began this run, with a request that no option spells; run.json has all of it."
     if request.budget_seconds is None:
         return "The same command on the same data gives the same result, to the last bit on the same kind of processor."
@@ -149,6 +149,7 @@ def command(request: SearchRequest, *, trials: int | None = None) -> str:
         if value := getattr(request, name):
             words.append(option(f"--{name.replace('_', '-')}", *((value,) if isinstance(value, str) else value)))
     words += [option("--models", folder) for folder in request.models]
+    words += [option("--backbones", name) for name in request.backbones]
     if request.skip_limit != SearchRequest.model_fields["skip_limit"].default:
         words.append(f"--skip-unreadable {request.skip_limit:g}")
     words += ["--offline"] * request.offline + _limits(request.limits)
