@@ -46,9 +46,9 @@ class Preparation:
     hub_missed: bool  #: whether the hub was looked for and did not answer
 
     def keeping_together(self, groups: np.ndarray, *, seed: int) -> Preparation:
-        """With another split, which divides none of `groups` ``[kept] int64`` either."""
+        """With another split, which divides none of `groups` ``[kept] int64`` either. Raises `DataError`."""
         merged = merge_groups(self.inspection.groups, groups)
-        return replace(self, split=split(_shared_out(self.inspection), seed=seed, groups=merged))
+        return replace(self, split=_divided(self.inspection, merged, seed=seed))
 
     def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str) -> dict[str, Any]:
         """What the worker must know, as JSON. fingerprint: of the data."""
@@ -95,12 +95,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
     teacher_notes = _check_teacher(request, inspection)
     audited = _audit(request, inspection, test, seconds)
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
-    divided = split(_shared_out(inspection), seed=request.seed, groups=inspection.groups)
-    if len(divided.valid) == 0:
-        raise DataError(
-            f"{inspection.table.name}: nothing is left to validate on, as all rows of each class repeat each other or "
-            "have one group. Add other rows" + (f", or leave out --group {request.group}" if request.group else "")
-        )
+    divided = _divided(inspection, inspection.groups, seed=request.seed)
     families = plugins().families_for(inspection.task.modality)
     folders = zoo_folders(request.models)
     ask_hub = not request.offline and not folders
@@ -142,9 +137,20 @@ def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
     )
 
 
-def _shared_out(inspection: Inspection) -> np.ndarray:
-    """Of what each side of the split gets its share, as `split` takes it."""
-    return inspection.task.rules.shared_out(inspection.targets)
+def _divided(inspection: Inspection, groups: np.ndarray, *, seed: int) -> Split:
+    """Raises `DataError` where what is left to validate on cannot be scored."""
+    task = inspection.task
+    divided = split(task.rules.shared_out(inspection.targets), seed=seed, groups=groups)
+    if not len(divided.valid):
+        trouble, way_out = "nothing is left to validate on, as all rows of each class", ""
+    elif not task.rules.fits(task, task.metric, inspection.targets[divided.valid]):
+        trouble, way_out = f"{task.metric} cannot be measured, as all rows of a class", ", or take another --metric"
+    else:
+        return divided
+    raise DataError(
+        f"{inspection.table.name}: {trouble} repeat each other or have one group. Add other rows, leave out --group "
+        f"where it was given{way_out}"
+    )
 
 
 def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:
