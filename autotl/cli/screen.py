@@ -61,7 +61,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     rows, error = leaderboard(events), forecast_error(events)
     tried = sum(row.state in {"complete", "dropped", "cut"} for row in rows)
     console = Console(highlight=False)
-    console.print(leaderboard_table(rows[:10]))
+    console.print(leaderboard_table(rows[:10], console.width))
     low, high = card.interval
     console.print(
         f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) expected on new rows"
