@@ -306,10 +306,11 @@ def _rare_classes(table: Table, target: str, labels: Sequence[str | None], count
     single = in_natural_order(label for label, count in counts.items() if count < FEWEST_ROWS)
     numbers = are_numbers(list(counts))
     tailed = numbers and len(single) > MOST_SINGLE  # as quantities are
-    if not tailed and can_be_spared(len(single), len(counts), alone=len(single), rows=counts.total()):
+    if not tailed and can_be_spared(len(single), len(counts), alone=len(single), given=counts.total()):
         return single
-    which = f"class {shortened(single[0])} has only one row"
+    which, those = f"class {shortened(single[0])} has only one row", "this one"
     if len(single) > 1:
+        those = "these"
         which = f"{counted(len(single), 'class', 'classes')} have only one row, such as {shortened(single[0])}"
     hint = ""
     if numbers:
@@ -318,7 +319,7 @@ def _rare_classes(table: Table, target: str, labels: Sequence[str | None], count
         hint = f" If {target!r} is not the target, choose it with --target"
     raise DataError(
         f"{table.describe_row(labels.index(single[0]))}: {which}; learning and checking need at least two. "
-        f"Add rows, or remove this one.{hint}"
+        f"Add rows, or remove {those}.{hint}"
     )
 
 

@@ -126,8 +126,8 @@ class Labels(Kind):
         rows = [_labels_of(table, row, columns, delimiter) for row in range(table.rows)]
         counts = Counter(label for found in rows for label in found)
         rare = [name for name in names if counts[name] < FEWEST_ROWS]
-        alone = sum(not set(rare).isdisjoint(found) for found in rows)
-        if rare and not can_be_spared(len(rare), len(names), alone=alone, rows=table.rows):
+        alone = sum(counts[name] for name in rare)
+        if rare and not can_be_spared(len(rare), len(names), alone=alone, given=counts.total()):
             _refuse_rare(table, columns, rows, rare)
         if everywhere := [name for name in names if counts[name] == table.rows]:
             raise DataError(f"{table.name}: every row has the label {shortened(everywhere[0])}: take it out")

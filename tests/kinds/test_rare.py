@@ -82,6 +82,19 @@ def test_a_label_of_one_row_is_not_learned_and_its_row_is():
     assert any("label 'odd' in DataFrame: row 21 has fewer than two rows" in note for note in found.notes)
 
 
+def test_of_labels_the_share_of_all_that_rows_have_counts():
+    """One row in nine has a tag of its own, and one tag in 28 is such a one."""
+    tags = [["a", "b", "c"], ["a", "c", "d"]] * 30
+    for number in range(7):
+        tags[8 * number] = [*tags[8 * number], f"own {number}"]
+    found = inspect_table(frame([*tags, ["a", "e", "f", "g"], ["b", "e", "f", "g"]]))
+    assert found.task.classes == tuple("abcdefg")
+    assert len(found.task.unlearned) == 7
+    tags = [["a"], ["b"], ["c"], ["d"]] * 6 + [["a", f"own {number}"] for number in range(4)]
+    with pytest.raises(DataError, match="4 labels have fewer than two rows, such as 'own 0'"):
+        inspect_table(frame([*tags, ["a", "b"], ["c", "d"]]))
+
+
 def test_columns_of_labels_keep_their_places_around_one_that_is_not_learned():
     table = frame([""] * 40).drop(columns="label")
     table = table.assign(x=[0, 1] * 20, rare=[1] + [0] * 39, y=[0, 0, 1, 1] * 10, z=[1, 0, 0, 0] * 10)
