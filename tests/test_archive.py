@@ -37,6 +37,22 @@ def packed(here, models):
     return here / "zoo.tar"
 
 
+@pytest.mark.parametrize("option", [["--text", "text"], ["--target", "label", "topic"], ["--json"]])
+def test_an_action_ends_the_values_of_the_option_before_it(here, models, option):
+    assert main(["models", "--models", str(models), *option, "pack", "one", "-o", "pack"]) == 0
+    assert main(["models", *option, "unpack", "pack", "--into", "verify"]) == 0
+    assert main(["models", *option, "verify", "verify"]) == 0
+
+
+def test_a_column_may_be_named_like_an_action(here, models, capsys):
+    (here / "table.csv").write_text("pack,verify\n" + "a text,good\nanother,bad\n" * 9, encoding="utf-8")
+    asked = ["models", "--data", "table.csv", "--models", str(models), "--target", "verify", "--text", "pack"]
+    assert main(asked) == 0
+    assert "one" in capsys.readouterr().out
+    assert main([*asked, "pack", "one", "-o", "zoo.tar"]) == 0
+    assert (here / "zoo.tar").exists()
+
+
 @pytest.fixture
 def refused(capsys):
     def run(*arguments):

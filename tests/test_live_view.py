@@ -10,7 +10,8 @@ from rich.console import Console
 
 from autotl.budget import Clock
 from autotl.events import Event
-from autotl.report.live import JsonView, LiveView, PlainView
+from autotl.report.leaderboard import Row
+from autotl.report.live import JsonView, LiveView, PlainView, leaderboard_table
 
 
 def a_search(trials=30):
@@ -78,6 +79,47 @@ def test_it_says_what_there_is_to_know():
     assert "the sampler proposes it" in lines[5]
     assert any(line.split()[:2] == ["29", "0.7251"] for line in lines)
     assert "best so far: 0.7251 by trial 29" in lines[-1]
+
+
+def board(names, width):
+    """The lines of a leaderboard of these backbones."""
+    file = io.StringIO()
+    rows = [
+        Row(str(place), name, "contrastive", "complete", 0.9, 83.0, curve=[(n, n) for n in range(8)])
+        for place, name in enumerate(names)
+    ]
+    Console(file=file, width=width).print(leaderboard_table(rows, width))
+    return [line.split() for line in file.getvalue().splitlines()]
+
+
+MINI, LARGE = (
+    "transformers/sentence-transformers/all-MiniLM-L6-v2",
+    "transformers/sentence-transformers/all-mpnet-base-v2",
+)
+
+
+def test_a_leaderboard_has_as_much_of_names_as_there_is_room_for():
+    """First families go, then curves, then the middle of names; no other cell is ever cut."""
+    assert [line[2] for line in board([MINI, LARGE], 120)] == ["backbone", MINI, LARGE]
+    small = ["timm/mobilenetv2_100", "timm/resnet18"]
+    assert [line[2] for line in board(small, 80)] == ["backbone", *small]
+    assert all(line[-1] == "▁▂▃▄▅▆▇█" for line in board(small, 80)[1:])
+    longer = ["timm/mobilenetv3_large_100.ra", "timm/resnet18"]
+    assert [line[2] for line in board(longer, 80)[1:]] == ["mobilenetv3_large_100.ra", "resnet18"]
+    head, *lines = board([MINI, LARGE], 80)
+    assert head == ["trial", "score", "backbone", "strategy", "state", "time"]
+    for line, name in zip(lines, [MINI, LARGE], strict=True):
+        begin, end = line[2].split("…")
+        assert name.removeprefix("transformers/").startswith(begin)
+        assert name.endswith(end)
+        assert end
+        assert line[3:] == ["contrastive", "complete", "1:23"]
+    assert lines[0][2].endswith("all-MiniLM-L6-v2")
+
+
+def test_families_stay_where_only_they_tell_backbones_apart():
+    names = ["transformers/a-name-of-many-letters", "towers/a-name-of-many-letters"]
+    assert [line[2] for line in board(names, 80)[1:]] == names
 
 
 def test_plain_and_json_forms(capsys):

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
             "interval": result.interval,
             "rows": result.rows,
             "left_out": result.left_out,
+            "unlearned": result.unlearned,
             **result.scores,
             f"{found.name}_rows": list(found.rows),
             f"{found.name}_columns": list(found.columns),
@@ -43,12 +44,12 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from autotl.data.wording import counted
+    from autotl.data.wording import counted, scored_rows
     from autotl.report.plain import plain
 
     console = Console(highlight=False)
     low, high = result.interval
-    rows = counted(result.rows, "row")
+    rows = scored_rows(result.rows, result.unlearned)
     console.print(f"[bold]{result.metric} {result.score:.4f}[/] (95 %: {low:.4f} to {high:.4f}) on {rows}")
     if result.left_out:
         console.print(f"{counted(result.left_out, 'row')} left out: no label, or not readable", style="yellow")

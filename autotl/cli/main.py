@@ -35,6 +35,7 @@ from autotl.cli import (
     show,
     watch,
 )
+from autotl.cli.actions import CommandParser
 from autotl.errors import AutoTLError
 from autotl.escaping import for_terminal
 from autotl.files import is_disk_full
@@ -56,7 +57,7 @@ def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:
         epilog="Start with: autotl search --data data.csv --budget 5m",
     )
     parser.add_argument("--version", action="version", version=f"autotl {autotl.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=CommandParser)
     for module in _COMMANDS:
         command = commands.add_parser(_name(module), help=module.HELP, description=module.HELP)
         module.add_arguments(command)

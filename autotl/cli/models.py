@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autotl.cli.actions import CommandParser
 from autotl.cli.options import add_models, add_roles, new_file, overrides
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_models(parser)
     parser.add_argument("--json", action="store_true", help="JSON on standard output")
     actions = parser.add_subparsers(metavar="ACTION", title="actions, after all other options", dest="action")
+    if isinstance(parser, CommandParser):
+        parser.actions = actions
     pack = actions.add_parser("pack", help="write models into one file; what is on the hub is downloaded first")
     pack.add_argument("names", nargs="+", metavar="NAME", help="as 'autotl models' lists them, with or without family")
     pack.add_argument("-o", "--out", required=True, metavar="FILE", help="the archive, such as zoo.tar")

@@ -47,7 +47,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         return 130 if outcome.interrupted else 0
     from rich.console import Console
 
-    from autotl.data.wording import counted
+    from autotl.data.wording import scored_rows
     from autotl.events import read_events
     from autotl.failures import REMEDIES
     from autotl.predictor.bundle import find_bundle, read_card
@@ -61,7 +61,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     rows, error = leaderboard(events), forecast_error(events)
     tried = sum(row.state in {"complete", "dropped", "cut"} for row in rows)
     console = Console(highlight=False)
-    console.print(leaderboard_table(rows[:10]))
+    console.print(leaderboard_table(rows[:10], console.width))
     low, high = card.interval
     console.print(
         f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) expected on new rows"
@@ -81,7 +81,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         low, high = outcome.test["interval"]
         console.print(
             f"Test: [bold]{outcome.test['metric']} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
-            f"on {counted(outcome.test['rows'], 'row')} never used before"
+            f"on {scored_rows(outcome.test['rows'], outcome.test.get('unlearned', 0))} never used before"
         )
     failed = Counter(event.data["reason_kind"] for event in events if event.data.get("state") == "failed")
     for kind, count in failed.items():

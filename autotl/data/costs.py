@@ -13,29 +13,33 @@ from autotl.data.tables import Table, read_table
 from autotl.data.wording import did_you_mean, listed, shortened
 from autotl.errors import DataError
 
-#: Row by row what a row of that class costs when it is taken for each class.
+#: Row by row what a row of that class costs when it is taken for each class; classes that are not learned come last.
 Costs = tuple[tuple[float, ...], ...]
 
 _FORM = "The first column names the classes that rows have, every other column a class that they are taken for"
 
 
-def read_costs(path: str | Path, classes: Sequence[str]) -> Costs:
-    """``[classes][classes]``: by the class of a row, then by what it is taken for, in the order of `classes`.
+def read_costs(path: str | Path, classes: Sequence[str], *, unlearned: Sequence[str] = ()) -> Costs:
+    """``[classes + unlearned][classes]``: by the class of a row, then by what it is taken for, in the order given.
 
-    What is right costs nothing unless its cell says otherwise. Raises `DataError`, naming the row or column, for a
-    class that is missing, unknown or there twice, and for a cell that is no number.
+    unlearned: what rows may have, and are never taken for; their columns may be there. What is right costs nothing
+    unless its cell says otherwise. Raises `DataError`, naming the row or column, for a class that is missing, unknown
+    or there twice, and for a cell that is no number.
     """
     table = read_table(path)
     first, *others = table.columns
-    rows = _places(table, table.column(first), classes, f"column {first!r}")
-    columns = _places(table, others, classes, "the header")
+    everything = [*classes, *unlearned]
+    rows = _places(table, table.column(first), everything, f"column {first!r}", needed=everything)
+    columns = _places(table, others, everything, "the header", needed=classes)
     return tuple(
         tuple(_cost(table, rows[true], others[columns[taken]], right=true == taken) for taken in classes)
-        for true in classes
+        for true in everything
     )
 
 
-def _places(table: Table, cells: Sequence[Any], classes: Sequence[str], where: str) -> dict[str, int]:
+def _places(
+    table: Table, cells: Sequence[Any], classes: Sequence[str], where: str, *, needed: Sequence[str]
+) -> dict[str, int]:
     """Where each class is."""
     found: dict[str, int] = {}
     plain = {_plain(name): name for name in classes}
@@ -49,7 +53,7 @@ def _places(table: Table, cells: Sequence[Any], classes: Sequence[str], where: s
         if name in found:
             raise DataError(f"{table.name}: {where} has class {shortened(name)} twice.")
         found[name] = place
-    if missing := [name for name in classes if name not in found]:
+    if missing := [name for name in needed if name not in found]:
         raise DataError(f"{table.name}: {where} lacks {listed(missing)}. {_FORM}.")
     return found
 

@@ -86,20 +86,24 @@ def inspect_table(
     filled = np.array([row for row, cell in enumerate(cells) if cell is not None], dtype=np.int64)
     usable = table.select(filled)
     inference = infer_task(usable, roles, metric=metric, kind=kind, costs=costs)
-    targets, known = encode_targets(usable, inference.task)
-    kept, targets = filled[known], targets[known]
+    task, rules = inference.task, inference.task.rules
+    targets, known = encode_targets(usable, task)
+    # of several labels the others are learned
+    alone = known & rules.unlearned(task, targets) & rules.exclusive
+    kept, targets = filled[known & ~alone], rules.learned(task, targets[known & ~alone])
     equal = number_groups(cells[row] for row in kept)
     groups = equal if overrides.group is None else merge_groups(equal, _told_groups(table, overrides.group, kept))
 
-    set_aside = [(row, "no input") for row in empty] + [(int(row), "no label") for row in np.setdiff1d(filled, kept)]
+    set_aside = [(row, "no input") for row in empty] + [(row, "no label") for row in filled[~known].tolist()]
+    set_aside += [(row, "the only row of its class") for row in filled[alone].tolist()]
     notes = [*table.notes]
     if empty:
         notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {_quoted(columns)}")
-    notes += [*inference.notes, *_repeat_notes(table, inference.task, kept, targets, equal)]
+    notes += [*inference.notes, *_repeat_notes(table, task, kept, targets, equal)]
     return Inspection(
         table=table,
         roles=tuple(roles),
-        task=inference.task,
+        task=task,
         kept=kept,
         targets=targets,
         groups=groups,

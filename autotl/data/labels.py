@@ -20,7 +20,7 @@ _MOST_SMALL = 20
 #: Codes of classes are not negative, but for a -1 that says "none".
 _FEWEST_NEGATIVE = 2
 #: Numbers with one row each: classes are drawn up for several rows, counts have a tail of rare values.
-_MOST_SINGLE = 2
+MOST_SINGLE = 2
 
 #: Characters that nobody sees: zero-width space, word joiner, byte order mark, soft hyphen. The joiners of Persian and
 #: of emoji are none of them, as they change what is seen.
@@ -100,7 +100,7 @@ def look_like_quantities(cells: Sequence[Any]) -> bool:
         signed = sum(number.startswith("-") for number in rows) >= _FEWEST_NEGATIVE
         values = {float(number) for number in rows}
         codes = min(values) in (0, 1) and len(values) == max(values) - min(values) + 1  # no gap: somebody has numbered
-        tailed = sum(count == 1 for count in rows.values()) > _MOST_SINGLE and not codes
+        tailed = sum(count == 1 for count in rows.values()) > MOST_SINGLE and not codes
         # In ten rows three classes 1, 2 and 3 are as likely as a count.
         return (
             different > _MOST_INTEGERS

@@ -188,8 +188,12 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
     last = ([name for name in table.columns if name not in (overrides.group, overrides.weight)] or list(table.columns))[
         -1
     ]
-    if last in free and (_could_be_classes(table, last) or _is_plain(table, last)):
+    if last in free and _could_be_target(table, last):
         return [ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")]
+    others = [name for name in free if name != last and _varies(table, name) and _could_be_target(table, name)]
+    if len(others) == 1 and (last not in free or _holds_different_images(table, last)):
+        why = f"the only column beside the input {last!r} that could be it; {_values(table, others[0])}"
+        return [ColumnRole(others[0], "target", 0.6, why)]
     if len(table.columns) == 1:
         raise TaskError(
             f"{table.name}: there is only one column, {shortened(last)}, and a table needs an input and a target. In "
@@ -200,6 +204,20 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
         f"not look like classes, labels or numbers ({_values(table, last)}). Name one of {listed(table.columns)} with "
         "--target NAME"
     )
+
+
+def _could_be_target(table: Table, name: str) -> bool:
+    return _could_be_classes(table, name) or _is_plain(table, name)
+
+
+def _varies(table: Table, name: str) -> bool:
+    return distinct([cell for cell in table.column(name) if not is_missing(cell)]) > 1
+
+
+def _holds_different_images(table: Table, name: str) -> bool:
+    """Whether it can only be the input: few images, each in many rows, may say what a row is."""
+    cells = [cell for cell in table.column(name) if not is_missing(cell)]
+    return bool(cells) and looks_like_images(cells) and not are_few(distinct(cells), len(cells))
 
 
 def _could_be_classes(table: Table, name: str) -> bool:

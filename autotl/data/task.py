@@ -38,11 +38,12 @@ class Task(BaseModel):
     targets: tuple[str, ...]  #: columns
     kind: Literal["binary", "multiclass", "multilabel", "regression"]
     classes: tuple[str, ...] = ()  #: or labels, in natural order; a code is a position
+    unlearned: tuple[str, ...] = ()  #: classes or labels that too few rows had, and no answer gives
     delimiter: str = ""  #: between the labels of a cell; empty where each has a column, or cells are lists
     scales: tuple[Scale, ...] = ()  #: of each number
     inputs: tuple[InputColumn, ...] = Field(min_length=1)  #: two for a pair; several texts are joined
     metric: str  #: that `rules.metric` knows
-    costs: Costs = ()  #: of taking a row of each class for each class; none: all errors cost alike
+    costs: Costs = ()  #: of taking a row of each class, then of each unlearned, for each class; none: all cost alike
 
     @model_validator(mode="before")
     @classmethod
@@ -61,6 +62,11 @@ class Task(BaseModel):
     def target(self) -> str:
         """The target column, or all of them, for people."""
         return ", ".join(self.targets)
+
+    @property
+    def whole(self) -> Task:
+        """The same with the unlearned classes or labels behind the others: what a table to score on may hold."""
+        return self.model_copy(update={"classes": self.classes + self.unlearned, "unlearned": ()})
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -110,8 +116,8 @@ def infer_task(
     person names another.
 
     Raises `TaskError` for targets of which nothing can be learned, a metric that is unknown or does not fit, or costs
-    of what is no class, and `DataError` for too many missing targets, a cell that is none, a class with one row, or
-    costs that cannot be read.
+    of what is no class, and `DataError` for too many missing targets, a cell that is none, too many classes with one
+    row, or costs that cannot be read.
     """
     targets = [role.name for role in roles if role.role == "target"]
     rules = _rules(table, targets, metric, kind)
@@ -130,11 +136,12 @@ def infer_task(
         targets=tuple(targets),
         kind=reading.kind,  # type: ignore[arg-type]
         classes=reading.classes,
+        unlearned=reading.unlearned,
         delimiter=reading.delimiter,
         scales=reading.scales,
         inputs=input_columns(roles),
         metric=metric or reading.metric,
-        costs=() if costs is None else read_costs(costs, reading.classes),
+        costs=() if costs is None else read_costs(costs, reading.classes, unlearned=reading.unlearned),
     )
     return Inference(task, reading.notes)
 
@@ -163,6 +170,7 @@ def input_columns(roles: Sequence[ColumnRole]) -> tuple[InputColumn, ...]:
 def encode_targets(table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """The targets of all rows, as `autotl.kinds.kind` has them, and ``[rows] bool`` which of them are known.
 
-    Raises `DataError` for a table without the targets, and naming the row for a cell that is none.
+    They are those of `Task.whole`: `Kind.unlearned` says which rows have what is not learned. Raises `DataError` for a
+    table without the targets, and naming the row for a cell that is none.
     """
-    return task.rules.encode(table, task)
+    return task.rules.encode(table, task.whole)

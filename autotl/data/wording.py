@@ -50,6 +50,12 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
+def scored_rows(rows: int, unlearned: int, *, noun: str = "row") -> str:
+    """``20 rows``, ``20 rows (2 of them …)``. unlearned: rows of which no answer can be all right."""
+    why = f" ({unlearned} with a class or label that was not learned, as too few rows had it)" if unlearned else ""
+    return counted(rows, noun) + why
+
+
 def shortened(text: str, *, width: int = 60) -> str:
     """A cell as a message shows it: quoted, and cut when it is long."""
     return repr(text if len(text) <= width else text[: width - 1] + "…")

@@ -94,14 +94,15 @@ def _agreement(model: Predictor, expected: np.ndarray, found: np.ndarray) -> flo
 
 
 def _score(task: Task, table: Table, answers: np.ndarray) -> float | None:
-    """None without labels, or with one class only where the metric compares two."""
+    """Of rows that the task learns; None without labels, or with one class only where the metric compares two."""
     if not set(task.targets) <= set(table.columns):
         return None
     targets, known = encode_targets(table, task)
-    judged = known & ~np.isnan(answers[:, 0])
-    if not judged.any() or not task.rules.fits(task, task.metric, targets[judged]):
+    judged = known & ~np.isnan(answers[:, 0]) & ~(task.rules.exclusive & task.rules.unlearned(task, targets))
+    targets = task.rules.learned(task, targets[judged])
+    if not judged.any() or not task.rules.fits(task, task.metric, targets):
         return None
-    return metrics.score(task, targets[judged], answers[judged])
+    return metrics.score(task, targets, answers[judged])
 
 
 def _bytes(folder: Path) -> int:

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 _ROWS = 32
 
 
-def only_member(model: Predictor, families: Sequence[str], form: str) -> tuple[Member, Classifier, InputEncoder]:
+def only_member(
+    model: Predictor, families: Sequence[str], form: str, *, layered: bool = False
+) -> tuple[Member, Classifier, InputEncoder]:
     """The one network of an answer, its head divided by the temperature, so that probabilities are the library's own.
 
-    Raises `ExportError` for a mixture, and for a network of no family of these or a head on several of its layers.
+    layered: whether the form holds a head on several layers of its network. Raises `ExportError` for a mixture, for a
+    network of no family of these, and for such a head where the form does not hold it.
     """
     import torch
 
@@ -39,7 +42,7 @@ def only_member(model: Predictor, families: Sequence[str], form: str) -> tuple[M
     member, network, encoder = members[0]
     if member.family not in families:
         raise ExportError(f"{model.folder} is of the family {member.family!r}, and {form!r} is for {listed(families)}")
-    if isinstance(network.backbone, Layered):
+    if isinstance(network.backbone, Layered) and not layered:
         raise ExportError(
             f"{model.folder} answers by what several layers of {member.backbone} say, and {form!r} holds a head on the "
             "last one. Export to a form that holds any network, such as 'torch'"

@@ -10,6 +10,7 @@ import numpy as np
 
 from autotl.data.cells import are_numbers, have_decimal_commas, is_missing, may_be_thousands, with_point
 from autotl.data.labels import (
+    MOST_SINGLE,
     balance_note,
     in_natural_order,
     is_dominated,
@@ -23,6 +24,7 @@ from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, rounded
 from autotl.kinds.missing import missing_notes
+from autotl.kinds.rare import FEWEST_ROWS, can_be_spared
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +122,10 @@ class Classes(Kind):
         names = name_classes(label for label in labels if label is not None)
         labels = [None if label is None else names[label] for label in labels]
         counts = Counter(label for label in labels if label is not None)
-        _check_classes(table, target, labels, counts)
+        rare = _rare_classes(table, target, labels, counts)
+        if rare:
+            notes.append(_rare_note(table, target, labels, rare))
+        counts = Counter({label: count for label, count in counts.items() if label not in rare})
         if metric == "roc_auc" and len(counts) > 2:
             raise TaskError(
                 f"metric 'roc_auc' is for two classes, here are {len(counts)}. "
@@ -139,6 +144,7 @@ class Classes(Kind):
             kind="binary" if len(counts) == 2 else "multiclass",
             metric="balanced_accuracy" if dominated else "accuracy",
             classes=tuple(in_natural_order(counts)),
+            unlearned=tuple(rare),
             notes=tuple(notes),
         )
 
@@ -158,6 +164,10 @@ class Classes(Kind):
                 )
             encoded[row] = code
         return encoded, encoded >= 0
+
+    def unlearned(self, task: Task, targets: np.ndarray) -> np.ndarray:
+        beyond: np.ndarray = targets >= len(task.classes)
+        return beyond
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
         return targets
@@ -221,7 +231,10 @@ class Classes(Kind):
     def fits(self, task: Task, metric: str, targets: np.ndarray) -> bool:
         if metric == self.cost_metric:
             return bool(task.costs)
-        return metric != "roc_auc" or set(targets.tolist()) == {0, 1}
+        if metric == "roc_auc":
+            return set(targets.tolist()) == {0, 1}
+        # a row of an unlearned class is a third one, which scorers of two refuse
+        return metric in self.metrics or task.kind != "binary" or bool(targets.max() < 2)
 
     def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
         return {}
@@ -250,7 +263,7 @@ class Classes(Kind):
         ]
 
     def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
-        return {"costs": task.costs} if task.costs else {}
+        return {"costs": task.costs[: len(task.classes)]} if task.costs else {}
 
     def in_torch(self, task: Task, outputs: str) -> str:
         return f"{outputs}.softmax(1)"
@@ -266,7 +279,10 @@ class Classes(Kind):
 
 def _taken(task: Task, answers: np.ndarray) -> np.ndarray:
     """``[rows] int64``: the class that each row is taken for. answers ``[rows, classes] float32``."""
-    taken: np.ndarray = (answers @ np.array(task.costs)).argmin(1) if task.costs else answers.argmax(1)
+    if not task.costs:
+        most: np.ndarray = answers.argmax(1)
+        return most
+    taken: np.ndarray = (answers @ np.array(task.costs[: answers.shape[1]])).argmin(1)
     return taken
 
 
@@ -279,24 +295,44 @@ def _compared(label: str) -> str:
     return without_fraction(label if may_be_thousands([label]) else with_point(label))
 
 
-def _check_classes(table: Table, target: str, labels: Sequence[Any], counts: Counter[str]) -> None:
+def _rare_classes(table: Table, target: str, labels: Sequence[str | None], counts: Counter[str]) -> list[str]:
+    """Classes of one row, in their order, where the task can go without them.
+
+    Raises `TaskError` for a table of one class, and `DataError` naming the first of the rows where they are too many.
+    """
     if len(counts) == 1:
         raise TaskError(
             f"{table.name}: every row has the label {shortened(next(iter(counts)))} in column {target!r}. "
             "At least two classes are needed: add rows of another class, or choose another column with --target"
         )
-    single = in_natural_order(label for label, count in counts.items() if count == 1)
-    if not single:
-        return
-    which = f"class {shortened(single[0])} has only one row"
+    single = in_natural_order(label for label, count in counts.items() if count < FEWEST_ROWS)
+    numbers = are_numbers(list(counts))
+    tailed = numbers and len(single) > MOST_SINGLE  # as quantities are
+    if not tailed and can_be_spared(len(single), len(counts), alone=len(single), given=counts.total()):
+        return single
+    which, those = f"class {shortened(single[0])} has only one row", "this one"
     if len(single) > 1:
+        those = "these"
         which = f"{counted(len(single), 'class', 'classes')} have only one row, such as {shortened(single[0])}"
     hint = ""
-    if are_numbers(list(counts)):
+    if numbers:
         hint = f" If {target!r} holds quantities, say {option('--task', 'regression')}"
     elif 2 * len(single) > len(counts):
         hint = f" If {target!r} is not the target, choose it with --target"
     raise DataError(
         f"{table.describe_row(labels.index(single[0]))}: {which}; learning and checking need at least two. "
-        f"Add rows, or remove this one.{hint}"
+        f"Add rows, or remove {those}.{hint}"
+    )
+
+
+def _rare_note(table: Table, target: str, labels: Sequence[str | None], rare: Sequence[str]) -> str:
+    """What a person should know of classes that a task goes without."""
+    first = f"{table.describe_row(labels.index(rare[0]))} ({shortened(rare[0])})"
+    those = f"1 row that is the only one of its class, {first}"
+    if len(rare) > 1:
+        those = f"{len(rare)} rows that are the only ones of their classes, such as {first}"
+    hint = f". If {target!r} holds quantities, say {option('--task', 'regression')}" if are_numbers(rare) else ""
+    return (
+        f"set aside: {those}: learning and checking need two. In a table to test on, rows of such a class count as "
+        f"errors{hint}"
     )

@@ -56,6 +56,7 @@ class Reading:
     kind: str  #: the name that the task gets
     metric: str  #: the default
     classes: tuple[str, ...] = ()  #: or labels
+    unlearned: tuple[str, ...] = ()  #: classes or labels that too few rows have
     delimiter: str = ""  #: between the labels of a cell
     scales: tuple[Scale, ...] = ()  #: of each number
     notes: tuple[str, ...] = ()
@@ -101,6 +102,14 @@ class Kind(ABC):
     @abstractmethod
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
         """Targets, and ``[rows] bool`` which of them are known. Raises `DataError` naming a row that has another."""
+
+    def unlearned(self, task: Task, targets: np.ndarray) -> np.ndarray:
+        """``[rows] bool``: which have a class or label that the task does not learn. targets: of `Task.whole`."""
+        return np.zeros(len(targets), dtype=bool)
+
+    def learned(self, task: Task, targets: np.ndarray) -> np.ndarray:
+        """Targets of the task itself. targets: of `Task.whole`; where rows have one class, it is a learned one."""
+        return targets
 
     @abstractmethod
     def strata(self, targets: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from autotl.data.labels import in_natural_order, label_of
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, rounded
+from autotl.kinds.rare import FEWEST_ROWS, can_be_spared
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +31,6 @@ _MORE_COMBINATIONS = 1.0
 
 #: Cells with several labels below which a delimiter is a slip.
 _FEWEST_SEVERAL = 3
-
-#: Rows that a label needs: one to learn from, one to check.
-_FEWEST_ROWS = 2
 
 #: How 0 and 1 are written where each label has a column.
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
@@ -125,23 +123,34 @@ class Labels(Kind):
                 f"{table.name}: {counted(len(names), 'label')} in {listed(columns)}; several are needed. Labels of a "
                 f"cell are separated by {' or '.join(DELIMITERS)}, or have a column of 0 and 1 each (--target A B …)"
             )
-        rows = [_labels_of(table, row, columns, names, delimiter) for row in range(table.rows)]
+        rows = [_labels_of(table, row, columns, delimiter) for row in range(table.rows)]
         counts = Counter(label for found in rows for label in found)
-        if rare := [name for name in names if counts[name] < _FEWEST_ROWS]:
+        rare = [name for name in names if counts[name] < FEWEST_ROWS]
+        alone = sum(counts[name] for name in rare)
+        if rare and not can_be_spared(len(rare), len(names), alone=alone, given=counts.total()):
             _refuse_rare(table, columns, rows, rare)
         if everywhere := [name for name in names if counts[name] == table.rows]:
             raise DataError(f"{table.name}: every row has the label {shortened(everywhere[0])}: take it out")
         notes = []
+        if rare:
+            notes.append(_rare_note(table, rows, rare))
         if none := sum(not found for found in rows):
             notes.append(f"{counted(none, 'row')} of {table.rows} with none of the labels: they are taken to be so")
-        return Reading("multilabel", "mean_average_precision", names, delimiter, notes=tuple(notes))
+        return Reading(
+            kind="multilabel",
+            metric="mean_average_precision",
+            classes=tuple(name for name in names if name not in rare),
+            unlearned=tuple(rare),
+            delimiter=delimiter,
+            notes=tuple(notes),
+        )
 
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
         table = _with_lists(table, task.targets)
         places = {name: place for place, name in enumerate(task.classes)}
         encoded = np.zeros((table.rows, len(places)), np.float32)
         for row in range(table.rows):
-            for label in _labels_of(table, row, task.targets, task.classes, task.delimiter):
+            for label in _labels_of(table, row, task.targets, task.delimiter):
                 if label not in places:
                     raise DataError(
                         f"{table.describe_row(row)}: {task.target!r} has {shortened(label)}, which is not one of the "
@@ -149,6 +158,13 @@ class Labels(Kind):
                     )
                 encoded[row, places[label]] = 1.0
         return encoded, np.ones(table.rows, dtype=bool)
+
+    def unlearned(self, task: Task, targets: np.ndarray) -> np.ndarray:
+        given: np.ndarray = targets[:, len(task.classes) :].sum(1) > 0
+        return given
+
+    def learned(self, task: Task, targets: np.ndarray) -> np.ndarray:
+        return targets[:, : len(task.classes)]
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """The rarest label of each row, behind all labels where it has none."""
@@ -311,7 +327,7 @@ def _find_delimiter(cells: Sequence[Any]) -> str | None:
         ways = {frozenset(_split(text, delimiter)) for text in present}
         rows = Counter(label for text in present for label in _split(text, delimiter))
         combined = Counter(label for way in ways if len(way) > 1 for label in way)
-        usual = sum(count >= _FEWEST_ROWS for count in combined.values())
+        usual = sum(count >= FEWEST_ROWS for count in combined.values())
         if len(ways) > _MORE_COMBINATIONS * len(rows) and 2 * usual > len(rows):
             return delimiter
     return None
@@ -351,6 +367,18 @@ def _refuse_rare(table: Table, columns: Sequence[str], rows: Sequence[Sequence[s
     raise DataError(f"{where}: {which}; learning and checking need at least two. Add rows, or {way_out}")
 
 
+def _rare_note(table: Table, rows: Sequence[Sequence[str]], rare: Sequence[str]) -> str:
+    """What a person should know of labels that a task goes without."""
+    row = next((row for row, found in enumerate(rows) if not set(rare).isdisjoint(found)), None)
+    label = rare[0] if row is None else next(label for label in rows[row] if label in rare)
+    where = shortened(label) if row is None else f"{shortened(label)} in {table.describe_row(row)}"
+    those = f"label {where} has" if len(rare) == 1 else f"{len(rare)} labels, such as {where}, have"
+    return (
+        f"not learned: {those} fewer than two rows: learning and checking need two. In a table to test on, such a "
+        "label counts as missed"
+    )
+
+
 def _are_mostly_flags(cells: Sequence[Any]) -> bool:
     """Whether a column is that of a label, a slip or two aside, which `study` refuses: they make it no quantity."""
     present = [cell for cell in cells if not is_missing(cell)]
@@ -365,7 +393,7 @@ def _flag(cell: Any) -> bool | None:
     return True if word in _YES else False if word in _NO else None
 
 
-def _labels_of(table: Table, row: int, columns: Sequence[str], names: Sequence[str], delimiter: str) -> list[str]:
+def _labels_of(table: Table, row: int, columns: Sequence[str], delimiter: str) -> list[str]:
     """Raises `DataError` naming the row for a cell that holds no labels."""
     if len(columns) == 1:
         cell = table.column(columns[0])[row]
@@ -376,7 +404,7 @@ def _labels_of(table: Table, row: int, columns: Sequence[str], names: Sequence[s
             )
         return _split(cell, delimiter)
     found = []
-    for column, name in zip(columns, names, strict=True):
+    for column in columns:
         cell = table.column(column)[row]
         given = _flag(cell)
         if given is None:
@@ -388,5 +416,5 @@ def _labels_of(table: Table, row: int, columns: Sequence[str], names: Sequence[s
                 f"Mend the cell{numbers}"
             )
         if given:
-            found.append(name)
+            found.append(column)
     return found

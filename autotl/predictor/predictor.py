@@ -57,6 +57,7 @@ class Evaluation:
     scores: dict[str, float]  #: every metric that fits the task
     breakdown: Breakdown
     left_out: int  #: rows without a target, or that cannot be read
+    unlearned: int  #: rows among `rows` with a class or label that the model was not taught
 
 
 #: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
@@ -245,7 +246,8 @@ class Predictor:
     def evaluate(self, data: Data, labels: Iterable[Any] | None = None) -> Evaluation:
         """Scores the model on labelled rows. labels: one a row, by default those of the target column or columns.
 
-        Raises `DataError` when no row has both a target and an input.
+        A class that the model was not taught, as too few rows had it, is an error, and so is such a label. Raises
+        `DataError` when no row has both a target and an input.
         """
         from autotl.predictor import metrics
 
@@ -259,6 +261,12 @@ class Predictor:
             raise DataError(f"{table.name}: no row has a label in {task.target!r}")
         targets, answers = targets[usable], answers[usable]
         decided = task.rules.decisions(task, answers, self.card.calibration)
+        unlearned = int(task.rules.unlearned(task, targets).sum())
+        if unlearned:  # no answer gives them
+            answers, decided = (_with_nothing(given, len(task.unlearned)) for given in (answers, decided))
+            task = task.whole
+        else:
+            targets = task.rules.learned(task, targets)
         fitting = [name for name in task.rules.metrics if task.rules.fits(task, name, targets)]
         if not task.rules.fits(task, task.metric, targets):
             task = task.model_copy(update={"metric": task.rules.ranks_by})
@@ -270,6 +278,7 @@ class Predictor:
             scores={name: metrics.score(task, targets, answers, metric=name, decided=decided) for name in fitting},
             breakdown=task.rules.breakdown(task, targets, decided),
             left_out=int((~usable).sum()),
+            unlearned=unlearned,
         )
 
     def _table(self, data: Data) -> Table:
@@ -296,3 +305,8 @@ class Predictor:
             regressor_tags=None if of_classes else RegressorTags(),
             input_tags=InputTags(one_d_array=True, two_d_array=False, string=True),
         )
+
+
+def _with_nothing(given: np.ndarray, columns: int) -> np.ndarray:
+    """``[rows, outputs + columns]``: with zeros behind what each output is given; decided classes ``[rows]`` stay."""
+    return given if given.ndim == 1 else np.pad(given, ((0, 0), (0, columns)))

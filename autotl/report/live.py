@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotl.budget import Clock, describe_seconds
-from autotl.data.wording import counted, kind_of_input
+from autotl.data.wording import counted, kind_of_input, scored_rows
 from autotl.escaping import for_terminal
 from autotl.events import Event
 from autotl.report.leaderboard import NOT_SETTINGS, Row, leaderboard
@@ -153,26 +153,53 @@ def _line(text: str, style: str = "") -> Text:
     return Text(for_terminal(text), style, overflow="ellipsis", no_wrap=True)
 
 
-#: The columns of the leaderboard, with how they stand; of the backbone there is as much as there is room for.
+#: The columns of the leaderboard, with how they stand; of the backbone there is as much as there is room for, and the
+#: curve makes way for it.
 _COLUMNS: dict[str, Literal["left", "right"]] = {
     "trial": "right", "score": "right", "backbone": "left", "strategy": "left", "state": "left", "time": "right",
     "curve": "left",
 }  # fmt: skip
 
 
-def leaderboard_table(rows: list[Row], width: int | None = None) -> Table:
-    """The leaderboard as people read it, a line a row. width: columns of the screen; None: as wide as it comes."""
-    cells = [_cells(row) for row in rows]
-    widest = [max(map(len, column)) for column in zip(_COLUMNS, *cells, strict=True)]
+def leaderboard_table(rows: list[Row], width: int) -> Table:
+    """The leaderboard as people read it, a line a row. width: columns of the screen."""
+    columns = {name: [name, *cells] for name, *cells in zip(_COLUMNS, *map(_cells, rows), strict=True)}
+    names = columns["backbone"][1:]
+    room = _room_beside(columns, width)
+    if max(map(len, names), default=0) > room:
+        names = _without_families(names)
+    if max(map(len, names), default=0) > room:
+        del columns["curve"]
+        room = _room_beside(columns, width)
+    columns["backbone"][1:] = [_cut(name, room) for name in names]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for (name, justify), needed in zip(_COLUMNS.items(), widest, strict=True):
-        most = None if width is None else needed
-        if width is not None and name == "backbone":
-            most = min(needed, max(width - sum(widest) + needed - 2 * (len(widest) - 1), len(name)))
-        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, max_width=most)
-    for row, line in zip(rows, cells, strict=True):
+    for name, cells in columns.items():
+        table.add_column(
+            name, justify=_COLUMNS[name], overflow="ellipsis", no_wrap=True, max_width=max(map(len, cells))
+        )
+    for row, line in zip(rows, zip(*(cells[1:] for cells in columns.values()), strict=True), strict=True):
         table.add_row(*map(plain, line), style="bold green" if row.best else ("red" if row.state == "failed" else ""))
     return table
+
+
+def _room_beside(columns: dict[str, list[str]], width: int) -> int:
+    """How wide the backbones may be."""
+    others = [max(map(len, cells)) for name, cells in columns.items() if name != "backbone"]
+    return max(width - sum(others) - 2 * len(others), len("backbone"))
+
+
+def _without_families(names: list[str]) -> list[str]:
+    """Backbones by their own names, where these tell them apart."""
+    own = [name.partition("/")[2] or name for name in names]
+    return own if len(set(own)) == len(set(names)) else names
+
+
+def _cut(name: str, room: int) -> str:
+    """With its beginning and its end, where sizes and versions stand."""
+    if len(name) <= room:
+        return name
+    end = 2 * room // 3
+    return f"{name[: room - end - 1]}…{name[len(name) - end :]}"
 
 
 def _cells(row: Row) -> list[str]:
@@ -303,5 +330,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"{model_named(d['trial'])} was refitted on all {d['rows']} rows"
         + ("" if d["taken"] else ", did worse on rows that it had seen, and keeps its old weights")
     ),
-    "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {counted(d['rows'], 'row')} never used before",
+    "tested": lambda d: (
+        f"test {d['metric']}: {d['score']:.4f} on {scored_rows(d['rows'], d.get('unlearned', 0))} never used before"
+    ),
 }

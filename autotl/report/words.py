@@ -6,7 +6,7 @@ from typing import Any
 
 from autotl.budget import describe_seconds
 from autotl.config import Limits, SearchRequest
-from autotl.data.wording import counted, option
+from autotl.data.wording import counted, option, scored_rows
 from autotl.predictor.bundle import BundleCard
 from autotl.report.leaderboard import Row
 from autotl.report.live import describe, model_named, transfer_sentence, twin_sentence
@@ -115,10 +115,8 @@ def test_sentence(record: Record) -> str:
     if (tested := record.last("tested")) is None:
         return ""
     low, high = tested["interval"]
-    return (
-        f"On {counted(tested['rows'], 'test row')} never used before: {tested['metric']} {tested['score']:.4f} "
-        f"(95 %: {low:.3f} to {high:.3f})."
-    )
+    rows = scored_rows(tested["rows"], tested.get("unlearned", 0), noun="test row")
+    return f"On {rows} never used before: {tested['metric']} {tested['score']:.4f} (95 %: {low:.3f} to {high:.3f})."
 
 
 def settings_in_words(row: Row) -> str:

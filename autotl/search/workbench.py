@@ -351,6 +351,7 @@ class Workbench:
             "score": evaluation.score,
             "interval": evaluation.interval,
             "rows": evaluation.rows,
+            "unlearned": evaluation.unlearned,
         }
 
     def _prepare(

@@ -108,14 +108,6 @@ def test_a_table_that_lacks_half_of_the_input_is_refused():
         read_inputs(read_table(pairs().drop(columns="text2")), task)
 
 
-def test_class_left_with_one_usable_row_is_refused_by_its_number():
-    table = frame()
-    table.loc[[20, 30], "label"] = "rare"
-    table.loc[20, "text"] = None
-    with pytest.raises(DataError, match=r"row 31: class 'rare' has only one row"):
-        inspect_table(table)
-
-
 def test_contradictory_labels_are_noted_and_repeats_share_a_group():
     table = frame()
     table.loc[[11, 12], "text"] = table["text"][10]

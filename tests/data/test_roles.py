@@ -62,6 +62,45 @@ def test_images_as_last_column_are_not_the_target(pictures):
         roles({"kind": LABELS, "picture": pictures[:4] * 10})
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"kind": LABELS},
+        {"kind": [["a"], ["a", "b"]] * 20},
+        {"kind": [n / 7 for n in range(N)]},
+        {"number": list(range(100, 100 + N)), "kind": LABELS, "source": ["museum"] * N},
+    ],
+    ids=["classes", "labels", "numbers", "beside an id and a constant"],
+)
+def test_the_one_column_beside_images_at_the_end_is_the_target(pictures, others):
+    found = roles({**others, "picture": pictures})
+    assert found.pop("kind") == "target"
+    assert found.pop("picture") == "image"
+    assert set(found.values()) <= {"ignore"}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"kind": LABELS, "place": ["north", "south"] * 20},
+        {"kind": LABELS, "size": [n / 7 for n in range(N)]},
+        {"number": list(range(N))},
+        {"source": ["museum"] * N},
+    ],
+    ids=["two of classes", "classes and numbers", "an id", "a constant"],
+)
+def test_what_images_at_the_end_leave_open_is_asked(pictures, others):
+    with pytest.raises(TaskError, match=r"the last one, 'picture', does not look like.*--target NAME"):
+        roles({**others, "picture": pictures})
+
+
+def test_the_one_column_beside_an_input_that_was_named_is_the_target():
+    found = roles({"verdict": LABELS, "review": TEXTS}, Overrides(text="review"))
+    assert found == {"verdict": "target", "review": "text"}
+    with pytest.raises(TaskError, match="--target NAME"):
+        roles({"verdict": LABELS, "place": LABELS, "review": TEXTS}, Overrides(text="review"))
+
+
 def test_two_named_targets_are_refused():
     with pytest.raises(TaskError, match=r"'label', 'category'.*--target label or --target category"):
         roles({"review": TEXTS, "label": LABELS, "category": LABELS})

@@ -3,11 +3,13 @@
 No class of transformers for sequence classification has our head: each puts a layer of its own before the last one
 (BERT a tanh, RoBERTa a dense layer with a tanh, ModernBERT a norm), and none but ModernBERT's takes the mean over
 tokens. This layout says exactly what we compute: an encoder, a pooling and a linear layer. No module of it compares two
-texts, so of two towers it has what embeds a text, and the comparison is a line of the README.
+texts, so of two towers it has what embeds a text, and the comparison is a line of the README. None puts pooled layers
+side by side either: for a head that reads several the README has transformers alone, which gives the states of each.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 
 POOLING, HEAD, ANSWERS = "1_Pooling", "2_Dense", "answers.json"
 
-_README = """# {target} from {input}
+_TITLE = "# {target} from {input}\n\n"
 
+_SENTENCE_TRANSFORMERS = """\
 {parts}: {backbone} ({licence}), fine-tuned by AutoTL. transformers loads the encoder, and sentence-transformers
 {whole}.{pooler}
 
@@ -47,7 +50,14 @@ answers = {answers}  # columns: answers.json
 ```
 
 With transformers alone:
+"""
 
+_LAYERED = """\
+{parts}: {backbone} ({licence}), fine-tuned by AutoTL. transformers loads the encoder, and the head reads
+its last {layers} states side by side, each pooled, which no module of sentence-transformers gives.{pooler}
+"""
+
+_TRANSFORMERS = """
 ```
 pip install torch transformers safetensors
 ```
@@ -64,8 +74,7 @@ head = load_file(f"{{folder}}/2_Dense/model.safetensors")
 
 def pooled(*texts):
     batch = tokenizer(*texts, padding=True, truncation=True, return_tensors="pt")
-    states = encoder(**batch).last_hidden_state
-    return {pooled}
+    {returned}
 
 
 with torch.no_grad():
@@ -77,6 +86,15 @@ answers = {answers}
 
 #: Of networks that transformers gives a pooler, which ours are without.
 _POOLER = " That weights of a pooler are missing, as both may warn, means nothing here: it is not used."
+
+_RETURNED = """\
+states = encoder(**batch).last_hidden_state
+    return {pooled}"""
+
+_RETURNED_OF_LAYERS = """\
+found = encoder(**batch, output_hidden_states=True)
+    layers = [*found.hidden_states[-{layers}:-1], found.last_hidden_state]
+    return [{pooled} for states in layers]"""
 
 _POOLED = {
     "cls": "states[:, 0]",
@@ -94,6 +112,7 @@ class _Reading:
     imports: str = ""
     encoded: str = "outputs = model.encode(texts, convert_to_tensor=True).cpu()"
     features: str = "features = pooled(texts)"
+    layered: str = "features = torch.cat(pooled(texts), 1)"  #: where `pooled` gives several
 
 
 _PAIRS = 'pairs = "path/to/this/folder", [("a text", "another")]'
@@ -104,6 +123,7 @@ _READINGS = {
         cells=_PAIRS,
         encoded="outputs = model.encode(pairs, convert_to_tensor=True).cpu()",
         features="features = pooled(*map(list, zip(*pairs)))",
+        layered="features = torch.cat(pooled(*map(list, zip(*pairs))), 1)",
     ),
     TwoTowersFamily.name: _Reading(
         cells=_PAIRS,
@@ -118,6 +138,9 @@ outputs = features @ head["linear.weight"].T + head["linear.bias"]""",
         features="""\
 u, v = (pooled(list(texts)) for texts in zip(*pairs))
     features = torch.cat([u, v, (u - v).abs(), u * v], 1)""",
+        layered="""\
+of_each = zip(*(pooled(list(texts)) for texts in zip(*pairs)))
+    features = torch.cat([part for u, v in of_each for part in (u, v, (u - v).abs(), u * v)], 1)""",
     ),
 }
 
@@ -130,32 +153,45 @@ class HuggingFaceExporter(Exporter):
 
     def export(self, model: Predictor, cells: Sequence[Any], folder: Path) -> None:
         """As the contract says."""
-        member, classifier, encoder = only_member(model, list(_READINGS), self.name)
-        backbone, texts = cast("Backbone", classifier.backbone), cast("TextEncoder", encoder)
+        from autotl.features.layers import Layered
+
+        member, classifier, encoder = only_member(model, list(_READINGS), self.name, layered=True)
+        seen, layers = classifier.backbone, 1
+        if isinstance(seen, Layered):
+            seen, layers = seen.plain, len(seen.stages) + 1 - seen.lowest
+        backbone, texts = cast("Backbone", seen), cast("TextEncoder", encoder)
         reading = _READINGS[member.family]
         _save_encoder(backbone, folder)
         _save_tokenizer(backbone, texts, folder)
         _save_head(classifier.head, folder)
-        _save_modules(backbone, folder, headed=member.family != TwoTowersFamily.name)
+        _save_modules(backbone, folder, headed=layers == 1 and member.family != TwoTowersFamily.name)
         told = {
             "columns": list(model.task.outputs),
             "activation": model.task.rules.activation,
             "family": member.family,
+            "layers": layers,
         }
         _write(folder / ANSWERS, told)
         about, answers = (
             {"target": model.task.target, "input": model.task.input_name},
             model.task.rules.in_torch(model.task, "outputs"),
         )
-        readme = _README.format(
+        pooled, lines = _POOLED[backbone.pooling], vars(reading)
+        if layers > 1:
+            template, returned = _TITLE + _LAYERED + _TRANSFORMERS, _RETURNED_OF_LAYERS
+            lines = lines | {"features": reading.layered}
+        else:
+            template, returned = _TITLE + _SENTENCE_TRANSFORMERS + _TRANSFORMERS, _RETURNED
+        readme = template.format(
             **about,
-            **vars(reading),
+            **lines,
             torch="import torch\n" if "torch." in reading.encoded + answers else "",
             pooler=_POOLER if hasattr(backbone.model, "pooler") else "",
             answers=answers,
             backbone=member.backbone,
             licence=member.licence,
-            pooled=_POOLED[backbone.pooling],
+            layers=layers,
+            returned=returned.format(pooled=pooled, layers=layers),
         )
         (folder / "README.md").write_text(readme, encoding="utf-8")
 
@@ -176,17 +212,22 @@ class HuggingFaceExporter(Exporter):
         settings = json.loads((folder / POOLING / "config.json").read_text(encoding="utf-8"))
         told = json.loads((folder / ANSWERS).read_text(encoding="utf-8"))
         pooling = "cls" if settings["pooling_mode_cls_token"] else "mean"
-        pairs = told["family"] != FAMILY
+        pairs, layers = told["family"] != FAMILY, told["layers"]
 
-        def pooled(*texts: list[str]) -> torch.Tensor:
+        def pooled(*texts: list[str]) -> list[torch.Tensor]:
             batch = tokenizer(*texts, padding=True, truncation=True, return_tensors="pt")
-            return pool_tokens(encoder(**batch).last_hidden_state, batch["attention_mask"], pooling)
+            found = encoder(**batch, output_hidden_states=layers > 1)
+            states = [*found.hidden_states[-layers:-1]] if layers > 1 else []
+            return [pool_tokens(x, batch["attention_mask"], pooling) for x in (*states, found.last_hidden_state)]
 
         def outputs(rows: list[tuple[str, ...]]) -> np.ndarray:
             columns = [list(texts) for texts in zip(*rows, strict=True)]
             with torch.no_grad():
                 towers = told["family"] == TwoTowersFamily.name
-                features = compare(*map(pooled, columns)) if towers else pooled(*columns)
+                parts = (
+                    itertools.starmap(compare, zip(*map(pooled, columns), strict=True)) if towers else pooled(*columns)
+                )
+                features = torch.cat(list(parts), 1)
                 found: np.ndarray = (features @ head["linear.weight"].T + head["linear.bias"]).numpy()
             return found
 

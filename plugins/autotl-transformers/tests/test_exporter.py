@@ -52,6 +52,26 @@ def test_the_readme_says_how_it_is_loaded(family, local, texts, tmp_path, poolin
         np.testing.assert_allclose(said, model.predict_proba(data), rtol=0, atol=1e-4)
 
 
+def test_a_head_on_several_layers_is_held_for_every_type_of_encoder(family, local, kind, texts, tmp_path):
+    model = make_bundle(family, [local[kind]], texts, tmp_path / "run", layered=True)
+    check_exporter(plugins().exporter("huggingface"), model, texts)
+    data = pd.DataFrame({"text": texts})
+    autotl.export(tmp_path / "run", to="huggingface", out=tmp_path / "out", data=data)
+    answers = answers_of_readme(tmp_path / "out", '["a text"]', repr(texts))
+    assert answers
+    for said in answers:
+        np.testing.assert_allclose(said, model.predict_proba(data), rtol=0, atol=1e-4)
+
+
+def test_a_head_on_several_layers_is_said_to_need_transformers_alone(family, local, texts, tmp_path):
+    make_bundle(family, [local["bert"]], texts, tmp_path / "run", layered=True)
+    autotl.export(tmp_path / "run", to="huggingface", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
+    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "from sentence_transformers" not in readme
+    assert "its last 4 states side by side" in readme
+    assert "hidden_states[-4:-1]" in readme
+
+
 def test_the_readme_says_what_to_install_and_what_a_warning_means(model, texts, tmp_path):
     """transformers warns where a network of this type has a pooler."""
     autotl.export(tmp_path / "run", to="huggingface", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
@@ -90,9 +110,6 @@ def test_what_the_layout_cannot_hold_is_told(family, local, texts, tmp_path):
     make_bundle(family, [local["bert"], local["electra"]], texts, tmp_path / "two")
     with pytest.raises(ExportError, match=r"is a mean of 2 answers, and 'huggingface' holds one network"):
         autotl.export(tmp_path / "two", to="huggingface", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
-    make_bundle(family, [local["bert"]], texts, tmp_path / "layers", layered=True)
-    with pytest.raises(ExportError, match=r"several layers of \S+ say, and 'huggingface' holds a head on the last one"):
-        autotl.export(tmp_path / "layers", to="huggingface", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
     make_bundle(family, [local["bert"]], texts, tmp_path / "one")
     with pytest.raises(ExportError, match=r"is of the family 'transformers', and 'timm' is for 'timm'"):
         autotl.export(tmp_path / "one", to="timm", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))

@@ -152,9 +152,19 @@ def test_a_model_that_is_read_in_several_ways_is_packed_by_its_name(zoo, tmp_pat
 
 
 @pytest.fixture(params=[TwoTowersFamily(), CrossEncoderFamily()], ids=["towers", "cross"])
-def model(request, zoo, tmp_path):
-    """An answer for pairs that nobody trained."""
-    return make_bundle(request.param, [candidates(request.param, zoo)["bert"]], PAIRS * 3, tmp_path / "run")
+def make(request, zoo, tmp_path):
+    """Makes an answer for pairs that nobody trained."""
+
+    def made(*, layered=False):
+        candidate = candidates(request.param, zoo)["bert"]
+        return make_bundle(request.param, [candidate], PAIRS * 3, tmp_path / "run", layered=layered)
+
+    return made
+
+
+@pytest.fixture
+def model(make):
+    return make()
 
 
 def test_pairs_by_themselves_are_predicted_like_a_table(model):
@@ -196,7 +206,9 @@ def test_every_type_of_encoder_is_exported_to_its_own_library(family, zoo, kind,
     check_exporter(plugins().exporter("huggingface"), model, PAIRS * 3)
 
 
-def test_the_readme_says_how_pairs_are_answered(model, tmp_path):
+@pytest.mark.parametrize("layered", [False, True])
+def test_the_readme_says_how_pairs_are_answered(make, tmp_path, layered):
+    model = make(layered=layered)
     frame = pd.DataFrame([pair for pair in PAIRS if all(pair)], columns=["text1", "text2"])
     autotl.export(model.folder, to="huggingface", out=tmp_path / "out", data=frame)
     pairs = list(frame.itertuples(index=False, name=None))
