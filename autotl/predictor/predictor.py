@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -23,6 +24,7 @@ from autotl.predictor.display import as_html, described_score
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
@@ -73,13 +75,24 @@ class Predictor:
         device: of torch, such as ``"cpu"``; by default an accelerator where there is one. Raises `BundleError` when
         there is no bundle or it is torn, and `PluginError` when its family is not installed.
         """
-        import torch
+        self._find(bundle, device)
+        _ = self._models  # now, so that faults of them show here and the first answer is not the slow one
 
+    def _find(self, bundle: str | Path, device: str | None = None) -> None:
+        """All but its models, which are loaded at their first use then."""
         self.bundle, self.device = bundle, device
         self.folder = find_bundle(bundle)
         self.card = read_card(self.folder)
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._models = [(model.to(self._device), encoder) for _, model, encoder in self.members()]
+
+    @cached_property
+    def _device(self) -> torch.device:
+        import torch
+
+        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @cached_property
+    def _models(self) -> list[tuple[Classifier, InputEncoder]]:
+        return [(model.to(self._device), encoder) for _, model, encoder in self.members()]
 
     @property
     def task(self) -> Task:
