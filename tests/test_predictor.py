@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -82,6 +83,22 @@ def test_rows_of_a_list_that_cannot_be_read_have_no_answer(predictor):
     assert predictor.predict(["a cat", None, " "])[1:].tolist() == [None, None]
     with pytest.raises(DataError, match="the list: row 1"):
         predictor.predict([None])
+
+
+MISSING = [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), Decimal("NaN"), Decimal("sNaN")]
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=repr)
+def test_whatever_stands_for_nothing_is_a_row_without_an_answer(predictor, joining, missing):
+    for data in (["a cat", missing], pd.Series(["a cat", missing], dtype=object), np.array(["a cat", missing], object)):
+        assert predictor.predict(data).tolist() == [predictor.predict(["a cat"])[0], None]
+        assert np.isnan(predictor.predict_proba(data)).all(1).tolist() == [False, True]
+    with pytest.raises(DataError, match="the list: row 1: empty; no row of the list can be read"):
+        predictor.predict([missing])
+    for row in ("oak", missing), (missing, "oak"):
+        plain = tuple(cell if isinstance(cell, str) else None for cell in row)
+        np.testing.assert_array_equal(joining.predict_proba([row]), joining.predict_proba([plain]))
+    assert predictor.evaluate(TEXTS, [*LABELS[:3], missing]).left_out == 1
 
 
 def test_score_is_that_of_evaluate_with_labels_beside_or_in_the_table(predictor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import reprlib
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -232,13 +233,18 @@ def _table(
 
 
 def _tidy(cell: Any) -> Any:
-    """The cell as a plain Python value; None for NaN."""
+    """The cell as a plain Python value; None for NaN, and for the NA and NaT of pandas."""
     if isinstance(cell, np.generic):
         cell = cell.item()
     if isinstance(cell, os.PathLike):
         return os.fspath(cell)
     if isinstance(cell, Decimal):
+        if cell.is_nan():
+            return None
         return int(cell) if cell.is_finite() and cell == cell.to_integral_value() else float(cell)
+    pandas = sys.modules.get("pandas")  # whoever has its NA has imported it
+    if pandas and (cell is pandas.NA or cell is pandas.NaT):
+        return None
     return None if isinstance(cell, float) and cell != cell else cell
 
 
