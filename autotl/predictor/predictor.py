@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from autotl.data.inspection import read_inputs
-from autotl.data.tables import Table, read_table, table_of
+from autotl.data.tables import Table, plain_list, read_table, table_of
 from autotl.data.task import Task, encode_targets
 from autotl.errors import BundleError, DataError, TaskError
 from autotl.kinds.kind import Breakdown
@@ -62,7 +62,9 @@ class Evaluation:
 
 
 #: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
-#: themselves, a list of texts or of paths of images, or of tuples where an input has several columns.
+#: themselves, a list of texts or of paths of images, or where an input has several columns of tuples, or an array
+#: ``[rows, columns]``, in the order of `Task.columns`. A table of Arrow counts as a DataFrame, and so does one of a
+#: library that knows its protocol, such as polars.
 Data: TypeAlias = "str | Path | pd.DataFrame | Iterable[str | Path | Sequence[str | None]]"
 
 
@@ -256,7 +258,9 @@ class Predictor:
         yield from zip(readable.tolist(), answers, strict=True)
 
     def evaluate(self, data: Data, labels: Iterable[Any] | None = None) -> Evaluation:
-        """Scores the model on labelled rows. labels: one a row, by default those of the target column or columns.
+        """Scores the model on labelled rows.
+
+        labels: one a row, or a DataFrame with the target column or columns; by default those of `data` itself.
 
         Raises `DataError` when no row has both a target and an input.
         """
@@ -264,7 +268,7 @@ class Predictor:
 
         table, task = self._table(data), self.task
         if labels is not None:
-            table = table.labelled(task.targets, list(labels))
+            table = table.labelled(task.targets, _given(labels, task.targets))
         targets, known = encode_targets(table, task)
         answers = self.predictions(table).answers
         usable = known & ~np.isnan(answers[:, 0])
@@ -309,3 +313,12 @@ class Predictor:
             regressor_tags=None if of_classes else RegressorTags(),
             input_tags=InputTags(one_d_array=True, two_d_array=False, string=True),
         )
+
+
+def _given(labels: Iterable[Any], targets: Sequence[str]) -> list[Any]:
+    """A label a row, or a tuple of them for several targets; of a frame those in the columns of these names."""
+    if not hasattr(labels, "columns"):
+        return plain_list(labels)
+    table = read_table(cast("pd.DataFrame", labels))
+    columns = [table.column(target) for target in targets]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
