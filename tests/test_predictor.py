@@ -6,11 +6,13 @@ import json
 import logging
 import subprocess
 import sys
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 from sklearn.base import clone, is_classifier
@@ -67,6 +69,56 @@ def test_several_texts_are_joined_with_their_names_before_they_are_predicted(pre
         assert client.post("/predict", json={"texts": ["oak"]}).status_code == 422
 
 
+class Foreign:
+    """A frame of another library: it has columns and knows Arrow's protocol."""
+
+    def __init__(self, table):
+        self._table, self.columns = table, table.column_names
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+ROWS = [("a cat", "on a horse"), ("oak", None), (None, None)]
+TABLE = pa.table({"body": [body for _, body in ROWS], "title": [title for title, _ in ROWS], "other": [1, 2, 3]})
+FORMS = [np.array(ROWS, object), np.array(ROWS, object).tolist(), TABLE, TABLE.to_batches()[0], Foreign(TABLE)]
+
+
+@pytest.mark.parametrize("data", FORMS, ids=["array", "lists", "Arrow", "batch", "foreign"])
+def test_arrays_and_tables_of_other_libraries_are_read_for_several_columns(joining, data):
+    labels = ["a", "b", "a"]
+    np.testing.assert_array_equal(joining.predict_proba(data), joining.predict_proba(ROWS))
+    assert joining.predict(data).tolist() == joining.predict(ROWS).tolist()
+    assert joining.evaluate(data, labels).scores == joining.evaluate(ROWS, labels).scores
+
+
+def test_columns_of_arrow_are_inputs_and_labels_as_lists_are(predictor):
+    texts, labels = [*TEXTS, None], [*LABELS, "a"]
+    for column in (pa.array, pa.chunked_array):
+        nested = [texts] if column is pa.chunked_array else texts
+        np.testing.assert_array_equal(predictor.predict_proba(column(nested)), predictor.predict_proba(texts))
+        assert predictor.evaluate(texts, pa.array([*LABELS, None])).rows == 4
+    for given in (pa.array(labels), pd.DataFrame({"label": labels}), pa.table({"other": labels, "label": labels})):
+        assert predictor.score(texts, given) == predictor.score(texts, labels)
+    with pytest.raises(DataError, match=r"DataFrame has no column 'label'\. Did you mean 'labels'"):
+        predictor.score(texts, pd.DataFrame({"labels": labels}))
+
+
+def test_what_has_no_cell_for_each_column_is_refused_with_the_way_out(predictor, joining):
+    for model, data, words in (
+        (joining, np.array([["a", "b", "c"]]), "rows of 3 cells, and 2 are read: 'title', 'body'. Leave out the rest"),
+        (joining, np.array(["a cat"]), "row 1: Each input is a tuple of 2 cells, 'title', 'body', not"),
+        (joining, {"title": ["a"]}, "a path, a DataFrame, or a list of tuples of 'title', 'body', not a dict"),
+        (predictor, np.array([["a"], ["b"]]), "rows of 1 cell, and the model reads 'text' alone. Pass array[:, 0]"),
+        (predictor, {"text": ["a"]}, "a path, a DataFrame, or a list of texts or of paths of images, not a dict"),
+        (predictor, Foreign(pa.table([["a"], ["b"]], names=["text", "text"])), "'text' names more than one column"),
+        (predictor, pa.table({"body": ["a"]}), "Table has no column 'text'"),
+    ):
+        with pytest.raises(DataError) as refusal:
+            model.predict(data)
+        assert words in str(refusal.value)
+
+
 def test_a_word_is_a_file_and_not_a_text(predictor):
     with pytest.raises(DataError, match="no such file"):
         predictor.predict("a cat on a horse")
@@ -82,6 +134,22 @@ def test_rows_of_a_list_that_cannot_be_read_have_no_answer(predictor):
     assert predictor.predict(["a cat", None, " "])[1:].tolist() == [None, None]
     with pytest.raises(DataError, match="the list: row 1"):
         predictor.predict([None])
+
+
+MISSING = [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), Decimal("NaN"), Decimal("sNaN")]
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=repr)
+def test_whatever_stands_for_nothing_is_a_row_without_an_answer(predictor, joining, missing):
+    for data in (["a cat", missing], pd.Series(["a cat", missing], dtype=object), np.array(["a cat", missing], object)):
+        assert predictor.predict(data).tolist() == [predictor.predict(["a cat"])[0], None]
+        assert np.isnan(predictor.predict_proba(data)).all(1).tolist() == [False, True]
+    with pytest.raises(DataError, match="the list: row 1: empty; no row of the list can be read"):
+        predictor.predict([missing])
+    for row in ("oak", missing), (missing, "oak"):
+        plain = tuple(cell if isinstance(cell, str) else None for cell in row)
+        np.testing.assert_array_equal(joining.predict_proba([row]), joining.predict_proba([plain]))
+    assert predictor.evaluate(TEXTS, [*LABELS[:3], missing]).left_out == 1
 
 
 def test_score_is_that_of_evaluate_with_labels_beside_or_in_the_table(predictor):

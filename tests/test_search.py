@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -291,6 +293,32 @@ def test_fit_returns_a_model_from_a_frame(frame, zoo, here, tmp_path):
     assert (autotl.load(tmp_path / "fitted").predict(frame) == found.predict(frame)).all()
     with pytest.raises(AutoTLError, match="exists already"):
         autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
+
+
+def test_a_fitted_model_is_loaded_at_its_first_use_and_not_in_the_time_of_the_search(
+    command_line, table, zoo, tmp_path
+):
+    """In a process of its own: this one has long loaded torch."""
+    program = f"""
+import sys
+import autotl
+run = autotl.fit({str(table)!r}, models={str(zoo)!r}, trials=1, out="run", quiet=True)
+assert "torch" not in sys.modules
+assert run.classes_.tolist() == ["animal", "plant", "stone"]
+assert len(run.leaderboard()) and "accuracy" in repr(run)
+assert "torch" not in sys.modules
+assert (run.predict({str(table)!r}) == autotl.load("run").predict({str(table)!r})).all()
+"""
+    path = [str(THIRD_PARTY / "tiny"), *filter(None, [command_line.environment.get("PYTHONPATH")])]
+    environment = command_line.environment | {"PYTHONPATH": os.pathsep.join(path)}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=120)
+
+
+def test_a_fitted_model_whose_folder_is_gone_says_so(frame, zoo, here, tmp_path):
+    found = autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
+    shutil.rmtree(tmp_path / "fitted")
+    with pytest.raises(AutoTLError, match=r"fitted.*cannot be loaded"):
+        found.predict(frame)
 
 
 def test_fit_says_nothing_when_quiet_and_leaves_logging_and_warnings_as_they_were(frame, zoo, here, tmp_path, capfd):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import reprlib
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from autotl.data.datasets import is_dataset, plain_columns, read_dataset
 from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
 from autotl.data.paths import expanded, is_address, obstacle
 from autotl.data.text_files import PART_ROWS, TextFile, parse_delimited, parse_json_lines
-from autotl.data.wording import a_kind_of, did_you_mean, listed
+from autotl.data.wording import a_kind_of, counted, did_you_mean, listed
 from autotl.errors import DataError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Table:
 
 def read_table(source: str | Path | pd.DataFrame) -> Table:
     """Reads a file (CSV, TSV, JSON Lines, Parquet), a folder of class folders or of Hugging Face's
-    `datasets`, or a pandas DataFrame.
+    `datasets`, or a DataFrame: of pandas, or of a library that knows Arrow's protocol for tables.
 
     Image paths are relative to the file's folder, to the folder, or to the working folder for a frame.
     Raises `DataError` naming the file, the line or row, and the way out.
@@ -143,14 +144,19 @@ class TableParts:
 
 def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
     """A table of the columns of an input, from inputs that are in memory: cells, or where there are several columns
-    tuples or lists with a cell for each. Image paths are relative to the working folder.
+    tuples or lists with a cell for each, or an array ``[rows, columns]``. Image paths are relative to the working
+    folder.
 
     Raises `DataError` where there are none, or where they are no plain sequence of such.
     """
-    if isinstance(inputs, Mapping | bytes) or getattr(inputs, "ndim", 1) != 1 or not isinstance(inputs, Iterable):
-        raise DataError(f"Inputs are a list of texts or of paths of images, not {a_kind_of(inputs)}.")
-    rows = list(inputs)
-    if len(columns) == 1:
+    several, width = len(columns) > 1, getattr(inputs, "ndim", 1)
+    if isinstance(inputs, Mapping | bytes) or width not in (1, 2) or not isinstance(inputs, Iterable):
+        wanted = f"tuples of {listed(columns)}" if several else "texts or of paths of images"
+        raise DataError(f"Inputs are a path, a DataFrame, or a list of {wanted}, not {a_kind_of(inputs)}.")
+    rows = plain_list(inputs)
+    if width == 2:
+        rows = _tuples(rows, columns)
+    if not several:
         return _table("the list", Path.cwd(), {columns[0]: rows})
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, tuple | list) or len(row) != len(columns):
@@ -159,12 +165,31 @@ def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:
     return _table("the list", Path.cwd(), {name: [row[place] for row in rows] for place, name in enumerate(columns)})
 
 
+def plain_list(values: Iterable[Any]) -> list[Any]:
+    """What a sequence of values holds; a column of Arrow has wrappers around them."""
+    plain: list[Any] = values.to_pylist() if hasattr(values, "to_pylist") else list(values)
+    return plain
+
+
+def _tuples(rows: Sequence[Any], columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The rows of an array of cells ``[rows, columns]``. Raises `DataError` where it has others than are read."""
+    width = len(rows[0]) if len(rows) else len(columns)
+    if len(columns) == 1:
+        raise DataError(
+            f"The array has rows of {counted(width, 'cell')}, and the model reads {columns[0]!r} alone. "
+            "Pass array[:, 0], or another of its columns."
+        )
+    if width != len(columns):
+        way_out = "Leave out the rest" if width > len(columns) else "Pass all of them"
+        wanted = f"{len(columns)} are read: {listed(columns)}"
+        raise DataError(f"The array has rows of {counted(width, 'cell')}, and {wanted}. {way_out}.")
+    return [tuple(row) for row in rows]
+
+
 def _read_parts(source: str | Path | pd.DataFrame) -> Iterator[Table]:
     """The table in parts, one at least. A part of JSON Lines may lack columns that others have."""
     if not isinstance(source, (str, os.PathLike)):
-        if not (hasattr(source, "columns") and hasattr(source, "isna")):
-            raise DataError(f"A table is a path or a pandas DataFrame, not {a_kind_of(source)}.")
-        yield _table("DataFrame", Path.cwd(), _frame_columns(source))
+        yield _read_frame(source)
         return
     if not os.fspath(source) or is_address(str(source)):
         raise DataError(f"{str(source)!r} is no path: a table is a file or folder on this machine. Download it first.")
@@ -183,6 +208,15 @@ def _read_parts(source: str | Path | pd.DataFrame) -> Iterator[Table]:
         raise DataError(f"{what} cannot be read ({error.strerror or error}).{way_out}") from error
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory. Give a part of its rows.") from error
+
+
+def _read_frame(source: Any) -> Table:
+    if hasattr(source, "columns") and hasattr(source, "isna"):
+        return _table("DataFrame", Path.cwd(), _frame_columns(source))
+    if hasattr(source, "columns") and hasattr(source, "__arrow_c_stream__"):
+        return _table(type(source).__name__, Path.cwd(), _arrow_columns(source))
+    way_out = " Pass what its to_pandas() gives." if hasattr(source, "to_pandas") else ""
+    raise DataError(f"A table is a path or a pandas DataFrame, not {a_kind_of(source)}.{way_out}")
 
 
 def _read_folder(folder: Path) -> Table:
@@ -232,13 +266,18 @@ def _table(
 
 
 def _tidy(cell: Any) -> Any:
-    """The cell as a plain Python value; None for NaN."""
+    """The cell as a plain Python value; None for NaN, and for the NA and NaT of pandas."""
     if isinstance(cell, np.generic):
         cell = cell.item()
     if isinstance(cell, os.PathLike):
         return os.fspath(cell)
     if isinstance(cell, Decimal):
+        if cell.is_nan():
+            return None
         return int(cell) if cell.is_finite() and cell == cell.to_integral_value() else float(cell)
+    pandas = sys.modules.get("pandas")  # whoever has its NA has imported it
+    if pandas and (cell is pandas.NA or cell is pandas.NaT):
+        return None
     return None if isinstance(cell, float) and cell != cell else cell
 
 
@@ -261,6 +300,19 @@ def _frame_columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
         missing = series.isna().tolist()  # NaN, NaT, None and NA alike
         columns[name] = [None if gone else cell for cell, gone in zip(series.tolist(), missing, strict=True)]
     return columns
+
+
+def _arrow_columns(source: Any) -> dict[str, list[Any]]:
+    import pyarrow as pa
+
+    try:
+        table = pa.table(source)
+    except Exception as error:  # whatever another library cannot hand over, it means this
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{a_kind_of(source)} cannot be read ({reason}). Make it a pandas DataFrame.") from error
+    name = type(source).__name__
+    _refuse_repeats(name, table.column_names)
+    return plain_columns(table, name)
 
 
 def _parquet_parts(path: Path) -> Iterator[dict[str, list[Any]]]:

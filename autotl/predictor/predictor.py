@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
 from autotl.data.inspection import read_inputs
-from autotl.data.tables import Table, read_table, table_of
+from autotl.data.tables import Table, plain_list, read_table, table_of
 from autotl.data.task import Task, encode_targets
 from autotl.errors import BundleError, DataError, TaskError
 from autotl.kinds.kind import Breakdown
@@ -23,6 +24,7 @@ from autotl.predictor.display import as_html, described_score
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
@@ -61,7 +63,9 @@ class Evaluation:
 
 
 #: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
-#: themselves, a list of texts or of paths of images, or of tuples where an input has several columns.
+#: themselves, a list of texts or of paths of images, or where an input has several columns of tuples, or an array
+#: ``[rows, columns]``, in the order of `Task.columns`. A table of Arrow counts as a DataFrame, and so does one of a
+#: library that knows its protocol, such as polars.
 Data: TypeAlias = "str | Path | pd.DataFrame | Iterable[str | Path | Sequence[str | None]]"
 
 
@@ -74,13 +78,24 @@ class Predictor:
         device: of torch, such as ``"cpu"``; by default an accelerator where there is one. Raises `BundleError` when
         there is no bundle or it is torn, and `PluginError` when its family is not installed.
         """
-        import torch
+        self._find(bundle, device)
+        _ = self._models  # now, so that faults of them show here and the first answer is not the slow one
 
+    def _find(self, bundle: str | Path, device: str | None = None) -> None:
+        """All but its models, which are loaded at their first use then."""
         self.bundle, self.device = bundle, device
         self.folder = find_bundle(bundle)
         self.card = read_card(self.folder)
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._models = [(model.to(self._device), encoder) for _, model, encoder in self.members()]
+
+    @cached_property
+    def _device(self) -> torch.device:
+        import torch
+
+        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @cached_property
+    def _models(self) -> list[tuple[Classifier, InputEncoder]]:
+        return [(model.to(self._device), encoder) for _, model, encoder in self.members()]
 
     @property
     def task(self) -> Task:
@@ -244,7 +259,9 @@ class Predictor:
         yield from zip(readable.tolist(), answers, strict=True)
 
     def evaluate(self, data: Data, labels: Iterable[Any] | None = None) -> Evaluation:
-        """Scores the model on labelled rows. labels: one a row, by default those of the target column or columns.
+        """Scores the model on labelled rows.
+
+        labels: one a row, or a DataFrame with the target column or columns; by default those of `data` itself.
 
         A class that the model was not taught, as too few rows had it, is an error, and so is such a label. Raises
         `DataError` when no row has both a target and an input.
@@ -253,7 +270,7 @@ class Predictor:
 
         table, task = self._table(data), self.task
         if labels is not None:
-            table = table.labelled(task.targets, list(labels))
+            table = table.labelled(task.targets, _given(labels, task.targets))
         targets, known = encode_targets(table, task)
         answers = self.predictions(table).answers
         usable = known & ~np.isnan(answers[:, 0])
@@ -310,3 +327,12 @@ class Predictor:
 def _with_nothing(given: np.ndarray, columns: int) -> np.ndarray:
     """``[rows, outputs + columns]``: with zeros behind what each output is given; decided classes ``[rows]`` stay."""
     return given if given.ndim == 1 else np.pad(given, ((0, 0), (0, columns)))
+
+
+def _given(labels: Iterable[Any], targets: Sequence[str]) -> list[Any]:
+    """A label a row, or a tuple of them for several targets; of a frame those in the columns of these names."""
+    if not hasattr(labels, "columns"):
+        return plain_list(labels)
+    table = read_table(cast("pd.DataFrame", labels))
+    columns = [table.column(target) for target in targets]
+    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))

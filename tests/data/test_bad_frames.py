@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from autotl.data.inspection import inspect_table
@@ -59,6 +60,12 @@ def test_frame_is_learned_from(data, classes):
     assert inspect_table(data).task.classes == classes
 
 
+def test_tables_of_arrow_are_learned_from_as_frames_are():
+    data = pa.table({"text": TEXTS, "label": pa.array([*LABELS[:-2], None, None]).dictionary_encode()})
+    found = inspect_table(data)
+    assert (found.task.classes, len(found.kept), found.table.name) == (GOOD, N - 2, "Table")
+
+
 @pytest.mark.parametrize("names", [[0, 1], [pathlib.Path("text"), None], [("text",), ("label",)]])
 def test_names_of_columns_that_are_no_text_are_written_as_text(names):
     data = frame().set_axis(pd.Index(names, tupleize_cols=False), axis=1)
@@ -71,6 +78,20 @@ class Polars:
     """What another library calls a frame."""
 
     columns = ("text",)
+
+
+class Dataset(Polars):
+    """One that knows pandas."""
+
+    def to_pandas(self):
+        raise NotImplementedError
+
+
+class Torn(Polars):
+    """One whose columns Arrow has no type for."""
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        raise ValueError("no such column")
 
 
 REFUSED = {
@@ -93,6 +114,8 @@ REFUSED = {
     "arrays as inputs": (frame(text=objects(np.zeros(2), np.ones(2))), ["'text'", "ndarray", "--text"]),
     "a list of rows": ([("a", "b")], ["a path or a pandas DataFrame, not a list"]),
     "a frame of another library": (Polars(), ["pandas DataFrame, not a ", ".Polars"]),
+    "a frame that knows pandas": (Dataset(), ["pandas DataFrame, not a ", ".Dataset. Pass what its to_pandas() gives"]),
+    "a frame that Arrow cannot read": (Torn(), [".Torn cannot be read", "no such column"]),
     "a series": (pd.Series(TEXTS), ["not a pandas.Series"]),
     "nothing": (None, ["not a NoneType"]),
 }  # fmt: skip
