@@ -6,6 +6,7 @@ language it is far ahead: of 900 hotel reviews in Chinese it has 0.89 right, a h
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +21,11 @@ from autotl.errors import TrialError
 from autotl.features.heads import LinearHead
 from autotl.zoo.words import LARGEST_VOCABULARY
 
-#: Penalties that are tried, on inputs of unit length; with a fifth of the rows to choose by.
-_PENALTIES = (1e-2, 1e-3, 1e-4)
+#: Penalties that are tried, on inputs of unit length, until one is worse than the one before; with a fifth of the rows
+#: to choose by. The more rows, the less: log loss on test rows where 1e-4 is the least, and where 1e-6 is, trec6 0.488
+#: and 0.284, sst2 0.482 and 0.414, sms-spam 0.105 and 0.062, Chinese hotel reviews 0.287 and 0.262; one to two in a
+#: hundred rows more are right. Of 500 rows of three of them 1e-4 is best.
+_PENALTIES = (1e-2, 1e-3, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,19 @@ def learn_words(
     outer, inner = order[: max(len(order) // 5, 1)], order[max(len(order) // 5, 1) :]
     wanted, counting = torch.from_numpy(targets), None if weights is None else torch.from_numpy(weights)
 
-    def fit(rows: np.ndarray, penalty: float) -> _Fitted:
-        return _fit(task, _rows(inputs, rows), wanted[rows], None if counting is None else counting[rows], penalty)
+    def fit(rows: np.ndarray, penalty: float, start: _Fitted) -> _Fitted:
+        counts = None if counting is None else counting[rows]
+        return _fit(task, _rows(inputs, rows), wanted[rows], counts, penalty, start)
 
-    def loss(penalty: float) -> float:
-        return float(task.rules.loss(_logits(_rows(inputs, outer), fit(inner, penalty)), wanted[outer]))
-
-    weight, bias = fit(np.arange(len(cells)), min(_PENALTIES, key=loss))
+    fitted = torch.zeros(len(columns), len(task.outputs)), torch.zeros(len(task.outputs))
+    least, chosen, start = math.inf, _PENALTIES[0], fitted
+    for penalty in _PENALTIES:
+        fitted = fit(inner, penalty, fitted)
+        loss = float(task.rules.loss(_logits(_rows(inputs, outer), fitted), wanted[outer]))
+        if loss >= least:
+            break
+        least, chosen, start = loss, penalty, fitted
+    weight, bias = fit(np.arange(len(cells)), chosen, start)
     head = LinearHead(weight.numpy(), bias.numpy())
     return Words(tuple(columns), rarity.astype(np.float32), head)
 
@@ -90,10 +100,14 @@ def _logits(inputs: torch.Tensor, fitted: _Fitted) -> torch.Tensor:
 
 
 def _fit(
-    task: Task, inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None, penalty: float
+    task: Task,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None,
+    penalty: float,
+    start: _Fitted,
 ) -> _Fitted:
-    weight = torch.zeros(inputs.shape[1], len(task.outputs), requires_grad=True)
-    bias = torch.zeros(len(task.outputs), requires_grad=True)
+    weight, bias = (begun.clone().requires_grad_() for begun in start)
     solver = torch.optim.LBFGS([weight, bias], max_iter=40, line_search_fn="strong_wolfe", tolerance_change=1e-6)
 
     def loss() -> torch.Tensor:
