@@ -336,6 +336,10 @@ def test_strategies_of_less_weight_wait_and_are_drawn_less_often():
     assert order == ["finetune", "finetune", "finetune", "finetune", "rare"]
     drawn = [tried.suggest(trials.ask()).strategy for _ in range(200)]
     assert 20 < drawn.count("rare") < 65
+    # the part of one that applies nowhere is nobody's
+    tried, trials = space(candidates=[BEST], strategies=[Finetune(), Nowhere({}), Scratch(), Rare()]), study()
+    drawn = [tried.suggest(trials.ask()).strategy for _ in range(200)]
+    assert 20 < drawn.count("rare") < 65
 
 
 def test_trial_that_is_taken_up_again_keeps_its_strategy_though_plugins_changed():

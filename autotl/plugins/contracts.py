@@ -34,6 +34,13 @@ Source: TypeAlias = Literal["folder", "cache", "hub", "package"]
 State: TypeAlias = "dict[str, torch.Tensor]"
 
 
+#: However small the table: with fewer steps fine-tuning ends before it has begun, and looks unstable for no other
+#: reason (Mosbach et al. 2021, Zhang et al. 2021). Test accuracy after 300 and 100 steps, two draws: 20 rows a class,
+#: trec6 0.888, 0.860 and 0.876, 0.868, sst2 0.627, 0.699 and 0.607, 0.690, flowers 0.593, 0.603 and 0.601, 0.584; 64 a
+#: class, trec6 0.924, 0.918 and 0.918, 0.922, flowers 0.680, 0.691 and (120 steps) 0.636, 0.689.
+FEWEST_STEPS = 300
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The published way to fine-tune a backbone with AdamW; the search moves around it by multipliers."""
@@ -43,6 +50,10 @@ class Recipe:
     weight_decay: float = 0.02
     batch_size: int = 32
     epochs: float = 10.0  #: passes over a table of some thousand rows
+
+    def passes(self, rows: int) -> float:
+        """Over a table of so many rows to train on: `epochs`, or as many as `FEWEST_STEPS` take."""
+        return max(self.epochs, FEWEST_STEPS * self.batch_size / rows)
 
 
 @dataclass(frozen=True)

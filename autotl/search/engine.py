@@ -292,7 +292,7 @@ class Search:
         given, task = self._given, self._given.inspection.task
         targets = given.inspection.targets[given.split.train]
         passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
-        full_trials = passes[survivors[0].key] / survivors[0].recipe.epochs if pace.limited else 0.0
+        full_trials = passes[survivors[0].key] / survivors[0].recipe.passes(len(targets)) if pace.limited else 0.0
         contexts = {
             candidate.key: StrategyContext(
                 candidate=candidate,

@@ -90,11 +90,18 @@ class Space:
 
     @property
     def _which(self) -> Choice:
-        """The strategy as a number: Optuna's choices have no weights, and must not change when a plugin comes."""
+        """The strategy as a number: Optuna's choices have no weights, and must not change when a plugin comes.
+
+        One that applies to no backbone has no part of it, as what falls there would teach the sampler about another.
+        """
+        contexts = [self._contexts[key] for key in self.candidates]
         return Choice(
             "strategy",
             tuple(float(place) for place in range(len(self._strategies))),
-            tuple(strategy.weight for strategy in self._strategies.values()),
+            tuple(
+                strategy.weight if any(strategy.parameters(context) for context in contexts) else 0.0
+                for strategy in self._strategies.values()
+            ),
         )
 
     def _parameters(self, strategy: str, backbone: str) -> dict[str, Parameter]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autotl.plugins.contracts import Parameter, Progress, Real, StrategyContext, Value, Work
-from autotl.strategies.tuning import recipe_passes
 
 if TYPE_CHECKING:
     from autotl.training.trial import Trial
@@ -38,7 +37,7 @@ class Scratch:
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
         augment = AUGMENT if context.augments else 0.0
-        return Work(passes=recipe_passes(context.candidate.recipe, context.rows), augment=augment, pretrained=False)
+        return Work(passes=context.candidate.recipe.passes(context.rows), augment=augment, pretrained=False)
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
         import numpy as np
@@ -54,7 +53,7 @@ class Scratch:
         zeros = LinearHead(np.zeros((backbone.width, trial.outputs), np.float32), np.zeros(trial.outputs, np.float32))
         trial.model = Classifier(backbone, zeros).to(trial.device)
         plan = Plan(
-            epochs=recipe_passes(recipe, len(trial.train)),
+            epochs=recipe.passes(len(trial.train)),
             batch_size=recipe.batch_size,
             learning_rate=RATE * recipe.learning_rate * trial.settings.number("learning_rate_multiplier"),
             layer_decay=1.0,

@@ -8,22 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Choice, Parameter, Real, Recipe, StrategyContext, Value, Work
+from autotl.plugins.contracts import Choice, Parameter, Real, StrategyContext, Value, Work
 
 if TYPE_CHECKING:
     from autotl.training.loop import Plan
     from autotl.training.trial import Trial
-
-#: However small the table: with fewer steps fine-tuning ends before it has begun, and looks unstable for no other
-#: reason (Mosbach et al. 2021, Zhang et al. 2021). Test accuracy after 300 and 100 steps, two draws: 20 rows a class,
-#: trec6 0.888, 0.860 and 0.876, 0.868, sst2 0.627, 0.699 and 0.607, 0.690, flowers 0.593, 0.603 and 0.601, 0.584; 64 a
-#: class, trec6 0.924, 0.918 and 0.918, 0.922, flowers 0.680, 0.691 and (120 steps) 0.636, 0.689.
-FEWEST_STEPS = 300
-
-
-def recipe_passes(recipe: Recipe, rows: int) -> float:
-    """Passes over the training rows that the recipe asks for."""
-    return max(recipe.epochs, FEWEST_STEPS * recipe.batch_size / rows)
 
 
 def parameters(context: StrategyContext) -> Sequence[Parameter]:
@@ -37,7 +26,7 @@ def parameters(context: StrategyContext) -> Sequence[Parameter]:
 
 def affords(context: StrategyContext, times: float = 1.0) -> bool:
     """Whether the budget affords the recipe's passes so many times."""
-    return context.passes >= times * recipe_passes(context.candidate.recipe, context.rows)
+    return context.passes >= times * context.candidate.recipe.passes(context.rows)
 
 
 def usual(context: StrategyContext) -> dict[str, Value]:
@@ -51,7 +40,7 @@ def work(
 ) -> Work:
     """What a training with these settings will compute."""
     return Work(
-        passes=recipe_passes(context.candidate.recipe, context.rows) * float(settings["epochs_multiplier"]),
+        passes=context.candidate.recipe.passes(context.rows) * float(settings["epochs_multiplier"]),
         method=method,
         frozen_fraction=frozen_fraction,
         augment=float(settings.get("augment", 0.0)),
@@ -67,7 +56,7 @@ def plan(trial: Trial, *, rate: float = 1.0) -> Plan:
 
     settings, recipe = trial.settings, trial.frozen.candidate.recipe
     return Plan(
-        epochs=recipe_passes(recipe, len(trial.train)) * settings.number("epochs_multiplier"),
+        epochs=recipe.passes(len(trial.train)) * settings.number("epochs_multiplier"),
         batch_size=recipe.batch_size,
         learning_rate=rate * recipe.learning_rate * settings.number("learning_rate_multiplier"),
         layer_decay=1.0,
