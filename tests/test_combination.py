@@ -113,6 +113,19 @@ def test_what_is_taken_off_is_what_new_rows_take_off(models):
     assert np.mean(corrected) < np.mean(seen)
 
 
+def test_having_kept_the_best_of_many_for_the_mixture_is_taken_off_too():
+    """The mean over worlds of equals: eight of sixty are kept by the rows that judge their mixture."""
+    said, true = [], []
+    for seed in range(12):
+        labels, each = a_world(3000, 60, skill=1.0, shared=0.7, seed=seed)
+        scores = np.array([metrics.score(TASK, labels[:200], one) for one in each[:, :200]])
+        kept = np.isin(np.arange(60), np.argsort(-scores)[:8])
+        decision = decide(TASK, labels[:200], each[:, :200], int(np.argmax(scores)), kept)
+        said.append(decision.score)
+        true.append(metrics.score(TASK, labels[200:], mixed(each[:, 200:], decision.combination, "softmax")))
+    assert abs(np.mean(said) - np.mean(true)) < 0.015
+
+
 def test_temperature_finds_by_how_much_answers_are_too_sure():
     labels, each = a_world(2000, 1, skill=2.0, seed=4)
     honest = fit_temperature(TASK, labels, each[0])

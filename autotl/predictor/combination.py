@@ -100,7 +100,7 @@ def decide(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable:
     stakes = rules.stakes(targets, calibrated)  # all that a mixture is chosen by
     members = np.flatnonzero(usable)
 
-    def shares_by(rows: np.ndarray) -> np.ndarray:
+    def shares_by(rows: np.ndarray, members: np.ndarray = members) -> np.ndarray:
         shares = np.zeros(len(each))
         shares[members] = shares_of(task, stakes[members][:, rows], weights[rows], trust)
         return shares
@@ -114,12 +114,14 @@ def decide(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable:
     mix = lead > (trust - doubt) * error and by_metric >= -doubt * noise
 
     def choose(rows: np.ndarray) -> np.ndarray:
-        if mix:
+        """As if these rows alone had decided, also which models are usable: those that did best on them were kept."""
+        if mix and usable.all():
             return shares_by(rows)
         scores = [_score_of_half(task, targets[rows], answers[rows]) for answers in calibrated]
-        return _one(int(np.argmax(np.nan_to_num(scores, nan=-np.inf))), len(each))
+        order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+        return shares_by(rows, order[: len(members)]) if mix else _one(int(order[0]), len(each))
 
-    shares = choose(np.arange(len(targets))) if mix else _one(best, len(each))
+    shares = shares_by(np.arange(len(targets))) if mix else _one(best, len(each))
     # how sure the mixture may be is read from rows that did not choose it
     final = fit_temperature(task, targets, chosen_by_others) if mix else 1.0
     combination = Combination(shares, temperatures, final)
