@@ -51,6 +51,23 @@ def joining(predictor):
     return autotl.load(predictor.folder)
 
 
+def test_bundle_that_is_replaced_while_it_is_read_is_read_anew(predictor, tiny, monkeypatch):
+    """As by a search at work; the disk may be slow, and the old weights are gone at once."""
+    old, card = predictor.card.weights, json.loads((predictor.folder / "bundle.json").read_text())
+    restore = type(tiny).restore
+
+    def late(self, folder):
+        if old in folder.parts and folder.exists():
+            (predictor.folder / old).rename(predictor.folder / "newer")
+            (predictor.folder / "bundle.json").write_text(json.dumps(card | {"weights": "newer"}))
+        return restore(self, folder)
+
+    monkeypatch.setattr(type(tiny), "restore", late)
+    again = autotl.load(predictor.folder)
+    assert again.card.weights == "newer"
+    np.testing.assert_array_equal(again.predict(TEXTS), predictor.predict(TEXTS))
+
+
 def test_several_texts_are_joined_with_their_names_before_they_are_predicted(predictor, joining):
     rows = [("a cat", "on a horse"), ("oak", None), (None, None)]
     joined = ["title: a cat\nbody: on a horse", "title: oak", None]

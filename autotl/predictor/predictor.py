@@ -78,8 +78,15 @@ class Predictor:
         device: of torch, such as ``"cpu"``; by default an accelerator where there is one. Raises `BundleError` when
         there is no bundle or it is torn, and `PluginError` when its family is not installed.
         """
-        self._find(bundle, device)
-        _ = self._models  # now, so that faults of them show here and the first answer is not the slow one
+        while True:
+            self._find(bundle, device)
+            try:
+                _ = self._models  # now, so that faults of them show here and the first answer is not the slow one
+                return
+            except BundleError:
+                if read_card(self.folder).weights == self.card.weights:
+                    raise
+                # a search at work has replaced what was being read
 
     def _find(self, bundle: str | Path, device: str | None = None) -> None:
         """All but its models, which are loaded at their first use then."""
