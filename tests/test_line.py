@@ -24,7 +24,9 @@ def worker(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("torn", [b'{"say": "jud', '{"say": "note", "text": "ä'.encode()[:-1]], ids=["a word", "a letter"])
+@pytest.mark.parametrize(
+    "torn", [b'{"say": "jud', '{"say": "note", "text": "ä'.encode()[:-1]], ids=["a word", "a letter"]
+)
 def test_a_worker_killed_in_the_middle_of_a_message_is_gone_at_once(worker, torn):
     line = worker(b'{"say": "done"}\n' + torn)
     try:
