@@ -178,6 +178,11 @@ def test_listing_plugins_loads_no_network_library():
     assert not loaded_after(code) & {"torch", "timm", "transformers"}
 
 
+def test_the_worker_loads_nothing_of_the_engine():
+    """Time to load Optuna, which the worker has no use for, would be lost to every search and every new worker."""
+    assert not loaded_after("import autotl.search.worker, autotl.search.workbench") & {"optuna", "sqlalchemy", "rich"}
+
+
 def test_public_names_are_there():
     assert set(autotl.__all__) <= set(dir(autotl))
     for name in autotl.__all__:

@@ -16,6 +16,7 @@ from autotl.plugins.manager import plugins
 from autotl.search.fitting import fit
 from autotl.search.space import Space
 from autotl.training.loop import Plan, train
+from autotl.training.optimizer import VOCABULARY
 from autotl.training.settings import Settings
 
 NAMES = ["label_smoothing", "drop", "l2_sp", "mixup", "cutmix", "r_drop", "reinit_top", "logit_adjustment", "huber"]
@@ -175,6 +176,25 @@ def test_l2_sp_takes_back_63_percent_of_what_nothing_else_moves(bench):
     for step in range(400):
         effect.stepped(step, 1 / 400)
     assert distance(bench, model) / before == pytest.approx(math.exp(-1), rel=0.02)
+
+
+def test_l2_sp_leaves_vocabularies_alone_and_pulls_weights_of_any_other_shape(bench):
+    """BERT-large's feed-forward layers have as many rows as a vocabulary, and some networks have scalars."""
+    trial = bench.trial()
+    model = bench.model(trial)
+    model.backbone.words, model.backbone.wide = torch.nn.Embedding(VOCABULARY, 1), torch.nn.Linear(1, VOCABULARY)
+    model.backbone.temperature = torch.nn.Parameter(torch.tensor(1.0))
+    effect = known("l2_sp").effect(1.0)
+    effect.begin(model, trial)
+    before = weights(model.backbone)
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter += 1.0
+    for step in range(400):
+        effect.stepped(step, 1 / 400)
+    moved = {name: float((tensor - before[name]).detach().mean()) for name, tensor in model.backbone.named_parameters()}
+    assert moved.pop("words.weight") == pytest.approx(1.0)
+    assert list(moved.values()) == pytest.approx([math.exp(-1)] * len(moved), rel=0.02)
 
 
 def test_l2_sp_stays_nearer_to_where_it_started(bench):

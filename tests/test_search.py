@@ -29,6 +29,7 @@ from autotl.cli.main import main
 from autotl.config import SearchRequest
 from autotl.data.splits import holdout
 from autotl.errors import AutoTLError
+from autotl.events import Event, read_events
 from autotl.predictor import metrics
 from autotl.search.engine import Search, resume
 from autotl.search.run_log import read_run_logs
@@ -156,6 +157,14 @@ def test_score_is_that_of_the_saved_bundle_before_validation_rows_were_trained_o
     assert sum(float(row["share"]) for row in best if row["trial"] != "mean") == pytest.approx(1.0)
     if len(best) == 1:
         assert float(best[0]["score"]) == pytest.approx(score, abs=1e-6)
+
+
+def test_every_event_of_a_run_is_listed_with_its_fields(finished):
+    kinds = re.findall(r"``(\w+)`` \(([^)]*)\)", " ".join(Event.__doc__.split()))
+    listed = {kind: set(re.findall(r"\w+", fields)) for kind, fields in kinds}
+    for event in read_events(finished[0] / "events.jsonl"):
+        settings = event.data.get("units", {}).keys()
+        assert event.data.keys() - settings <= listed[event.kind], event.kind
 
 
 def test_every_row_of_a_small_table_validates_models_that_have_not_seen_it(frame, zoo, here, tmp_path):

@@ -172,6 +172,23 @@ def test_weights_of_the_best_stay_and_of_what_the_answer_is_made_of(shelf, tmp_p
     assert card.chosen_among == KEPT + 4
 
 
+def test_models_of_the_answer_and_those_without_weights_take_no_place_of_others(shelf, tmp_path):
+    def put(number):
+        model = a_model(tmp_path, number, noise=0.5 + number / 10, alike=True)
+        shelf.put(model)
+        return model.judged
+
+    *_, third = [put(number) for number in range(3)]
+    shelf.answer(third)
+    shelf.give_way()  # the disk is full for a moment
+    for number in range(3, KEPT + 4):
+        put(number)
+    there = [model.name for model in shelf.models if model.weights]
+    assert KEPT < len(there) < KEPT + 4
+    shelf.answer(third)
+    assert weights_on_disk(tmp_path) == set(there[:KEPT])
+
+
 def test_a_later_state_of_a_trial_replaces_the_earlier(shelf, tmp_path):
     early, late = a_model(tmp_path, 5, permille=333), a_model(tmp_path, 5, noise=2.0)
     shelf.put(early)

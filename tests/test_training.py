@@ -7,6 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
 from autotl.budget import Clock
@@ -336,3 +338,30 @@ def test_torn_checkpoint_means_a_new_beginning(bench, tmp_path, torn):
     file.write_bytes(file.read_bytes()[:-100] if torn == "short" else torn)
     second = bench.trial(checkpoint=file)
     assert [progress.permille for progress in train(bench.model(second), second, plan())] == list(RUNGS)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda tensors: tensors | {sorted(tensors)[-1]: torch.zeros(7, 7)},
+        lambda tensors: {name: tensor for name, tensor in tensors.items() if name != max(tensors)},
+        lambda tensors: tensors | {"mean 0": torch.zeros(1)},
+        lambda tensors: tensors | {"moment 99 exp_avg": torch.zeros(1)},
+        lambda tensors: tensors | {"moment 0 exp_avg": torch.zeros(7, 7)},
+        lambda tensors: tensors | {"weights 99": torch.zeros(1)},
+    ],
+    ids=["shape", "missing", "shape that would do", "moment of nothing", "shape of a moment", "weight of nothing"],
+)
+def test_checkpoint_of_another_network_leaves_nothing_behind(bench, tmp_path, other):
+    """Trained weights, means or moments that were taken over in part would be no new beginning."""
+    file = tmp_path / "0000.safetensors"
+    first = bench.trial(checkpoint=file)
+    next(train(bench.model(first), first, plan()))
+    with safe_open(file, "pt") as stored:
+        tensors, about = {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata()  # noqa: SIM118
+    save_file(other(tensors), file, metadata=about)
+    whole, second = bench.model(bench.trial()), bench.trial(checkpoint=file)
+    anew = bench.model(second)
+    assert [progress.permille for progress in train(anew, second, plan())] == list(RUNGS)
+    list(train(whole, bench.trial(), plan()))
+    assert same(weights(anew), weights(whole))

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,33 @@ def test_what_is_larger_than_it_may_be_says_so():
     assert "1e+03 M parameters, more than --max-params allows" in found["huge"].reason
     with pytest.raises(ZooError, match="keeps the limits: the smallest"):
         usable_candidates("text", [Shelf()], ZooContext(hub=True), Limits(size=100))
+
+
+@pytest.mark.parametrize(
+    ("context", "smallest"),
+    [(ZooContext(hub=True), "shelf/small"), (ZooContext(), "shelf/kept")],
+    ids=["hub", "no hub"],
+)
+def test_the_limit_to_raise_is_that_of_a_backbone_that_could_be_had(context, smallest):
+    class Sized(Shelf):
+        def candidates(self, context):
+            found = super().candidates(context)
+            return [*found, replace(found[-2], name="small", parameters=500)]
+
+    limit = Limits(parameters=100 if context.hub else 700)
+    with pytest.raises(ZooError, match=rf"the smallest, {smallest}, has .* more than --max-params allows. Raise it"):
+        usable_candidates("text", [Sized()], context, limit)
+
+
+def test_where_no_limit_is_to_blame_none_is_named():
+    class Far(Shelf):
+        def candidates(self, context):
+            return [one for one in super().candidates(context) if one.source == "hub"]
+
+    with pytest.raises(ZooError, match=r"no text backbone found in the hub's cache .* and the hub is not reachable"):
+        usable_candidates("text", [Far()], ZooContext(), Limits(parameters=10_000))
+    with pytest.raises(ZooError, match="has a licence that --licenses mit allows: there are none"):
+        usable_candidates("text", [Shelf()], ZooContext(), Limits(parameters=100), ["mit"])
 
 
 def test_folders_given_are_searched_alone(tmp_path):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from autotl.cli.options import add_output
-from autotl.cli.screen import choose_view, ending_gently, show_outcome
+from autotl.cli.screen import show_outcome, watched
 from autotl.cli.started import PROCESS_START
 
 HELP = "continue a run, with what is left of its budget or with more"
@@ -39,8 +39,8 @@ def run(options: argparse.Namespace) -> int:
     if options.trials and not options.trials.lstrip("+").isdigit():
         raise BudgetError(f"--trials {options.trials!r}: write +10")
     clock = Clock(known.seconds + more if more else total or float("inf"), start=PROCESS_START - known.seconds)
-    with choose_view(options, clock) as view, ending_gently():
-        outcome = resume(
+    outcome = watched(
+        lambda view: resume(
             Path(options.folder),
             budget_seconds=total,
             more_seconds=more,
@@ -54,5 +54,8 @@ def run(options: argparse.Namespace) -> int:
             ),
             listeners=[view],
             start=PROCESS_START,
-        )
+        ),
+        options,
+        clock,
+    )
     return show_outcome(outcome, options)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from autotl.budget import Clock
     from autotl.events import Event
@@ -39,6 +39,12 @@ def ending_gently() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def watched(search: Callable[[View], Outcome], options: argparse.Namespace, clock: Clock) -> Outcome:
+    """What comes of a search that tells the view what happens, and that SIGTERM ends gently."""
+    with choose_view(options, clock) as view, ending_gently():
+        return search(view)
 
 
 def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:

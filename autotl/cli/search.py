@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from autotl.cli.options import add_output, add_search, asked
-from autotl.cli.screen import choose_view, ending_gently, show_outcome
+from autotl.cli.screen import show_outcome, watched
 from autotl.cli.started import PROCESS_START
 
 HELP = "find the best fine-tuned model for a table within a budget"
@@ -41,6 +41,5 @@ def run(options: argparse.Namespace) -> int:
     )
     folder = run_folder(options.data, options.out)
     clock = Clock(seconds or float("inf"), start=PROCESS_START)
-    with choose_view(options, clock) as view, ending_gently():
-        outcome = Search(request, folder, listeners=[view], start=PROCESS_START).run()
+    outcome = watched(lambda view: Search(request, folder, listeners=[view], start=PROCESS_START).run(), options, clock)
     return show_outcome(outcome, options)

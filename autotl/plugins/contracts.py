@@ -340,7 +340,7 @@ class Strategy(Protocol):
         """What `fit` will compute with these settings."""
 
     def fit(self, trial: Any) -> Iterator[Progress]:
-        """Trains within ``trial.deadline``, yielding wherever the model can be judged and put aside.
+        """Trains within ``trial.clock``, yielding wherever the model can be judged and put aside.
 
         `trial` is an `autotl.training.trial.Trial`: settings, examples, cached features, and the model to train.
         Every setting must be read. Raises `TrialError` when the trial cannot go on.

@@ -53,22 +53,19 @@ class _Pull(Effect):
         self._weights: list[torch.Tensor] = []
 
     def begin(self, model: Classifier, trial: Trial) -> None:
-        self._weights = list(model.backbone.parameters())
+        from autotl.training.optimizer import is_vocabulary
+
+        # a vocabulary's vectors move only where a batch has their word, and rarely far
+        vocabularies = {id(module.weight) for module in model.backbone.modules() if is_vocabulary(module)}
+        self._weights = [weight for weight in model.backbone.parameters() if id(weight) not in vocabularies]
         self._starts = [weight.detach().clone() for weight in self._weights]
 
     def stepped(self, step: int, progress: float) -> None:
         import torch
 
-        from autotl.training.optimizer import VOCABULARY
-
         if (step + 1) % EVERY:
             return
-        # a vocabulary's vectors move only where a batch has their word, and rarely far
-        trained = [
-            (weight, start)
-            for weight, start in zip(self._weights, self._starts, strict=True)
-            if weight.requires_grad and len(weight) < VOCABULARY
-        ]
+        trained = [pair for pair in zip(self._weights, self._starts, strict=True) if pair[0].requires_grad]
         share = min(EVERY * self._strength * progress, 1.0)
         with torch.no_grad():
             torch._foreach_lerp_([weight for weight, _ in trained], [start for _, start in trained], share)

@@ -20,11 +20,7 @@ from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.space import TrialConfig
-from autotl.zoo.words import BAG_OF_WORDS, NUMBER
-
-#: Seconds of a bag of words for each training row, two cores: 0.07 to 0.1 ms on three tables of short texts, 0.6 on one
-#: whose texts have 130 words.
-SECONDS_A_ROW = 5e-4
+from autotl.zoo.words import BAG_OF_WORDS, NUMBER, SECONDS_A_ROW
 
 #: The share of what is left that it may cost: a second or two of a minute for what may be the answer.
 SHARE = 0.04

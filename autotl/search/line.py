@@ -96,9 +96,12 @@ class EngineEnd:
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
 
     def _listen(self, out: TextIO) -> None:
-        for line in out:
-            self._inbox.put(json.loads(line))
-        self._inbox.put(None)
+        try:
+            with contextlib.suppress(ValueError):  # a worker killed while it speaks leaves half a message, or a letter
+                for line in out:
+                    self._inbox.put(json.loads(line))
+        finally:
+            self._inbox.put(None)
 
     def tell(self, **request: Any) -> None:
         """Raises `WorkerGone` when nobody listens."""

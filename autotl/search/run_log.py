@@ -73,7 +73,7 @@ class TrialLine(_Facts):
     curve: tuple[tuple[int, float, float], ...]  #: (permille, seconds of the trial until then, score)
     score: float | None  #: the last one, higher is better
     state: Literal["complete", "dropped", "failed", "cut", "paused"]  #: paused: when the search ended
-    reason_kind: str  #: the class of the error that a failed trial ended with, else empty
+    reason_kind: str  #: an `errors.FailureKind` where the trial failed, else empty
     seconds: float
     planned_seconds: float
     floor: float  #: score of the best head on frozen features, or of a bag of words

@@ -277,8 +277,9 @@ class Shelf:
 
     def _make_room(self) -> None:
         """Takes away the weights of all but the best models and the answer's, and what failed trials left."""
-        by_score = sorted(self._models.values(), key=lambda model: -model.judged.score)
-        self._take_away(self._needed | {model.name for model in by_score[: max(KEPT - len(self._needed), 0)]})
+        others = [model for model in self._models.values() if model.weights and model.name not in self._needed]
+        others.sort(key=lambda model: -model.judged.score)
+        self._take_away(self._needed | {model.name for model in others[: max(KEPT - len(self._needed), 0)]})
         known = {model.trial_folder for model in self._models.values()}
         for folder in self._trials.iterdir():
             if folder.name not in known:

@@ -33,7 +33,6 @@ from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor
 from autotl.search.fitting import fit
-from autotl.search.floor import SECONDS_A_ROW
 from autotl.search.line import Message, WorkerEnd
 from autotl.search.looks import ROWS_A_LOOK, Looks
 from autotl.search.model_files import ModelFiles
@@ -44,7 +43,7 @@ from autotl.training.model import Classifier
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.usage import peak_memory
-from autotl.zoo.words import BAG_OF_WORDS
+from autotl.zoo.words import BAG_OF_WORDS, SECONDS_A_ROW
 
 logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
 

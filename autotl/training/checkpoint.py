@@ -98,34 +98,43 @@ class Checkpoint:
             about = progress_in(self._file)
             with safe_open(self._file, "pt") as stored:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not a dict
+            averaged = int(about["average"])
             self._take(tensors)
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError):
+        except (SafetensorError, OSError, LookupError, ValueError, RuntimeError):
             return None  # torn, or of another network: the training begins anew, which costs time and nothing else
-        self._average.steps = int(about["average"])
+        self._average.steps = averaged
         return about
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        found = {f"weights {i}": tensor for i, tensor in enumerate(self._average.followed)}
-        found |= {f"counter {i}": tensor for i, tensor in enumerate(self._counters)}
-        found |= {f"mean {i}": tensor for i, tensor in enumerate(self._average.mean)}
+        found = self._places()
         for i, parameter in enumerate(self._trained()):
             found |= {f"moment {i} {name}": value for name, value in self._optimizer.state.get(parameter, {}).items()}
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}
 
     @torch.no_grad()
     def _take(self, tensors: dict[str, torch.Tensor]) -> None:
-        trained = self._trained()
+        """All or nothing: raises `LookupError` or `ValueError` for tensors of another network, and changes nothing."""
+        trained, places = self._trained(), self._places()
         moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            kind, number, *rest = name.split(" ")
-            if kind == "moment":
-                moments.setdefault(int(number), {})[rest[0]] = tensor.to(trained[int(number)].device)
-        kept = {"weights": self._average.followed, "mean": self._average.mean, "counter": self._counters}
-        for what, places in kept.items():
-            for i, place in enumerate(places):
-                place.copy_(tensors[f"{what} {i}"])
+        for name in tensors.keys() - places.keys():
+            _, number, what = name.split(" ")
+            parameter, moment = trained[int(number)], tensors[name]
+            if moment.shape not in (parameter.shape, (), (*parameter.shape[:1], 1)):  # counts of steps are smaller
+                raise ValueError(f"{name} has the shape {list(moment.shape)}")
+            moments.setdefault(int(number), {})[what] = moment.to(parameter.device)
+        for name, place in places.items():
+            if tensors[name].shape != place.shape:
+                raise ValueError(f"{name} has the shape {list(tensors[name].shape)}")
+        for name, place in places.items():
+            place.copy_(tensors[name])
         for i, state in moments.items():
             self._optimizer.state[trained[i]] = state
+
+    def _places(self) -> dict[str, torch.Tensor]:
+        """What is written and restored in place, by its name in the file."""
+        found = {f"weights {i}": tensor for i, tensor in enumerate(self._average.followed)}
+        found |= {f"counter {i}": tensor for i, tensor in enumerate(self._counters)}
+        return found | {f"mean {i}": tensor for i, tensor in enumerate(self._average.mean)}
 
     def _trained(self) -> list[torch.Tensor]:
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]

@@ -22,6 +22,11 @@ FIRST_SCALE, STEPS_A_DOUBLING = 2.0**16, 2000
 VOCABULARY = 4096
 
 
+def is_vocabulary(module: torch.nn.Module) -> bool:
+    """Whether its weight holds the vectors of a vocabulary."""
+    return isinstance(module, torch.nn.Embedding) and module.num_embeddings >= VOCABULARY
+
+
 class AdamW(torch.optim.AdamW):
     """Fused AdamW, but rows of a vocabulary that are not in a batch stay as they are.
 
@@ -143,7 +148,7 @@ def parameter_groups(
             parameter.requires_grad_(depth >= frozen_stages and chosen_too)
         for module in stage.modules():
             if isinstance(module, torch.nn.Embedding):
-                module.sparse = module.weight.requires_grad and module.num_embeddings >= VOCABULARY
+                module.sparse = module.weight.requires_grad and is_vocabulary(module)
         rate = learning_rate * layer_decay ** (len(stages) - depth)
         parameters = [parameter for parameter in stage.parameters() if parameter.requires_grad]
         for chosen, decay in (

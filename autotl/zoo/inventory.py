@@ -104,13 +104,14 @@ def usable_candidates(
         raise ZooError(f"no plugin here brings {kind} backbones: pip install 'autotl[{extra}]'")
     listings = inventory(families, context, limits, licences)
     usable = [listing.candidate for listing in listings if listing.usable]
-    if not usable and any(limits.too_large(listing.candidate.parameters) for listing in listings):
-        smallest = min(listings, key=lambda listing: listing.candidate.parameters)
+    larger = [item.candidate for item in inventory(families, context, licences=licences) if item.usable]
+    if not usable and larger:
+        smallest = min(larger, key=lambda candidate: candidate.parameters)
         raise ZooError(
-            f"no {kind} backbone keeps the limits: the smallest, {smallest.candidate.key}, has {smallest.reason}. "
-            "Raise it"
+            f"no {kind} backbone here keeps the limits: the smallest, {smallest.key}, has "
+            f"{limits.too_large(smallest.parameters)}. Raise it"
         )
-    barred = [item.candidate for item in inventory(families, context, limits) if item.usable]
+    barred = [item.candidate for item in inventory(families, context) if item.usable]
     if not usable and barred:
         found = ", ".join(sorted({candidate.licence for candidate in barred}))
         raise ZooError(

@@ -43,7 +43,7 @@ class DistillCommand:
     def run(self, options: argparse.Namespace) -> int:
         """Raises `RunError` where there is no run, or one whose data is gone, and what a search raises."""
         from autotl.budget import Clock
-        from autotl.cli.screen import choose_view, show_outcome
+        from autotl.cli.screen import show_outcome, watched
         from autotl.cli.started import PROCESS_START
         from autotl.predictor.bundle import find_bundle, read_card
         from autotl.search.engine import Search
@@ -53,8 +53,9 @@ class DistillCommand:
         card = read_card(find_bundle(teacher))
         out = Path(options.out).expanduser() if options.out else teacher.with_name(f"{teacher.name}-distilled")
         clock = Clock(request.budget_seconds or float("inf"), start=PROCESS_START)
-        with choose_view(options, clock) as view:
-            outcome = Search(request, out, listeners=[view], start=PROCESS_START).run()
+        outcome = watched(
+            lambda view: Search(request, out, listeners=[view], start=PROCESS_START).run(), options, clock
+        )
         code = show_outcome(outcome, options)
         if not (options.quiet or options.json):
             print(f"\n{beside_the_teacher(card, read_card(find_bundle(outcome.folder)))}")

@@ -53,7 +53,8 @@ def environment(tmp_path_factory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("home")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOTL_", "HF_"))}
     kept["OMP_WAIT_POLICY"] = "passive"  # networks this small are slowed down tenfold by threads that spin
-    kept["PYTHONPATH"] = str(THIRD_PARTY / "tiny")
+    given = kept.get("PYTHONPATH")  # where the packages are not installed
+    kept["PYTHONPATH"] = os.pathsep.join([str(THIRD_PARTY / "tiny"), *([given] if given else [])])
     return kept | {"AUTOTL_CACHE": str(home / "cache"), "HF_HOME": str(home / "hub"), "HF_HUB_OFFLINE": "1"}
 
 

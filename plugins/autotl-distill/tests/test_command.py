@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -67,6 +69,24 @@ def test_the_distilled_run_predicts_and_resumes(distilled, command_line, table, 
     out = tmp_path / "predictions.csv"
     assert command_line("predict", run, "--data", table, "--out", out).returncode == 0
     assert len(pd.read_csv(out)) == 200
+
+
+def test_a_scheduler_ends_it_with_the_best_student_so_far(environment, teacher, tmp_path):
+    """SIGTERM, as for any search."""
+    command = ["distill", teacher, "--models", ZOO, "--budget", "5m", "--json", "--out", tmp_path / "run"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "autotl.cli.main", *map(str, command)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+    ) as process:  # fmt: skip
+        try:
+            assert any(json.loads(line)["kind"] == "progress" for line in process.stdout)
+            process.terminate()
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (130, "")
+    assert read(tmp_path / "run" / "run.json")["state"] == "interrupted"
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_the_command_is_listed(command_line):

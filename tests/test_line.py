@@ -1,0 +1,37 @@
+"""The line between engine and worker: who waits learns at once that nobody is there any more."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from autotl.search.line import EngineEnd, WorkerGone
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """Makes the engine's end of a worker that says these bytes and is killed."""
+
+    def make(said: bytes) -> EngineEnd:
+        (tmp_path / "said").write_bytes(said)
+        program = tmp_path / "python"
+        program.write_text(f"#!/bin/sh\ncat '{tmp_path / 'said'}'\nkill -KILL $$\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
+        return EngineEnd(tmp_path / "worker.log")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"say": "jud', '{"say": "note", "text": "ä'.encode()[:-1]], ids=["a word", "a letter"]
+)
+def test_a_worker_killed_in_the_middle_of_a_message_is_gone_at_once(worker, torn):
+    line = worker(b'{"say": "done"}\n' + torn)
+    try:
+        assert line.hear(10) == {"say": "done"}
+        with pytest.raises(WorkerGone, match="was killed"):
+            line.hear(10)
+    finally:
+        line.close()
