@@ -30,7 +30,7 @@ from autotl.plugins.contracts import Candidate, StrategyContext
 from autotl.plugins.hookspecs import EventContext
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
-from autotl.predictor.bundle import find_bundle, read_card
+from autotl.predictor.bundle import BUNDLE_FILE, find_bundle, read_card
 from autotl.report.findings import TooLong
 from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.again import Again
@@ -56,7 +56,7 @@ from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_f
 from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
-from autotl.search.shelf import Shelf
+from autotl.search.shelf import TEACHER_FOLDER, Shelf
 from autotl.search.space import Space, TrialConfig
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study, quiet_optuna
@@ -212,7 +212,15 @@ class Search:
         )
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
-        self._dialogue.begin(given.for_worker(request, self._folder, self._run_file.data_fingerprint))
+        self._teacher = self._known_teacher()
+        self._dialogue.begin(given.for_worker(request, self._folder, self._run_file.data_fingerprint, self._teacher))
+
+    def _known_teacher(self) -> str | None:
+        """Whom strategies can learn from at once: what was asked for, or what taught in an earlier process already."""
+        made = self._folder / TEACHER_FOLDER
+        if self._resumed and (made / BUNDLE_FILE).is_file():
+            return str(made)
+        return self._request.teacher
 
     def _read_portfolio(self) -> Portfolio | None:
         """What past runs say to try first; a copy stays in the folder, so that a resumed search needs nothing else."""
@@ -278,7 +286,7 @@ class Search:
                 contends=not self._request.backbones,  # whoever names some wants one of these
             )  # fmt: skip
             floor.measure(self._given.split.train, self._given.split.valid)
-        if self._request.teacher is None:
+        if self._teacher is None:
             self._pace.folds = len(self._given.split.in_turn)
         self._pace.judges = len(self._given.split.valid)
         self._pace.refits_trainings = worth_repeating(self._given.split.train, self._given.split.valid)
@@ -303,7 +311,7 @@ class Search:
                 passes=passes[candidate.key],
                 doubtful=is_doubtful(self._screening.score, task.rules.guess(targets), full_trials),
                 squared=task.rules.squared,
-                teacher=self._request.teacher is not None,
+                teacher=self._teacher is not None,
             )
             for candidate in survivors
         }
@@ -357,7 +365,7 @@ class Search:
     def _teaching(self, space: Space, checkpoints: Checkpoints) -> Teaching | None:
         """Where limits are given, somebody could learn from what breaks them, and there is time for it."""
         given, pace, screening = self._given, self._pace, self._screening
-        if not self._request.limits.given or self._request.teacher is not None or not space.lessons():
+        if not self._request.limits.given or self._teacher is not None or not space.lessons():
             return None
         published = next(space.portfolio())
         passes = space.context(published.backbone).passes
