@@ -336,7 +336,7 @@ class Search:
         self._disk.gives_way(judge.give_way)
         pace.begin_trials()
         portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
-        if teaching := self._teaching(space, checkpoints):
+        if teaching := self._teaching(space):
             pace.folds = 0  # the teacher will have seen all rows that train
             pace.keep_tail(teaching.share)
             trials.run(portfolio, count - 1)
@@ -362,7 +362,7 @@ class Search:
         self._phase("refitting")
         Refit(again, checkpoints, dialogue, judge, pace, events).run()
 
-    def _teaching(self, space: Space, checkpoints: Checkpoints) -> Teaching | None:
+    def _teaching(self, space: Space) -> Teaching | None:
         """Where limits are given, somebody could learn from what breaks them, and there is time for it."""
         given, pace, screening = self._given, self._pace, self._screening
         if not self._request.limits.given or self._teacher is not None or not space.lessons():
@@ -372,7 +372,7 @@ class Search:
         if pace.limited and passes < ENOUGH_TRIALS * space.work(published).passes:
             return None
         barred = [*given.too_large, *screening.too_slow]
-        return Teaching(space, barred, screening, checkpoints, self._dialogue, self._judge, pace, self._events)
+        return Teaching(space, barred, screening, self._dialogue, self._judge, pace, self._events)
 
     def _learned(self, space: Space) -> list[TrialConfig]:
         """What past runs say to try first, for the best backbone; notes what cannot be tried here."""

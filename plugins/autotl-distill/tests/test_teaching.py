@@ -13,9 +13,10 @@ import pytest
 
 ZOO = Path(__file__).parents[3] / "tests" / "thirdparty" / "zoo"
 
-#: The tiny family twice: once said to be large and strong, once small and with a single feature.
+#: The tiny family twice: once said to be large and strong, once small and with a single feature. While there is a file
+#: `cut`, the search is killed when the large one has been trained.
 SIZES = """
-import dataclasses
+import dataclasses, os, signal
 from pathlib import Path
 import autotl
 from autotl.plugins.contracts import ZooContext
@@ -30,6 +31,12 @@ def autotl_model_families(context):
         def candidates(self, context):
             (one,) = super().candidates(ZooContext((Path({folder!r}),)))
             return [dataclasses.replace(one, family=self.name, **self.said)]
+
+        def save(self, backbone, encoder, folder):  # of a training that is at its end, as it breaks the limits
+            super().save(backbone, encoder, folder)
+            if self.name == "large" and (cut := Path({cut!r})).exists():
+                cut.unlink()
+                os.kill(os.getppid(), signal.SIGKILL)
 
     class Poor(Large):
         name, said = "poor", dict(prior=0.4)
@@ -62,7 +69,7 @@ def started(environment, table, tmp_path):
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: autotl-sizes\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text("[autotl.plugins.v1]\nsizes = autotl_sizes\n")
-    (tmp_path / "site" / "autotl_sizes.py").write_text(SIZES.format(folder=str(ZOO / "two")))
+    (tmp_path / "site" / "autotl_sizes.py").write_text(SIZES.format(folder=str(ZOO / "two"), cut=str(tmp_path / "cut")))
     (tmp_path / "nothing").mkdir()
     search = ["--data", table, "--models", tmp_path / "nothing", "--backbones", "poor/two", "--max-params", "100k"]
     running = []
@@ -122,3 +129,17 @@ def test_a_student_that_was_cut_goes_on_with_its_teacher(started, tmp_path):
     (student,) = [event for event in events(run, "trial_ended") if event["trial"] == 2]
     assert (student["state"], student["reason"]) == ("complete", "")
     assert [note["text"] for note in events(run, "note")].count(TAUGHT) == 1
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_while_the_teacher_was_trained_goes_on(started, tmp_path):
+    (tmp_path / "cut").touch()
+    process = started("search", "--trials", 3)
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL
+    run = tmp_path / "run"
+    assert not (run / "teacher").exists()
+    ended(started("resume", "--trials", "+1"))
+    assert [event["state"] for event in events(run, "trial_ended")] == ["complete"] * 4
+    assert events(run, "trial_started")[-1]["strategy"] == "distill"
+    assert (run / "teacher").exists()
