@@ -183,6 +183,7 @@ class Search:
             self._given = given = prepare(request, self._frame, seconds=seconds)
         inspection = given.inspection
         self._pace.test_rows = given.test_rows
+        here = [candidate.key for candidate in given.candidates]
         self._run_file = RunFile(
             id=self._resumed.id if self._resumed else uuid.uuid4().hex,
             state="running",
@@ -195,6 +196,7 @@ class Search:
                 "set aside": len(inspection.set_aside),
             },
             audit_seconds=seconds,
+            heads=tuple(dict.fromkeys([*(self._resumed.heads if self._resumed else ()), *here])),
             survivors=self._resumed.survivors if self._resumed else (),
             origins=self._resumed.origins if self._resumed else (),
             ledger=self._ledger.seconds,
@@ -269,8 +271,9 @@ class Search:
         splitting = Splitting(self._folder, self._disk, self._dialogue, self._events, seed=self._request.seed)
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
         self._screening = Screening(
-            self._given.candidates, self._costs, self._dialogue, self._judge, self._pace, self._events
-        )
+            self._given.candidates, self._run_file.heads, self._costs, self._dialogue, self._judge, self._pace,
+            self._events,
+        )  # fmt: skip
         if self._resumed:
             for event in read_events(self._folder / EVENTS_FILE):
                 if event.data.keys() >= {"backbone", "latency"}:
