@@ -137,6 +137,7 @@ class Search:
         ending.callback(self._dialogue.close)
         listeners = [self._keep_leaderboard, *self._listeners]
         events = self._folder / EVENTS_FILE
+        self._past = read_events(events)  #: what happened in earlier processes
         self._events = EventLog(events, lambda: self._pace.clock.elapsed, listeners, self._disk.keep)
         ending.callback(self._events.close)
 
@@ -275,14 +276,15 @@ class Search:
             self._events,
         )  # fmt: skip
         if self._resumed:
-            for event in read_events(self._folder / EVENTS_FILE):
+            for event in self._past:
                 if event.data.keys() >= {"backbone", "latency"}:
                     self._costs.learn_latency(event.data["backbone"], event.data["latency"])
             here = {candidate.key for candidate in self._given.candidates}
             for best in [key for key in self._run_file.survivors if key in here][:1]:
                 self._judge.favour(self._screening.head_number(best))
             self._judge.restore()
-        else:  # before anything is looked through: words are counted while networks still load
+        if not any(event.kind == "floor" for event in self._past):
+            # before anything is looked through: words are counted while networks still load
             task, targets = self._given.inspection.task, self._given.inspection.targets
             floor = Floor(
                 task, targets, self._costs, self._dialogue, self._judge, self._pace, self._events,
