@@ -189,6 +189,22 @@ def test_engine_that_is_killed_leaves_no_worker_and_can_be_resumed(started, comm
 
 
 @pytest.mark.slow
+def test_floor_is_measured_by_the_next_process_where_the_first_was_killed_before_it(
+    started, command_line, table, zoo, tmp_path
+):
+    process = started("search", "--data", table, "--models", zoo, "--trials", 1, "--json", "--out", "run", cwd=tmp_path)
+    read_until(process, "task")
+    process.kill()
+    process.wait()
+    assert not events(tmp_path / "run", "floor")
+    for more in (0, 1):
+        answer = command_line("resume", tmp_path / "run", "--trials", f"+{more}", "--quiet")
+        assert answer.returncode == 0, answer.stderr
+        (floor,) = events(tmp_path / "run", "floor")
+        assert floor["words"] > floor["majority"]
+
+
+@pytest.mark.slow
 def test_strategies_with_faults_are_failed_trials_with_their_reason(command_line, table, zoo, tmp_path):
     answer = command_line(
         "search", "--data", table, "--models", zoo / "one", "--trials", 6, "--quiet", "--out", "run",

@@ -33,6 +33,7 @@ from autotl.events import Event, read_events
 from autotl.predictor import metrics
 from autotl.search.engine import Search, resume
 from autotl.search.run_log import read_run_logs
+from autotl.zoo.words import BAG_OF_WORDS
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 
@@ -444,6 +445,23 @@ def test_resume_after_an_interrupted_screening_still_begins_with_the_published_r
     first = events(tmp_path / "run", "trial_started")[0]
     assert (first["strategy"], first["trial"]) == ("finetune", 0)
     assert first["learning_rate_multiplier"] == first["epochs_multiplier"] == 1.0
+
+
+@pytest.mark.slow
+def test_heads_keep_their_numbers_when_another_backbone_is_there_by_the_next_process(table, zoo, here, tmp_path):
+    def interrupt(event):
+        if event.kind == "screened":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    shutil.copytree(zoo / "two", tmp_path / "zoo" / "two")
+    request = SearchRequest(data=str(table), models=(str(tmp_path / "zoo"),), trials=1)
+    Search(request, tmp_path / "run", listeners=[interrupt]).run()
+    shutil.copytree(zoo / "one", tmp_path / "zoo" / "one")
+    resume(tmp_path / "run")
+    heads = {(event["backbone"], event["trial"]) for event in events(tmp_path / "run", "head")}
+    assert {(backbone, number) for backbone, number in heads if backbone != BAG_OF_WORDS.key} == {
+        ("tiny/two", -1), ("tiny/one", -2),
+    }  # fmt: skip
 
 
 # -------------------------------------------------------------------- what is kept

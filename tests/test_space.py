@@ -286,6 +286,23 @@ def test_portfolio_that_does_not_fit_its_parameters_names_strategy_and_parameter
         list(space([BEST], [Odd(settings)]).portfolio())
 
 
+def test_a_trial_that_is_taken_up_again_keeps_its_settings_whatever_its_strategy_says_by_now():
+    class Moody(Odd):
+        """Has another parameter, and none of those before, where transfer is in doubt."""
+
+        name = "moody"
+
+        def parameters(self, context):
+            return [Real("zeal", 0.1, 1.0)] if context.doubtful else super().parameters(context)
+
+    trials, strategies = study(), [Moody({"rate": 0.5, "kind": "a"})]
+    trial = trials.ask()
+    config = space([BEST], strategies).suggest(trial)
+    again = optuna.Trial(trials, trial._trial_id)
+    assert set(config.settings) == {"rate", "kind"}
+    assert space([BEST, SECOND], strategies, doubtful=True).suggest(again) == config
+
+
 class Nowhere(Odd):
     name = "nowhere"
 

@@ -33,6 +33,6 @@ class Checkpoints:
 
     def keep_late(self, trials: Container[int]) -> None:
         """Removes the late ones of all others."""
-        for file in self._folder.glob("*-late.safetensors"):
+        for file in self._folder.glob("[0-9]*-late.safetensors"):
             if int(file.name.split("-")[0]) not in trials:
                 file.unlink()

@@ -30,7 +30,7 @@ from autotl.plugins.contracts import Candidate, StrategyContext
 from autotl.plugins.hookspecs import EventContext
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
-from autotl.predictor.bundle import find_bundle, read_card
+from autotl.predictor.bundle import BUNDLE_FILE, find_bundle, read_card
 from autotl.report.findings import TooLong
 from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.again import Again
@@ -56,7 +56,7 @@ from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_f
 from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
-from autotl.search.shelf import Shelf
+from autotl.search.shelf import TEACHER_FOLDER, Shelf
 from autotl.search.space import Space, TrialConfig
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study, quiet_optuna
@@ -137,6 +137,7 @@ class Search:
         ending.callback(self._dialogue.close)
         listeners = [self._keep_leaderboard, *self._listeners]
         events = self._folder / EVENTS_FILE
+        self._past = read_events(events)  #: what happened in earlier processes
         self._events = EventLog(events, lambda: self._pace.clock.elapsed, listeners, self._disk.keep)
         ending.callback(self._events.close)
 
@@ -183,6 +184,7 @@ class Search:
             self._given = given = prepare(request, self._frame, seconds=seconds)
         inspection = given.inspection
         self._pace.test_rows = given.test_rows
+        here = [candidate.key for candidate in given.candidates]
         self._run_file = RunFile(
             id=self._resumed.id if self._resumed else uuid.uuid4().hex,
             state="running",
@@ -195,6 +197,7 @@ class Search:
                 "set aside": len(inspection.set_aside),
             },
             audit_seconds=seconds,
+            heads=tuple(dict.fromkeys([*(self._resumed.heads if self._resumed else ()), *here])),
             survivors=self._resumed.survivors if self._resumed else (),
             origins=self._resumed.origins if self._resumed else (),
             ledger=self._ledger.seconds,
@@ -212,7 +215,15 @@ class Search:
         )
         self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
         self._announce()
-        self._dialogue.begin(given.for_worker(request, self._folder, self._run_file.data_fingerprint))
+        self._teacher = self._known_teacher()
+        self._dialogue.begin(given.for_worker(request, self._folder, self._run_file.data_fingerprint, self._teacher))
+
+    def _known_teacher(self) -> str | None:
+        """Whom strategies can learn from at once: what was asked for, or what taught in an earlier process already."""
+        made = self._folder / TEACHER_FOLDER
+        if self._resumed and (made / BUNDLE_FILE).is_file():
+            return str(made)
+        return self._request.teacher
 
     def _read_portfolio(self) -> Portfolio | None:
         """What past runs say to try first; a copy stays in the folder, so that a resumed search needs nothing else."""
@@ -261,24 +272,26 @@ class Search:
         splitting = Splitting(self._folder, self._disk, self._dialogue, self._events, seed=self._request.seed)
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
         self._screening = Screening(
-            self._given.candidates, self._costs, self._dialogue, self._judge, self._pace, self._events
-        )
+            self._given.candidates, self._run_file.heads, self._costs, self._dialogue, self._judge, self._pace,
+            self._events,
+        )  # fmt: skip
         if self._resumed:
-            for event in read_events(self._folder / EVENTS_FILE):
+            for event in self._past:
                 if event.data.keys() >= {"backbone", "latency"}:
                     self._costs.learn_latency(event.data["backbone"], event.data["latency"])
             here = {candidate.key for candidate in self._given.candidates}
             for best in [key for key in self._run_file.survivors if key in here][:1]:
                 self._judge.favour(self._screening.head_number(best))
             self._judge.restore()
-        else:  # before anything is looked through: words are counted while networks still load
+        if not any(event.kind == "floor" for event in self._past):
+            # before anything is looked through: words are counted while networks still load
             task, targets = self._given.inspection.task, self._given.inspection.targets
             floor = Floor(
                 task, targets, self._costs, self._dialogue, self._judge, self._pace, self._events,
                 contends=not self._request.backbones,  # whoever names some wants one of these
             )  # fmt: skip
             floor.measure(self._given.split.train, self._given.split.valid)
-        if self._request.teacher is None:
+        if self._teacher is None:
             self._pace.folds = len(self._given.split.in_turn)
         self._pace.judges = len(self._given.split.valid)
         self._pace.refits_trainings = worth_repeating(self._given.split.train, self._given.split.valid)
@@ -303,7 +316,7 @@ class Search:
                 passes=passes[candidate.key],
                 doubtful=is_doubtful(self._screening.score, task.rules.guess(targets), full_trials),
                 squared=task.rules.squared,
-                teacher=self._request.teacher is not None,
+                teacher=self._teacher is not None,
             )
             for candidate in survivors
         }
@@ -328,7 +341,7 @@ class Search:
         self._disk.gives_way(judge.give_way)
         pace.begin_trials()
         portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
-        if teaching := self._teaching(space, checkpoints):
+        if teaching := self._teaching(space):
             pace.folds = 0  # the teacher will have seen all rows that train
             pace.keep_tail(teaching.share)
             trials.run(portfolio, count - 1)
@@ -354,17 +367,17 @@ class Search:
         self._phase("refitting")
         Refit(again, checkpoints, dialogue, judge, pace, events).run()
 
-    def _teaching(self, space: Space, checkpoints: Checkpoints) -> Teaching | None:
+    def _teaching(self, space: Space) -> Teaching | None:
         """Where limits are given, somebody could learn from what breaks them, and there is time for it."""
         given, pace, screening = self._given, self._pace, self._screening
-        if not self._request.limits.given or self._request.teacher is not None or not space.lessons():
+        if not self._request.limits.given or self._teacher is not None or not space.lessons():
             return None
         published = next(space.portfolio())
         passes = space.context(published.backbone).passes
         if pace.limited and passes < ENOUGH_TRIALS * space.work(published).passes:
             return None
         barred = [*given.too_large, *screening.too_slow]
-        return Teaching(space, barred, screening, checkpoints, self._dialogue, self._judge, pace, self._events)
+        return Teaching(space, barred, screening, self._dialogue, self._judge, pace, self._events)
 
     def _learned(self, space: Space) -> list[TrialConfig]:
         """What past runs say to try first, for the best backbone; notes what cannot be tried here."""

@@ -50,8 +50,8 @@ class Preparation:
         merged = merge_groups(self.inspection.groups, groups)
         return replace(self, split=_divided(self.inspection, merged, seed=seed))
 
-    def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str) -> dict[str, Any]:
-        """What the worker must know, as JSON. fingerprint: of the data."""
+    def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str, teacher: str | None) -> dict[str, Any]:
+        """What the worker must know, as JSON. fingerprint: of the data. teacher: a bundle to learn from, or its run."""
         table, kept = self.inspection.table, self.inspection.kept.tolist()
         inputs = read_inputs(table, self.inspection.task)
         return {
@@ -67,7 +67,7 @@ class Preparation:
             "max_memory": request.max_memory,
             "max_disk": request.max_disk,
             "folder": str(folder.resolve()),
-            "teacher": request.teacher,
+            "teacher": teacher,
             "found_by": "" if request.budget_seconds is not None else _name(request, fingerprint),
         }
 

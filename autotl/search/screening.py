@@ -48,10 +48,11 @@ class Screening:
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], costs: Costs,
+        self, candidates: Sequence[Candidate], heads: Sequence[str], costs: Costs,
         dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
     ) -> None:  # fmt: skip
-        self._candidates, self._costs = list(candidates), costs
+        """heads: keys of the candidates in the order of their heads' numbers, which outlive this process."""
+        self._candidates, self._heads, self._costs = list(candidates), list(heads), costs
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self._unreadable: set[str] = set()
         self._put_off: list[Candidate] = []  #: that there was no time for
@@ -196,8 +197,8 @@ class Screening:
         )  # fmt: skip
 
     def head_number(self, backbone: str) -> int:
-        """Of the head on a candidate, by the key of that: from -1 downwards, as trials count from 0."""
-        return -1 - [candidate.key for candidate in self._candidates].index(backbone)
+        """Of the head on a candidate, by its key: from -1 downwards, as trials count from 0."""
+        return -1 - self._heads.index(backbone)
 
     def _note(self, text: str) -> None:
         self._events.emit("note", text=text)

@@ -24,6 +24,9 @@ from autotl.search.incumbent import Judged
 from autotl.untrusted import is_plain_name, read_object, refuse_links
 from autotl.zoo.words import NUMBER
 
+#: Where in a run's folder the best answer without limits is, once it teaches.
+TEACHER_FOLDER = "teacher"
+
 #: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
 KEPT = 8
 
@@ -75,7 +78,7 @@ class Shelf:
         """folder: of the run. targets ``[table rows, …]``, indexed by `Judged.valid`."""
         self._disk = disk
         self._needed: set[str] = set()  #: models that the answer is made of, or may be in a moment
-        self._trials, self._bundle, self._teacher = folder / "trials", folder / "best", folder / "teacher"
+        self._trials, self._bundle, self._teacher = folder / "trials", folder / "best", folder / TEACHER_FOLDER
         self._task, self._targets, self._costs, self._versions = task, targets, costs, versions
         self._models: dict[str, Model] = {}
 

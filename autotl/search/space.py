@@ -71,21 +71,23 @@ class Space:
         return self._contexts[backbone]
 
     def suggest(self, trial: optuna.Trial) -> TrialConfig:
-        """One trial's configuration from an Optuna trial."""
+        """One trial's configuration from an Optuna trial; one that is taken up again keeps what it had.
+
+        Whatever has been installed or left out since, or is decided otherwise with another budget.
+        """
+        if "settings" in (known := trial.user_attrs):
+            return TrialConfig(known["backbone"], known["strategy"], known["settings"])
         backbone = trial.suggest_categorical("backbone", list(self.candidates))
         drawn = value_at(self._which, trial.suggest_float(self._which.name, 0.0, 1.0))
-        if known := trial.user_attrs.get("strategy"):
-            # a trial that is taken up again keeps what it had, whatever has been installed or left out since
-            backbone, strategy = trial.user_attrs.get("backbone", backbone), known
-        else:
-            backbone = _instead(backbone, [key for key in self.candidates if self._applying(key)], trial.number)
-            strategy = _instead(list(self._strategies)[int(drawn)], self._applying(backbone), trial.number)
-            trial.set_user_attr("backbone", backbone)
-            trial.set_user_attr("strategy", strategy)
+        backbone = _instead(backbone, [key for key in self.candidates if self._applying(key)], trial.number)
+        strategy = _instead(list(self._strategies)[int(drawn)], self._applying(backbone), trial.number)
         parameters = self._parameters(strategy, backbone)
         settings = {parameter.name: _suggest(trial, parameter) for parameter in parameters.values()}
-        if not known:  # for whoever looks at the study with Optuna's own tools, where numbers are those from 0 to 1
-            trial.set_user_attr("settings", settings)
+        trial.set_user_attr("backbone", backbone)
+        trial.set_user_attr("strategy", strategy)
+        # last, as they say that all is there; for whoever looks at the study with Optuna's own tools too, where numbers
+        # are those from 0 to 1
+        trial.set_user_attr("settings", settings)
         return TrialConfig(backbone, strategy, settings)
 
     @property

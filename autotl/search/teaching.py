@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from autotl.errors import TrialError
 from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
-from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue
 from autotl.search.judging import Judge, Subject
 from autotl.search.pace import Pace
@@ -35,12 +34,11 @@ class Teaching:
     """Finds a teacher, and tells everyone of it."""
 
     def __init__(
-        self, space: Space, barred: Sequence[Candidate], screening: Screening, checkpoints: Checkpoints,
-        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
+        self, space: Space, barred: Sequence[Candidate], screening: Screening, dialogue: Dialogue, judge: Judge,
+        pace: Pace, events: EventLog,
     ) -> None:  # fmt: skip
         """barred: what could be used but for the limits."""
-        self._space, self._checkpoints = space, checkpoints
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._space, self._dialogue, self._judge, self._pace, self._events = space, dialogue, judge, pace, events
         self._tutor = self._promising(barred, screening)
 
     def _promising(self, barred: Sequence[Candidate], screening: Screening) -> Candidate | None:
@@ -76,7 +74,7 @@ class Teaching:
         """By the published recipe, in half of the time that is left; the other half is the student's."""
         space = self._space.beside(tutor)
         published = next(space.portfolio())
-        limited, checkpoint = self._pace.limited, self._checkpoints.of(TUTOR)
+        limited = self._pace.limited
         self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
         subject = Subject(TUTOR, tutor, published)
         try:
@@ -94,10 +92,8 @@ class Teaching:
                 seconds=self._pace.seconds_of_training(tutor.key) / 2 if limited else None,
                 fill_time=limited,
                 judged_on_the_way=True,
-                checkpoint=str(checkpoint),
-                late_checkpoint=str(self._checkpoints.late(TUTOR)),
+                checkpoint=None,  # it is neither continued nor refitted
+                late_checkpoint=None,
             )
         except TrialError as error:
             self._events.emit("note", text=f"{tutor.key} teaches nobody: {error}")
-        checkpoint.unlink(missing_ok=True)
-        self._checkpoints.late(TUTOR).unlink(missing_ok=True)

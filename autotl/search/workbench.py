@@ -239,7 +239,8 @@ class Workbench:
             request["candidate"], settings, number=request["number"], clock=clock, views=request["views"]
         )
         trial.fill_time = request["fill_time"]
-        trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
+        if request["checkpoint"]:
+            trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
         frozen = trial.frozen
         permille = 0
         for progress in fit(trial, request["strategy"]):
