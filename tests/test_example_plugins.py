@@ -74,7 +74,7 @@ def test_series_are_left_out_where_texts_are_no_numbers(site, command_line, tabl
     assert answer.returncode == 0
     assert "series/random cannot be used: series/random of autotl-series 0.1.0" in answer.stderr
     assert "these texts are not series of numbers" in answer.stderr
-    assert "which is the answer: no network could be used" in " ".join(answer.stdout.split())
+    assert "which is the answer: no pretrained model came to an answer" in " ".join(answer.stdout.split())
     named = command_line("search", *options[:-1], "named", "--backbones", "random", cwd=tmp_path, also=[site])
     assert named.returncode == 2
     assert "no backbone could be used: series/random of autotl-series 0.1.0" in named.stderr

@@ -144,7 +144,9 @@ def ordered(tmp_path):
 def test_it_is_the_answer_where_no_network_does_better(here, ordered, zoo, capsys):
     command = ["search", "--data", ordered, "--models", zoo, "--trials", 1, "--out", "run"]
     assert main([str(part) for part in command]) == 0
-    assert "by a bag of words, which is the answer: no network did better" in " ".join(capsys.readouterr().out.split())
+    assert "by a bag of words, which is the answer: no pretrained model did better" in " ".join(
+        capsys.readouterr().out.split()
+    )
     model = autotl.load("run")
     assert [member.backbone for member in model.card.members] == [BAG_OF_WORDS.key]
     assert model.card.refit

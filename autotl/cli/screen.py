@@ -112,7 +112,7 @@ def _below(events: Sequence[Event], card: BundleCard) -> str:
     if any(member.backbone != BAG_OF_WORDS.key for member in card.members):
         return ""
     networks = any(event.kind == "head" and event.data["backbone"] != BAG_OF_WORDS.key for event in events)
-    return f", which is the answer: no network {'did better' if networks else 'could be used'}"
+    return f", which is the answer: no pretrained model {'did better' if networks else 'came to an answer'}"
 
 
 def _alone(events: Sequence[Event], card: BundleCard) -> str:

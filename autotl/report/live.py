@@ -293,7 +293,7 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "audit": lambda d: str(d["split"]),
     "note": lambda d: str(d["text"]),
     "screened": lambda d: (
-        f"looked through {d['backbone']}: a linear head gets {d['score']:.4f} "
+        f"looked through {d['backbone']}: a linear head gets {d.get('metric', 'a score of')} {d['score']:.4f} "
         f"({d['rows']} rows, {d['precision']}, {d['seconds']:.1f} s)"
     ),
     "floor": lambda d: (

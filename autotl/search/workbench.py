@@ -137,6 +137,7 @@ class Workbench:
         ridge = ridge_leave_one_out(self._task, frozen.layers(seen), self._targets[seen])
         return {
             "ridge_score": ridge.score,
+            "metric": self._task.rules.ranks_by,
             "opinions": self._opinions(frozen.features(seen), self._strata[seen]) if request["opinions"] else {},
             "rows": len(seen),
             "features": frozen.layered.width,
