@@ -120,10 +120,10 @@ class Screening:
             cut, longest = answer["cut"], answer["longest"]
             self._note(f"{candidate.key} reads {longest} tokens of an input: {cut} of {rows} are cut there")
         self._events.emit(
-            "screened", backbone=candidate.key, score=score, metric=answer["metric"], rows=rows, precision=answer["precision"],
-            parameters=candidate.parameters, licence=candidate.licence, opinions=answer["opinions"],
-            features=answer["features"], bytes_a_row=answer["bytes_a_row"], latency=answer["latency"],
-            seconds=self._pace.clock.elapsed - began,
+            "screened", backbone=candidate.key, score=score, metric=answer["metric"], rows=rows,
+            precision=answer["precision"], parameters=candidate.parameters, licence=candidate.licence,
+            opinions=answer["opinions"], features=answer["features"], bytes_a_row=answer["bytes_a_row"],
+            latency=answer["latency"], seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
         return Screened(score, rows, candidate.prior, answer["opinions"], candidate.parameters)
 
