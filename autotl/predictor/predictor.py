@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -58,7 +58,7 @@ class Evaluation:
     rows: int
     scores: dict[str, float]  #: every metric that fits the task
     breakdown: Breakdown
-    left_out: int  #: rows without a target, or that cannot be read
+    left_out: int = 0  #: rows without a target, or that cannot be read
 
 
 #: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
@@ -261,11 +261,8 @@ class Predictor:
         """Scores the model on labelled rows.
 
         labels: one a row, or a DataFrame with the target column or columns; by default those of `data` itself.
-
         Raises `DataError` when no row has both a target and an input.
         """
-        from autotl.predictor import metrics
-
         table, task = self._table(data), self.task
         if labels is not None:
             table = table.labelled(task.targets, _given(labels, task.targets))
@@ -274,7 +271,16 @@ class Predictor:
         usable = known & ~np.isnan(answers[:, 0])
         if not usable.any():
             raise DataError(f"{table.name}: no row has a label in {task.target!r}")
-        targets, answers = targets[usable], answers[usable]
+        return replace(self.judged(targets[usable], answers[usable]), left_out=int((~usable).sum()))
+
+    def judged(self, targets: np.ndarray, answers: np.ndarray) -> Evaluation:
+        """Scores answers of this model ``[rows, outputs] float32`` by the targets of their rows, at least one.
+
+        targets: as `autotl.kinds.kind` has them.
+        """
+        from autotl.predictor import metrics
+
+        task = self.task
         decided = task.rules.decisions(task, answers, self.card.calibration)
         fitting = [name for name in task.rules.metrics if task.rules.fits(task, name, targets)]
         if not task.rules.fits(task, task.metric, targets):
@@ -283,10 +289,9 @@ class Predictor:
             metric=task.metric,
             score=metrics.score(task, targets, answers, decided=decided),
             interval=metrics.interval(task, targets, answers, decided=decided),
-            rows=int(usable.sum()),
+            rows=len(targets),
             scores={name: metrics.score(task, targets, answers, metric=name, decided=decided) for name in fitting},
             breakdown=task.rules.breakdown(task, targets, decided),
-            left_out=int((~usable).sum()),
         )
 
     def _table(self, data: Data) -> Table:
