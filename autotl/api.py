@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotl.budget import Clock, parse_budget
-from autotl.config import DEFAULT_BUDGET, make_request, run_folder
+from autotl.config import DEFAULT_BUDGET, FRAME, make_request, run_folder
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.errors import ExportError
 from autotl.events import read_events
@@ -61,7 +61,7 @@ def fit(
     group: str | None = None,
     weight_column: str | None = None,
     task: str | None = None,
-    test: str | Path | None = None,
+    test: str | Path | pd.DataFrame | None = None,
     metric: str | None = None,
     costs: str | Path | None = None,
     set_aside: str | Path | None = None,
@@ -85,7 +85,8 @@ def fit(
 ) -> Run:
     """Searches for the best fine-tuned model of a table, and returns it; it is loaded when it is first used.
 
-    data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. budget: such as ``"5m"``, or
+    data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. test: a table to score the answer on
+    once, at the end, in any of these forms. A run of DataFrames cannot be resumed. budget: such as ``"5m"``, or
     seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
     backbones: names of those to choose from, and of nothing else; by default all that can be used, and a bag of words.
     image: a column of paths, or several whose images are one input, in their order, such as front and side.
@@ -111,14 +112,14 @@ def fit(
     from autotl.report.live import LiveView, PlainView, QuietView, View
     from autotl.search.engine import Search
 
-    frame = None if isinstance(data, str | Path) else data
-    name = str(data) if frame is None else "DataFrame"
+    frame, test_frame = (None if isinstance(table, str | Path) else table for table in (data, test))
+    name = str(data) if frame is None else FRAME
     seconds = parse_budget(str(budget)) if budget is not None else None
     if seconds is None and trials is None:
         seconds = parse_budget(DEFAULT_BUDGET)
     request = make_request(
         name,
-        test=test,
+        test=test if test_frame is None else FRAME,
         target=target,
         image=image,
         text=text,
@@ -149,7 +150,7 @@ def fit(
     view: View = QuietView() if quiet else (LiveView(clock) if sys.stderr.isatty() else PlainView())
     folder = run_folder(name, out)
     with view:
-        Search(request, folder, listeners=[view], start=began, frame=frame).run()
+        Search(request, folder, listeners=[view], start=began, frame=frame, test_frame=test_frame).run()
     return Run(folder)
 
 

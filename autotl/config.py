@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.data.paths import absolute, expanded, is_address
 from autotl.data.roles import Overrides
-from autotl.data.wording import shortened
-from autotl.errors import BudgetError, RunError, ZooError
+from autotl.data.wording import a_kind_of, shortened
+from autotl.errors import BudgetError, DataError, RunError, ZooError
 
 #: Five minutes on two cores buy one good fine-tuning of a small backbone on some thousand rows.
 DEFAULT_BUDGET = "5m"
@@ -35,6 +35,9 @@ _NUMBER = r"\d+(?:\.\d+)?"
 
 #: File names that say nothing about what is in them; the folder's name does then.
 _COLOURLESS = {"train", "training", "data", "dataset", "table", "labels", "all", "index", "metadata"}
+
+#: Stands in a request for a table that was given as a frame.
+FRAME = "DataFrame"
 
 
 class Limits(BaseModel):
@@ -79,8 +82,8 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    data: str  #: path of the table, or "DataFrame"
-    test: str | None = None
+    data: str  #: path of the table, or `FRAME`
+    test: str | None = None  #: likewise, of the one to test on
     target: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: columns; none: found
     image: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: several are one input, ordered
     text: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()  #: several are joined into one
@@ -104,6 +107,11 @@ class SearchRequest(BaseModel):
     teacher: str | None = None  #: path of a run or bundle that strategies may learn from
     backbones: tuple[str, ...] = ()  #: by name or key, to search among no others; none: all that can be used
     seed: int = 0
+
+    @property
+    def frame(self) -> str:
+        """Which of its tables was given as a frame, and is gone with the process; empty where none was."""
+        return "table" if self.data == FRAME else "table to test on" if self.test == FRAME else ""
 
     @property
     def overrides(self) -> Overrides:
@@ -147,10 +155,13 @@ def make_request(
     teacher: str | Path | None = None,
     seed: int = 0,
 ) -> SearchRequest:
-    """From what people write; paths become whole, names of columns text. Raises `BudgetError` and `ZooError`."""
+    """From what people write; paths become whole, names of columns text.
+
+    Raises `BudgetError`, `ZooError`, and `DataError` for what should be a path and is none.
+    """
     return SearchRequest(
-        data=data if data == "DataFrame" else _whole(data),
-        test=None if test is None else _whole(test),
+        data=data if data == FRAME else _whole(data),
+        test=test if test is None or test == FRAME else _whole(test),
         target=_several(target),
         image=_several(image),
         text=_several(text),
@@ -159,8 +170,8 @@ def make_request(
         weight_column=None if weight_column is None else str(weight_column),
         task=task,
         metric=metric,
-        costs=None if costs is None else _whole(costs),
-        set_aside=None if set_aside is None else _whole(set_aside),
+        costs=_path("costs", costs),
+        set_aside=_path("set_aside", set_aside),
         models=tuple(_whole(folder) for folder in models),
         backbones=tuple(backbones),
         budget_seconds=budget_seconds,
@@ -171,8 +182,8 @@ def make_request(
         max_memory=None if max_memory is None else parse_memory(max_memory),
         max_disk=None if max_disk is None else parse_disk(max_disk),
         limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
-        portfolio=None if portfolio is None else _whole(portfolio),
-        teacher=None if teacher is None else _whole(teacher),
+        portfolio=_path("portfolio", portfolio),
+        teacher=_path("teacher", teacher),
         seed=parse_seed(seed),
     )
 
@@ -184,6 +195,16 @@ def moved(
     places = {"data": data, "test": test, "costs": costs, "set_aside": set_aside}
     found: dict[str, str | tuple[str, ...]] = {name: _whole(path) for name, path in places.items() if path is not None}
     return found | ({"models": tuple(_whole(folder) for folder in models)} if models else {})
+
+
+def _path(name: str, path: str | Path | None) -> str | None:
+    """The whole path of an option. Raises `DataError` for what is none, such as a frame."""
+    if path is None or isinstance(path, str | os.PathLike):
+        return None if path is None else _whole(path)
+    way_out = "Give that of a file or a folder"
+    if hasattr(path, "to_csv"):
+        way_out = f'Write it to a file: {name}.to_csv("{name}.csv")'
+    raise DataError(f"{name} is a path, not {a_kind_of(path)}. {way_out}")
 
 
 def _whole(path: str | Path) -> str:

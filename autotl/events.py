@@ -34,8 +34,8 @@ class Event:
     score, optimism, lead, error, models, latency, single_score, single_latency), ``transfer`` (difference, low, high,
     pretrained, control), ``compared`` (strategy, twin, backbone, difference, low, high, trial, other),
     ``cross_validated`` (trials, folds, rows, score), ``refit`` (trial, rows, taken), ``tested`` (metric, score,
-    interval, rows), ``finished`` (score, interval, optimism, models, metric, seconds, forecast_error), ``failed``
-    (reason).
+    interval, rows, unlearned), ``finished`` (score, interval, optimism, models, metric, seconds, forecast_error),
+    ``failed`` (reason).
     """
 
     at: float

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 import autotl
 from autotl.budget import LONGEST, SHORTEST, parse_budget
 from autotl.config import LEAST_MEMORY, parse_count, parse_latency, parse_memory, parse_size
-from autotl.errors import BudgetError
+from autotl.errors import BudgetError, DataError
 
 NINES = "9" * 400
 
@@ -76,3 +78,12 @@ def test_any_text_is_a_number_in_its_range_or_refused(parse, text):
 def test_options_of_fit_are_refused_before_the_table_is_read(options, words):
     with pytest.raises(BudgetError, match=words):
         autotl.fit("there/is/no.csv", **options)
+
+
+@pytest.mark.parametrize("name", ["costs", "set_aside", "portfolio", "teacher"])
+def test_what_fit_takes_as_a_path_alone_is_refused_by_its_name(name):
+    table = pd.DataFrame({"a": [0]})
+    written = f'{name} is a path, not a pandas.DataFrame. Write it to a file: {name}.to_csv("{name}.csv")'
+    for other, said in ((table, written), (7, f"{name} is a path, not an int. Give that of a file or a folder")):
+        with pytest.raises(DataError, match=f"^{re.escape(said)}$"):
+            autotl.fit("there/is/no.csv", **{name: other})

@@ -331,6 +331,40 @@ def test_a_fitted_model_whose_folder_is_gone_says_so(frame, zoo, here, tmp_path)
         found.predict(frame)
 
 
+def test_fit_tests_on_a_frame_as_on_its_file(frame, table, new_table, zoo, here, tmp_path, capsys):
+    new = pd.read_csv(new_table)
+    new.loc[0, "text"], new.loc[1, "label"] = None, None
+    new.to_csv("new.csv", index=False)
+    asked = {"models": zoo / "one", "trials": 1, "quiet": True}
+    runs = [
+        autotl.fit(data, test=test, out=out, **asked)
+        for data, test, out in ((table, "new.csv", "files"), (table, new, "mixed"), (frame, new, "frames"))
+    ]
+    (expected,) = events(Path("files"), "tested")
+    assert (expected["rows"], expected["score"]) == (58, runs[0].score(new))
+    for run in ("mixed", "frames"):
+        (found,) = events(Path(run), "tested")
+        assert found == expected
+    assert main(["resume", "frames", "--trials", "+1"]) == main(["resume", "mixed", "--trials", "+1"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert "frames was made from a DataFrame, which is gone" in told[0]
+    assert told[1].endswith("mixed was tested on a DataFrame, which is gone; save it: autotl resume mixed --test PATH")
+    assert main(["report", "mixed"]) == 0
+    assert "The table to test on was a DataFrame" in Path("mixed/report.html").read_text(encoding="utf-8")
+    assert main(["resume", "mixed", "--trials", "+1", "--test", "new.csv", "--quiet"]) == 0
+
+
+def test_faults_of_a_frame_to_test_on_name_it(frame, zoo, here, tmp_path):
+    asked = {"models": zoo, "trials": 1, "out": tmp_path / "run", "quiet": True}
+    with pytest.raises(AutoTLError, match=r"^the test DataFrame has no column 'text'"):
+        autotl.fit(frame, target="label", test=frame[["label"]], **asked)
+    with pytest.raises(AutoTLError, match=r"^the test DataFrame: row 1: 'label' is 'animals'"):
+        autotl.fit(frame, target="label", test=frame.assign(label="animals"), **asked)
+    with pytest.raises(AutoTLError, match="a path or a pandas DataFrame, not a list"):
+        autotl.fit(frame, target="label", test=[("a", "b")], **asked)
+    assert not (tmp_path / "run").exists()
+
+
 def test_fit_says_nothing_when_quiet_and_leaves_logging_and_warnings_as_they_were(frame, zoo, here, tmp_path, capfd):
     """The process is somebody's program, which may use Optuna and the logging of Python in its own way."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,9 +124,11 @@ def read_inputs(table: Table, task: Task) -> list[Any]:
     return _input_cells(table, task.inputs)
 
 
-def read_test(source: str | Path, task: Task) -> Table:
+def read_test(source: str | Path | pd.DataFrame, task: Task) -> Table:
     """A labelled table to score on. Raises `DataError` for whatever would keep it from that, before time is spent."""
     table = read_table(source)
+    if not isinstance(source, str | os.PathLike):
+        table = replace(table, name=f"the test {table.name}")  # the other one may be a frame too
     inputs = read_inputs(table, task)
     _, known = encode_targets(table, task)
     if task.modality in PICTORIAL:

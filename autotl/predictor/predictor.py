@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -58,8 +58,8 @@ class Evaluation:
     rows: int
     scores: dict[str, float]  #: every metric that fits the task
     breakdown: Breakdown
-    left_out: int  #: rows without a target, or that cannot be read
     unlearned: int  #: rows among `rows` with a class or label that the model was not taught
+    left_out: int = 0  #: rows without a target, or that cannot be read
 
 
 #: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
@@ -273,8 +273,6 @@ class Predictor:
         A class that the model was not taught, as too few rows had it, is an error, and so is such a label. Raises
         `DataError` when no row has both a target and an input.
         """
-        from autotl.predictor import metrics
-
         table, task = self._table(data), self.task
         if labels is not None:
             table = table.labelled(task.targets, _given(labels, task.targets))
@@ -283,7 +281,16 @@ class Predictor:
         usable = known & ~np.isnan(answers[:, 0])
         if not usable.any():
             raise DataError(f"{table.name}: no row has a label in {task.target!r}")
-        targets, answers = targets[usable], answers[usable]
+        return replace(self.judged(targets[usable], answers[usable]), left_out=int((~usable).sum()))
+
+    def judged(self, targets: np.ndarray, answers: np.ndarray) -> Evaluation:
+        """Scores answers of this model ``[rows, outputs] float32`` by the targets of their rows, at least one.
+
+        targets: as `autotl.kinds.kind` has them.
+        """
+        from autotl.predictor import metrics
+
+        task = self.task
         decided = task.rules.decisions(task, answers, self.card.calibration)
         unlearned = int(task.rules.unlearned(task, targets).sum())
         if unlearned:  # no answer gives them
@@ -298,10 +305,9 @@ class Predictor:
             metric=task.metric,
             score=metrics.score(task, targets, answers, decided=decided),
             interval=metrics.interval(task, targets, answers, decided=decided),
-            rows=int(usable.sum()),
+            rows=len(targets),
             scores={name: metrics.score(task, targets, answers, metric=name, decided=decided) for name in fitting},
             breakdown=task.rules.breakdown(task, targets, decided),
-            left_out=int((~usable).sum()),
             unlearned=unlearned,
         )
 

@@ -128,8 +128,8 @@ def settings_in_words(row: Row) -> str:
 
 def again_sentence(request: SearchRequest) -> str:
     """What `command` gives, and what it does not."""
-    if request.data == "DataFrame":
-        return "The table was a DataFrame, given to autotl.fit with the same options."
+    if request.frame:
+        return f"The {request.frame} was a DataFrame, given to autotl.fit with the same options."
     if request.limits.passes is not None:
         return "A plugin's command began this run, with a request that no option spells; run.json has all of it."
     if request.budget_seconds is None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import autotl
 from autotl.budget import Clock
-from autotl.config import SearchRequest, create_run_folder
+from autotl.config import FRAME, SearchRequest, create_run_folder
 from autotl.data.set_aside import SET_ASIDE_FILE, write_set_aside
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, EventLog, Listener, read_events
@@ -91,15 +91,17 @@ class Search:
         listeners: Sequence[Listener] = (),
         start: float | None = None,
         frame: pd.DataFrame | None = None,
+        test_frame: pd.DataFrame | None = None,
         resumed: RunFile | None = None,
     ) -> None:
-        """start: when the process began, on the monotonic clock. frame: the data when it is not a file.
+        """start: when the process began, on the monotonic clock. frame, test_frame: the table, and the one to test on,
+        where they are no files.
 
         resumed: what the run folder knew; without it the folder is new. Nothing is read or written yet.
         """
         self._request = request
         self._folder = folder
-        self._frame = frame
+        self._frame, self._test_frame = frame, test_frame
         self._resumed = resumed
         used = resumed.seconds if resumed else 0.0
         began = (time.monotonic() if start is None else start) - used
@@ -181,9 +183,9 @@ class Search:
         self._portfolio = self._read_portfolio()
         with self._ledger.book("reading"):
             seconds = self._resumed.audit_seconds if self._resumed else audit_seconds(request)
-            self._given = given = prepare(request, self._frame, seconds=seconds)
+            self._given = given = prepare(request, self._frame, self._test_frame, seconds=seconds)
         inspection = given.inspection
-        self._pace.test_rows = given.test_rows
+        self._pace.test_rows = 0 if given.test is None else len(given.test.cells)
         here = [candidate.key for candidate in given.candidates]
         self._run_file = RunFile(
             id=self._resumed.id if self._resumed else uuid.uuid4().hex,
@@ -401,9 +403,9 @@ class Search:
             words = self._dialogue.last_words()
             told = f" (the worker's last words: {words})" if words else ""
             raise RunError(f"no model was ready when the time was up{told}; give more of it: --budget 1m")
-        if self._given.test_rows and not interrupted:
+        if self._given.test and not interrupted:
             try:
-                self._test_result = self._dialogue.ask("test", "testing", do="test", data=self._request.test)
+                self._test_result = self._dialogue.ask("test", "testing", do="test", **self._given.test.for_worker())
                 self._events.emit("tested", **{k: v for k, v in self._test_result.items() if k != "say"})
             except (OutOfTime, TrialError) as error:
                 reason = str(error) or "no time was left"
@@ -468,9 +470,13 @@ def resume(
     Raises `RunError` when there is no run, or no budget left.
     """
     known = read_run_file(folder)
-    if known.request.data == "DataFrame":
+    if known.request.data == FRAME:
         raise RunError(f"{folder} was made from a DataFrame, which is gone; save it as a file and search that")
     request = known.request.model_copy(update=moved or {})
+    if request.test == FRAME:
+        raise RunError(
+            f"{folder} was tested on a DataFrame, which is gone; save it: autotl resume {folder} --test PATH"
+        )
     paths = {"data": request.data, "test": request.test, "costs": request.costs, "set-aside": request.set_aside}
     for name, path in paths.items():
         if path is not None and not Path(path).exists():

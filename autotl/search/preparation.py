@@ -16,6 +16,7 @@ from autotl.data.groups import merge_groups
 from autotl.data.inspection import Inspection, inspect_table, read_inputs, read_test
 from autotl.data.splits import Split, split
 from autotl.data.tables import Table
+from autotl.data.task import Task, encode_targets
 from autotl.data.wording import did_you_mean, kind_of_input, listed
 from autotl.errors import BundleError, DataError, ZooError
 from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
@@ -33,13 +34,25 @@ _AUDIT_SHARE = 0.03
 
 
 @dataclass(frozen=True)
+class TestRows:
+    """Rows that the answer is tested on: those with a target and an input."""
+
+    cells: Sequence[Any]  #: `read_inputs` of each
+    targets: np.ndarray  #: of these, as `autotl.kinds.kind` has them
+
+    def for_worker(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"cells": self.cells, "targets": self.targets.tolist()}
+
+
+@dataclass(frozen=True)
 class Preparation:
     """Nothing here changes during a search."""
 
     inspection: Inspection  #: what the audit left
     audit: Audit
     split: Split  #: of positions in `inspection.kept`
-    test_rows: int
+    test: TestRows | None
     candidates: Sequence[Candidate]  #: cheapest first
     too_large: Sequence[Candidate]  #: what could be used but for the limits
     augments: dict[str, bool]  #: by family
@@ -83,15 +96,19 @@ def audit_seconds(request: SearchRequest) -> float:
     return DEFAULT_SECONDS if request.budget_seconds is None else _AUDIT_SHARE * request.budget_seconds
 
 
-def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: float) -> Preparation:
-    """Reads the table (or takes `frame`), audits and splits it, and looks for backbones. Writes nothing.
+def prepare(
+    request: SearchRequest, frame: pd.DataFrame | None, test_frame: pd.DataFrame | None, *, seconds: float
+) -> Preparation:
+    """Reads the table, audits and splits it, and looks for backbones. Writes nothing.
 
+    frame, test_frame: the table, and the one to test on, where they are no files.
     seconds: `audit_seconds` of the request that began the run, as the split depends on it.
     Raises `AutoTLError` for whatever cannot be used.
     """
     inspection = _inspect(request, request.data if frame is None else frame)
     # read now, so that its faults are found before the budget is spent
-    test = None if request.test is None else read_test(request.test, inspection.task)
+    given = request.test if test_frame is None else test_frame
+    test = None if given is None else read_test(given, inspection.task)
     teacher_notes = _check_teacher(request, inspection)
     audited = _audit(request, inspection, test, seconds)
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
@@ -107,7 +124,7 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
         inspection=inspection,
         audit=audited,
         split=divided,
-        test_rows=0 if test is None else test.rows,
+        test=None if test is None else _to_test_on(test, inspection.task),
         # a download may take minutes, or never end, so what is on this machine goes first; the strongest by its prior
         # has its turn early anyway, so of equals the other is first
         candidates=sorted(candidates, key=lambda one: (one.source == "hub", one.parameters, one.prior)),
@@ -119,8 +136,8 @@ def prepare(request: SearchRequest, frame: pd.DataFrame | None, *, seconds: floa
 
 def read_again(request: SearchRequest, *, seconds: float) -> Inspection:
     """The table as `prepare` left it, for whoever looks at a run later. Raises `AutoTLError` for one that is gone."""
-    if request.data == "DataFrame":
-        raise DataError("the table was a DataFrame, which is gone")
+    if request.frame:
+        raise DataError(f"the {request.frame} was a DataFrame, which is gone")
     inspection = _inspect(request, request.data)
     test = None if request.test is None else read_test(request.test, inspection.task)
     return _audit(request, inspection, test, seconds).inspection
@@ -151,6 +168,12 @@ def _divided(inspection: Inspection, groups: np.ndarray, *, seed: int) -> Split:
         f"{inspection.table.name}: {trouble} repeat each other or have one group. Add other rows, leave out --group "
         f"where it was given{way_out}"
     )
+
+
+def _to_test_on(table: Table, task: Task) -> TestRows:
+    cells, (targets, known) = read_inputs(table, task), encode_targets(table, task)
+    rows = [row for row in np.flatnonzero(known).tolist() if cells[row] is not None]
+    return TestRows([cells[row] for row in rows], targets[rows])
 
 
 def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:

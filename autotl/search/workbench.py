@@ -345,8 +345,14 @@ class Workbench:
             trial.fill_time = True  # steps take as long as before; the clock ends it in any case
 
     def test(self, request: Message) -> Message:
-        """Scores the bundle on a labelled table that nothing else has used."""
-        evaluation = Predictor(self._folder).evaluate(request["data"])
+        """Scores the bundle on rows that nothing else has used."""
+        predictor = Predictor(self._folder)
+        answers = predictor.answers(request["cells"]).answers
+        readable = ~np.isnan(answers[:, 0])
+        if not readable.any():
+            raise TrialError("none of them can be read", kind="data")
+        targets = np.array(request["targets"], self._task.rules.dtype)
+        evaluation = predictor.judged(targets[readable], answers[readable])
         return {
             "metric": evaluation.metric,
             "score": evaluation.score,

@@ -70,8 +70,10 @@ def _request(teacher: Path, options: argparse.Namespace) -> SearchRequest:
     from autotl.search.run_file import read_run_file
 
     known = read_run_file(teacher).request
-    if known.data == "DataFrame":
-        raise RunError(f"{teacher} was made from a DataFrame, which is gone; save it as a file and search that")
+    if known.frame:
+        raise RunError(
+            f"{teacher}: its {known.frame} was a DataFrame, which is gone; save it as a file and search that"
+        )
     budget = options.budget or (None if options.trials else DEFAULT_BUDGET)
     limits = parse_limits(latency=options.max_latency, parameters=options.max_params, size=options.max_size)
     models = tuple(str(Path(folder).expanduser().resolve()) for folder in options.models)

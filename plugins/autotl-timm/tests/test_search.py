@@ -14,6 +14,7 @@ import autotl
 
 @pytest.mark.slow
 def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait_for_them(zoo, tmp_path, monkeypatch):
+    """A test table of which no picture can be read costs a note, and not the answer."""
     monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
     shutil.copytree(zoo / "mobilenetv3", tmp_path / "zoo" / "mobilenetv3")  # the one that trains fastest
     random, rows = np.random.default_rng(0), []
@@ -30,12 +31,17 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
     table = tmp_path / "table.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
 
-    found = autotl.fit(table, models=tmp_path / "zoo", trials=1, out=tmp_path / "run", quiet=True)
+    (tmp_path / "other.png").write_bytes((tmp_path / "1.png").read_bytes()[:200])
+    test = pd.DataFrame({"image": [str(tmp_path / "other.png")], "label": ["red"]})
+
+    found = autotl.fit(table, test=test, models=tmp_path / "zoo", trials=1, out=tmp_path / "run", quiet=True)
 
     answers = {path.stem for path in (tmp_path / "run" / "trials").rglob("*.json") if path.stem == path.parent.name}
     views = {path.stem for path in (tmp_path / "run" / "trials").rglob("*-view1.json")}
     assert answers == {"0000", "head-1", "head-1-quick"}
     assert views == {"0000-view1", "head-1-view1"}
     predicted = found.predict(table)
+    log = (tmp_path / "run" / "events.jsonl").read_text(encoding="utf-8")
+    assert "the test rows were not scored (test: TrialError: none of them can be read)" in log
     assert predicted[-len(bad) :].tolist() == [None] * len(bad)
     assert (predicted == [row["label"] for row in rows])[: -len(bad)].mean() > 0.9
