@@ -187,7 +187,7 @@ def _on_the_other_half(
     """Mean over halvings of each row's mixture, chosen on the half without it: ``[rows, outputs] float32``."""
     total = np.zeros(each.shape[1:], np.float64)
     for chosen_on, rows in _halves(task, targets):
-        total[rows] += np.tensordot(choose(chosen_on), each[:, rows], 1)
+        total[rows] += _mixture(choose(chosen_on), each, rows)
     return (total / HALVINGS).astype(np.float32)
 
 
@@ -201,10 +201,17 @@ def _optimism(task: Task, targets: np.ndarray, each: np.ndarray, choose: Callabl
     differences = []
     for rows, others in _halves(task, targets):
         shares = choose(rows)
-        seen, unseen = (np.tensordot(shares, each[:, part], 1).astype(np.float32) for part in (rows, others))
+        seen, unseen = (_mixture(shares, each, part).astype(np.float32) for part in (rows, others))
         differences.append(_score_of_half(task, targets[rows], seen) - _score_of_half(task, targets[others], unseen))
     scored = np.array(differences)[np.isfinite(differences)]
     return max(float(scored.mean()) / np.sqrt(2.0), 0.0) if len(scored) else 0.0
+
+
+def _mixture(shares: np.ndarray, each: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``[rows, outputs]`` by the models that have a share, few of many."""
+    members = np.flatnonzero(shares)
+    mixture: np.ndarray = np.tensordot(shares[members], each[np.ix_(members, rows)], 1)
+    return mixture
 
 
 def _score_of_half(task: Task, targets: np.ndarray, answers: np.ndarray) -> float:
