@@ -118,7 +118,7 @@ def audit(
         "texts_compared": compared,
         "set_aside": dict(Counter(_kind(reason) for _, reason in remaining.set_aside)),
         "shortcut": shortcut and {"feature": shortcut.feature.name, "score": shortcut.score, "chance": shortcut.chance},
-        "split": describe_default(len(remaining.kept)),
+        "split": describe_default(len(remaining.kept), grouped=_repeats(remaining.groups) > 0),
         "seconds": round(time.perf_counter() - began, 3),
     }
     return Audit(remaining, facts, tuple(notes))

@@ -37,6 +37,17 @@ def pictures(tmp_path):
     return tmp_path
 
 
+# -------------------------------------------------------------------- how many rows validate
+
+
+def test_the_holdout_is_said_to_be_about_so_large_where_rows_stay_together():
+    table = frame(360)
+    assert audited(table).facts["split"].startswith("holdout of 90 of 360 rows (25 %)")
+    table["patient"] = [f"p{row // 7}" for row in range(360)]
+    grouped = audited(table, Overrides(group="patient", text="text"))
+    assert grouped.facts["split"].startswith("holdout of about 90 of 360 rows (25 %)")
+
+
 # -------------------------------------------------------------------- ids that repeat
 
 
