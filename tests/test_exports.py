@@ -319,11 +319,16 @@ def test_rows_come_from_the_table_of_the_run_or_have_to_be_given(exporters, labe
     assert "no such run or bundle" in capsys.readouterr().err
 
 
-def test_a_run_is_compared_on_its_own_table(bundle, exporters, labelled, tmp_path, capsys):
+def write_run_file(folder, bundle, table):
+    """That the bundle in a folder comes of a search on a table."""
     RunFile(
-        id="1", state="finished", request=make_request(str(labelled)), task=bundle.task, data_fingerprint="",
+        id="1", state="finished", request=make_request(str(table)), task=bundle.task, data_fingerprint="",
         rows={}, audit_seconds=0.0, versions={}, machine="",
-    ).write(tmp_path / "run")  # fmt: skip
+    ).write(folder)  # fmt: skip
+
+
+def test_a_run_is_compared_on_its_own_table(bundle, exporters, labelled, tmp_path, capsys):
+    write_run_file(tmp_path / "run", bundle, labelled)
     found = autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out")
     assert (found.rows, found.score) == (40, bundle.evaluate(labelled).score)
     assert main(["export", str(tmp_path / "run"), "--to", "honest", "--out", str(tmp_path / "shown")]) == 0
@@ -331,3 +336,20 @@ def test_a_run_is_compared_on_its_own_table(bundle, exporters, labelled, tmp_pat
     labelled.unlink()
     with pytest.raises(ExportError, match=r"its table .*labelled\.csv is not there; give rows .* with --data"):
         autotl.export(tmp_path / "run", to="honest", out=tmp_path / "again")
+
+
+def test_a_score_on_the_rows_of_the_search_is_told_to_be_one(bundle, labelled, tmp_path, capsys):
+    def evaluated(table, *more):
+        assert main(["evaluate", str(tmp_path / "run"), "--data", str(table), *more]) == 0
+        return capsys.readouterr().out
+
+    warning, copy, other = "the model has seen most of them", tmp_path / "copy.csv", tmp_path / "other.csv"
+    copy.write_bytes(labelled.read_bytes())
+    other.write_bytes(labelled.read_bytes() + labelled.read_bytes().splitlines()[-1] + b"\n")
+    assert warning not in evaluated(labelled), "of a bundle by itself nothing is known"
+    write_run_file(tmp_path / "run", bundle, labelled)
+    assert warning in evaluated(labelled)
+    assert json.loads(evaluated(copy, "--json"))["own_table"]
+    assert not json.loads(evaluated(other, "--json"))["own_table"]
+    labelled.unlink()
+    assert warning not in evaluated(other)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import filecmp
 import json
 import math
+from contextlib import suppress
+from pathlib import Path
 
 from autotl.cli.options import add_data
+from autotl.errors import RunError
 
 #: Classes, or labels, that a screen shows.
 MOST_LINES = 20
@@ -24,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from autotl.predictor.predictor import Predictor
 
     result = Predictor(options.folder).evaluate(options.data)
-    found = result.breakdown
+    found, own = result.breakdown, _is_own_table(options.folder, options.data)
     if options.json:
         answer = {
             "metric": result.metric,
@@ -33,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
             "rows": result.rows,
             "left_out": result.left_out,
             "unlearned": result.unlearned,
+            "own_table": own,
             **result.scores,
             f"{found.name}_rows": list(found.rows),
             f"{found.name}_columns": list(found.columns),
@@ -51,6 +56,13 @@ def run(options: argparse.Namespace) -> int:
     low, high = result.interval
     rows = scored_rows(result.rows, result.unlearned)
     console.print(f"[bold]{result.metric} {result.score:.4f}[/] (95 %: {low:.4f} to {high:.4f}) on {rows}")
+    if own:
+        console.print(
+            "The rows are of the search's own table, and the model has seen most of them: what new rows will show is "
+            "the score in the model card",
+            style="yellow",
+            soft_wrap=True,
+        )
     if result.left_out:
         console.print(f"{counted(result.left_out, 'row')} left out: no label, or not readable", style="yellow")
     for name, value in result.scores.items():
@@ -64,3 +76,18 @@ def run(options: argparse.Namespace) -> int:
             table.add_row(plain(name), *(f"{value:.4g}" for value in values))
         console.print(table)
     return 0
+
+
+def _is_own_table(run: str, data: str) -> bool:
+    """Whether the run, or that of the bundle, was searched on this table or one of the same content."""
+    from autotl.data.paths import absolute
+    from autotl.search.run_file import RUN_FILE, read_run_file
+
+    folder, table = absolute(run), absolute(data)
+    home = next((place for place in (folder, folder.parent) if (place / RUN_FILE).is_file()), None)
+    if home is None:
+        return False
+    with suppress(RunError, OSError):  # of a run that is torn or moved nothing is known
+        searched = Path(read_run_file(home).request.data)
+        return searched.samefile(table) or (searched.is_file() and filecmp.cmp(searched, table, shallow=False))
+    return False

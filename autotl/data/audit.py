@@ -20,6 +20,7 @@ from autotl.data.contents import Contents, contents_of
 from autotl.data.groups import merge_groups, number_groups
 from autotl.data.inspection import Inspection, read_inputs
 from autotl.data.near_duplicates import near_duplicates
+from autotl.data.repeated_ids import repeated_id_notes
 from autotl.data.set_aside import read_set_aside
 from autotl.data.shortcuts import Shortcut, best_shortcut, image_features, looked_at, text_features
 from autotl.data.splits import describe_default
@@ -105,6 +106,7 @@ def audit(
     if compared < (different := len(set(alike.tolist()))) and task.modality in TEXTUAL:
         notes.append(f"near-duplicates were looked for in the first {compared} of {different} different texts only")
     notes += _undivided_notes(remaining)
+    notes += repeated_id_notes(remaining)
     shortcut = _shortcut(remaining, contents, stay)
     if shortcut:
         notes.append(shortcut.describe(task.target))
@@ -116,7 +118,7 @@ def audit(
         "texts_compared": compared,
         "set_aside": dict(Counter(_kind(reason) for _, reason in remaining.set_aside)),
         "shortcut": shortcut and {"feature": shortcut.feature.name, "score": shortcut.score, "chance": shortcut.chance},
-        "split": describe_default(len(remaining.kept)),
+        "split": describe_default(len(remaining.kept), grouped=_repeats(remaining.groups) > 0),
         "seconds": round(time.perf_counter() - began, 3),
     }
     return Audit(remaining, facts, tuple(notes))

@@ -27,6 +27,9 @@ _COMMA = re.compile(r"\s*[+-]?(0|[1-9]\d*),\d+\s*", re.ASCII)
 #: Such a number that may be a whole one with a comma between thousands.
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*", re.ASCII)
 
+#: A number, and what stands behind it without another digit or what separates labels.
+_WITH_UNIT = re.compile(r"\s*([+-]?\d[\d.,]*)\s*([^\d\s.,;|][^\d,;|]*?)\s*", re.ASCII)
+
 
 def is_missing(cell: Any) -> bool:
     """Nothing, or nothing but white space."""
@@ -91,6 +94,28 @@ def are_numbers(cells: Sequence[Any]) -> bool:
     return all(map(is_number, cells)) or (
         have_decimal_commas(cells) and all(is_number(cell) or has_decimal_comma(cell) for cell in cells)
     )
+
+
+def number_and_unit(cell: Any) -> tuple[str, str] | None:
+    """The number that a text begins with, as it is written, and its unit: ``("5,0", "Tage")``; None for any other."""
+    found = _WITH_UNIT.fullmatch(cell) if isinstance(cell, str) else None
+    if found is None or not (is_number(found[1]) or has_decimal_comma(found[1])):
+        return None
+    return found[1], found[2]
+
+
+def without_unit(cells: Sequence[Any]) -> tuple[Sequence[Any], str]:
+    """The cells without the unit that all filled ones have behind a number, and it; else as they are, and ``""``."""
+    numbers: list[Any] = []
+    units = set()
+    for cell in cells:
+        found = (None, "") if is_missing(cell) else number_and_unit(cell)
+        if found is None:
+            return cells, ""
+        numbers.append(found[0])
+        units.add(found[1])
+    units.discard("")
+    return (numbers, units.pop()) if len(units) == 1 else (cells, "")
 
 
 def is_whole(cell: Any) -> bool:

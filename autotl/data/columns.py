@@ -11,12 +11,13 @@ from autotl.data.cells import are_few, count_words, distinct, is_missing, is_num
 from autotl.data.folders import IMAGE_SUFFIXES
 from autotl.data.paths import image_path, is_address, obstacle
 from autotl.data.tables import Table
-from autotl.data.wording import shortened
+from autotl.data.wording import option, shortened
 from autotl.errors import DataError
 
 Role = Literal["target", "image", "images", "text", "text_pair", "ignore"]
 
 _LOOKED_AT = 50  #: files whose existence is checked: each may be a round trip to a network disk
+_TRIED = 3  #: texts that are tried as names of files, with each ending
 _READ = 1000  #: cells whose words are counted; the mean is then within a few per cent
 _ID_NAME = re.compile(r"(id|idx|index|uuid|guid|row|unnamed: \d+|__index_level_\d+__)", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
@@ -104,12 +105,41 @@ def judge_images(table: Table, name: str) -> ColumnRole:
                 f"{table.describe_row(row)}: column {name!r} holds web addresses ({shortened(path)}). "
                 "Download the images and give their paths."
             )
+        shown = shortened(path, width=200).replace("\\\\", "\\")
         raise DataError(
-            f"{table.describe_row(row)}: column {name!r} names {shortened(path, width=200)}, which "
+            f"{table.describe_row(row)}: column {name!r} names {shown}, which "
             f"{obstacle(path) or 'is not there'} ({found} of {len(sample)} files looked for exist). "
-            f"Relative paths start at {table.root}: move the table or mend the paths."
+            f"Relative paths start at {table.root}: move the table or mend the paths.{_hint(path)}"
         )
     return ColumnRole(name, "image", found / len(sample), f"{found} of {len(sample)} sampled cells name image files")
+
+
+def _hint(path: str) -> str:
+    """What may be wrong with a path that leads nowhere, as a sentence; empty where that is not known."""
+    if ended := _with_ending(path):
+        return f" There is {PurePath(ended).name!r}: write names with their endings."
+    if "\\" in path:
+        return " Write / in place of \\ between folders, which serves on every system."
+    return ""
+
+
+def unended_note(table: Table, name: str) -> str | None:
+    """What a person should know of a column of texts that name image files beside the table, but for their endings."""
+    cells = [cell for cell in table.column(name) if isinstance(cell, str) and not is_missing(cell)]
+    ended = [_with_ending(image_path(table.root, cell)) for cell in spread(cells, _TRIED)]
+    if not ended or None in ended:
+        return None
+    return (
+        f"{name!r} is read as texts, and {PurePath(str(ended[0])).name!r} lies beside the table: where its cells name "
+        f"images, write them with their endings and say {option('--image', name)}"
+    )
+
+
+def _with_ending(path: str) -> str | None:
+    """The image file that has this path but for its ending."""
+    if PurePath(path).suffix.lower() in IMAGE_SUFFIXES:
+        return None
+    return next((path + suffix for suffix in sorted(IMAGE_SUFFIXES) if _exists(path + suffix)), None)
 
 
 def _judge_text(name: str, texts: list[str], different: int) -> ColumnRole:

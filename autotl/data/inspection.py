@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autotl.data.cells import in_whole_characters, is_missing, is_nested, is_number
-from autotl.data.columns import ColumnRole, judge_images
+from autotl.data.columns import ColumnRole, judge_images, unended_note
 from autotl.data.groups import merge_groups, number_groups
 from autotl.data.joining import APART, one_input
 from autotl.data.labels import label_of
@@ -98,6 +98,8 @@ def inspect_table(
     set_aside = [(row, "no input") for row in empty] + [(row, "no label") for row in filled[~known].tolist()]
     set_aside += [(row, "the only row of its class") for row in filled[alone].tolist()]
     notes = [*table.notes]
+    if task.modality in TEXTUAL:
+        notes += [note for column in columns if (note := unended_note(table, column.name))]
     if empty:
         notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {_quoted(columns)}")
     notes += [*inference.notes, *_repeat_notes(table, task, kept, targets, equal)]

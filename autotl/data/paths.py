@@ -44,14 +44,16 @@ def is_address(cell: str) -> bool:
 def image_path(root: Path, cell: str) -> str:
     """The path that a cell names, which is relative to `root` or whole; an address stays as it is.
 
-    Accents may be written in another Unicode form than on the disk, as when an archive or a table comes from a Mac.
+    Accents may be written in another Unicode form than on the disk, as when an archive or a table comes from a Mac, and
+    folders with backslashes, as Windows writes them.
     """
     if is_address(cell):
         return cell
-    if not cell.isascii():
-        forms = (cell, *(unicodedata.normalize(form, cell) for form in ("NFC", "NFD")))
-        return next((str(root / form) for form in forms if os.path.lexists(root / form)), str(root / cell))
-    return str(root / cell)
+    if cell.isascii() and "\\" not in cell:
+        return str(root / cell)
+    slashed = (cell, cell.replace("\\", "/"))
+    forms = [*slashed, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD") for path in slashed)]
+    return next((str(root / form) for form in forms if os.path.lexists(root / form)), str(root / cell))
 
 
 def obstacle(path: str | Path, *, most_bytes: float = MOST_BYTES) -> str | None:

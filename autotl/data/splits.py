@@ -81,8 +81,11 @@ def default_fraction(rows: int) -> float:
     return min(max(_WANTED / rows, _LEAST), _MOST, _MOST_ROWS / rows)
 
 
-def describe_default(rows: int) -> str:
-    """``holdout of 500 of 2400 rows (21 %): …``: what `default_fraction` makes of so many rows, and why."""
+def describe_default(rows: int, *, grouped: bool = False) -> str:
+    """``holdout of 500 of 2400 rows (21 %): …``: what `default_fraction` makes of so many rows, and why.
+
+    grouped: whether rows stay together, so that a few more or fewer validate.
+    """
     share = default_fraction(rows)
     if share == _MOST:
         reason = (
@@ -95,7 +98,8 @@ def describe_default(rows: int) -> str:
         reason = "enough to tell near equals apart, and every model that is judged has to read them"
     else:
         reason = "as many as it takes to tell good models from poor ones"
-    return f"holdout of {round(rows * share)} of {rows} rows ({100 * share:.2g} %): {reason}"
+    about = "about " if grouped else ""
+    return f"holdout of {about}{round(rows * share)} of {rows} rows ({100 * share:.2g} %): {reason}"
 
 
 def holdout(

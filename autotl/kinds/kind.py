@@ -39,6 +39,7 @@ class Scale(BaseModel):
     deviation: float
     log: bool = False
     comma: bool = False  #: whether the training table wrote it with a decimal comma
+    unit: str = ""  #: that the training table wrote behind each
 
 
 @dataclass(frozen=True)

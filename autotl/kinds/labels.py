@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
-from autotl.data.cells import are_numbers, is_missing, is_nested, is_number, spelled_list
+from autotl.data.cells import are_numbers, is_missing, is_nested, is_number, number_and_unit, spelled_list
 from autotl.data.labels import in_natural_order, label_of
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
@@ -318,7 +318,7 @@ def _with_lists(table: Table, columns: Sequence[str]) -> Table:
 def _find_delimiter(cells: Sequence[Any]) -> str | None:
     """What separates labels in a column of text, where that is plain: cells combine fewer labels in many ways."""
     present = [str(cell) for cell in cells if not is_missing(cell)]
-    if are_numbers(present):  # a decimal comma
+    if are_numbers(present) or all(map(number_and_unit, present)):  # a decimal comma
         return None
     for delimiter in DELIMITERS:
         several = [text for text in present if delimiter in text.strip().strip(delimiter)]

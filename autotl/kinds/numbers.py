@@ -15,6 +15,7 @@ from autotl.data.cells import (
     is_missing,
     may_be_thousands,
     with_point,
+    without_unit,
 )
 from autotl.data.labels import look_like_quantities
 from autotl.data.wording import counted, listed, option, shortened
@@ -104,24 +105,25 @@ class Numbers(Kind):
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         if len(columns) == 1:
-            return look_like_quantities(table.column(columns[0]))
+            return look_like_quantities(without_unit(table.column(columns[0]))[0])
         filled = ([cell for cell in table.column(column) if not is_missing(cell)] for column in columns)
-        return all(map(are_numbers, filled))
+        return all(are_numbers(without_unit(cells)[0]) for cells in filled)
 
     def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+        table, units = _without_units(table, columns)
         values = _values(table, columns)
         known = ~np.isnan(values).any(1)
         notes = missing_notes(table, columns, (~known).tolist())
         values = values[known]
         scales = []
-        for column, numbers in zip(columns, values.T, strict=True):
+        for column, numbers, unit in zip(columns, values.T, units, strict=True):
             if len(set(numbers.tolist())) < _FEWEST_VALUES:
                 raise TaskError(
                     f"{table.name}: every row has the value {numbers[0]:g} in column {column!r}. Add rows with other "
                     "values, or choose another column with --target"
                 )
             cells = table.column(column)
-            scale = _scale(numbers, comma=have_decimal_commas(cells))
+            scale = _scale(numbers, comma=have_decimal_commas(cells), unit=unit)
             notes += _reading_notes(column, cells, numbers, scale, alone=len(columns) == 1)
             learned = np.log(numbers) if scale.log else numbers
             if (far := _far_beyond(learned)).any():
@@ -136,6 +138,14 @@ class Numbers(Kind):
         return Reading("regression", "r2", scales=tuple(scales), notes=tuple(notes))
 
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
+        table, units = _without_units(table, task.targets)
+        for scale, unit, name in zip(task.scales, units, task.targets, strict=True):
+            if unit and unit != scale.unit:
+                learned = f"in {scale.unit!r}" if scale.unit else "without a unit"
+                raise DataError(
+                    f"{table.name}: {name!r} has numbers in {unit!r}, and the model learned them {learned}. "
+                    "Write them so"
+                )
         values = _values(table, task.targets, task.scales)
         for scale, column, name in zip(task.scales, values.T, task.targets, strict=True):
             if scale.log and (column < 0).any():
@@ -302,11 +312,11 @@ def _standardized(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
     return np.stack(columns, 1).astype(np.float32)
 
 
-def _scale(numbers: np.ndarray, *, comma: bool) -> Scale:
+def _scale(numbers: np.ndarray, *, comma: bool, unit: str) -> Scale:
     """Logarithms where all numbers are above 0 and skewed, and their logarithms less than half as much."""
     log = bool(numbers.min() > 0 and _skew(numbers) > _SKEWED and abs(_skew(np.log(numbers))) < _skew(numbers) / 2)
     learned = np.log(numbers) if log else numbers
-    return Scale(mean=float(learned.mean()), deviation=float(learned.std()) or 1.0, log=log, comma=comma)
+    return Scale(mean=float(learned.mean()), deviation=float(learned.std()) or 1.0, log=log, comma=comma, unit=unit)
 
 
 def _skew(numbers: np.ndarray) -> float:
@@ -330,6 +340,11 @@ def _reading_notes(column: str, cells: Sequence[Any], numbers: np.ndarray, scale
             f"{column!r} has {different} different whole numbers, which are learned as quantities; where they name "
             f"classes, say {option('--task', 'multiclass')}"
         )
+    if scale.unit:
+        notes.append(
+            f"{column!r} has numbers with the unit {scale.unit!r} behind them, and they are learned without it; where "
+            f"the cells are classes, say {option('--task', 'multiclass')}"
+        )
     if scale.comma:
         example = next(cell for cell in cells if has_decimal_comma(cell)).strip()
         notes.append(
@@ -342,6 +357,16 @@ def _reading_notes(column: str, cells: Sequence[Any], numbers: np.ndarray, scale
             f"with a median of {np.median(numbers):g}"
         )
     return notes
+
+
+def _without_units(table: Table, columns: Sequence[str]) -> tuple[Table, list[str]]:
+    """The table with plain numbers in the columns whose cells have one unit, and each column's unit, "" without one."""
+    units = []
+    for column in columns:
+        cells, unit = without_unit(table.column(column))
+        table = table.labelled([column], cells) if unit else table
+        units.append(unit)
+    return table, units
 
 
 def _values(table: Table, columns: Sequence[str], scales: Sequence[Scale] = ()) -> np.ndarray:

@@ -298,10 +298,24 @@ class Search:
         self._pace.judges = len(self._given.split.valid)
         self._pace.refits_trainings = worth_repeating(self._given.split.train, self._given.split.valid)
         self._pace.begin_screening()
-        survivors = self._screening.run(self._run_file.survivors)
+        try:
+            survivors = self._screening.run(self._run_file.survivors)
+        finally:  # whatever ends it
+            self._list_unreadable()
         origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)
         self._update(survivors=tuple(candidate.key for candidate in survivors), origins=origins)
         return survivors
+
+    def _list_unreadable(self) -> None:
+        """Adds the rows that cannot be read to those set aside, in the list of these."""
+        if self._resumed is not None or not self._screening.unreadable:
+            return
+        inspection = self._given.inspection
+        whole = inspection.without(
+            {int(inspection.kept[place]): f"unreadable: {why}" for place, why in self._screening.unreadable.items()}
+        )
+        self._disk.keep(lambda: write_set_aside(self._folder / SET_ASIDE_FILE, whole))
+        self._events.emit("note", text=f"{SET_ASIDE_FILE} lists the rows that cannot be read too, with their reasons")
 
     def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:
         given, task = self._given, self._given.inspection.task

@@ -54,7 +54,7 @@ class Screening:
         """heads: keys of the candidates in the order of their heads' numbers, which outlive this process."""
         self._candidates, self._heads, self._costs = list(candidates), list(heads), costs
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
-        self._unreadable: set[str] = set()
+        self.unreadable: dict[int, str] = {}  #: why, by the place among the rows that the audit left
         self._put_off: list[Candidate] = []  #: that there was no time for
         self.score = 0.0  #: of the best head, leave-one-out
         self.too_slow: list[Candidate] = []  #: what could be used but for the limits
@@ -203,14 +203,14 @@ class Screening:
     def _note(self, text: str) -> None:
         self._events.emit("note", text=text)
 
-    def _note_unreadable(self, rows: list[str]) -> None:
-        """Names rows that are left out because they cannot be read, once."""
-        fresh = [row for row in rows if row not in self._unreadable]
-        for row in fresh[:NAMED]:
-            self._note(f"left out: {row}")
+    def _note_unreadable(self, rows: Sequence[tuple[int, str, str]]) -> None:
+        """Names rows that are left out because they cannot be read, once; rows: place, name and reason."""
+        fresh = [(name, why) for place, name, why in rows if place not in self.unreadable]
+        for name, why in fresh[:NAMED]:
+            self._note(f"left out: {name}: {why}")
         if len(fresh) > NAMED:
             self._note(f"left out: {len(fresh) - NAMED} more rows that cannot be read")
-        self._unreadable |= set(rows)
+        self.unreadable |= {place: why for place, _, why in rows}
 
 
 def _in_order(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -148,7 +148,7 @@ class Workbench:
             "precision": str(frozen.precision),
             "longest": frozen.rows.encoder.longest,
             "cut": self._count_cut(frozen, seen),
-            "unreadable": [f"{self._looks.names[i]}: {why}" for i, why in sorted(frozen.rows.unreadable.items())],
+            "unreadable": [[i, self._looks.names[i], why] for i, why in sorted(frozen.rows.unreadable.items())],
         }
 
     @staticmethod

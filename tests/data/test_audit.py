@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from audits import WORDS, audited, frame, reasons, sentences
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotl.data.audit import audit
@@ -35,6 +35,54 @@ def pictures(tmp_path):
     table = pd.DataFrame({"image": [f"{number:02}.png" for number in range(40)], "label": ["a", "b"] * 20})
     table.to_csv(tmp_path / "table.csv", index=False)
     return tmp_path
+
+
+# -------------------------------------------------------------------- how many rows validate
+
+
+def test_the_holdout_is_said_to_be_about_so_large_where_rows_stay_together():
+    table = frame(360)
+    assert audited(table).facts["split"].startswith("holdout of 90 of 360 rows (25 %)")
+    table["patient"] = [f"p{row // 7}" for row in range(360)]
+    grouped = audited(table, Overrides(group="patient", text="text"))
+    assert grouped.facts["split"].startswith("holdout of about 90 of 360 rows (25 %)")
+
+
+# -------------------------------------------------------------------- ids that repeat
+
+
+def shares_told(column, labels, overrides=None):
+    """The notes that name --group for a column beside texts."""
+    texts = [f"{text} {number}" for number, text in enumerate(sentences(len(labels)))]
+    found = audited(pd.DataFrame({"text": texts, "PatientID": column, "label": labels}), overrides)
+    return [note for note in found.notes if "--group PatientID" in note]
+
+
+@pytest.mark.parametrize("number", ["P{:03}", "{}"], ids=["names", "numbers"])
+def test_ids_whose_rows_share_their_label_are_told(number):
+    patients = [number.format(row // 6) for row in range(360)]
+    labels = ["ill" if row // 6 % 3 else "well" for row in range(360)]
+    (note,) = shares_told(patients, labels)
+    assert "60 of 60 values that repeat" in note
+    assert not shares_told(patients, labels, Overrides(group="PatientID", text="text"))
+
+
+@given(st.integers(0, 10_000), st.integers(10, 150), st.sampled_from([0.5, 0.9]))
+@settings(max_examples=30, deadline=None)
+def test_columns_without_a_meaning_are_told_of_no_shared_labels(seed, values, share):
+    random = np.random.default_rng(seed)
+    labels = np.where(random.random(300) < share, "a", "b").tolist()
+    labels[:4] = ["a", "a", "b", "b"]
+    assert not shares_told([f"v{value}" for value in random.integers(0, values, 300)], labels)
+
+
+def test_a_column_that_merely_correlates_and_a_copy_of_the_target_are_told_of_no_shared_labels():
+    random = np.random.default_rng(0)
+    countries = random.integers(0, 30, 600)
+    labels = np.where(random.random(600) < 0.9, countries % 2, 1 - countries % 2)
+    assert not shares_told([f"country {country}" for country in countries], [f"class {label}" for label in labels])
+    classes = np.arange(600) % 15
+    assert not shares_told([f"code {code}" for code in classes], [f"class {code}" for code in classes])
 
 
 # -------------------------------------------------------------------- groups

@@ -123,3 +123,35 @@ def test_a_file_too_large_for_a_picture_is_not_read(folder, capsys):
     path = write(folder, [*(f"{number}.jpg" for number in range(N - 2)), "huge.jpg", "as huge.jpg"])
     assert main(["inspect", "--data", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["audit"]["repeats"] == 0
+
+
+# -------------------------------------------------------------------- names as other systems and programs write them
+
+
+def test_folders_may_be_written_with_backslashes(folder, capsys):
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "ä.jpg").write_bytes(b"0")
+    (folder / "a" / "b" / "0.jpg").write_bytes(b"1")
+    write(folder, ["a\\b\\0.jpg", "a\\b\\a\u0308.jpg"] * (N // 2))
+    assert main(["inspect", "--data", str(folder / "t.csv"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["columns"][0]["evidence"].startswith(f"{N} of {N}")
+
+
+def test_backslashes_that_lead_nowhere_are_shown_as_they_are(folder, refused):
+    write(folder, ["gone\\0.jpg"] * N)
+    said = refused("inspect", "--data", folder / "t.csv")
+    assert "gone\\0.jpg" in said
+    assert "gone\\\\0.jpg" not in said
+    assert "Write / in place of \\" in said
+
+
+def test_names_without_their_endings_are_told(folder, refused, capsys):
+    names = [f"Aufnahme {number}" for number in range(N)]
+    for name in names:
+        (folder / f"{name}.png").write_bytes(name.encode())
+    write(folder, names)
+    assert "There is 'Aufnahme 0.png': write names with their endings" in refused(
+        "inspect", "--data", folder / "t.csv", "--image", "image"
+    )
+    assert main(["inspect", "--data", str(folder / "t.csv"), "--json"]) == 0
+    assert "'Aufnahme 0.png' lies beside the table" in "\n".join(json.loads(capsys.readouterr().out)["notes"])

@@ -74,7 +74,13 @@ ENCODINGS = {
     "UTF-16 without a mark": ("t.csv", lines().encode("utf-16-le"), refused("line 1", "NUL", "UTF-8")),
     "UTF-16 that is cut in two": ("t.csv", lines().encode("utf-16")[:-1], refused("is not UTF-16 text")),
     "UTF-32": ("t.csv", lines().encode("utf-32"), refused("line 1", "NUL")),
-    "Latin-1": ("t.csv", lines().replace("review", "café").encode("latin-1"), refused("line 2 (byte 15)", "iconv")),
+    "Latin-1": (
+        "t.csv", lines().replace("review", "café").encode("latin-1"), refused("line 2 (byte 15)", "convert it"),
+    ),
+    "Chinese in GB 18030": (
+        "t.csv", lines(["阳性", "阴性"] * 4, texts=["头痛1", "头痛 and 阳性"] * 4).encode("gb18030"),
+        refused("line 2", "convert it", "gb18030 (Chinese)", "open('utf8-t.csv', 'wb')"),
+    ),
     "UTF-8 with a line of Latin-1": (
         "t.csv", lines(["gut", "schön"] * 20).encode() + "süß,gut\n".encode("latin-1"), refused("line 42", "mend that"),
     ),

@@ -93,6 +93,26 @@ def test_numbers_with_a_decimal_comma_are_numbers():
     assert (several.task.kind, several.targets.shape) == ("regression", (50, 2))
 
 
+def test_numbers_with_a_unit_behind_them_are_learned_without_it():
+    days = [f"{number} Tage" for number in ["0", *with_commas(numbers(50))]]
+    found = inspected("stay", stay=days)
+    assert (found.task.kind, found.task.scales[0].unit) == ("regression", "Tage")
+    np.testing.assert_allclose(
+        found.targets, inspected("stay", stay=[0.0, *numbers(50).round(2)], task="regression").targets, atol=1e-6
+    )
+    assert any("'Tage'" in note and "--task multiclass" in note for note in found.notes)
+    plain = read_table(pd.DataFrame({"stay": ["0", "20,5"]}))
+    tagged = read_table(pd.DataFrame({"stay": ["0 Tage", "20,5 Tage"]}))
+    np.testing.assert_array_equal(encode_targets(plain, found.task)[0], encode_targets(tagged, found.task)[0])
+    with pytest.raises(DataError, match="'stay' has numbers in 'Wochen', and the model learned them in 'Tage'"):
+        encode_targets(read_table(pd.DataFrame({"stay": ["1 Wochen"]})), found.task)
+
+
+def test_a_comma_in_a_number_with_a_unit_separates_no_labels():
+    found = inspected("dose", dose=["0,5 mg", "1,5 mg", "0,5 g", "1 g", "5 g", "1,0 mg", "5,1 g", "0 g"] * 5)
+    assert found.task.kind == "multiclass"
+
+
 def test_few_numbers_with_a_decimal_comma_are_classes():
     found = inspected("stars", stars=["4,5", "3,0", "10,0", "-0,5"] * 10)
     assert (found.task.kind, found.task.classes) == ("multiclass", ("-0,5", "3,0", "4,5", "10,0"))

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 import autotl
+from autotl.data.set_aside import read_set_aside
+from autotl.data.tables import read_table
 
 
 @pytest.mark.slow
@@ -26,7 +28,9 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
         rows.append({"image": f"{index}.png", "label": "red" if red else "blue"})
     (tmp_path / "torn.png").write_bytes((tmp_path / "0.png").read_bytes()[:200])
     (tmp_path / "zero.png").symlink_to("/dev/zero")
-    bad = ["torn.png", "zero.png", "https://example.org/a.png"]
+    for index in range(4):
+        (tmp_path / f"bytes{index}.png").write_bytes(random.bytes(90))
+    bad = ["torn.png", "zero.png", "https://example.org/a.png", *(f"bytes{index}.png" for index in range(4))]
     rows += [{"image": cell, "label": "red"} for cell in bad]
     table = tmp_path / "table.csv"
     pd.DataFrame(rows).to_csv(table, index=False)
@@ -34,7 +38,8 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
     (tmp_path / "other.png").write_bytes((tmp_path / "1.png").read_bytes()[:200])
     test = pd.DataFrame({"image": [str(tmp_path / "other.png")], "label": ["red"]})
 
-    found = autotl.fit(table, test=test, models=tmp_path / "zoo", trials=1, out=tmp_path / "run", quiet=True)
+    out = tmp_path / "run"
+    found = autotl.fit(table, test=test, models=tmp_path / "zoo", trials=1, out=out, skip_unreadable=0.2, quiet=True)
 
     answers = {path.stem for path in (tmp_path / "run" / "trials").rglob("*.json") if path.stem == path.parent.name}
     views = {path.stem for path in (tmp_path / "run" / "trials").rglob("*-view1.json")}
@@ -45,3 +50,10 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
     assert "the test rows were not scored (test: TrialError: none of them can be read)" in log
     assert predicted[-len(bad) :].tolist() == [None] * len(bad)
     assert (predicted == [row["label"] for row in rows])[: -len(bad)].mean() > 0.9
+    left_out = pd.read_csv(tmp_path / "run" / "set_aside.csv")
+    assert left_out["row"].tolist() == list(range(61, 61 + len(bad)))
+    assert left_out["input"].tolist() == bad
+    assert left_out["reason"].str.startswith("unreadable: ").all()
+    assert "torn.png' cannot be read" in left_out["reason"][0]
+    listed = read_set_aside(tmp_path / "run" / "set_aside.csv", read_table(table), ["image"])
+    assert sorted(listed) == list(range(60, 60 + len(bad)))
