@@ -15,6 +15,7 @@ from http.client import HTTPConnection
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
 import autotl
 from autotl.cli.main import main
@@ -24,6 +25,7 @@ from autotl.serving.app import make_app
 from autotl.serving.batching import Batcher
 from autotl.serving.gate import Gate
 from autotl.serving.limits import Limits
+from autotl.serving.schema import Images, RowsOfImages, RowsOfTexts, Texts
 from autotl.testing import make_bundle
 
 
@@ -103,6 +105,15 @@ def test_bad_requests_are_refused_in_one_sentence(client, body, status, says):
     assert "\n" not in detail
     assert "Traceback" not in detail
     assert client.post("/predict", json={"texts": ["a"]}).status_code == 200
+
+
+@pytest.mark.parametrize("sent", [Texts, RowsOfTexts, Images, RowsOfImages])
+@pytest.mark.parametrize("rows", [[{}] * 100_000, [[{}] * 100_000]], ids=["rows", "cells"])
+def test_of_many_bad_elements_one_is_told(sent, rows):
+    (name,) = sent.model_fields
+    with pytest.raises(ValidationError) as refusal:
+        sent.model_validate({name: rows})
+    assert refusal.value.error_count() == 1
 
 
 def test_what_is_not_there_is_not_found(client):
