@@ -6,6 +6,7 @@ import argparse
 import json
 
 from autotl.cli.options import new_file, writing
+from autotl.escaping import for_terminal
 
 HELP = "check this machine: devices, precision that pays, hub, caches, disk"
 
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     width = max(map(len, facts))
     for name, fact in facts.items():
-        print(f"{name:>{width}}  {fact}")
+        print(for_terminal(f"{name:>{width}}  {fact}"))
     return 0
 
 
