@@ -71,12 +71,11 @@ def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:
 
 def _foreign(arguments: Sequence[str]) -> Sequence[Command]:
     """Commands of plugins, which are looked for where the first word is none of ours."""
-    ours = {_name(module) for module in _COMMANDS}
-    if arguments and (arguments[0] in ours or arguments[0] == "--version"):
+    if arguments and arguments[0] in {"--version", *map(_name, _COMMANDS)}:
         return ()
     from autotl.plugins.manager import plugins as installed
 
-    return [command for command in installed().commands if command.name not in ours]
+    return installed().commands
 
 
 def _name(module: ModuleType) -> str:
