@@ -112,10 +112,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_output()  # `autotl models | head` is no error
         return 0
-    except OSError as error:
+    except Exception as error:
         if not is_disk_full(error):
             raise
-        print(f"autotl: {error.filename or 'what was to be written'} finds no room ({error.strerror})", file=sys.stderr)
+        what = getattr(error, "filename", None) or "what was to be written"
+        told = f"autotl: {what} finds no room ({getattr(error, 'strerror', None) or error})"
+        print(for_terminal(told), file=sys.stderr)
         _silence_output()
         return 2
     except KeyboardInterrupt:
