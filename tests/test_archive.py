@@ -115,6 +115,16 @@ def test_packing_refuses_what_it_cannot_do(refused, packed, here, models):
     assert "which --licenses leaves out" in refused("models", "--licenses", "mit", *at[1:], "other.tar", "two")
 
 
+def test_what_could_not_be_unpacked_everywhere_is_not_packed(refused, here, models):
+    at = ("models", "--models", models, "pack", "-o", "zoo.tar")
+    (models / "one" / "Notes.txt").write_text("for everyone")
+    (models / "one" / "notes.txt").write_text("for everyone else")
+    assert "'one/notes.txt' twice, or in other capitals" in refused(*at, "one")
+    (models / "one" / "notes.txt").rename(models / "one" / "a\\b.txt")
+    assert "which some systems would look for outside of its folder" in refused(*at, "one")
+    assert not (here / "zoo.tar").exists()
+
+
 # ------------------------------------------------------------------- archives from elsewhere
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from run_folders import events, notes
 
+from autotl.cli.main import build_parser, main
 from autotl.config import SearchRequest
 from autotl.plugins import manager
 from autotl.plugins.manager import plugins
@@ -144,6 +146,44 @@ def test_a_plugin_that_did_not_answer_is_not_waited_for_again(put_on_path, distr
     put_on_path(distribution("asleep", HANGING_IMPORT))
     assert plugins().unresponsive == ["asleep"]
     assert time.monotonic() - began < manager.PATIENCE
+
+
+COMMAND = """
+import autotl
+
+class Kind:
+    name, help = "{name}", "one of a plugin"
+    def add_arguments(self, parser): {add}
+    def run(self, options): return 0
+
+@autotl.hookimpl
+def autotl_commands(context):
+    return [Kind()]
+"""
+
+
+@pytest.mark.parametrize("line", [["--help"], ["completion", "bash"], ["taste", "--more"], ["plugins"]])
+@pytest.mark.parametrize(
+    ("name", "add", "told"),
+    [
+        ("search", "pass", "the command 'search' is AutoTL's own"),
+        ("broken", "raise RuntimeError('out of order')", "RuntimeError: out of order"),
+        ("greedy", "parser.add_argument('--help')", "ArgumentError"),
+    ],
+)
+def test_a_plugin_whose_command_cannot_be_had_is_off(put_on_path, distribution, capsys, line, name, add, told):
+    taste = COMMAND.format(name="taste", add="parser.add_argument('--more', action='store_true')")
+    put_on_path(distribution(f"bad{name}", COMMAND.format(name=name, add=add)), distribution("taste", taste))
+    with contextlib.suppress(SystemExit):
+        assert main(line) == 0
+    assert "usage: autotl" in capsys.readouterr().out or line[0] != "--help"
+    (complaint,) = [complaint for complaint in plugins().complaints if "autotl-bad" in complaint]
+    assert told in complaint
+    assert "taste" in {command.name for command in plugins().commands}
+
+
+def test_the_names_of_our_commands_are_kept_for_us():
+    assert set(manager.OWN_COMMANDS) == {name for action in build_parser()._actions for name in action.choices or ()}
 
 
 # -------------------------------------------------------------------- whole searches

@@ -63,9 +63,16 @@ class Raising(Honest):
         super().export(model, cells, folder)
         raise RuntimeError("no more")
 
+class Full(Honest):
+    name, help = "full", "finds no room, as safetensors says it"
+    def export(self, model, cells, folder):
+        from safetensors import SafetensorError
+        super().export(model, cells, folder)
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
 @autotl.hookimpl
 def autotl_exporters(context):
-    return [Honest(), Wrong(), Lossy(), Blind(), Raising()]
+    return [Honest(), Wrong(), Lossy(), Blind(), Raising(), Full()]
 """
 
 #: The tiny family, with an encoder that cannot do without AutoTL.
@@ -142,6 +149,21 @@ def test_programs_of_torch_keep_the_contract_and_hold_nothing_pickled(tiny, cand
     configs = [json.loads(content) for name, content in contents.items() if name.endswith("_config.json")]
     assert len(configs) == 2
     assert not [entry for config in configs for entry in config["config"].values() if entry["use_pickle"]]
+
+
+def test_networks_are_shown_rows_of_the_whole_table_from_the_first_batch_on(tiny, candidates, tmp_path):
+    class Curious(type(plugins().exporter("torch"))):
+        def write_network(self, program, path, batches):
+            self.batches = list(batches)
+            super().write_network(program, path, iter(self.batches))
+
+    texts = [f"{word} of many" for word in ("cat", "oak") for _ in range(10)]
+    model, exporter = make_bundle(tiny, candidates[:1], texts, tmp_path / "single"), Curious()
+    (tmp_path / "out").mkdir()
+    exporter.export(model, texts, tmp_path / "out")
+    tokens = [next(iter(batch.values())) for batch in exporter.batches]
+    assert sum(map(len, tokens)) == len(texts)
+    assert all(0 < len(rows) <= 8 and (rows != rows[0]).any() for rows in tokens)
 
 
 def test_the_readme_says_how_a_folder_that_runs_by_itself_is_loaded(bundle, texts, tmp_path, monkeypatch):
@@ -227,6 +249,20 @@ def test_a_table_that_cannot_be_read_is_told_in_a_line(alone, texts, tmp_path):
         assert re.fullmatch(r"\S+ cannot be read \(.*\); what is read is a CSV file in UTF-8\n", said.stderr)
 
 
+def test_a_row_with_more_cells_than_columns_is_told_with_its_line(alone, tmp_path):
+    (tmp_path / "new.csv").write_text('id,text\n1,"two\nlines"\n2,a,b\n', encoding="utf-8")
+    said = run_alone(alone[0], tmp_path / "new.csv")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == f"{tmp_path / 'new.csv'}: line 4 has 3 cells, and the table has 2 columns\n"
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_it_says_how_it_is_used(alone, option):
+    said = run_alone(alone[0], option)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "python predict.py new.csv > predictions.csv" in said.stdout
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pipes of a shell")
 def test_a_reader_that_has_enough_ends_it_quietly(alone, tmp_path):
     pd.DataFrame({"text": ["a b c " * 200] * 400}).to_csv(tmp_path / "new.csv", index=False)
@@ -272,6 +308,15 @@ def test_nothing_stays_of_an_exporter_that_raises(exporters, labelled, tmp_path)
     with pytest.raises(RuntimeError, match="no more"):
         autotl.export(tmp_path / "run", to="raising", out=tmp_path / "out", data=labelled)
     assert set(tmp_path.iterdir()) == before
+
+
+def test_a_disk_that_is_full_is_told_in_a_line(exporters, labelled, tmp_path, capsys):
+    assert (
+        main(["export", str(tmp_path / "run"), "--to", "full", "--out", str(tmp_path / "o"), "--data", str(labelled)])
+        == 2
+    )
+    assert re.fullmatch(r"autotl: \S+ cannot be written \(.*No space left.*\)\n", capsys.readouterr().err)
+    assert not (tmp_path / "o").exists()
 
 
 def test_what_a_lossy_form_loses_is_told(bundle, exporters, labelled, tmp_path, capsys):

@@ -194,6 +194,26 @@ def test_what_cannot_be_printed_is_one_message(command_line):
     assert len(answer.stderr.splitlines()) == 1
 
 
+def test_what_says_in_words_only_that_the_disk_is_full_is_one_message(command_line, distribution):
+    code = """
+import autotl
+from safetensors import SafetensorError
+
+class Full:
+    name, help = "fill", "finds no room"
+    def add_arguments(self, parser): pass
+    def run(self, options): raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+@autotl.hookimpl
+def autotl_commands(context):
+    return [Full()]
+"""
+    answer = command_line("fill", also=[distribution("full", code)])
+    assert answer.returncode == 2
+    told = "autotl: what was to be written finds no room (I/O error: No space left on device (os error 28))\n"
+    assert answer.stderr == told
+
+
 @needs_full
 def test_a_worker_is_not_ended_by_a_log_that_is_full():
     code = """

@@ -14,23 +14,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import uvicorn
 from canaries import canary_pickle
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from autotl.cli.main import main
-from autotl.config import Limits
+from autotl.config import Limits, SearchRequest
 from autotl.data.task import InputColumn, Task
 from autotl.errors import RunError
 from autotl.escaping import for_csv, for_markdown, for_terminal
-from autotl.events import read_events
+from autotl.events import EventLog, read_events
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
-from autotl.predictor.bundle import Member
+from autotl.predictor.bundle import Member, read_card
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.portfolio_file import PORTFOLIO_FILE
+from autotl.search.run_file import RunFile
 from autotl.search.shelf import Shelf
 from autotl.search.study import STUDY_FILE, open_study
 from autotl.testing import make_bundle
@@ -269,6 +271,44 @@ def test_screen_shows_markup_as_it_is_spelled(evil_bundle, tmp_path, capsys):
     rows.to_csv(tmp_path / "rows.csv", index=False)
     assert main(["evaluate", str(evil_bundle), "--data", str(tmp_path / "rows.csv")]) == 0
     shown = "".join(capsys.readouterr().out.split())
+    assert "\x1b" not in shown
+    assert "[red]" in shown
+
+
+@pytest.fixture
+def evil_run(bundle):
+    """One whose strategy, backbone, settings and events hold what could break out of a terminal."""
+    card = read_card(bundle)
+    edit_member(bundle, strategy=EVIL, backbone=EVIL)
+    known = {"request": SearchRequest(data=EVIL, budget_seconds=60.0), "task": card.task, "state": "finished"}
+    known |= {"id": "0" * 32, "data_fingerprint": EVIL, "rows": {}, "audit_seconds": 1.0}
+    known |= {"versions": {}, "machine": ""}
+    RunFile(**known).write(bundle)
+    log = EventLog(bundle / "events.jsonl", lambda: 1.0, [])
+    started = {"backbone": EVIL, "strategy": EVIL, "units": {}, "planned_seconds": 1.0, "why": EVIL}
+    ended = {"state": "failed", "score": None, "seconds": 1.0, "reason": EVIL, "reason_kind": EVIL}
+    answer = {"members": [{"trial": 0, "share": 1.0}], "score": 0.5, "models": EVIL}
+    log.emit("trial_started", trial=0, **started, **{EVIL: EVIL})
+    log.emit("trial_ended", trial=0, **ended)
+    log.emit("answer", **answer, single_score=0.5, single_latency=0.001, latency=0.001, optimism=0.0)
+    log.emit("note", text=EVIL)
+    log.close()
+    return bundle
+
+
+@pytest.mark.parametrize("command", [["compare", 0, 0], ["show", 0, "0"], ["watch", 0]], ids=lambda words: words[0])
+def test_screen_shows_text_of_a_run_as_it_is_spelled(evil_run, capsys, command):
+    assert main([word or str(evil_run) for word in command]) == 0
+    shown = "".join(capsys.readouterr())
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "[red]" in "".join(shown.split())
+
+
+def test_service_says_what_it_serves_as_it_is_spelled(evil_run, capsys, monkeypatch):
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+    assert main(["serve", str(evil_run), "--port", "0"]) == 0
+    shown = capsys.readouterr().err
     assert "\x1b" not in shown
     assert "[red]" in shown
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 import signal
@@ -14,7 +15,12 @@ from http.client import HTTPConnection
 
 import numpy as np
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 import autotl
 from autotl.cli.main import main
@@ -22,8 +28,10 @@ from autotl.plugins.contracts import ZooContext
 from autotl.predictor.predictor import Predictions
 from autotl.serving.app import make_app
 from autotl.serving.batching import Batcher
+from autotl.serving.connections import impatient
 from autotl.serving.gate import Gate
 from autotl.serving.limits import Limits
+from autotl.serving.schema import Images, RowsOfImages, RowsOfTexts, Texts
 from autotl.testing import make_bundle
 
 
@@ -105,6 +113,15 @@ def test_bad_requests_are_refused_in_one_sentence(client, body, status, says):
     assert client.post("/predict", json={"texts": ["a"]}).status_code == 200
 
 
+@pytest.mark.parametrize("sent", [Texts, RowsOfTexts, Images, RowsOfImages])
+@pytest.mark.parametrize("rows", [[{}] * 100_000, [[{}] * 100_000]], ids=["rows", "cells"])
+def test_of_many_bad_elements_one_is_told(sent, rows):
+    (name,) = sent.model_fields
+    with pytest.raises(ValidationError) as refusal:
+        sent.model_validate({name: rows})
+    assert refusal.value.error_count() == 1
+
+
 def test_what_is_not_there_is_not_found(client):
     assert client.get("/../../etc/passwd").status_code == 404
     assert client.get("/predict").status_code == 405
@@ -151,6 +168,42 @@ def test_more_than_there_is_room_for_is_told_to_come_again(predictor, limits):
     assert second == 503
     assert healthy == 405  # it is answered, if only that this is no way to ask
     assert first == 408
+
+
+# -------------------------------------------------------------------- connections
+
+
+async def _answered(protocol, pieces):
+    """What comes back before a connection is closed on which these pieces are sent, each after an answer."""
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(0.4)  # an answer may take longer than a request
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    loop, config = asyncio.get_running_loop(), uvicorn.Config(app, http=impatient(protocol, 0.2), log_config=None)
+    config.load()
+    make = functools.partial(config.http_protocol_class, config=config, server_state=ServerState(), app_state={})
+    async with asyncio.timeout(5), await loop.create_server(make, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        answers = 0
+        for piece in pieces:
+            writer.write(piece)
+            if piece == GET:
+                await reader.readuntil(b"\r\n\r\nok")
+                answers += 1
+        rest = await reader.read()
+        writer.close()
+    return answers, rest
+
+
+GET = b"GET / HTTP/1.1\r\nHost: it\r\n\r\n"
+
+
+@pytest.mark.parametrize("protocol", [H11Protocol, HttpToolsProtocol])
+@pytest.mark.parametrize("pieces", [[], [b"GET / HT"], [GET, b"GET"], [GET, GET, b"GET / HTTP/1.1\r\nHost: it\r\n"]])
+def test_connection_that_waits_for_a_header_is_closed(protocol, pieces):
+    assert asyncio.run(_answered(protocol, pieces)) == (pieces.count(GET), b"")
 
 
 # -------------------------------------------------------------------- batches

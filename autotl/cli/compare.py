@@ -36,18 +36,17 @@ def run(options: argparse.Namespace) -> int:
 def _print(comparison: Comparison) -> None:
     """A column a run, so that a screen holds what is known of each."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Column, Table
-    from rich.text import Text
 
     from autotl.budget import describe_seconds
+    from autotl.report.plain import plain
 
     runs = comparison.runs
-    columns = (Column(escape(run.run), overflow="fold") for run in runs)
+    columns = (Column(plain(run.run), overflow="fold") for run in runs)
     table = Table("", *columns, box=None, header_style="bold", pad_edge=False)
 
     def line(name: str, cells: list[str]) -> None:
-        table.add_row(Text(name, "dim"), *map(Text, cells))
+        table.add_row(plain(name, "dim"), *map(plain, cells))
 
     line("data", [run.data_fingerprint[:8] for run in runs])
     line("split", [run.split for run in runs])
@@ -65,7 +64,7 @@ def _print(comparison: Comparison) -> None:
     console = Console(highlight=False)
     console.print(table)
     for warning in comparison.warnings:
-        console.print(Text(f"warning: {warning}", "yellow"))
+        console.print(plain(f"warning: {warning}", "yellow"))
 
 
 def _reached(reached: Mapping[str, float | None], rival: str) -> str:

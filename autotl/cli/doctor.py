@@ -6,6 +6,7 @@ import argparse
 import json
 
 from autotl.cli.options import new_file, writing
+from autotl.escaping import for_terminal
 
 HELP = "check this machine: devices, precision that pays, hub, caches, disk"
 
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     width = max(map(len, facts))
     for name, fact in facts.items():
-        print(f"{name:>{width}}  {fact}")
+        print(for_terminal(f"{name:>{width}}  {fact}"))
     return 0
 
 
@@ -52,11 +53,12 @@ def examine() -> dict[str, str]:
     from autotl.features.speed import half_format, measure_matrix_product
     from autotl.plugins.manager import plugins
     from autotl.search.run_file import versions
+    from autotl.usage import folder_bytes
     from autotl.zoo import hub
 
     cache = cache_folder()
     present = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    used = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file()) if cache.exists() else 0
+    used = folder_bytes(cache)
     cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     device = torch.device("cuda" if cuda else "cpu")
     ratio = measure_matrix_product(device)

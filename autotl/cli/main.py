@@ -71,12 +71,11 @@ def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:
 
 def _foreign(arguments: Sequence[str]) -> Sequence[Command]:
     """Commands of plugins, which are looked for where the first word is none of ours."""
-    ours = {_name(module) for module in _COMMANDS}
-    if arguments and (arguments[0] in ours or arguments[0] == "--version"):
+    if arguments and arguments[0] in {"--version", *map(_name, _COMMANDS)}:
         return ()
     from autotl.plugins.manager import plugins as installed
 
-    return [command for command in installed().commands if command.name not in ours]
+    return installed().commands
 
 
 def _name(module: ModuleType) -> str:
@@ -113,10 +112,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_output()  # `autotl models | head` is no error
         return 0
-    except OSError as error:
+    except Exception as error:
         if not is_disk_full(error):
             raise
-        print(f"autotl: {error.filename or 'what was to be written'} finds no room ({error.strerror})", file=sys.stderr)
+        what = getattr(error, "filename", None) or "what was to be written"
+        told = f"autotl: {what} finds no room ({getattr(error, 'strerror', None) or error})"
+        print(for_terminal(told), file=sys.stderr)
         _silence_output()
         return 2
     except KeyboardInterrupt:

@@ -52,8 +52,10 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     if options.quiet or options.json:
         return 130 if outcome.interrupted else 0
     from rich.console import Console
+    from rich.markup import escape
 
     from autotl.data.wording import scored_rows
+    from autotl.escaping import for_terminal
     from autotl.events import read_events
     from autotl.failures import REMEDIES
     from autotl.predictor.bundle import find_bundle, read_card
@@ -69,9 +71,8 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console = Console(highlight=False)
     console.print(leaderboard_table(rows[:10], console.width))
     low, high = card.interval
-    console.print(
-        f"\nBest: [bold]{card.task.metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) expected on new rows"
-    )
+    metric = escape(for_terminal(card.task.metric))
+    console.print(f"\nBest: [bold]{metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) expected on new rows")
     console.print(plain(f"      {card.describe()}"))
     judges = f"{card.validation_rows} validation rows" + (f" in {card.folds} parts" if card.folds > 1 else "")
     console.print(f"      from {judges}, less {card.optimism:.4f} for choosing among {tried}")
@@ -85,15 +86,14 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
             console.print(plain(f"      {describe(event)}"))
     if outcome.test:
         low, high = outcome.test["interval"]
+        metric = escape(for_terminal(outcome.test["metric"]))
         console.print(
-            f"Test: [bold]{outcome.test['metric']} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
+            f"Test: [bold]{metric} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
             f"on {scored_rows(outcome.test['rows'], outcome.test.get('unlearned', 0))} never used before"
         )
     failed = Counter(event.data["reason_kind"] for event in events if event.data.get("state") == "failed")
     for kind, count in failed.items():
-        console.print(
-            f"{count} failed of {kind}: {REMEDIES.get(kind, 'see the leaderboard')}", style="dim", markup=False
-        )
+        console.print(plain(f"{count} failed of {kind}: {REMEDIES.get(kind, 'see the leaderboard')}", "dim"))
     if error is not None:
         console.print(f"Trials took as long as forecast, give or take {error:.0%} (median)", style="dim")
     console.print("\nNext:", style="dim")

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from autotl.cli.screen import ending_gently
     from autotl.errors import PluginError
+    from autotl.escaping import for_terminal
     from autotl.search.line import patience
 
     os.environ.update(patience())  # what speaks HTTP works beside the model; torch reads this when it is loaded
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         raise PluginError(f"{error.name} is needed to serve: pip install 'autotl[serve]'") from error
 
     def announce(address: str) -> None:
-        print(f"serving {predictor.card.describe()}", file=sys.stderr)
+        print(for_terminal(f"serving {predictor.card.describe()}"), file=sys.stderr)
         print(f"{address} explains how it is asked; Ctrl-C ends", file=sys.stderr, flush=True)
 
     predictor = Predictor(options.folder)

@@ -45,22 +45,22 @@ def _write_portfolio(story: TrialStory, out: Path) -> None:
 def _print(story: TrialStory) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from autotl.budget import describe_seconds
+    from autotl.report.plain import plain
 
     console = Console(highlight=False)
-    console.print(Text(f"{story.strategy} of {story.backbone}", "bold"))
-    console.print(Text(story.fate))
+    console.print(plain(f"{story.strategy} of {story.backbone}", "bold"))
+    console.print(plain(story.fate))
     if story.score is not None:
-        console.print(Text(f"score {story.score:.4f} on the validation rows"))
+        console.print(plain(f"score {story.score:.4f} on the validation rows"))
     took = f"took {describe_seconds(story.seconds)}, forecast {describe_seconds(story.planned_seconds)}"
     console.print(took + (f"; {1000 * story.latency:.3g} ms a row" if story.latency is not None else ""))
     if story.settings:
         console.print()
         settings = Table(box=None, show_header=False, pad_edge=False)
         for name, value in story.settings.items():
-            settings.add_row(Text(name, "dim"), f"{value:.6g}" if isinstance(value, float) else Text(value))
+            settings.add_row(plain(name, "dim"), f"{value:.6g}" if isinstance(value, float) else plain(value))
         console.print(settings)
     if story.curve:
         console.print()
@@ -70,4 +70,5 @@ def _print(story: TrialStory) -> None:
         for point in story.curve:
             curve.add_row(f"{point.percent:.0f} %", describe_seconds(point.at), f"{point.score:.4f}")
         console.print(curve)
-    console.print(Text(f"\nThe same again: {story.again}"))
+    console.print()
+    console.print(plain(f"The same again: {story.again}"))

@@ -11,7 +11,7 @@ from autotl.data.inspection import read_inputs
 from autotl.data.tables import Table
 from autotl.errors import ExportError
 from autotl.exporters.checking import Comparison, compare
-from autotl.files import new_folder
+from autotl.files import is_disk_full, new_folder
 from autotl.plugins.contracts import Exporter
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ def export(model: Predictor, exporter: Exporter, table: Table, out: Path) -> Com
             exporter.export(model, [cells[row] for row in readable], unfinished)
             comparison = compare(model, exporter.load(unfinished), unfinished, sample, expected)
             _refuse(model, exporter, comparison)
-    except OSError as error:
-        raise ExportError(f"{out} cannot be written ({error.strerror or error})") from error
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_disk_full(error):
+            raise
+        raise ExportError(f"{out} cannot be written ({getattr(error, 'strerror', None) or error})") from error
     return comparison
 
 

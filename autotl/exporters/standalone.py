@@ -131,8 +131,10 @@ def _write_inputs(encoder: InputEncoder, folder: Path, family: str) -> set[str]:
 
 
 def _batches(encoder: InputEncoder, rows: Sequence[np.ndarray]) -> Iterator[State]:
-    for start in range(0, len(rows), _ROWS_A_BATCH):
-        yield encoder.batch(rows[start : start + _ROWS_A_BATCH])
+    """Each of rows from the whole table: tables are often sorted, and ranges are learned from the first few batches."""
+    count = -(-len(rows) // _ROWS_A_BATCH)
+    for start in range(count):
+        yield encoder.batch(rows[start::count])
 
 
 def _readme(card: BundleCard, packages: Sequence[str]) -> str:

@@ -408,7 +408,11 @@ class Command(Protocol):
     help: str  #: one line
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Adds options; those that other commands have too come from `autotl.cli.options`."""
+        """Adds options; those that other commands have too come from `autotl.cli.options`.
+
+        It is called once to see that it works, and again for the command line: a plugin whose command raises here, or
+        has the name of one of AutoTL's own, is off.
+        """
 
     def run(self, options: argparse.Namespace) -> int:
         """Does it, and returns the exit code. Raises `AutoTLError` for what people can mend."""

@@ -6,6 +6,7 @@ that was built for another contract is named and left alone before any of its co
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import queue
@@ -44,6 +45,12 @@ CONTRACTS: dict[str, type[Any]] = {
     "autotl_exporters": Exporter,
     "autotl_commands": Command,
 }
+
+#: What the command line has of its own.
+OWN_COMMANDS = (
+    "search", "resume", "watch", "report", "show", "compare", "predict", "evaluate", "export", "serve", "inspect",
+    "models", "plan", "portfolio", "plugins", "plugin", "cache", "doctor", "completion",
+)  # fmt: skip
 
 #: Seconds after which a plugin that is still being imported is left alone; ours take some milliseconds, since no plugin
 #: is to import a network library.
@@ -131,6 +138,8 @@ class PluginManager:
                 raise PluginError(f"{type(thing).__name__} does not satisfy the contract {contract.__name__}")
             if thing.name in self._found[hook] or thing.name in checked:
                 raise PluginError(f"the name {thing.name!r} is taken by another plugin")
+            if isinstance(thing, Command):
+                _try_command(thing)
             checked[thing.name] = thing
         return checked
 
@@ -233,6 +242,14 @@ def _in_time(call: Callable[[], Any], name: str) -> Any:
     if error is not None:
         raise error
     return answer
+
+
+def _try_command(command: Command) -> None:
+    """Raises `PluginError` for a name of ours, and whatever a command raises that cannot say its options."""
+    if command.name in OWN_COMMANDS:
+        raise PluginError(f"the command {command.name!r} is AutoTL's own")
+    parser = argparse.ArgumentParser(command.name)
+    _in_time(functools.partial(command.add_arguments, parser), f"{command.name}.add_arguments")
 
 
 def _describe(thing: Any, hook: str) -> str:

@@ -43,7 +43,7 @@ class _Body:
 
 
 class Gate:
-    """An ASGI middleware that counts requests and bytes, and gives each request a time to be sent in.
+    """An ASGI middleware that counts requests and bytes, and gives each body a time to be sent in.
 
     ``/health`` is always answered.
     """

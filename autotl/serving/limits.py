@@ -13,6 +13,6 @@ class Limits:
     rows: int = 256  #: in a request: more are several requests, which share batches anyway
     characters: int = 100_000  #: of a text: a short book, of which models read the first pages
     pixels: int = 50_000_000  #: of an image: what phones make at most; 150 MB when it is decoded
-    requests: int = 512  #: in hand at once, from their first byte to their answer; then 503
+    requests: int = 512  #: in hand at once, from their header to their answer; then 503
     bytes_in_hand: int = 512 * 2**20  #: that these have sent so far; then 503
-    seconds: float = 30.0  #: from a request's first byte to its last
+    seconds: float = 30.0  #: that a request's header may take to come, from its connection, and then its body

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+
+Element = TypeVar("Element")
+
+#: What is sent: its first bad element ends the reading, as an error for each of millions takes gigabytes.
+Sent = Annotated[list[Element], FailFast()]
 
 
 class Texts(BaseModel):
@@ -12,7 +17,7 @@ class Texts(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    texts: list[str] = Field(min_length=1, examples=[["a text", "another text"]])
+    texts: Sent[str] = Field(min_length=1, examples=[["a text", "another text"]])
 
 
 class RowsOfTexts(BaseModel):
@@ -20,7 +25,7 @@ class RowsOfTexts(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    texts: list[list[str]] = Field(
+    texts: Sent[Sent[str]] = Field(
         min_length=1, description="inputs, each a list of its texts in order", examples=[[["a text", "another text"]]]
     )
 
@@ -30,7 +35,7 @@ class Images(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    images: list[str] = Field(min_length=1, description="image files, each as base64")
+    images: Sent[str] = Field(min_length=1, description="image files, each as base64")
 
 
 class RowsOfImages(BaseModel):
@@ -38,7 +43,7 @@ class RowsOfImages(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    images: list[list[str]] = Field(
+    images: Sent[Sent[str]] = Field(
         min_length=1, description="inputs, each a list of its image files in order, each as base64"
     )
 

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from autotl.errors import RunError
 from autotl.predictor.predictor import Predictor
 from autotl.serving.app import make_app
+from autotl.serving.connections import impatient
+from autotl.serving.limits import Limits
 
 #: Seconds that requests in hand have to be answered when the service is told to end.
 GRACE = 30
@@ -20,7 +23,7 @@ GRACE = 30
 #: the moment in which it is used again.
 KEPT_ALIVE = 75
 
-#: More are refused; by default a process may have 1024 files open.
+#: More are refused, those that have sent nothing yet counted; by default a process may have 1024 files open.
 CONNECTIONS = 900
 
 
@@ -29,9 +32,10 @@ def serve(predictor: Predictor, host: str, port: int, announce: Callable[[str], 
 
     port: 0 for a free one. announce: is told the address once connections are taken.
     """
-    listening = _listen(host, port)
+    listening, limits = _listen(host, port), Limits()
     config = uvicorn.Config(
-        make_app(predictor),
+        make_app(predictor, limits),
+        http=impatient(AutoHTTPProtocol, limits.seconds),
         log_config=None,
         access_log=False,
         server_header=False,

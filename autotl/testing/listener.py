@@ -127,8 +127,8 @@ LATER: tuple[tuple[str, dict[str, Any]], ...] = (
 def check_event_listener(name: str) -> None:
     """The plugin that ``autotl plugins`` lists under `name` hears the events of runs as a search tells them.
 
-    It is told of a run in which trials end in each way that there is, of the same run resumed, and of things that
-    nobody knows yet. It raises nothing, hears all in half a minute, prints nothing on standard output, where
+    It is told of a run in which trials end in each way that there is, of the same run resumed, of one resumed that it was
+    not told of before, and of things that nobody knows yet. It raises nothing, hears all in half a minute, prints nothing on standard output, where
     ``--json`` has the events, and leaves the files of the run as they are; new ones may come. What it writes elsewhere
     goes where it always goes, so a test says first where that is. Raises `BrokenPromise`.
     """
@@ -136,16 +136,17 @@ def check_event_listener(name: str) -> None:
     listeners = plugins().listeners
     expect(name in listeners, thing, "is on and has the hook autotl_event", ", ".join(listeners) or "no plugin has it")
     with tempfile.TemporaryDirectory() as given, contextlib.redirect_stdout(io.StringIO()) as printed:
-        folder = Path(given, "run")
-        folder.mkdir()
-        _run_file().write(folder)
-        files = _contents(folder)
         whole = (*READING, *SCREENING, *TRIALS, *LATER, *END)
-        for events in (whole, RESUMED):
-            complaints = _tell(name, folder, events)
-            expect(not complaints, thing, "hears every event of a run, and in time", "; ".join(complaints))
-        changed = sorted(file for file, contents in files.items() if _contents(folder).get(file) != contents)
-        expect(not changed, thing, "leaves the files of the run as they are", ", ".join(changed))
+        for number, parts in enumerate(((whole, RESUMED), (RESUMED,))):
+            folder = Path(given, f"run-{number}")
+            folder.mkdir()
+            _run_file(number).write(folder)
+            files = _contents(folder)
+            for events in parts:
+                complaints = _tell(name, folder, events)
+                expect(not complaints, thing, "hears every event of a run, and in time", "; ".join(complaints))
+            changed = sorted(file for file, contents in files.items() if _contents(folder).get(file) != contents)
+            expect(not changed, thing, "leaves the files of the run as they are", ", ".join(changed))
     expect(not printed.getvalue(), thing, "prints nothing on standard output", repr(printed.getvalue()[:80]))
 
 
@@ -163,11 +164,11 @@ def _tell(name: str, folder: Path, events: Iterable[tuple[str, dict[str, Any]]])
     return complaints
 
 
-def _run_file() -> RunFile:
+def _run_file(number: int) -> RunFile:
     columns = (InputColumn(name="text", modality="text"),)
     task = Task(targets=("label",), kind="multiclass", classes=tuple(_CLASSES), inputs=columns, metric="accuracy")
     return RunFile(
-        id="0" * 32,
+        id=f"{number:032x}",
         state="running",
         request=SearchRequest(data="/data/kinds.csv", budget_seconds=60.0),
         task=task,

@@ -31,7 +31,10 @@ _CHUNK = 2**20
 
 
 def pack(candidates: Sequence[Candidate], out: Path) -> Manifest:
-    """Writes an archive of models that are on this machine, in one rename. Raises `ZooError`."""
+    """Writes an archive of models that are on this machine, in one rename.
+
+    Raises `ZooError`, also where the archive could not be unpacked everywhere.
+    """
     sources: dict[str, Path] = {}
     models: list[PackedModel] = []
     for candidate in candidates:
@@ -41,6 +44,7 @@ def pack(candidates: Sequence[Candidate], out: Path) -> Manifest:
         models.append(model)
         sources |= {f"{model.folder}/{name}": file for name, file in files.items()}
     manifest = Manifest(models=tuple(models))
+    parse_manifest(manifest.model_dump(), str(out))  # by the rules of who unpacks it
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

@@ -35,7 +35,7 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
         try:
             with socket.create_connection(address, timeout=seconds):
                 answer.set()
-        except OSError:
+        except (OSError, UnicodeError):  # a name may be none that can be looked up
             pass  # unreachable is an answer, not an error
         finally:
             done.set()

@@ -35,6 +35,11 @@ class PackedModel(_Part):
     files: tuple[PackedFile, ...]
 
     @property
+    def paths(self) -> list[str]:
+        """Of its files, in the zoo."""
+        return [f"{self.folder}/{file.name}" for file in self.files]
+
+    @property
     def size(self) -> int:
         """Bytes."""
         return sum(file.size for file in self.files)
@@ -49,7 +54,7 @@ class Manifest(_Part):
     @property
     def paths(self) -> dict[str, PackedFile]:
         """Every file by its path in the zoo, with slashes."""
-        return {f"{model.folder}/{file.name}": file for model in self.models for file in model.files}
+        return {path: file for model in self.models for path, file in zip(model.paths, model.files, strict=True)}
 
 
 def parse_manifest(content: object, name: str) -> Manifest:
@@ -59,11 +64,16 @@ def parse_manifest(content: object, name: str) -> Manifest:
     except ValueError as error:
         raise ZooError(f"{name} is no list of packed models ({str(error).splitlines()[0]})") from error
     paths = manifest.paths
-    if not all(is_plain_name(part) for path in paths for part in path.split("/")):
-        raise ZooError(f"{name} names files outside of its folder")
-    folded = {path.casefold() for path in (*paths, *(model.folder for model in manifest.models))}
-    if len(folded) != sum(len(model.files) + 1 for model in manifest.models):
-        raise ZooError(f"{name} names a file or folder twice")
+    for path in paths:
+        if not all(is_plain_name(part) for part in path.split("/")):
+            raise ZooError(f"{name} names {path!r}, which some systems would look for outside of its folder")
+    folded: set[str] = set()
+    for path in (path for model in manifest.models for path in (model.folder, *model.paths)):
+        if path.casefold() in folded:
+            raise ZooError(
+                f"{name} names {path!r} twice, or in other capitals too, which many systems take for the same"
+            )
+        folded.add(path.casefold())
     return manifest
 
 

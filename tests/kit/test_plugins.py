@@ -35,7 +35,7 @@ def test_autotl_may_be_imported_where_it_is_installed_from_its_wheel(put_on_path
     written = tmp_path / "wheel" / "autotl-0.1.0.dist-info"
     written.mkdir(parents=True)
     (written / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: autotl\nVersion: 0.1.0\nRequires-Dist: torch>=2.4\n"
+        "Metadata-Version: 2.1\nName: autotl\nVersion: 0.1.0\nRequires-Dist: torch>=2.6\n"
     )
     (written / "top_level.txt").write_text("autotl\n")
     light = distribution("light", "import autotl\n")

@@ -147,13 +147,21 @@ def _module(path: Path) -> ModuleType:
 
 def main() -> None:
     """Adds predictions to a CSV file that has the input's columns, and prints it."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     table = Path(sys.argv[1])
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            rows = []
+            for row in reader:
+                if None in row:  # where csv puts what no column is for
+                    cells, columns = len(row) - 1 + len(row[None]), len(row) - 1
+                    sys.exit(f"{table}: line {reader.line_num} has {cells} cells, and the table has {columns} columns")
+                rows.append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         sys.exit(f"{table} cannot be read ({error}); what is read is a CSV file in UTF-8")
     columns = ANSWER["columns"]

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autotl.escaping import for_terminal
+
 if TYPE_CHECKING:
     from autotl.config import SearchRequest
     from autotl.predictor.bundle import BundleCard
@@ -58,7 +60,7 @@ class DistillCommand:
         )
         code = show_outcome(outcome, options)
         if not (options.quiet or options.json):
-            print(f"\n{beside_the_teacher(card, read_card(find_bundle(outcome.folder)))}")
+            print(f"\n{for_terminal(beside_the_teacher(card, read_card(find_bundle(outcome.folder))))}")
         return code
 
 

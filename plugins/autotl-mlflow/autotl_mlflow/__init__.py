@@ -86,8 +86,11 @@ class Record:
                 self._client.set_tag(self._run, "autotl.answer", data["models"])
             case "tested":
                 self._log(self._run, {"test_score": data["score"]}, event.at)
-            case "trial_started" | "trial_continued":
-                self._begin(data)
+            case "trial_started" | "trial_continued" if run := self._trials.get(data["trial"]):
+                self._at_work.add(data["trial"])
+                self._client.update_run(run, status="RUNNING")
+            case "trial_started":
+                self._begin(data["trial"], data)
             case "progress" if run := self._trials.get(data["trial"]):
                 self._log(run, {k: v for k, v in data.items() if k not in {"trial", "permille"}}, data["permille"])
             case "trial_ended" if run := self._trials.get(data["trial"]):
@@ -100,12 +103,8 @@ class Record:
                     self._end(number, "cut")
                 self._client.set_terminated(self._run, "FINISHED" if event.kind == "finished" else "FAILED")
 
-    def _begin(self, data: dict[str, Any]) -> None:
-        number = data["trial"]
+    def _begin(self, number: int, data: dict[str, Any]) -> None:
         self._at_work.add(number)
-        if number in self._trials:
-            self._client.update_run(self._trials[number], status="RUNNING")
-            return
         tags = {"mlflow.parentRunId": self._run, "autotl.trial": str(number)}
         run = self._client.create_run(self._experiment, run_name=f"trial {number}", tags=tags).info.run_id
         self._trials[number] = run
