@@ -181,6 +181,18 @@ def test_the_readme_says_how_a_folder_that_runs_by_itself_is_loaded(bundle, text
     monkeypatch.delitem(sys.modules, "predict")
 
 
+def test_the_readme_holds_no_markup_of_others(bundle, texts, tmp_path):
+    evil, card = "<script>|[here](https://example.org) `a`\n# Mine", bundle.folder / "bundle.json"
+    known = json.loads(card.read_text(encoding="utf-8"))
+    known["members"] = [member | {"backbone": evil, "licence": evil} for member in known["members"]]
+    known["task"]["targets"] = [evil]
+    card.write_text(json.dumps(known), encoding="utf-8")
+    autotl.export(tmp_path / "run", to="torch", out=tmp_path / "out", data=pd.DataFrame({"text": texts}))
+    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert readme.count("Mine") == 5
+    assert not [markup for markup in ("<script>", "](", "|[", "`a`", "\n# Mine") if markup in readme]
+
+
 @pytest.fixture
 def alone(tiny, candidates, texts, tmp_path):
     """The folder of an export that runs by itself, with a class that a spreadsheet would run, and its bundle."""

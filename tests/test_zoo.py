@@ -187,6 +187,12 @@ def test_hub_that_answers_is_reachable(no_proxy, listening, monkeypatch):
     assert hub.reachable()
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_hub_whose_name_cannot_be_looked_up_is_not_reachable(no_proxy, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", f"https://{'a' * 70}.example")
+    assert not hub.reachable()
+
+
 def test_hub_that_refuses_is_not_reachable_at_once(no_proxy, refusing, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{refusing}")
     began = time.monotonic()

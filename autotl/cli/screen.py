@@ -54,7 +54,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    from autotl.data.wording import scored_rows
+    from autotl.data.wording import counted, scored_rows
     from autotl.escaping import for_terminal
     from autotl.events import read_events
     from autotl.failures import REMEDIES
@@ -67,7 +67,6 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     card = read_card(find_bundle(outcome.folder))
     events = read_events(outcome.folder / "events.jsonl")
     rows, error = leaderboard(events), forecast_error(events)
-    tried = sum(row.state in {"complete", "dropped", "cut"} for row in rows)
     console = Console(highlight=False)
     console.print(leaderboard_table(rows[:10], console.width))
     low, high = card.interval
@@ -75,7 +74,9 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     console.print(f"\nBest: [bold]{metric} {card.score:.4f}[/] (95 %: {low:.3f} to {high:.3f}) expected on new rows")
     console.print(plain(f"      {card.describe()}"))
     judges = f"{card.validation_rows} validation rows" + (f" in {card.folds} parts" if card.folds > 1 else "")
-    console.print(f"      from {judges}, less {card.optimism:.4f} for choosing among {tried}")
+    console.print(
+        f"      from {judges}, less {card.optimism:.4f} for choosing among {counted(card.chosen_among, 'model')}"
+    )
     console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
     for event in events:
         if event.kind == "floor":
@@ -95,7 +96,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     for kind, count in failed.items():
         console.print(plain(f"{count} failed of {kind}: {REMEDIES.get(kind, 'see the leaderboard')}", "dim"))
     if error is not None:
-        console.print(f"Trials took as long as forecast, give or take {error:.0%} (median)", style="dim")
+        console.print(f"Trials were off their forecast by {error:.0%} (median)", style="dim")
     console.print("\nNext:", style="dim")
     if (report := outcome.folder / "report.html").is_file():
         console.print(plain(f"  a browser shows all of it: {report}"))

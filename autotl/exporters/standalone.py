@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from autotl.errors import ExportError
+from autotl.escaping import for_markdown
 from autotl.plugins.contracts import Exporter, InputEncoder, PortableEncoder, Unreadable
 
 if TYPE_CHECKING:
@@ -142,11 +143,14 @@ def _readme(card: BundleCard, packages: Sequence[str]) -> str:
     cells["images"] = f"({', '.join(json.dumps(f'{column}.jpg') for column in card.task.columns)})"
     if len(card.task.columns) > 1:
         cells["text"] = f"({', '.join(json.dumps(f'a {column}') for column in card.task.columns)})"
-    cell, columns = cells[card.task.modality], "`, `".join(card.task.columns)
-    named = f"the columns `{columns}`" if len(card.task.inputs) > 1 else f"a column `{columns}`"
-    low, high = card.interval
-    members = "\n".join(f"| {member.share:.0%} | {member.backbone} | {member.licence} |" for member in card.members)
-    return f"""# {card.task.target} from {card.task.input_name}
+    cell, columns = cells[card.task.modality], ", ".join(map(for_markdown, card.task.columns))
+    named = f"the columns {columns}" if len(card.task.inputs) > 1 else f"a column {columns}"
+    (low, high), metric = card.interval, for_markdown(card.task.metric)
+    members = "\n".join(
+        f"| {member.share:.0%} | {for_markdown(member.backbone)} | {for_markdown(member.licence)} |"
+        for member in card.members
+    )
+    return f"""# {for_markdown(card.task.target)} from {for_markdown(card.task.input_name)}
 
 An answer of AutoTL that runs without it. It needs Python 3.10 or newer and
 
@@ -175,5 +179,5 @@ python predict.py new.csv > predictions.csv
 |---|---|---|
 {members}
 
-{card.task.metric} that the bundle is expected to show on new rows: {card.score:.4f} (95 %: {low:.4f} to {high:.4f}).
+{metric} that the bundle is expected to show on new rows: {card.score:.4f} (95 %: {low:.4f} to {high:.4f}).
 """

@@ -442,5 +442,6 @@ class Exporter(Protocol):
     def load(self, folder: Path) -> Callable[[Sequence[Any]], np.ndarray]:
         """What `export` wrote, loaded as its README says; the folder may have been moved.
 
-        Answers cells with probabilities ``[rows, classes] float32``, NaN where one cannot be read.
+        Answers cells with ``[rows, outputs] float32``, probabilities of classes or labels, or numbers as they were
+        learned; NaN where one cannot be read.
         """

@@ -73,7 +73,7 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
 
         @app.post("/predict", response_model=Answer, responses=PROBLEMS)
         async def predict_rows(sent: RowsOfTexts) -> JSONResponse:
-            """The most probable class of each input, and the probabilities of all classes."""
+            """What the model says of the texts of each input together, and how sure it is."""
             return await service.predict(sent.texts)
 
     return app

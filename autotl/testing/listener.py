@@ -127,10 +127,11 @@ LATER: tuple[tuple[str, dict[str, Any]], ...] = (
 def check_event_listener(name: str) -> None:
     """The plugin that ``autotl plugins`` lists under `name` hears the events of runs as a search tells them.
 
-    It is told of a run in which trials end in each way that there is, of the same run resumed, of one resumed that it was
-    not told of before, and of things that nobody knows yet. It raises nothing, hears all in half a minute, prints nothing on standard output, where
-    ``--json`` has the events, and leaves the files of the run as they are; new ones may come. What it writes elsewhere
-    goes where it always goes, so a test says first where that is. Raises `BrokenPromise`.
+    It is told of a run in which trials end in each way that there is, of the same run resumed, of one resumed that it
+    was not told of before, and of things that nobody knows yet. It raises nothing, hears all in half a minute, prints
+    nothing on standard output, where ``--json`` has the events, and leaves the files of the run as they are; new ones
+    may come. What it writes elsewhere goes where it always goes, so a test says first where that is. Raises
+    `BrokenPromise`.
     """
     thing = f"plugin {name!r}"
     listeners = plugins().listeners

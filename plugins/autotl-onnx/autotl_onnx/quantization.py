@@ -48,7 +48,7 @@ def quantize(whole: Path, path: Path, batches: Iterator[State]) -> None:
 
 
 class Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """The first batches, as ONNX Runtime asks for them."""
+    """The first batches, each of rows from the whole table, as ONNX Runtime asks for them."""
 
     def __init__(self, batches: Iterator[State]) -> None:
         self._batches = (batch for batch, _ in zip(batches, range(CALIBRATED), strict=False))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from autotl.errors import ExportError
+from autotl.escaping import for_markdown
 from autotl.exporters.single import answering, only_member
 from autotl.plugins.contracts import Exporter
 from autotl_timm.family import FAMILY, TimmFamily
@@ -80,12 +81,12 @@ class TimmExporter(Exporter):
             "crop_mode": "center",
         }
         (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
-        about = {"target": model.task.target, "input": model.task.input_name}
+        about = {"target": for_markdown(model.task.target), "input": for_markdown(model.task.input_name)}
         readme = _README.format(
             **about,
             answers=model.task.rules.in_torch(model.task, "outputs"),
-            backbone=member.backbone,
-            licence=member.licence,
+            backbone=for_markdown(member.backbone),
+            licence=for_markdown(member.licence),
         )
         (folder / "README.md").write_text(readme, encoding="utf-8")
 

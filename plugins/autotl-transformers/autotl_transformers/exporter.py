@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from autotl.escaping import for_markdown
 from autotl.exporters.single import answering, only_member
 from autotl.plugins.contracts import Exporter
 from autotl_transformers.discovery import FAMILY
@@ -173,7 +174,7 @@ class HuggingFaceExporter(Exporter):
         }
         _write(folder / ANSWERS, told)
         about, answers = (
-            {"target": model.task.target, "input": model.task.input_name},
+            {"target": for_markdown(model.task.target), "input": for_markdown(model.task.input_name)},
             model.task.rules.in_torch(model.task, "outputs"),
         )
         pooled, lines = _POOLED[backbone.pooling], vars(reading)
@@ -188,8 +189,8 @@ class HuggingFaceExporter(Exporter):
             torch="import torch\n" if "torch." in reading.encoded + answers else "",
             pooler=_POOLER if hasattr(backbone.model, "pooler") else "",
             answers=answers,
-            backbone=member.backbone,
-            licence=member.licence,
+            backbone=for_markdown(member.backbone),
+            licence=for_markdown(member.licence),
             layers=layers,
             returned=returned.format(pooled=pooled, layers=layers),
         )
