@@ -19,7 +19,7 @@ from autotl.training.loop import Plan, train
 from autotl.training.optimizer import VOCABULARY
 from autotl.training.settings import Settings
 
-NAMES = ["label_smoothing", "drop", "l2_sp", "mixup", "cutmix", "r_drop", "reinit_top", "logit_adjustment", "huber"]
+NAMES = ["label_smoothing", "drop", "reinit_top", "l2_sp", "mixup", "cutmix", "r_drop", "logit_adjustment", "huber"]
 
 CANDIDATE = Candidate(
     name="one",

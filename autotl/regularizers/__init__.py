@@ -18,5 +18,6 @@ from autotl.regularizers.reinit_top import ReinitTop
 
 @hookimpl
 def autotl_regularizers(context: PluginContext) -> Sequence[Regularizer]:
-    # Huber's last: it compares with what the others have made of the targets
-    return [LabelSmoothing(), Drop(), L2SP(), Mixup(), CutMix(), RDrop(), ReinitTop(), LogitAdjustment(), Huber()]
+    # L2-SP's after what draws weights anew, as it pulls to where these begin; Huber's last: it compares with what the
+    # others have made of the targets
+    return [LabelSmoothing(), Drop(), ReinitTop(), L2SP(), Mixup(), CutMix(), RDrop(), LogitAdjustment(), Huber()]

@@ -6,6 +6,14 @@ import base64
 import io
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autotl.data.paths import obstacle
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Pixels of the longer side: what a person needs to see what it shows.
 SIDE = 160
@@ -24,17 +32,33 @@ def data_uri(path: str) -> str | None:
     """A JPEG inlined; None for what is no image, or too large a one. It holds nothing but pixels."""
     from PIL import Image, ImageOps
 
+    if obstacle(path):  # a pipe would never end
+        return None
     try:
         with warnings.catch_warnings(), Image.open(Path(path), formats=FORMATS) as image:
             warnings.simplefilter("ignore")  # of metadata that are not used
             if image.width * image.height > MOST_PIXELS:
                 return None
             image.draft("RGB", (SIDE, SIDE))  # a JPEG is decoded at an eighth of its size where that is enough
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            upright.thumbnail((SIDE, SIDE))
-            upright.info.clear()  # a comment would be written too
+            shown = _visible(ImageOps.exif_transpose(image))
+            shown.thumbnail((SIDE, SIDE))
+            shown.info.clear()  # a comment would be written too
             out = io.BytesIO()
-            upright.save(out, "JPEG", quality=QUALITY)
+            shown.save(out, "JPEG", quality=QUALITY)
     except Exception:  # a file that is no image fails in as many ways as there are formats
         return None
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def _visible(image: Image.Image) -> Image.Image:
+    """RGB: on white where there is transparency, and from the darkest to the brightest where pixels have 16 bits."""
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
+        values -= values.min()
+        return Image.fromarray((values * (255 / max(float(values.max()), 1e-6))).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layers = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
+    return image.convert("RGB")

@@ -52,7 +52,7 @@ class ImageEncoder:
     @property
     def fingerprint(self) -> str:
         """Of what decides the arrays; mean and deviation act on batches, so backbones can share arrays."""
-        return hashlib.sha256(f"image 2 {self.side} {self.interpolation}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"image 3 {self.side} {self.interpolation}".encode()).hexdigest()[:16]
 
     @property
     def longest(self) -> None:
@@ -161,7 +161,7 @@ class SeveralImagesEncoder(ImageEncoder):
     @property
     def fingerprint(self) -> str:
         """As of one image, with their number."""
-        deciding = f"images 1 {self.images} {self.side} {self.interpolation}"
+        deciding = f"images 2 {self.images} {self.side} {self.interpolation}"
         return hashlib.sha256(deciding.encode()).hexdigest()[:16]
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:

@@ -39,6 +39,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+#: What is white in a picture of more than 8 bits, by the bits that detectors have: X-rays and microscopes write 10 to
+#: 14 of them into files for 16, which as 16 would be next to black.
+_WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -127,20 +131,21 @@ def _plain(image: Image.Image) -> Image.Image:
     """RGB, or RGBA where there is transparency; more than 8 bits scaled to 8."""
     if image.mode == "F":
         values = np.nan_to_num(np.array(image), copy=False, posinf=0.0, neginf=0.0)
-        return Image.fromarray(_in_8_bits(values, (1.0, 255.0, 65535.0)))
+        return Image.fromarray(_in_8_bits(values, (1.0, *_WHITES)))
     if image.mode.startswith("I"):
-        return Image.fromarray(_in_8_bits(np.array(image, np.float32), (255.0, 65535.0)))
+        return Image.fromarray(_in_8_bits(np.array(image, np.float32), _WHITES))
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         return image.convert("RGBA")
     return image.convert("RGB")
 
 
-def _in_8_bits(values: np.ndarray, usual: Sequence[float]) -> np.ndarray:
-    """``uint8`` from float32, which is overwritten: white is the first of the `usual` values that none exceeds, or else
-    the largest value; what is below 0 is black.
+def _in_8_bits(values: np.ndarray, whites: Sequence[float]) -> np.ndarray:
+    """``uint8`` from float32, which is overwritten: white is the first of the `whites` that none exceeds, or else the
+    largest value. Black is 0, or, where there are negative values, as in tomography, the smallest.
     """
+    values -= min(float(values.min()), 0.0)
     largest = float(values.max())
-    values *= 255 / next((white for white in usual if largest <= white), largest)
+    values *= 255 / next((white for white in whites if largest <= white), largest)
     return values.clip(0, 255, out=values).astype(np.uint8)
 
 

@@ -81,6 +81,9 @@ SEEN = {
     "16 bits of grey": ("a.png", saved(array(0x8080, np.uint16)), GREY),
     "16 bits, all black": ("a.png", saved(array(0, np.uint16)), BLACK),
     "16 bits that hold 8": ("a.png", saved(array(128, np.uint16)), GREY),
+    "16 bits that hold 12": ("a.png", saved(array(2056, np.uint16)), GREY),
+    "16 bits that hold 12 in a TIFF": ("a.tif", saved(array(2056, np.uint16), "TIFF"), GREY),
+    "16 bits that hold 14": ("a.png", saved(array(8224, np.uint16)), GREY),
     "16 bits in a TIFF": ("a.tif", saved(array(0xC0C0, np.uint16), "TIFF"), (192, 192, 192)),
     "16 bits of RGB": ("a.png", in_16_bits(2, 3), GREY),
     "16 bits of RGB with alpha": ("a.png", in_16_bits(6, 4), (191, 191, 191)),
@@ -125,6 +128,12 @@ SEEN = {
 def write(folder: Path, name: str, content: bytes) -> str:
     (folder / name).write_bytes(content)
     return str(folder / name)
+
+
+def test_tomography_is_seen_from_its_darkest_on(tmp_path):
+    image = Image.fromarray(np.repeat(np.repeat(np.array([[-1024, 1024, 3071]], np.int32), 40, 1), 120, 0))
+    (pixels,) = ENCODER.encode([write(tmp_path, "slice.tif", saved(image, "TIFF"))])
+    assert [int(pixels[32, column].mean()) for column in (4, 32, 60)] == [0, 127, 255]
 
 
 @pytest.mark.parametrize(("name", "content", "colour"), SEEN.values(), ids=SEEN)
