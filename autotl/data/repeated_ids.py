@@ -23,8 +23,9 @@ _FEWEST_VALUES, _FEWEST_PER_LABEL = 10, 2
 #: Of a value, in the mean: with fewer most rows are alone in any split.
 _FEWEST_ROWS = 2
 #: How far values with one label are from what chance makes of them (0) to all (1). Where a value says the label with a
-#: probability of 0.9 only, as a country may, pairs of rows reach 0.64, and more rows less.
-_DETERMINED = 0.8
+#: probability of 0.9 only, as a country may, pairs of rows reach 0.64, and more rows less: of 1000 such columns on 40
+#: to 500 rows 22 passed 0.8, and none 0.9. Ids of which one in twenty has several labels still pass.
+_DETERMINED = 0.9
 #: Standard deviations beyond chance: of a hundred columns without a meaning none reaches that.
 _BEYOND_CHANCE = 4.0
 

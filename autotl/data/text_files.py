@@ -25,8 +25,10 @@ _SNIFFED_ROWS = 50
 #: other encodings are UTF-8 too: 0.3 for each invalid byte of Chinese in GB 18030 and of Japanese in EUC, and less in
 #: six others.
 _VALID_PER_INVALID = 5
-#: Other encodings that tables are written in, and of what.
-_ENCODINGS = "gb18030 (Chinese), cp932 (Japanese), cp949 (Korean) or windows-1251 (Cyrillic)"
+#: Encodings that tables are written in where it is not UTF-8.
+_ENCODINGS = (
+    "windows-1252 (western Europe), windows-1251 (Cyrillic), gb18030 (Chinese), cp932 (Japanese) or cp949 (Korean)"
+)
 #: The largest value that a C long holds on every platform; the default, 128 KiB, is less than a long document.
 _LONGEST_CELL = 2**31 - 1
 
@@ -82,8 +84,8 @@ def _undecodable(path: Path, encoding: str) -> DataError:
         new = "utf8-" + path.name
         way_out = (
             "Save it as UTF-8 in the program that wrote it, or convert it with Python: "
-            f"open({new!r}, 'wb').write(open({path.name!r}, 'rb').read().decode('windows-1252').encode()), "
-            f"where {_ENCODINGS} may stand in place of windows-1252 (western Europe)"
+            f"open({new!r}, 'wb').write(open({path.name!r}, 'rb').read().decode('ENCODING').encode()), "
+            f"where ENCODING is what it was written in, such as {_ENCODINGS}"
         )
     line = data.count(b"\n", 0, position) + 1
     return DataError(f"{path.name}: line {line} (byte {position + 1}) is not {encoding.upper()} text. {way_out}")

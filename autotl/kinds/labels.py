@@ -318,7 +318,7 @@ def _with_lists(table: Table, columns: Sequence[str]) -> Table:
 def _find_delimiter(cells: Sequence[Any]) -> str | None:
     """What separates labels in a column of text, where that is plain: cells combine fewer labels in many ways."""
     present = [str(cell) for cell in cells if not is_missing(cell)]
-    if are_numbers(present) or all(map(number_and_unit, present)):  # a decimal comma
+    if all(are_numbers([text]) or number_and_unit(text) for text in present):  # a decimal comma
         return None
     for delimiter in DELIMITERS:
         several = [text for text in present if delimiter in text.strip().strip(delimiter)]
