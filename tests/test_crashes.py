@@ -41,7 +41,7 @@ FRAIL = """
 import dataclasses, os, pathlib, time
 import autotl
 
-COUNTER = pathlib.Path(os.environ["FRAIL_COUNTER"])
+COUNTER = pathlib.Path({counter!r})
 
 @autotl.hookimpl
 def autotl_model_families(context):
@@ -77,8 +77,7 @@ def frail(distribution, monkeypatch, tmp_path, put_on_path, here):
 
     def make(fails):
         (tmp_path / "counter").write_text("0")
-        monkeypatch.setenv("FRAIL_COUNTER", str(tmp_path / "counter"))
-        folder = distribution("frail", FRAIL.replace("{fails}", fails))
+        folder = distribution("frail", FRAIL.format(counter=str(tmp_path / "counter"), fails=fails))
         put_on_path(folder)
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (THIRD_PARTY / "tiny", folder))))
 
@@ -205,6 +204,39 @@ def test_floor_is_measured_by_the_next_process_where_the_first_was_killed_before
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("starts", [1, 3])
+def test_trial_in_whose_forecast_the_search_was_killed_is_told_of_when_it_goes_on(
+    started, command_line, table, zoo, tmp_path, frail, starts
+):
+    frail("if number == 2: os.kill(os.getppid(), 9)")
+    also = os.environ["PYTHONPATH"].split(os.pathsep)
+    search = ["search", "--data", table, "--models", zoo / "one", "--backbones", "frail/one", "--trials", 1]
+    process = started(*search, "--json", "--out", "run", cwd=tmp_path, also=also)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, errors
+    run = tmp_path / "run"
+    assert states(run) == {0: TrialState.RUNNING}
+    assert not events(run, "trial_started")
+    set_starts(run, starts)
+    answer = command_line("resume", run, "--quiet", also=also)
+    assert answer.returncode == 0, answer.stderr
+    (told,) = events(run, "trial_started")
+    (end,) = events(run, "trial_ended")
+    (line,) = read_run_logs(run).trials
+    assert (told["trial"], told["backbone"], told["strategy"]) == (0, "frail/one", "finetune")
+    assert end["state"] == line.state == ("complete" if starts == 1 else "failed")
+    assert line.settings == {name: told[name] for name in told["units"]}
+    assert [row["trial"] for row in leaderboard(run) if row["trial"] != "head"] == ["0"]
+
+
+def set_starts(run, number):
+    """How often the first trial was begun, as far as the study knows."""
+    storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
+    study = optuna.load_study(study_name=None, storage=storage)
+    optuna.Trial(study, study.trials[0]._trial_id).set_user_attr("starts", number)
+
+
+@pytest.mark.slow
 def test_strategies_with_faults_are_failed_trials_with_their_reason(command_line, table, zoo, tmp_path):
     answer = command_line(
         "search", "--data", table, "--models", zoo / "one", "--trials", 6, "--quiet", "--out", "run",
@@ -287,9 +319,10 @@ def test_worker_that_cannot_be_set_up_ends_the_search_with_its_reason(command_li
 @pytest.mark.slow
 @needs_proc
 def test_worker_that_listens_to_nobody_ends_with_the_engine(started, table, zoo, tmp_path, frail):
-    frail("number > 1 and sum(range(10**15))  # keeps the interpreter's lock")
+    frail("number > 2 and sum(range(10**15))  # keeps the interpreter's lock")
     process = started(
-        "search", "--data", table, "--models", zoo / "one", "--trials", 2, "--json", "--out", "run", cwd=tmp_path,
+        "search", "--data", table, "--models", zoo / "one", "--backbones", "frail/one", "--trials", 2, "--json",
+        "--out", "run", cwd=tmp_path,
         also=os.environ["PYTHONPATH"].split(os.pathsep),
     )  # fmt: skip
     read_until(process, "trial_started")
@@ -409,9 +442,7 @@ def test_trial_in_which_the_search_was_killed_again_and_again_is_not_begun_again
     read_until(process, "trial_started")
     process.kill()
     process.wait()
-    storage = JournalStorage(JournalFileBackend(str(tmp_path / "run" / "study.journal")))
-    study = optuna.load_study(study_name=None, storage=storage)
-    optuna.Trial(study, study.trials[0]._trial_id).set_user_attr("starts", 3)
+    set_starts(tmp_path / "run", 3)
     resume(tmp_path / "run")
     first, second = events(tmp_path / "run", "trial_ended")
     assert (first["trial"], first["state"], first["reason_kind"]) == (0, "failed", "memory")

@@ -352,7 +352,8 @@ class Search:
         self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
         scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
         dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
-        trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events)
+        announced = [event.data["trial"] for event in self._past if event.kind == "trial_started"]
+        trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events, announced=announced)
         self._disk.gives_way(trials.give_way)
         self._disk.gives_way(judge.give_way)
         pace.begin_trials()

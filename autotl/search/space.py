@@ -117,11 +117,12 @@ class Space:
         return found
 
     def units(self, config: TrialConfig) -> dict[str, Value]:
-        """A configuration as Optuna knows it, to be enqueued."""
+        """A configuration as Optuna knows it, to be enqueued; without what is no parameter by now."""
         parameters = self._parameters(config.strategy, config.backbone)
         settings = {
             name: value if _is_named(parameters[name]) else unit_of(parameters[name], value)
             for name, value in config.settings.items()
+            if name in parameters
         }
         which = unit_of(self._which, float(list(self._strategies).index(config.strategy)))
         return {"backbone": config.backbone, "strategy": which, **settings}

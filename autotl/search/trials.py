@@ -74,9 +74,10 @@ class Trials:
 
     def __init__(
         self, checkpoints: Checkpoints, space: Space, study: optuna.Study, scheduler: Scheduler,
-        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
+        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog, *, announced: Iterable[int] = (),
     ) -> None:  # fmt: skip
-        self._checkpoints = checkpoints
+        """announced: numbers of the trials that an earlier process told of."""
+        self._checkpoints, self._announced = checkpoints, set(announced)
         self._space, self._study, self._scheduler = space, study, scheduler
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self._paused: dict[int, Running] = {}
@@ -100,12 +101,12 @@ class Trials:
         known = [trial.params for trial in past]
         queue = deque(config for config in portfolio if self._space.units(config) not in known)
         for running in self._take_over(past):
-            self._run(running, "trial_continued")
+            self._run(running)
         while self._pace.time_for_a_trial() and not self._failures.hopeless:
             if (next_one := self._next()) is not None:
                 running = self._paused.pop(next_one)
                 running.why = "promise"
-                self._run(running, "trial_continued")
+                self._run(running)
             elif self._started < count:
                 self._start(queue)
             else:
@@ -132,6 +133,8 @@ class Trials:
             if running.permille >= 1000:  # the end came between its last word and ours
                 self._end(running, TrialState.COMPLETE, "complete")
             elif frozen.user_attrs.get("starts", 0) >= MOST_STARTS:
+                if running.number not in self._announced:
+                    self._announce(running, 0.0)
                 text = f"the search was killed {MOST_STARTS} times in the midst of it"
                 self._fail(running, TrialError(text, kind="memory"))
             elif frozen.user_attrs.get("paused"):
@@ -167,9 +170,9 @@ class Trials:
         trial = self._study.ask()
         if trial.number == DEFAULT_TRIAL:
             why = "published"
-        self._run(Running(trial, self._space.suggest(trial), why), "trial_started")
+        self._run(Running(trial, self._space.suggest(trial), why))
 
-    def _run(self, running: Running, event: str) -> None:
+    def _run(self, running: Running) -> None:
         """Has a trial fitted to its next rung or its end."""
         number, config, trial = running.number, running.config, running.optuna_trial
         self._at_work = number
@@ -179,11 +182,14 @@ class Trials:
         try:
             length = self._forecast(running)
         except TrialError as error:
-            self._announce(running, event, 0.0)
+            self._announce(running, 0.0)
             self._fail(running, error)
             return
+        except (OutOfTime, KeyboardInterrupt):  # before anybody heard of it
+            trial.set_user_attr("starts", 0)
+            raise
         self._settle_rungs()
-        self._announce(running, event, length.planned)
+        self._announce(running, length.planned)
         began = self._pace.clock.elapsed
         try:
             answer = self._dialogue.ask(
@@ -234,13 +240,17 @@ class Trials:
         rows = self._space.context(backbone).rows
         return TIMES_THE_FORECAST * length.planned + rows * self._pace.seconds_a_row(backbone) + SECONDS_BESIDE
 
-    def _announce(self, running: Running, event: str, planned: float) -> None:
-        config = running.config
-        if event == "trial_started":
-            units = {name: unit for name, unit in self._space.units(config).items() if name in config.settings}
-            known: dict[str, Any] = {**config.flat, "units": units}
+    def _announce(self, running: Running, planned: float) -> None:
+        """Tells that a trial goes on, or, where nobody has heard of it, that it begins."""
+        config, drawn = running.config, running.optuna_trial.params
+        known: dict[str, Any]
+        if running.number in self._announced:
+            event, known = "trial_continued", {"permille": running.permille}
         else:
-            known = {"permille": running.permille}
+            today = self._space.units(config)
+            units = {name: today.get(name, drawn[name]) for name in config.settings}
+            event, known = "trial_started", {**config.flat, "units": units}
+            self._announced.add(running.number)
         self._events.emit(event, trial=running.number, **known, planned_seconds=planned, why=running.why)
 
     def _fail(self, running: Running, error: TrialError) -> None:
