@@ -159,8 +159,9 @@ def main() -> None:
             rows = []
             for row in reader:
                 if None in row:  # where csv puts what no column is for
-                    cells, columns = len(row) - 1 + len(row[None]), len(row) - 1
-                    sys.exit(f"{table}: line {reader.line_num} has {cells} cells, and the table has {columns} columns")
+                    wide = len(row) - 1
+                    there = f"{wide + len(row[None])} cells, and the table has {wide} columns"
+                    sys.exit(f"{table}: line {reader.line_num} has {there}")
                 rows.append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         sys.exit(f"{table} cannot be read ({error}); what is read is a CSV file in UTF-8")
