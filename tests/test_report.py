@@ -23,6 +23,7 @@ from autotl.budget import Clock
 from autotl.cli.main import main
 from autotl.config import SearchRequest
 from autotl.events import read_events
+from autotl.predictor.bundle import find_bundle, read_card
 from autotl.report.findings import Findings, SetAside, TableRows, TooLong
 from autotl.report.page import write_report
 from autotl.report.words import command
@@ -430,3 +431,10 @@ def test_runs_are_compared_and_a_difference_of_data_or_split_is_told(run, here, 
     assert main(["compare", str(run), str(elsewhere)]) == 0
     assert "cannot be compared" in capsys.readouterr().out
     assert main(["compare", str(run), str(tmp_path)]) == 2
+
+
+def test_the_last_screen_counts_models_as_the_card_does_and_says_how_far_off_forecasts_were(run, capsys):
+    assert main(["watch", str(run)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"for choosing among {read_card(find_bundle(run)).chosen_among} model" in shown
+    assert re.search(r"Trials were off their forecast by \d+% \(median\)", shown)

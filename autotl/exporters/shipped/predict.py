@@ -159,8 +159,9 @@ def main() -> None:
             rows = []
             for row in reader:
                 if None in row:  # where csv puts what no column is for
-                    wanted, found = len(row) - 1, len(row) - 1 + len(row[None])
-                    sys.exit(f"{table}: line {reader.line_num} has {found} cells, and the table has {wanted} columns")
+                    wide = len(row) - 1
+                    there = f"{wide + len(row[None])} cells, and the table has {wide} columns"
+                    sys.exit(f"{table}: line {reader.line_num} has {there}")
                 rows.append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         sys.exit(f"{table} cannot be read ({error}); what is read is a CSV file in UTF-8")
