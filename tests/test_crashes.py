@@ -29,7 +29,7 @@ from run_folders import (
 import autotl
 from autotl.cli.main import main
 from autotl.config import SearchRequest
-from autotl.search import screening
+from autotl.search import pace
 from autotl.search.engine import Search, resume
 from autotl.search.pace import Pace
 from autotl.search.run_log import read_run_logs
@@ -417,6 +417,7 @@ def test_trials_that_fail_in_every_way_cost_themselves_and_are_told_by_kind(tabl
     ended = events(tmp_path / "run", "trial_ended")
     kinds = [event["reason_kind"] for event in ended if event["state"] == "failed"]
     assert set(kinds) >= {"memory", "defect"}
+    assert all(event["seconds"] > 0 for event in ended)
     assert sum(event["state"] == "complete" for event in ended) >= 3
     assert autotl.load(tmp_path / "run").card.score > 0.8
 
@@ -426,7 +427,7 @@ def test_backbone_that_is_never_loaded_is_given_up_and_another_one_is_searched(
     table, zoo, frail, tmp_path, monkeypatch
 ):
     """As a hub does that takes a connection and never answers."""
-    monkeypatch.setattr(screening, "MOST_LOADING", 6.0)
+    monkeypatch.setattr(pace, "MOST_LOADING", 6.0)
     frail("time.sleep(600)")
     Search(SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=1), tmp_path / "run").run()
     assert any(note.startswith("frail/one cannot be used: ") for note in notes(tmp_path / "run"))

@@ -271,7 +271,9 @@ class Search:
         self._phase("screening")
         self._device = self._dialogue.ready()
         seconds = self._run_file.audit_seconds if self._pace.limited else None
-        splitting = Splitting(self._folder, self._disk, self._dialogue, self._events, seed=self._request.seed)
+        splitting = Splitting(
+            self._folder, self._disk, self._dialogue, self._pace, self._events, seed=self._request.seed
+        )
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
         self._screening = Screening(
             self._given.candidates, self._run_file.heads, self._costs, self._dialogue, self._judge, self._pace,

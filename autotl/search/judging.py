@@ -160,10 +160,13 @@ class Judge:
         that went wrong does; returns whether it did not. The rows that chose the answer say nothing new of it.
         """
         before = model.judged.score
+        names = [answer["weights"], *answer["views"]]
         if answer["score"] < before - self._incumbent.noise:
+            for name in names:
+                shutil.rmtree(self._shelf.place(model.trial_folder) / name, ignore_errors=True)
             return False
         with self._ledger.book("selecting"):
-            entries, names = self._shelf.entries(model.trial_folder), [answer["weights"], *answer["views"]]
+            entries = self._shelf.entries(model.trial_folder)
             for entry, name in zip(entries, names, strict=False):  # a head that had to be quick has no views
                 self._shelf.refit(entry, self._shelf.place(entry.trial_folder) / name, answer["training_rows"])
             assert self._incumbent.held_by is not None

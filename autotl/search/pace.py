@@ -52,6 +52,10 @@ SHORTEST_SCREENING = 2.0
 #: A training step costs about four forward passes (measured 3.3 to 4.5 over six networks, fp32 and bf16).
 STEP_COST = 4.0
 
+#: A backbone that is not loaded after this share of what is left, and so many seconds at least, is given up, as it may
+#: never be: a family's library takes seconds to import, a download minutes. The longest where nothing limits it.
+LOADING_SHARE, LEAST_LOADING, MOST_LOADING = 0.5, 30.0, 900.0
+
 #: How often a trial that trains is judged before its end (the rungs of the training loop but the last).
 JUDGED_ON_THE_WAY = 3
 
@@ -238,6 +242,11 @@ class Pace:
         """Until the worker should have answered, for what follows to be done and the process to end in time."""
         kept = self._refit_seconds() + self._folds_seconds() + self._tail if self.limited else 0.0
         return self.clock.remaining - self._closing - self._test_seconds() - kept
+
+    @property
+    def loading_seconds(self) -> float:
+        """After which a backbone that is not loaded, or not downloaded, is given up."""
+        return min(max(LOADING_SHARE * self.clock.remaining, LEAST_LOADING), MOST_LOADING)
 
     def patience(self, *, testing: bool = False) -> float:
         """Seconds after which a worker that has not answered is given up."""

@@ -33,10 +33,6 @@ LATE_SHARE = 0.4
 #: What is left for the whole look of a candidate whose first answer took all of its time.
 LEAST_SECONDS = 0.1
 
-#: A backbone that is not loaded after this share of what is left, and so many seconds at least, is given up, as it may
-#: never be: a family's library takes seconds to import, a download minutes. The longest where nothing limits it.
-LOADING_SHARE, LEAST_LOADING, MOST_LOADING = 0.5, 30.0, 900.0
-
 #: Unreadable rows that are named one by one; beyond that a count is easier to read.
 NAMED = 5
 
@@ -132,7 +128,7 @@ class Screening:
         answer = self._dialogue.ask(
             _named(candidate),
             "screening",
-            silence=self._loading + (seconds or 0.0) if self._pace.limited else MOST_LOADING,
+            silence=self._pace.loading_seconds + (seconds or 0.0),
             do="screen",
             candidate=dataclasses.asdict(candidate),
             seconds=seconds,
@@ -141,10 +137,6 @@ class Screening:
         )
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
         return answer
-
-    @property
-    def _loading(self) -> float:
-        return min(max(LOADING_SHARE * self._pace.clock.remaining, LEAST_LOADING), MOST_LOADING)
 
     def use_time_left(self) -> None:
         """Where no training fits, backbones that were put off for its sake are looked through: a head may be better.

@@ -16,6 +16,7 @@ from autotl.files import write_durably
 from autotl.plugins.contracts import PICTORIAL
 from autotl.search.dialogue import Dialogue
 from autotl.search.disk import Disk
+from autotl.search.pace import Pace
 from autotl.search.preparation import Preparation
 from autotl.untrusted import read_object
 
@@ -29,10 +30,12 @@ BYTES_A_ROW = 16
 class Splitting:
     """The split of a run, on disk and in the worker."""
 
-    def __init__(self, folder: Path, disk: Disk, dialogue: Dialogue, events: EventLog, *, seed: int) -> None:
+    def __init__(
+        self, folder: Path, disk: Disk, dialogue: Dialogue, pace: Pace, events: EventLog, *, seed: int
+    ) -> None:
         """folder: of the run."""
         self._file, self._disk, self._seed = folder / SPLIT_FILE, disk, seed
-        self._dialogue, self._events = dialogue, events
+        self._dialogue, self._pace, self._events = dialogue, pace, events
 
     def settle(self, given: Preparation, seconds: float | None, *, known: bool) -> Preparation:
         """What was prepared, with the split that holds from now on. Raises `OutOfTime`.
@@ -59,8 +62,11 @@ class Splitting:
 
     def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
         candidate = dataclasses.asdict(given.candidates[0])
+        silence = self._pace.loading_seconds + (seconds or 0.0)
         try:
-            answer = self._dialogue.ask("audit", "auditing", do="alike", candidate=candidate, seconds=seconds)
+            answer = self._dialogue.ask(
+                "audit", "auditing", silence=silence, do="alike", candidate=candidate, seconds=seconds
+            )
         except TrialError as error:  # a backbone that cannot be used is named when it is screened
             self._events.emit("note", text=f"no copies were looked for among the images ({error})")
             return given

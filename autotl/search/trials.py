@@ -183,6 +183,7 @@ class Trials:
             length = self._forecast(running)
         except TrialError as error:
             self._announce(running, 0.0)
+            self._book(running, before, began)
             self._fail(running, error)
             return
         except (OutOfTime, KeyboardInterrupt):  # before anybody heard of it
@@ -211,18 +212,17 @@ class Trials:
                 late_checkpoint=str(self._checkpoints.late(number)),
             )
         except TrialError as error:
+            self._book(running, before, began)
             self._fail(running, error)
             return
         except (OutOfTime, KeyboardInterrupt):  # its checkpoint stays, for a search that is resumed
-            running.used = before + self._pace.clock.elapsed - began
-            trial.set_user_attr("seconds", running.used)
+            self._book(running, before, began)
             trial.set_user_attr("starts", 0)
             self._tell_end(running, "cut", "the time was up")
             raise
         self._failures.success(config)
-        running.used = before + self._pace.clock.elapsed - began
+        self._book(running, before, began)
         running.permille = answer["permille"]
-        trial.set_user_attr("seconds", running.used)
         if running.permille >= 1000:
             if not self._space.work(config).passes:
                 self._pace.learn_untrained(config.backbone, config.strategy, running.used)
@@ -252,6 +252,11 @@ class Trials:
             event, known = "trial_started", {**config.flat, "units": units}
             self._announced.add(running.number)
         self._events.emit(event, trial=running.number, **known, planned_seconds=planned, why=running.why)
+
+    def _book(self, running: Running, before: float, began: float) -> None:
+        """What a trial has used by now: `before`, and since it `began`."""
+        running.used = before + self._pace.clock.elapsed - began
+        running.optuna_trial.set_user_attr("seconds", running.used)
 
     def _fail(self, running: Running, error: TrialError) -> None:
         by_settings = error.kind in BY_SETTINGS and not isinstance(error, WorkerGone)  # whom anybody can kill
