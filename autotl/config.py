@@ -172,7 +172,7 @@ def make_request(
         metric=metric,
         costs=_path("costs", costs),
         set_aside=_path("set_aside", set_aside),
-        models=tuple(_whole(folder) for folder in models),
+        models=tuple(dict.fromkeys(_whole(folder) for folder in (*models, *zoos_of_environment()))),
         backbones=tuple(backbones),
         budget_seconds=budget_seconds,
         trials=parse_trials(trials),
@@ -325,6 +325,11 @@ def create_run_folder(folder: Path) -> None:
         (folder / "trials").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be written ({error.strerror}). Name another folder with --out") from error
+
+
+def zoos_of_environment() -> list[str]:
+    """The folders of ``AUTOTL_ZOO``. A request has them too: who resumes a run need not have set it."""
+    return [part for part in os.environ.get("AUTOTL_ZOO", "").split(os.pathsep) if part]
 
 
 def cache_folder() -> Path:

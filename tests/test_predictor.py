@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import pickle
 import subprocess
 import sys
 from decimal import Decimal
@@ -66,6 +68,17 @@ def test_bundle_that_is_replaced_while_it_is_read_is_read_anew(predictor, tiny, 
     again = autotl.load(predictor.folder)
     assert again.card.weights == "newer"
     np.testing.assert_array_equal(again.predict(TEXTS), predictor.predict(TEXTS))
+
+
+def test_pickles_hold_where_the_bundle_lies_and_not_its_models(predictor, monkeypatch):
+    there = predictor.folder.parents[1]
+    monkeypatch.chdir(there)
+    relative = autotl.load(predictor.folder.relative_to(there))
+    pickled = pickle.dumps(relative)
+    assert len(pickled) < 5000
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(pickle.loads(pickled).predict_proba(TEXTS), predictor.predict_proba(TEXTS))
+    assert copy.deepcopy(predictor).predict(TEXTS).tolist() == predictor.predict(TEXTS).tolist()
 
 
 def test_several_texts_are_joined_with_their_names_before_they_are_predicted(predictor, joining):

@@ -94,6 +94,11 @@ class Predictor:
         self.folder = find_bundle(bundle)
         self.card = read_card(self.folder)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: where the bundle lies, whose models are loaded again where they are used first."""
+        state = {name: value for name, value in vars(self).items() if name not in {"_models", "_device"}}
+        return state | {"folder": self.folder.absolute()}
+
     @cached_property
     def _device(self) -> torch.device:
         import torch

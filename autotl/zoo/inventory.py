@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotl.config import Limits
+from autotl.config import Limits, zoos_of_environment
 from autotl.errors import ZooError
 from autotl.plugins.contracts import PICTORIAL, Candidate, Modality, ModelFamily, ZooContext
 from autotl.zoo.licences import allowed
@@ -41,9 +40,9 @@ class Listing:
 
 def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
     """The folders of ``--models``, then those of ``AUTOTL_ZOO``. Raises `ZooError` for one that is missing."""
-    named = [*given, *(part for part in os.environ.get("AUTOTL_ZOO", "").split(os.pathsep) if part)]
-    folders = tuple(Path(name).expanduser().resolve() for name in named)
-    for name, folder in zip(named, folders, strict=True):
+    named = {Path(name).expanduser().resolve(): name for name in (*given, *zoos_of_environment())}
+    folders = tuple(named)
+    for folder, name in named.items():
         if not folder.is_dir():
             raise ZooError(f"{name}: no such folder of models. Check --models and AUTOTL_ZOO")
     for model in model_folders(folders):
