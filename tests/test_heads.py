@@ -6,6 +6,8 @@ import made_tasks
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from autotl.features.heads import (
@@ -13,6 +15,7 @@ from autotl.features.heads import (
     RIDGE_PENALTIES,
     choose_penalty,
     fit_head,
+    random_parts,
     ridge_leave_one_out,
     standardization,
 )
@@ -29,14 +32,15 @@ def blobs(rows, width, classes=3, distance=1.0, seed=0):
     return features.astype(np.float32), labels.astype(np.int64)
 
 
-def refitted(features, labels, classes, penalty):
-    """Ridge with an unpenalized intercept, fitted once for each row without that row."""
+def refitted(features, labels, classes, penalty, groups=None):
+    """Ridge with an unpenalized intercept, fitted once for each row without that row, or without its group."""
+    groups = np.arange(len(labels)) if groups is None else groups
     mean, scale = standardization(features)
     inputs, targets = ((features - mean) / scale).astype(np.float64), np.eye(classes)[labels]
     inputs -= inputs.mean(0)  # what rounding left of the mean
     answers = np.empty_like(targets)
     for row in range(len(labels)):
-        others = np.arange(len(labels)) != row
+        others = groups != groups[row]
         middle, offset = inputs[others].mean(0), targets[others].mean(0)
         part = inputs[others] - middle
         gram = part.T @ part + penalty * len(labels) * np.eye(inputs.shape[1])
@@ -51,6 +55,57 @@ def test_leave_one_out_equals_refitting_without_each_row(rows, width, seed):
     found = ridge_leave_one_out(TASK, features, labels)
     assert found.penalty in RIDGE_PENALTIES
     np.testing.assert_allclose(found.predictions, refitted(features, labels, 3, found.penalty), atol=2e-3)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40, 6), (30, 50)])
+@pytest.mark.parametrize("seed", range(3))
+def test_leaving_groups_out_equals_refitting_without_each_group(rows, width, seed):
+    features, labels = blobs(rows, width, distance=0.5, seed=seed)
+    groups = np.random.default_rng(seed).integers(0, rows // 2, rows)
+    found = ridge_leave_one_out(TASK, features, labels, groups)
+    np.testing.assert_allclose(found.predictions, refitted(features, labels, 3, found.penalty, groups), atol=2e-3)
+
+
+def patients(count, rows_of_each, seed, width=60):
+    """Rows of one patient are much alike, in more than what its label says; features, labels, patients."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    habits = generator.normal(size=(count, width)) * 3 + generator.normal(size=(3, width))[labels]
+    groups = np.repeat(np.arange(count), rows_of_each)
+    features = habits[groups] + 0.5 * generator.normal(size=(len(groups), width))
+    return features.astype(np.float32), labels[groups].astype(np.int64), groups
+
+
+def test_groups_are_scored_as_new_ones_will_be_and_ask_for_a_stronger_penalty():
+    told, flattered, true, gains = [], [], [], []
+    for seed in range(6):
+        features, labels, groups = patients(240, 8, seed)
+        some, new = groups < 40, groups >= 40
+        of_some = features[some], labels[some]
+        told.append(ridge_leave_one_out(TASK, *of_some, groups[some]).score)
+        flattered.append(ridge_leave_one_out(TASK, *of_some).score)
+        penalties = [choose_penalty(TASK, *of_some, 0), choose_penalty(TASK, *of_some, 0, groups=groups[some])]
+        assert penalties[0] <= penalties[1]
+        heads = [fit_head(TASK, *of_some, penalty) for penalty in penalties]
+        right = [(head.logits(features[new]).argmax(1) == labels[new]).mean() for head in heads]
+        true.append(max(right))
+        gains.append(right[1] - right[0])
+    assert np.mean(flattered) > 0.95 > np.mean(true) + 0.1
+    assert abs(np.mean(told) - np.mean(true)) < 0.1
+    assert np.mean(gains) >= 0
+
+
+@given(st.integers(1, 60), st.integers(1, 6), st.integers(0, 1000), st.booleans())
+def test_random_parts_hold_every_row_once_and_divide_no_group(rows, parts, seed, grouped):
+    groups = np.random.default_rng(seed).integers(0, rows, rows) if grouped else None
+    found = random_parts(rows, parts, seed, groups)
+    assert sorted(np.concatenate(found).tolist()) == list(range(rows))
+    if grouped and len(set(groups.tolist())) > 1:
+        homes = [set(groups[part].tolist()) for part in found]
+        assert sum(map(len, homes)) == len(set(groups.tolist()))
+        assert len(found) > 1 or parts == 1
+    else:
+        assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
 @pytest.mark.parametrize(("rows", "width"), [(40, 6), (20, 50)])

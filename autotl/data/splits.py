@@ -29,11 +29,15 @@ class Split:
 
     `in_turn` are parts of `train`, as large as `valid`, that may validate in their turn, with all other rows to train
     on: so a small table tells as much as it can (cross-validation). A large one has none.
+
+    `groups` ``[table rows] int64`` are equal for rows that no part divides; None where all rows are by themselves. Who
+    divides the training rows once more has to heed them too.
     """
 
     train: Indices
     valid: Indices
     in_turn: Sequence[Indices] = ()
+    groups: Indices | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `from_json` reads."""
@@ -41,6 +45,7 @@ class Split:
             "train": self.train.tolist(),
             "valid": self.valid.tolist(),
             "in_turn": [part.tolist() for part in self.in_turn],
+            "groups": None if self.groups is None else self.groups.tolist(),
         }
 
     @classmethod
@@ -53,7 +58,10 @@ class Split:
         named = np.concatenate([*in_turn, train[:0]])
         if not np.isin(named, train).all() or len(np.unique(named)) < len(named):
             raise ValueError("its parts are no parts of the training rows")
-        return cls(train, valid, in_turn)
+        groups = known.get("groups")
+        if groups is not None and len(groups := np.array(groups, dtype=np.int64)) != rows:
+            raise ValueError(f"its groups are not of {rows} rows")
+        return cls(train, valid, in_turn, groups)
 
 
 def split(labels: Labels, *, seed: int, groups: Indices | None = None) -> Split:
@@ -62,8 +70,9 @@ def split(labels: Labels, *, seed: int, groups: Indices | None = None) -> Split:
     A row with a label that no row outside of its quarter has validates in none.
     """
     train, valid = holdout(labels, seed=seed, groups=groups)
+    together = groups if groups is not None and len(np.unique(groups)) < len(groups) else None
     if default_fraction(len(labels)) < _MOST or not len(valid):
-        return Split(train, valid)
+        return Split(train, valid, groups=together)
     parts, left = [], train
     for more in range(round(1 / _MOST) - 2, 0, -1):
         rest, part = holdout(
@@ -73,7 +82,7 @@ def split(labels: Labels, *, seed: int, groups: Indices | None = None) -> Split:
         left = left[rest]
     parts.append(left)
     taught = [_with_labels_elsewhere(labels, part) for part in parts]
-    return Split(train, valid, [part for part in taught if len(part)])
+    return Split(train, valid, [part for part in taught if len(part)], together)
 
 
 def default_fraction(rows: int) -> float:

@@ -18,7 +18,7 @@ import torch
 from autotl.data.task import Task
 from autotl.data.terms import terms_of
 from autotl.errors import TrialError
-from autotl.features.heads import LinearHead
+from autotl.features.heads import FOLDS, LinearHead, random_parts
 from autotl.zoo.words import LARGEST_VOCABULARY
 
 #: Penalties that are tried, on inputs of unit length, until one is worse than the one before; with a fifth of the rows
@@ -38,10 +38,17 @@ class Words:
 
 
 def learn_words(
-    task: Task, cells: Sequence[Any], targets: np.ndarray, *, seed: int, weights: np.ndarray | None = None
+    task: Task,
+    cells: Sequence[Any],
+    targets: np.ndarray,
+    *,
+    seed: int,
+    weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Words:
     """Learns from texts, or pairs of them; targets ``[cells, …]``, weights ``[cells] float32`` of the rows.
 
+    groups ``[cells] int64``: as in `autotl.features.heads.choose_penalty`.
     Raises `TrialError` where there is nothing to count.
     """
     counted = [Counter(terms_of(cell)) for cell in cells]
@@ -52,8 +59,8 @@ def learn_words(
     rarity = np.log((1 + len(cells)) / (1 + np.array([count for _, count in kept], np.float64))) + 1
     columns = {term: column for column, (term, _) in enumerate(kept)}
     inputs = _matrix(counted, columns, rarity)
-    order = np.random.default_rng(seed).permutation(len(cells))
-    outer, inner = order[: max(len(order) // 5, 1)], order[max(len(order) // 5, 1) :]
+    outer, *others = random_parts(len(cells), FOLDS, seed, groups)
+    inner = np.concatenate(others)
     wanted, counting = torch.from_numpy(targets), None if weights is None else torch.from_numpy(weights)
 
     def fit(rows: np.ndarray, penalty: float, start: _Fitted) -> _Fitted:

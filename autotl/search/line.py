@@ -93,7 +93,8 @@ class EngineEnd:
         )
         self._inbox: queue.Queue[Message | None] = queue.Queue()
         assert self._process.stdout is not None
-        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
+        self._listening = threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True)
+        self._listening.start()
 
     def _listen(self, out: TextIO) -> None:
         try:
@@ -102,6 +103,7 @@ class EngineEnd:
                     self._inbox.put(json.loads(line))
         finally:
             self._inbox.put(None)
+            out.close()
 
     def tell(self, **request: Any) -> None:
         """Raises `WorkerGone` when nobody listens."""
@@ -136,3 +138,7 @@ class EngineEnd:
         self._process.kill()
         self._process.wait()
         self._log.close()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what it was told last it never read
+            self._process.stdin.close()
+        self._listening.join(1.0)  # which closes the other pipe, unless a child of the worker holds it open

@@ -56,7 +56,7 @@ class Splitting:
     def _read(self, rows: int) -> Split:
         """Raises `RunError` for a file that is no split of so many rows."""
         try:
-            return Split.from_json(read_object(self._file, largest=2 * BYTES_A_ROW * rows + 1024), rows=rows)
+            return Split.from_json(read_object(self._file, largest=3 * BYTES_A_ROW * rows + 1024), rows=rows)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise RunError(f"{self._file} cannot be read ({error}); search again with another --out") from error
 

@@ -95,6 +95,7 @@ class Workbench:
         random = np.random.default_rng(self._seed)
         # in random order, so that any beginning is a fair sample
         train, valid = random.permutation(np.array(request["train"], np.int64)), np.array(request["valid"], np.int64)
+        self._groups = None if request["groups"] is None else np.array(request["groups"], np.int64)
         everything = random.permutation(np.concatenate([train, valid]))
         self._looks.train = train
         self._holdout, self._everything = self._fold(train, valid), self._fold(everything, valid)
@@ -103,7 +104,9 @@ class Workbench:
         return {}
 
     def _fold(self, train: np.ndarray, valid: np.ndarray) -> _Fold:
-        return _Fold(train, valid, ProbeHeads(self._task, self._targets, train, self._seed, self._weights))
+        return _Fold(
+            train, valid, ProbeHeads(self._task, self._targets, train, self._seed, self._weights, self._groups)
+        )
 
     def alike(self, request: Message) -> Message:
         """Whose images show nearly the same: ``groups``, the first row of each row's copies, itself where it has none.
@@ -134,11 +137,14 @@ class Workbench:
         limit = request["most_rows"]
         most = len(self._holdout.train) if limit is None else max(limit, self._fewest_rows)
         seen = self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
-        ridge = ridge_leave_one_out(self._task, frozen.layers(seen), self._targets[seen])
+        groups = self._groups_of(seen)
+        ridge = ridge_leave_one_out(self._task, frozen.layers(seen), self._targets[seen], groups)
+        # screeners know no groups: of each they see one row
+        apart = seen if groups is None else seen[np.sort(np.unique(groups, return_index=True)[1])]
         return {
             "ridge_score": ridge.score,
             "metric": self._task.rules.ranks_by,
-            "opinions": self._opinions(frozen.features(seen), self._strata[seen]) if request["opinions"] else {},
+            "opinions": self._opinions(frozen.features(apart), self._strata[apart]) if request["opinions"] else {},
             "rows": len(seen),
             "features": frozen.layered.width,
             "bytes_a_row": float(np.mean([row.nbytes for row in frozen.rows.gather(seen[:ROWS_A_LOOK])])),
@@ -170,8 +176,9 @@ class Workbench:
     def _bag_of_words(self, rows: np.ndarray) -> tuple[Classifier, FrozenBackbone]:
         cells, weights = [self._looks.cells[index] for index in rows], self._weights
         learned = learn_words(
-            self._task, cells, self._targets[rows], seed=self._seed, weights=None if weights is None else weights[rows]
-        )
+            self._task, cells, self._targets[rows], seed=self._seed, weights=None if weights is None else weights[rows],
+            groups=self._groups_of(rows),
+        )  # fmt: skip
         family, passing = WordsFamily(learned), FeatureStore(None)  # as wide as a vocabulary: nothing to keep
         encoder = family.encoder(BAG_OF_WORDS, [])
         frozen = FrozenBackbone(
@@ -179,6 +186,9 @@ class Workbench:
             store=passing,
         )  # fmt: skip
         return Classifier(frozen.backbone, self._for_the_metric(learned.head, rows)).to(self.device), frozen
+
+    def _groups_of(self, rows: np.ndarray) -> np.ndarray | None:
+        return None if self._groups is None else self._groups[rows]
 
     @property
     def _fewest_rows(self) -> int:
@@ -210,7 +220,7 @@ class Workbench:
         else:
             features, targets = frozen.layers(seen), self._targets[seen]
             weights = None if self._weights is None else self._weights[seen]
-            penalty = choose_penalty(self._task, features, targets, self._seed, weights)
+            penalty = choose_penalty(self._task, features, targets, self._seed, weights, self._groups_of(seen))
             head = fit_head(self._task, features, targets, penalty, weights)
         self._judge(
             Classifier(frozen.layered, self._for_the_metric(head, seen)),
@@ -383,6 +393,7 @@ class Workbench:
             seen=seen[np.isin(seen, fold.train)] if 0 < looked < len(self._holdout.train) else None,
             teacher=self._teacher,
             weights=self._weights,
+            groups=self._groups,
         )
 
     def _look_through(self, candidate: Message) -> FrozenBackbone:

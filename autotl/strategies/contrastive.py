@@ -79,6 +79,6 @@ def _fit_head(model: Classifier, trial: Trial) -> None:
     labels = trial.targets[trial.train]
     features = pooled(model.backbone, trial.frozen.rows, trial.train, trial.frozen.precision, trial.device)
     weights = trial.weights_of(trial.train)
-    penalty = choose_penalty(trial.task, features, labels, trial.seed, weights)
+    penalty = choose_penalty(trial.task, features, labels, trial.seed, weights, trial.groups_of(trial.train))
     head = fit_head(trial.task, features, labels, penalty, weights)
     model.set_head(balanced(head, labels) if trial.task.balanced else head)

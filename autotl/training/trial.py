@@ -39,9 +39,16 @@ class ProbeHeads:
     """The linear heads of each frozen backbone on the training rows, fitted when first asked for."""
 
     def __init__(
-        self, task: Task, targets: np.ndarray, train: np.ndarray, seed: int, weights: np.ndarray | None = None
+        self,
+        task: Task,
+        targets: np.ndarray,
+        train: np.ndarray,
+        seed: int,
+        weights: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
     ) -> None:
-        self._task, self._targets, self._train, self._seed, self._weights = task, targets, train, seed, weights
+        self._task, self._targets, self._train, self._seed = task, targets, train, seed
+        self._weights, self._groups = weights, groups
         self._heads: dict[tuple[str, bool], tuple[float, LinearHead]] = {}
 
     def penalty_and_head(self, frozen: FrozenBackbone) -> tuple[float, LinearHead]:
@@ -57,8 +64,8 @@ class ProbeHeads:
         if key not in self._heads:
             train = frozen.rows.readable(self._train)
             features, targets = frozen.layers(train) if layered else frozen.features(train), self._targets[train]
-            weights = None if self._weights is None else self._weights[train]
-            penalty = choose_penalty(self._task, features, targets, self._seed, weights)
+            weights, groups = (None if of is None else of[train] for of in (self._weights, self._groups))
+            penalty = choose_penalty(self._task, features, targets, self._seed, weights, groups)
             self._heads[key] = penalty, fit_head(self._task, features, targets, penalty, weights)
         return self._heads[key]
 
@@ -77,6 +84,7 @@ class Trial:
     `effects` are the regularizers' that are on, and `slowed_by` names those of them that a step takes longer for.
     `teacher` is a bundle to learn from, None where there is none.
     `weights` ``[table rows] float32`` says what a row counts in training, None where all count alike.
+    `groups` ``[table rows] int64`` says which rows stay together wherever rows are divided, None where none do.
     The strategy sets `model` before it first yields.
     """
 
@@ -96,6 +104,7 @@ class Trial:
     slowed_by: Sequence[str] = ()
     teacher: Path | None = None
     weights: np.ndarray | None = None
+    groups: np.ndarray | None = None
     model: Classifier | None = field(default=None)
 
     @property
@@ -106,6 +115,10 @@ class Trial:
     def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
         """What these rows of the table count, ``[rows] float32``; None where all count alike."""
         return None if self.weights is None else self.weights[rows]
+
+    def groups_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Of these rows of the table, ``[rows] int64``; None where each is by itself."""
+        return None if self.groups is None else self.groups[rows]
 
     def load_backbone(self, *, pretrained: bool = True) -> Backbone:
         """A backbone of its own to train, with the dropout that its regularizers want. Raises `ZooError`."""
@@ -122,7 +135,8 @@ class Trial:
             return self.probes.penalty_and_head(self.frozen)[1]
         rows = self.train if self.seen is None else self.seen
         features, targets, weights = self.frozen.features(rows), self.targets[rows], self.weights_of(rows)
-        penalty = BARELY if few else choose_penalty(self.task, features, targets, self.seed, weights)
+        groups = self.groups_of(rows)
+        penalty = BARELY if few else choose_penalty(self.task, features, targets, self.seed, weights, groups)
         return fit_head(self.task, features, targets, penalty, weights)
 
     @property

@@ -157,6 +157,15 @@ def test_a_split_is_read_as_it_was_written(labels):
     assert all(np.array_equal(a, b) for a, b in zip(read.in_turn, found.in_turn, strict=True))
     assert np.array_equal(read.train, found.train)
     assert np.array_equal(read.valid, found.valid)
+    assert read.groups is None
+
+
+def test_a_split_says_which_rows_it_keeps_together():
+    labels, pairs = np.arange(60) % 3, np.arange(60) // 2
+    found = split(labels, seed=0, groups=pairs)
+    read = Split.from_json(json.loads(json.dumps(found.as_json())), rows=60)
+    assert read.groups.tolist() == pairs.tolist()
+    assert split(labels, seed=0, groups=np.arange(60)).groups is None
 
 
 @pytest.mark.parametrize(
@@ -167,6 +176,7 @@ def test_a_split_is_read_as_it_was_written(labels):
         {"in_turn": [[3]]},
         {"in_turn": [[0], [0]]},
         {"in_turn": [7]},
+        {"groups": [0, 0, 1]},
     ],
 )
 def test_what_divides_no_table_is_no_split(changed):

@@ -122,7 +122,7 @@ def test_a_run_whose_data_is_gone_is_refused(command_line, teacher, tmp_path):
     known = read(run / "run.json")
     known["request"]["data"] = "DataFrame"
     (run / "run.json").write_text(json.dumps(known), encoding="utf-8")
-    assert refused(command_line("distill", run), "made from a DataFrame")
+    assert refused(command_line("distill", run), "its table was a DataFrame")
 
 
 def test_a_folder_that_has_something_in_it_is_left_alone(command_line, teacher, tmp_path):

@@ -141,11 +141,15 @@ def _plain(image: Image.Image) -> Image.Image:
 
 def _in_8_bits(values: np.ndarray, whites: Sequence[float]) -> np.ndarray:
     """``uint8`` from float32, which is overwritten: white is the first of the `whites` that none exceeds, or else the
-    largest value. Black is 0, or, where there are negative values, as in tomography, the smallest.
+    largest value, and black is 0. With negative values, as in tomography, these are the largest and the smallest.
     """
-    values -= min(float(values.min()), 0.0)
-    largest = float(values.max())
-    values *= 255 / next((white for white in whites if largest <= white), largest)
+    smallest, largest = float(values.min()), float(values.max())
+    if smallest < 0:
+        values -= smallest
+        white = largest - smallest or 1.0
+    else:
+        white = next((white for white in whites if largest <= white), largest)
+    values *= 255 / white
     return values.clip(0, 255, out=values).astype(np.uint8)
 
 

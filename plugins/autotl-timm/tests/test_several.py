@@ -232,7 +232,7 @@ def test_an_export_says_how_it_is_asked(model, rows, tmp_path):
     autotl.export(tmp_path / "run", to="torch", out=tmp_path / "out", data=as_table(rows))
     readme = (tmp_path / "out" / "README.md").read_text()
     assert 'predict([("image1.jpg", "image2.jpg")])' in readme
-    assert "the columns `image1`, `image2`" in readme
+    assert "the columns image1, image2" in readme
 
 
 def encoded(path):
