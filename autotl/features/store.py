@@ -89,7 +89,8 @@ class _Segment:
     def is_intact(self, place: int) -> bool:
         if not self.intact[place]:
             try:
-                self.intact[place] = _checksum(self.row(place)) == self.checksums[place]
+                found = _checksum(self.digests[place].tobytes(), self.row(place))
+                self.intact[place] = found == self.checksums[place]
             except ValueError:  # what says where the row is was torn itself
                 return False
         return bool(self.intact[place])
@@ -366,8 +367,9 @@ def _segments(folder: Path) -> Iterable[StoredSegment]:
                 path.unlink()
 
 
-def _checksum(row: Row) -> int:
-    total = 0
+def _checksum(digest: bytes, row: Row) -> int:
+    """Of the row and of what it is found by: a flipped bit in either could give another row's values."""
+    total = zlib.crc32(digest)
     for name in sorted(row):
         total = zlib.crc32(f"{name}{row[name].shape}".encode(), total)
         total = zlib.crc32(np.ascontiguousarray(row[name]).data, total)
@@ -378,7 +380,7 @@ def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, 
     values = _of_one_type(list(rows.values()))
     tensors: dict[str, np.ndarray] = {
         "digests": np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1),
-        "checksums": np.array([_checksum(row) for row in values], np.uint32),
+        "checksums": np.array([_checksum(*known) for known in zip(rows, values, strict=True)], np.uint32),
     }
     for name in values[0]:
         arrays = [row[name] for row in values]
