@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from autotl.data.cells import in_whole_characters
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.data.paths import absolute, expanded, is_address
 from autotl.data.roles import Overrides
@@ -208,8 +209,14 @@ def _path(name: str, path: str | Path | None) -> str | None:
 
 
 def _whole(path: str | Path) -> str:
-    """From the root; an empty name and an address stay as they are, and are refused by whoever reads them."""
-    return str(path) if not str(path) or is_address(str(path)) else str(absolute(path))
+    """From the root; an empty name and an address stay as they are, and are refused by whoever reads them.
+
+    Raises `DataError` for a name that is no text, and so could not be kept in ``run.json``.
+    """
+    whole = str(path) if not str(path) or is_address(str(path)) else str(absolute(path))
+    if whole != in_whole_characters(whole):
+        raise DataError(f"{path}: its name is not UTF-8. Rename it, or the folder that it is in")
+    return whole
 
 
 def parse_trials(trials: int | None) -> int | None:
@@ -301,8 +308,10 @@ def parse_licences(text: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def run_folder(data: str, out: str | Path | None) -> Path:
-    """The folder of a new run: `out`, or ``runs/NAME`` with the name of the data."""
+    """The folder of a new run: `out`, or ``runs/NAME`` with the name of the data. Raises `RunError` for no text."""
     if out is not None:
+        if str(out) != in_whole_characters(str(out)):
+            raise RunError(f"{out}: the name is not UTF-8. Name another folder with --out")
         return expanded(out)
     path = absolute(data)
     name = path.name if path.is_dir() else path.stem

@@ -48,6 +48,9 @@ def test_the_sentence_on_a_twin_follows_the_interval(low, high, words):
 class Twins:
     """A space in which `tutored` names a twin."""
 
+    def knows(self, config):
+        return True
+
     def work(self, config):
         return Work(1.0, twin="plain" if config.strategy == "tutored" else "")
 

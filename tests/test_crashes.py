@@ -30,8 +30,9 @@ import autotl
 from autotl.cli.main import main
 from autotl.config import SearchRequest
 from autotl.search import pace
-from autotl.search.engine import Search, resume
+from autotl.search.engine import Search
 from autotl.search.pace import Pace
+from autotl.search.resuming import resume
 from autotl.search.run_log import read_run_logs
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"

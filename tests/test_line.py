@@ -35,3 +35,17 @@ def test_a_worker_killed_in_the_middle_of_a_message_is_gone_at_once(worker, torn
             line.hear(10)
     finally:
         line.close()
+
+
+def test_a_path_of_another_systems_bytes_arrives_as_it_is(tmp_path, monkeypatch):
+    """JSON spells it in ASCII; as UTF-8 it cannot be written, and who waits for an answer then waits for ever."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec cat\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    line = EngineEnd(tmp_path / "worker.log")
+    try:
+        line.tell(cell="caf\udce9.png", text="漢字")
+        assert line.hear(10) == {"cell": "caf\udce9.png", "text": "漢字"}
+    finally:
+        line.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 from autotl.plugins.contracts import Candidate
 from autotl.search.shelf import Model
-from autotl.search.space import Space, TrialConfig
+from autotl.search.space import Space
 from autotl.zoo.words import BAG_OF_WORDS
 
 
@@ -19,12 +19,16 @@ class Again:
         self._candidates = {candidate.key: candidate for candidate in candidates}
         self._space = space
 
+    def can_fit(self, model: Model) -> bool:
+        """Whether its backbone and its strategy are here; they may have been removed since an earlier process."""
+        backbone = model.member.backbone
+        if model.judged.trial < 0:
+            return backbone == BAG_OF_WORDS.key or backbone in self._candidates
+        return self._space.knows(model.config)
+
     def passes_rows(self, model: Model) -> bool:
         """Whether fitting it is a training, and no closed form."""
-        member = model.member
-        if model.judged.trial < 0:
-            return False
-        return self._space.work(TrialConfig(member.backbone, member.strategy, member.settings)).passes > 0
+        return model.judged.trial >= 0 and self._space.work(model.config).passes > 0
 
     def fitting(self, model: Model, *, views: bool) -> dict[str, Any]:
         """The part of a request that says what is fitted. views: whether other views of the rows mean the same."""

@@ -11,7 +11,7 @@ from autotl.predictor import metrics
 from autotl.search.incumbent import Judged
 from autotl.search.scheduler import ALL_RUNGS
 from autotl.search.shelf import Model
-from autotl.search.space import Space, TrialConfig
+from autotl.search.space import Space
 from autotl.zoo.words import BAG_OF_WORDS
 
 #: A head on pretrained features that wins less than this share of what the largest class leaves open says so little
@@ -42,15 +42,17 @@ class Verdict:
 def verdict(models: list[Model], space: Space, task: Task, targets: np.ndarray) -> Verdict | None:
     """Compares finished models on the validation rows that both answered; None where there was no control.
 
+    A model whose backbone or strategy is gone since an earlier process takes no part.
+
     targets ``[table rows, …]``, indexed by `Judged.valid`.
     """
     best: dict[bool, Model] = {}
     for model in models:
         member, finished = model.member, model.finished and model.name == model.trial_folder
-        if member.backbone == BAG_OF_WORDS.key:  # no network at all
+        head = model.judged.trial < 0
+        if member.backbone == BAG_OF_WORDS.key or not (head or space.knows(model.config)):  # the first is no network
             continue
-        config = TrialConfig(member.backbone, member.strategy, member.settings)
-        starts_pretrained = model.judged.trial < 0 or space.work(config).pretrained
+        starts_pretrained = head or space.work(model.config).pretrained
         holder = best.get(starts_pretrained)
         if finished and (holder is None or model.judged.score > holder.judged.score):
             best[starts_pretrained] = model
@@ -80,11 +82,12 @@ def comparisons(models: list[Model], space: Space, task: Task, targets: np.ndarr
     The first, not the best: the better of several would have luck on its side. targets as in `verdict`.
     """
     trained = [model for model in models if model.finished and model.name == model.trial_folder]
-    trained = sorted((model for model in trained if model.judged.trial >= 0), key=lambda model: model.judged.trial)
+    trained = [model for model in trained if model.judged.trial >= 0 and space.knows(model.config)]
+    trained.sort(key=lambda model: model.judged.trial)
     found: dict[str, Comparison] = {}
     for model in trained:
         ours = model.member
-        twin = space.work(TrialConfig(ours.backbone, ours.strategy, ours.settings)).twin
+        twin = space.work(model.config).twin
         for other in trained:
             theirs = other.member
             alike = theirs.backbone == ours.backbone and theirs.settings.items() <= ours.settings.items()

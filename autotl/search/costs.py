@@ -9,7 +9,7 @@ from autotl.plugins.contracts import Candidate
 
 
 class Costs:
-    """Parameters are known beforehand, latency once a backbone was screened.
+    """Parameters are known beforehand, latency once a backbone was screened; until then it counts as nothing.
 
     Nothing that a trial chooses changes either, so what breaks a limit is left out of the search, instead of being
     proposed and marked as infeasible.
@@ -25,13 +25,19 @@ class Costs:
         self._latency[backbone] = seconds
         return self._limits.too_slow(seconds)
 
+    def remember(self, backbone: str, seconds: float, parameters: int | None) -> None:
+        """What an earlier process learned of a backbone, which may be gone by now while its models are there."""
+        self._latency[backbone] = seconds
+        if parameters is not None:
+            self._parameters.setdefault(backbone, parameters)
+
     def latency(self, backbones: Sequence[str]) -> float:
-        """Seconds a row when one answer is made by these in turn; 0 for those that were not screened."""
+        """Seconds a row when one answer is made by these in turn."""
         return sum(self._latency.get(backbone, 0.0) for backbone in backbones)
 
     def allow(self, backbones: Sequence[str]) -> bool:
         """Whether an answer that is made by these in turn keeps the limits."""
-        parameters = sum(self._parameters[backbone] for backbone in backbones)
+        parameters = sum(self._parameters.get(backbone, 0) for backbone in backbones)
         if self._limits.passes is not None and len(backbones) > self._limits.passes:
             return False
         return not (self._limits.too_slow(self.latency(backbones)) or self._limits.too_large(parameters))

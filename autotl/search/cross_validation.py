@@ -33,13 +33,13 @@ class CrossValidation:
     def run(self) -> None:
         """The answer is whole at any moment. Raises `OutOfTime` when the worker has to be cut."""
         answer, heads = self._judge.contenders()
-        if not all(model.finished for model in answer):
+        if not all(model.finished and self._again.can_fit(model) for model in answer):
             return
         found: list[tuple[Model, list[Message]]] = []
         due = [model for model in answer if model.folds == 1]
         if not due or sum(map(self._seconds, due)) > self._time_left():
             return
-        beside = [head for head in heads if head.folds == 1]
+        beside = [head for head in heads if head.folds == 1 and self._again.can_fit(head)]
         for needed, model in [*((True, model) for model in due), *((False, head) for head in beside)]:
             if not needed and self._seconds(model) > self._time_left():
                 continue

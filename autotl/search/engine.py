@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import autotl
 from autotl.budget import Clock
-from autotl.config import FRAME, SearchRequest, create_run_folder
+from autotl.config import SearchRequest, create_run_folder
 from autotl.data.set_aside import SET_ASIDE_FILE, write_set_aside
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, EventLog, Listener, read_events
@@ -52,7 +52,7 @@ from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
 from autotl.search.refit import Refit, worth_repeating
 from autotl.search.reporting import report
-from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, read_run_file, versions
+from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, versions
 from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
@@ -282,11 +282,14 @@ class Search:
         if self._resumed:
             for event in self._past:
                 if event.data.keys() >= {"backbone", "latency"}:
-                    self._costs.learn_latency(event.data["backbone"], event.data["latency"])
+                    known = event.data
+                    self._costs.remember(known["backbone"], known["latency"], known.get("parameters"))
             here = {candidate.key for candidate in self._given.candidates}
             for best in [key for key in self._run_file.survivors if key in here][:1]:
                 self._judge.favour(self._screening.head_number(best))
             self._judge.restore()
+            for gone in sorted({model.member.backbone for model in self._judge.models} - here - {BAG_OF_WORDS.key}):
+                self._events.emit("note", text=f"{gone} is not here any more: its models stay as they are")
         if not any(event.kind == "floor" for event in self._past):
             # before anything is looked through: words are counted while networks still load
             task, targets = self._given.inspection.task, self._given.inspection.targets
@@ -469,47 +472,3 @@ class Search:
     def _update(self, **changes: Any) -> None:
         self._run_file = self._run_file.model_copy(update={"ledger": self._ledger.seconds, **changes})
         self._disk.keep(lambda: self._run_file.write(self._folder))
-
-
-def resume(
-    folder: Path,
-    *,
-    budget_seconds: float | None = None,
-    more_seconds: float = 0.0,
-    more_trials: int = 0,
-    moved: Mapping[str, Any] | None = None,
-    listeners: Sequence[Listener] = (),
-    start: float | None = None,
-) -> Outcome:
-    """Continues a run: with what is left of its budget, a new total, or so much more.
-
-    moved: where the files of its request are by now, by the names of its fields.
-    Raises `RunError` when there is no run, or no budget left.
-    """
-    known = read_run_file(folder)
-    if known.request.data == FRAME:
-        raise RunError(f"{folder} was made from a DataFrame, which is gone; save it as a file and search that")
-    request = known.request.model_copy(update=moved or {})
-    if request.test == FRAME:
-        raise RunError(
-            f"{folder} was tested on a DataFrame, which is gone; save it: autotl resume {folder} --test PATH"
-        )
-    paths = {"data": request.data, "test": request.test, "costs": request.costs, "set-aside": request.set_aside}
-    for name, path in paths.items():
-        if path is not None and not Path(path).exists():
-            raise RunError(
-                f"{path} is not there any more; say where it is by now: autotl resume {folder} --{name} PATH"
-            )
-    if more_seconds:
-        total: float | None = known.seconds + more_seconds
-    else:
-        total = budget_seconds or known.request.budget_seconds
-    if total is not None and total - known.seconds < 5:
-        raise RunError(f"{folder}: its budget of {total:.0f} s is spent; add some, such as --budget +10m")
-    counted = known.request.trials
-    if more_trials and counted is None:
-        raise RunError(f"{folder} has a budget of time and counts no trials; add time, such as --budget +10m")
-    # time that is added to a run of so many trials is there to be used
-    trials = None if counted is None or more_seconds else counted + more_trials
-    request = request.model_copy(update={"budget_seconds": total, "trials": trials})
-    return Search(request, folder, listeners=listeners, start=start, resumed=known).run()

@@ -57,7 +57,7 @@ class WorkerEnd:
         return self._inbox.get()
 
     def say(self, kind: str, **data: Any) -> None:
-        self._out.write(json.dumps({"say": kind, **data}, ensure_ascii=False) + "\n")
+        self._out.write(json.dumps({"say": kind, **data}) + "\n")
         self._out.flush()
 
 
@@ -111,9 +111,9 @@ class EngineEnd:
         if self._process.poll() is not None:
             raise self._gone()
         try:
-            self._process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
+            self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        except (BrokenPipeError, ValueError) as error:
+        except OSError as error:
             raise self._gone() from error
 
     def hear(self, seconds: float) -> Message:

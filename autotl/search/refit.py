@@ -43,8 +43,9 @@ class Refit:
         """Raises `OutOfTime` when the worker has to be cut; the answer is whole at any moment."""
         for model in self._judge.members():
             late = self._checkpoints.late(model.judged.trial)
-            spared = self._again.passes_rows(model) and not self._pace.refits_trainings
-            if model.refit or spared or not model.finished:  # what was better before its end has none to repeat
+            # what was better before its end has none to repeat
+            due = model.finished and not model.refit and self._again.can_fit(model)
+            if not due or (self._again.passes_rows(model) and not self._pace.refits_trainings):
                 late.unlink(missing_ok=True)
                 continue
             backbone = model.member.backbone

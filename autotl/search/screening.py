@@ -61,6 +61,7 @@ class Screening:
         known: keys of those that an earlier process chose; only they are looked through then. None where none can be
         used and there is an answer without; raises `ZooError` where there is no answer either.
         """
+        known = [key for key in known if any(key == candidate.key for candidate in self._candidates)]
         candidates = _in_order([c for c in self._candidates if c.key in known or not known])
         seen: dict[str, Screened] = {}
         refused: list[str] = []
@@ -88,7 +89,7 @@ class Screening:
         if not seen:
             if self._judge.best is None:
                 raise ZooError("no backbone could be used: " + "; ".join(refused))
-            self._note("no backbone could be used, so the answer is one without a network")
+            self._note("no backbone could be used, so the answer stays what it is")
             return []
         self.score = max(screened.head for screened in seen.values())
         going_on = [candidate for key in known or survivors(seen) for candidate in candidates if candidate.key == key]

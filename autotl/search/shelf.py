@@ -21,6 +21,7 @@ from autotl.predictor.combination import Decision, decide
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.incumbent import Judged
+from autotl.search.space import TrialConfig
 from autotl.untrusted import is_plain_name, read_object, refuse_links
 from autotl.zoo.words import NUMBER
 
@@ -58,6 +59,11 @@ class Model:
     @property
     def finished(self) -> bool:
         return self.judged.permille >= 1000
+
+    @property
+    def config(self) -> TrialConfig:
+        """What it was made by; a head's says nothing that matters."""
+        return TrialConfig(self.member.backbone, self.member.strategy, self.member.settings)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,18 @@ class Space:
         self._regularizers = {regularizer.name: regularizer for regularizer in regularizers}
         self._contexts = contexts
         self._left_out: set[tuple[str, str]] = set()  #: backbone, strategy
+        self._before: dict[str, Sequence[str]] = {}
+
+    def keep_options(self, name: str, options: Sequence[str]) -> None:
+        """What a parameter had to choose from in an earlier process: for Optuna it has the same as long as it lives.
+
+        What was drawn and is gone by now has something in its place.
+        """
+        self._before[name] = options
+
+    def knows(self, config: TrialConfig) -> bool:
+        """Whether backbone and strategy are here; what an earlier process tried may have been removed since."""
+        return config.backbone in self._contexts and config.strategy in self._strategies
 
     def leave_out(self, *, strategy: str | None = None, backbone: str | None = None) -> bool:
         """Never suggests a strategy, a backbone, or the one on the other from now on.
@@ -77,18 +89,29 @@ class Space:
         """
         if "settings" in (known := trial.user_attrs):
             return TrialConfig(known["backbone"], known["strategy"], known["settings"])
-        backbone = trial.suggest_categorical("backbone", list(self.candidates))
+        applying = [key for key in self.candidates if self._applying(key)]
+        backbone = self._choose(trial, "backbone", list(self.candidates), applying)
         drawn = value_at(self._which, trial.suggest_float(self._which.name, 0.0, 1.0))
-        backbone = _instead(backbone, [key for key in self.candidates if self._applying(key)], trial.number)
         strategy = _instead(list(self._strategies)[int(drawn)], self._applying(backbone), trial.number)
         parameters = self._parameters(strategy, backbone)
-        settings = {parameter.name: _suggest(trial, parameter) for parameter in parameters.values()}
+        settings = {parameter.name: self._suggest(trial, parameter) for parameter in parameters.values()}
         trial.set_user_attr("backbone", backbone)
         trial.set_user_attr("strategy", strategy)
         # last, as they say that all is there; for whoever looks at the study with Optuna's own tools too, where numbers
         # are those from 0 to 1
         trial.set_user_attr("settings", settings)
         return TrialConfig(backbone, strategy, settings)
+
+    def _suggest(self, trial: optuna.Trial, parameter: Parameter) -> Value:
+        if isinstance(parameter, Choice) and _is_named(parameter):
+            options = cast("Sequence[str]", parameter.options)
+            return self._choose(trial, parameter.name, options, options)
+        return value_at(parameter, trial.suggest_float(parameter.name, 0.0, 1.0))
+
+    def _choose(self, trial: optuna.Trial, name: str, options: Sequence[str], applying: Sequence[str]) -> str:
+        """One of the options that apply."""
+        drawn = trial.suggest_categorical(name, self._before.get(name, options))
+        return _instead(drawn, applying, trial.number)
 
     @property
     def _which(self) -> Choice:
@@ -117,7 +140,7 @@ class Space:
         return found
 
     def units(self, config: TrialConfig) -> dict[str, Value]:
-        """A configuration as Optuna knows it, to be enqueued; without what is no parameter by now."""
+        """A configuration as Optuna knows it, to be enqueued; without what is no parameter by now, or was no option."""
         parameters = self._parameters(config.strategy, config.backbone)
         settings = {
             name: value if _is_named(parameters[name]) else unit_of(parameters[name], value)
@@ -125,7 +148,8 @@ class Space:
             if name in parameters
         }
         which = unit_of(self._which, float(list(self._strategies).index(config.strategy)))
-        return {"backbone": config.backbone, "strategy": which, **settings}
+        units = {"backbone": config.backbone, "strategy": which, **settings}
+        return {name: unit for name, unit in units.items() if unit in self._before.get(name, [unit])}
 
     def work(self, config: TrialConfig) -> Work:
         """What the trial will compute."""
@@ -250,9 +274,3 @@ def _holds(parameter: Parameter, value: Value) -> bool:
 def _is_named(parameter: Parameter) -> bool:
     """Whether its options are words, which stand in no order."""
     return isinstance(parameter, Choice) and isinstance(parameter.options[0], str)
-
-
-def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
-    if isinstance(parameter, Choice) and _is_named(parameter):
-        return cast("Value", trial.suggest_categorical(parameter.name, list(parameter.options)))
-    return value_at(parameter, trial.suggest_float(parameter.name, 0.0, 1.0))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import FailureKind, TrialError
@@ -119,6 +120,9 @@ class Trials:
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
         """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
         for frozen in past:
+            for name, distribution in frozen.distributions.items():
+                if isinstance(distribution, CategoricalDistribution):
+                    self._space.keep_options(name, list(map(str, distribution.choices)))
             known = frozen.user_attrs  # trials of older runs do not say what they took
             self._pace.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
             for permille, score in frozen.intermediate_values.items():
@@ -137,6 +141,9 @@ class Trials:
                     self._announce(running, 0.0)
                 text = f"the search was killed {MOST_STARTS} times in the midst of it"
                 self._fail(running, TrialError(text, kind="memory"))
+            elif not self._space.knows(config := running.config):
+                reason = f"{config.strategy} of {config.backbone}: the strategy or the backbone is not here any more"
+                self._end(running, TrialState.FAIL, "failed", reason=reason, reason_kind="plugin")
             elif frozen.user_attrs.get("paused"):
                 self._paused[trial.number] = running
             else:

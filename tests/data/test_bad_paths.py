@@ -155,3 +155,14 @@ def test_names_without_their_endings_are_told(folder, refused, capsys):
     )
     assert main(["inspect", "--data", str(folder / "t.csv"), "--json"]) == 0
     assert "'Aufnahme 0.png' lies beside the table" in "\n".join(json.loads(capsys.readouterr().out)["notes"])
+
+
+@pytest.mark.parametrize("option", ["--data", "--test", "--out", "--models"])
+def test_a_name_of_another_systems_bytes_is_refused(refused, tmp_path, option):
+    """It could not be kept in the run, which is JSON."""
+    named = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    (tmp_path / "t.csv").write_text("text,label\n" + "some words,a\nother words,b\n" * 20, encoding="utf-8")
+    given = {"--data": tmp_path / "t.csv", "--budget": "20s"} | {option: named}
+    said = refused("search", *(part for pair in given.items() for part in pair))
+    assert "caf\\udce9" in said
+    assert "not UTF-8" in said
