@@ -29,6 +29,7 @@ from contest import machine
 from material import HERE, Table, image_table, text_candidate, text_table
 
 import autotl
+from autotl.usage import keep_freed_memory
 
 #: The goal: what HTTP leaves of the rows a second.
 GOAL = 0.8
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "serving.json", help="where to write the figures")
     options = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    keep_freed_memory()  # as the service does
     with tempfile.TemporaryDirectory() as folder:
         found = [(text_table(None, ""), Path(text_candidate().location))]
         if options.shared:

@@ -115,6 +115,7 @@ def test_each_applies_where_its_evidence_is_from():
     assert known("l2_sp").usual(context(())) == 0.0
     assert known("logit_adjustment").usual(context((600, 100))) == 0.0
     assert known("logit_adjustment").usual(context((600, 100), metric="balanced_accuracy")) == 1.0
+    assert known("logit_adjustment").usual(context((600, 100), metric="macro_f1")) == 0.5
 
 
 def test_strength_zero_is_the_training_without(bench):

@@ -39,6 +39,7 @@ from autotl.cli.actions import CommandParser
 from autotl.errors import AutoTLError
 from autotl.escaping import for_terminal
 from autotl.files import is_disk_full
+from autotl.usage import keep_freed_memory
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 2 input that cannot be used, 130 interrupted."""
     _write_every_character()
     _log_plainly()
+    keep_freed_memory()
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)

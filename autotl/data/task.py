@@ -16,7 +16,7 @@ from autotl.data.tables import Table
 from autotl.data.wording import did_you_mean, in_words
 from autotl.errors import TaskError
 from autotl.kinds import KINDS, METRICS, TABLE
-from autotl.kinds.classes import BALANCED_METRICS
+from autotl.kinds.classes import BALANCE
 from autotl.kinds.kind import Kind, Scale
 from autotl.plugins.contracts import Modality
 
@@ -88,9 +88,9 @@ class Task(BaseModel):
         return self.inputs[0].modality
 
     @property
-    def balanced(self) -> bool:
-        """Whether every class counts alike, so that frequent ones are to lose their advantage."""
-        return self.rules.exclusive and self.metric in BALANCED_METRICS
+    def balance(self) -> float:
+        """How much of their advantage frequent classes are to lose, from 0 to 1, where every class counts alike."""
+        return BALANCE.get(self.metric, 0.0) if self.rules.exclusive else 0.0
 
 
 @dataclass(frozen=True)

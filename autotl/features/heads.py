@@ -279,6 +279,11 @@ def log_shares(labels: np.ndarray, classes: int) -> np.ndarray:
     return logarithms
 
 
-def balanced(head: LinearHead, labels: np.ndarray) -> LinearHead:
-    """A head that was fitted to `labels`, with the advantage of frequent classes taken off (Menon et al. 2021)."""
-    return LinearHead(head.weight, head.bias - log_shares(labels, len(head.bias)))
+def balanced(head: LinearHead, labels: np.ndarray, balance: float) -> LinearHead:
+    """A head that was fitted to `labels`, with so much of frequent classes' advantage taken off (Menon et al. 2021).
+
+    balance: as `Task.balance` has it; with 0 the head is what it was, of whatever the labels are.
+    """
+    if not balance:
+        return head
+    return LinearHead(head.weight, head.bias - balance * log_shares(labels, len(head.bias)))

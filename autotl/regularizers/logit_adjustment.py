@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LogitAdjustment(Regularizer):
-    """Its strength is tau: 1 is what balanced accuracy wants, 0 what accuracy does."""
+    """Its strength is tau, how much of their advantage frequent classes lose, as `BALANCE` has it for metrics."""
 
     name = "logit_adjustment"
 
@@ -24,12 +24,14 @@ class LogitAdjustment(Regularizer):
 
         if not context.class_rows or not is_imbalanced(context.class_rows):
             return None
-        return Choice(self.name, (0.0, 0.5, 1.0), (1, 1, 3) if self.usual(context) else (6, 1, 1))
+        usual, strengths = self.usual(context), (0.0, 0.5, 1.0)
+        likely = 3.0 if usual else 6.0  # where the metric asks for none, as most regularizers are left out
+        return Choice(self.name, strengths, tuple(likely if strength == usual else 1.0 for strength in strengths))
 
     def usual(self, context: StrategyContext) -> float:
-        from autotl.kinds.classes import BALANCED_METRICS
+        from autotl.kinds.classes import BALANCE
 
-        return 1.0 if context.metric in BALANCED_METRICS else 0.0
+        return BALANCE.get(context.metric, 0.0)
 
     def effect(self, strength: float) -> Effect:
         return _Adjusted(strength)

@@ -235,7 +235,7 @@ class Workbench:
 
     def _for_the_metric(self, head: LinearHead, rows: np.ndarray) -> LinearHead:
         """A head that was fitted to these rows, as the metric wants it."""
-        return balanced(head, self._targets[rows]) if self._task.balanced else head
+        return balanced(head, self._targets[rows], self._task.balance)
 
     def forecast(self, request: Message) -> Message:
         """What a trial will take, and the memory that this process has taken so far."""

@@ -40,7 +40,6 @@ class Probe:
         if multiplier != 1.0:
             features, targets = trial.frozen.layers(trial.train), trial.targets[trial.train]
             head = fit_head(trial.task, features, targets, penalty * multiplier, trial.weights_of(trial.train))
-        if trial.task.balanced:
-            head = balanced(head, trial.targets[trial.train])
+        head = balanced(head, trial.targets[trial.train], trial.task.balance)
         trial.model = Classifier(trial.frozen.layered, head).to(trial.device)
         yield Progress(1000)
