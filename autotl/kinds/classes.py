@@ -265,7 +265,7 @@ class Classes(Kind):
     def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
         return {"costs": task.costs[: len(task.classes)]} if task.costs else {}
 
-    def in_torch(self, task: Task, outputs: str) -> str:
+    def in_torch(self, task: Task, outputs: str, calibration: Calibration) -> str:
         return f"{outputs}.softmax(1)"
 
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:

@@ -8,7 +8,7 @@ Arrays: *targets* are what a table says, ``[rows] int64`` codes where a row has 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -246,7 +246,7 @@ class Kind(ABC):
         """What an export needs to tell answers by itself, as JSON."""
 
     @abstractmethod
-    def in_torch(self, task: Task, outputs: str) -> str:
+    def in_torch(self, task: Task, outputs: str, calibration: Calibration) -> str:
         """The expression of torch that makes answers ``[rows, columns]`` of a network's `outputs`: for a README."""
 
     @abstractmethod
@@ -261,3 +261,10 @@ class Kind(ABC):
 def rounded(answers: np.ndarray) -> list[list[float]]:
     """Probabilities as they are written: six places say all that float32 knows."""
     return [[round(value, 6) for value in row] for row in answers.tolist()]
+
+
+def in_halves(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows ``[half] int64``, and the others, from which something is learned for them; both halves. Always the same."""
+    order = np.random.default_rng(0).permutation(count)
+    yield order[::2], order[1::2]
+    yield order[1::2], order[::2]

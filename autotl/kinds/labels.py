@@ -13,7 +13,7 @@ from autotl.data.cells import are_numbers, is_missing, is_nested, is_number, num
 from autotl.data.labels import in_natural_order, label_of
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, rounded
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, in_halves, rounded
 from autotl.kinds.rare import FEWEST_ROWS, can_be_spared
 
 if TYPE_CHECKING:
@@ -221,9 +221,8 @@ class Labels(Kind):
 
     def decide(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """By thresholds from the other half of the rows."""
-        order = np.random.default_rng(0).permutation(len(targets))
         decided = np.zeros(targets.shape, dtype=bool)
-        for rows, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        for rows, others in in_halves(len(targets)):
             decided[rows] = answers[rows] >= thresholds(targets[others], answers[others])
         return decided
 
@@ -259,7 +258,7 @@ class Labels(Kind):
     def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
         return {"thresholds": list(calibration["thresholds"][0]), "delimiter": task.delimiter or DELIMITERS[0]}
 
-    def in_torch(self, task: Task, outputs: str) -> str:
+    def in_torch(self, task: Task, outputs: str, calibration: Calibration) -> str:
         return f"{outputs}.sigmoid()"
 
     def breakdown(self, task: Task, targets: np.ndarray, decided: np.ndarray) -> Breakdown:

@@ -20,7 +20,7 @@ from autotl.data.cells import (
 from autotl.data.labels import look_like_quantities
 from autotl.data.wording import counted, listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Score
+from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Score, in_halves
 from autotl.kinds.missing import missing_notes
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ _FAR_BEYOND, _RARE = 20.0, 0.01
 
 #: Stands for 0 where logarithms are learned: nothing to add in units, and its logarithm is one that float32 holds.
 _ALMOST_ZERO = float(np.finfo(np.float32).tiny)
+
+#: Metrics that the mean of what may be is best for; of the others that is the median, which is what a logarithm's
+#: answer is.
+_OF_MEANS = ("r2", "neg_rmse")
+
+#: Rows from which on the variance of errors is known well enough, to a third. From 100, R² of new rows was 0.003 more
+#: where logarithms were off by 0.3, 0.026 by 0.6 and 0.068 by 1 (simulated, 200 times), and 0.003 to 0.006 more where
+#: they were off by Student's law with 4 degrees of freedom. What else makes means of medians, the mean of exponentiated
+#: errors (Duan 1983) and least squares in units, was no better on normal errors and ruinous on the others.
+_FEWEST_ERRORS = 20
 
 #: Shares of new rows that intervals are kept for.
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
@@ -86,7 +96,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 class Numbers(Kind):
     """Squared error of standardized numbers, or of their logarithms where these are less skewed; R² by default.
 
-    R² means the same in every unit: 0 is what the mean gets, 1 is right.
+    R² means the same in every unit: 0 is what the mean gets, 1 is right. What an answer decides is a number on the same
+    scale, above an answer by logarithm where the metric asks for means.
     """
 
     names = ("regression",)
@@ -97,9 +108,9 @@ class Numbers(Kind):
     ranks_by = "r2"
     module = "numbers"
     metrics: ClassVar[Mapping[str, Score]] = {
-        "r2": Score(_r2),
+        "r2": Score(_r2, of_decisions=True),
         "neg_mae": Score(_neg_mae),
-        "neg_rmse": Score(_neg_rmse),
+        "neg_rmse": Score(_neg_rmse, of_decisions=True),
         "spearman": Score(_spearman),
     }
 
@@ -204,7 +215,11 @@ class Numbers(Kind):
         return losses
 
     def decide(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        return answers
+        """By errors on the other half of the rows."""
+        decided = answers.astype(np.float64)
+        for rows, others in in_halves(len(targets)):
+            decided[rows] += _above_medians(task, targets[others], answers[others])
+        return decided
 
     def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:
         """In the units of the table."""
@@ -218,13 +233,15 @@ class Numbers(Kind):
         """
         off, rows = np.sort(np.abs(answers - targets), axis=0), len(targets)
         ranks = [min(math.ceil((rows + 1) * share), rows) - 1 for share in COVERAGES]
-        return {"coverages": [list(COVERAGES)], "widths": off[ranks].round(6).tolist()}
+        shifts = _above_medians(task, targets, answers).round(6).tolist()
+        return {"coverages": [list(COVERAGES)], "widths": off[ranks].round(6).tolist(), "shifts": [shifts]}
 
     def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
-        return answers
+        decided: np.ndarray = answers + np.array(_shifts(task, calibration))
+        return decided
 
     def told(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
-        numbers = in_units(task.scales, answers)
+        numbers = in_units(task.scales, self.decisions(task, answers, calibration))
         return numbers[:, 0] if len(task.targets) == 1 else numbers
 
     def intervals(self, task: Task, answers: np.ndarray, calibration: Calibration, coverage: float) -> np.ndarray:
@@ -239,7 +256,7 @@ class Numbers(Kind):
         return np.stack([in_units(task.scales, answers - width), in_units(task.scales, answers + width)], -1)
 
     def written(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
-        numbers = in_units(task.scales, answers)
+        numbers = in_units(task.scales, self.decisions(task, answers, calibration))
         around = self.intervals(task, answers, calibration, USUAL_COVERAGE)
         cells = np.concatenate([numbers[..., None], around], -1).reshape(len(numbers), -1)
         columns = self.columns(task)
@@ -252,8 +269,8 @@ class Numbers(Kind):
 
     def answered(self, task: Task, answers: np.ndarray, calibration: Calibration) -> list[dict[str, Any]]:
         around = self.intervals(task, answers, calibration, USUAL_COVERAGE)
-        found = []
-        for numbers, intervals in zip(in_units(task.scales, answers).tolist(), around.tolist(), strict=True):
+        found, each = [], in_units(task.scales, self.decisions(task, answers, calibration))
+        for numbers, intervals in zip(each.tolist(), around.tolist(), strict=True):
             said = dict(zip(task.targets, numbers, strict=True))
             found.append(
                 {
@@ -265,11 +282,13 @@ class Numbers(Kind):
 
     def portable(self, task: Task, calibration: Calibration) -> dict[str, Any]:
         widths = calibration["widths"][list(calibration["coverages"][0]).index(USUAL_COVERAGE)]
-        return {"scales": [scale.model_dump() for scale in task.scales], "widths": list(widths)}
+        scales = [scale.model_dump() for scale in task.scales]
+        return {"scales": scales, "widths": list(widths), "shifts": list(_shifts(task, calibration))}
 
-    def in_torch(self, task: Task, outputs: str) -> str:
-        """As `in_units` does."""
-        means, deviations = ([getattr(scale, name) for scale in task.scales] for name in ("mean", "deviation"))
+    def in_torch(self, task: Task, outputs: str, calibration: Calibration) -> str:
+        """As `decisions` and `in_units` do."""
+        deviations, shifts = [scale.deviation for scale in task.scales], _shifts(task, calibration)
+        means = [scale.mean + scale.deviation * shift for scale, shift in zip(task.scales, shifts, strict=True)]
         numbers = f"{outputs} * torch.tensor({deviations}) + torch.tensor({means})"
         logs = [scale.log for scale in task.scales]
         if not any(logs):
@@ -302,6 +321,24 @@ def in_units(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
     numbers: np.ndarray = values.astype(np.float64) * deviations + means
     logs = np.array([scale.log for scale in scales])
     return np.where(logs, np.exp(np.where(logs, numbers, 0.0)), numbers)
+
+
+def _above_medians(task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """``[targets] float64``: how far means lie above what is answered, on the scale of learning.
+
+    A logarithm's answer is the median in units. Where errors are normal, the mean is the exponential of half their
+    variance above it; elsewhere, and for metrics of medians, there is nothing to add.
+    """
+    if task.metric not in _OF_MEANS or len(targets) < _FEWEST_ERRORS:
+        return np.zeros(len(task.scales))
+    deviations = np.array([scale.deviation if scale.log else 0.0 for scale in task.scales])
+    shifts: np.ndarray = 0.5 * deviations * (answers.astype(np.float64) - targets).var(0)
+    return shifts
+
+
+def _shifts(task: Task, calibration: Calibration) -> Sequence[float]:
+    """What was kept of `_above_medians`; bundles from before kept nothing."""
+    return calibration["shifts"][0] if "shifts" in calibration else [0.0] * len(task.scales)
 
 
 def _standardized(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:

@@ -41,7 +41,8 @@ def drawings(answers: Answers) -> Sequence[Drawing]:
 def mistakes(answers: Answers, rows: TableRows, card: BundleCard) -> Mistakes:
     """What else the report says."""
     task = answers.task
-    found = task.rules.breakdown(task, answers.targets, answers.answers)
+    decided = task.rules.decide(task, answers.targets, answers.answers)
+    found = task.rules.breakdown(task, answers.targets, decided)
     errors = Listing(
         "Errors on the validation rows, in the units of the table",
         ("target",),
@@ -95,18 +96,21 @@ def residuals(answers: Answers, place: int) -> Picture:
 
 
 def _in_units(answers: Answers, place: int) -> tuple[np.ndarray, np.ndarray]:
-    scales, kept = answers.task.scales, slice(None, MOST_POINTS)
-    return tuple(in_units(scales, values)[kept, place] for values in (answers.targets, answers.answers))  # type: ignore[return-value]
+    task, kept = answers.task, slice(None, MOST_POINTS)
+    decided = task.rules.decide(task, answers.targets, answers.answers)
+    truth, said = (in_units(task.scales, values)[kept, place] for values in (answers.targets, decided))
+    return truth, said
 
 
 def _most_wrong(answers: Answers, rows: TableRows, losses: np.ndarray) -> Iterator[Wrong]:
     task = answers.task
+    decided = task.rules.decide(task, answers.targets, answers.answers)
     for place in np.argsort(-losses, kind="stable")[:MOST_WRONG].tolist():
         row = int(answers.rows[place])
         yield Wrong(
             example=shown(rows.names[row], rows.cells[row], task.modality),
             said=[
                 ("is", task.rules.said(task, answers.targets[place]), ""),
-                ("answered", task.rules.said(task, answers.answers[place]), ""),
+                ("answered", task.rules.said(task, decided[place]), ""),
             ],
         )

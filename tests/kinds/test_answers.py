@@ -43,8 +43,9 @@ def test_a_line_of_torch_makes_numbers_of_outputs(scales):
 
     outputs = torch.randn(5, len(scales), generator=torch.Generator().manual_seed(0))
     task = made_tasks.of_numbers(*scales)
-    said = eval(task.rules.in_torch(task, "outputs"))
-    np.testing.assert_allclose(said.numpy(), in_units(scales, outputs.numpy()), rtol=1e-5)
+    shifts = [0.25 * scale.log for scale in scales]
+    said = eval(task.rules.in_torch(task, "outputs", {"shifts": [shifts]}))
+    np.testing.assert_allclose(said.numpy(), in_units(scales, outputs.numpy() + shifts), rtol=1e-5)
 
 
 @pytest.mark.parametrize("task", [made_tasks.of_labels(3), made_tasks.of_numbers()], ids=["labels", "numbers"])
@@ -79,6 +80,36 @@ def test_intervals_hold_the_share_that_they_promise():
     with pytest.raises(TaskError, match="intervals are kept for"):
         task.rules.intervals(task, answers, kept, 0.77)
     assert list(kept["coverages"][0]) == list(COVERAGES)
+
+
+@pytest.mark.parametrize(
+    ("scale", "metric", "above"),
+    [(LOGARITHM, "r2", 0.5), (LOGARITHM, "neg_rmse", 0.5), (LOGARITHM, "neg_mae", 0.0), (PLAIN, "r2", 0.0)],
+)
+def test_a_logarithms_answer_is_told_as_the_mean_where_the_metric_asks_for_means(scale, metric, above):
+    """Normal errors of a deviation s: the mean is exp(s^2 / 2) times the median."""
+    random = np.random.default_rng(0)
+    task = made_tasks.of_numbers(scale.model_copy(update={"deviation": 1.0}) if scale.log else scale, metric=metric)
+    targets = random.normal(size=(4000, 1)).astype(np.float32)
+    answers = (targets + random.normal(size=(4000, 1))).astype(np.float32)
+    kept = task.rules.calibrate(task, targets[:2000], answers[:2000])
+    np.testing.assert_allclose(task.rules.decisions(task, answers, kept) - answers, above, atol=0.05)
+    told = task.rules.told(task, answers[2000:], kept)
+    np.testing.assert_allclose(np.log(told / task.rules.told(task, answers[2000:], {})), above, atol=0.05)
+    (written, *_) = task.rules.written(task, answers[2000:], kept)
+    (answered, *_) = task.rules.answered(task, answers[2000:], kept)
+    assert written["prediction"] == pytest.approx(answered["prediction"], rel=1e-5) == pytest.approx(told[0], rel=1e-5)
+
+
+def test_means_of_logarithms_score_better_on_rows_that_taught_nothing():
+    random = np.random.default_rng(0)
+    task = made_tasks.of_numbers(Scale(mean=0.0, deviation=1.0, log=True))
+    answers = random.normal(size=(600, 1)).astype(np.float32)
+    targets = (answers + 0.7 * random.normal(size=(600, 1))).astype(np.float32)
+    medians = task.rules.score(task, targets, answers, metric="r2")
+    assert metrics.score(task, targets, answers) > medians + 0.01
+    few = metrics.score(task, targets[:30], answers[:30])
+    assert few == task.rules.score(task, targets[:30], answers[:30], metric="r2")
 
 
 @settings(max_examples=40, deadline=None)

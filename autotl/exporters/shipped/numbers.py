@@ -9,7 +9,7 @@ import numpy as np
 
 def told(answer: dict[str, Any], answers: np.ndarray) -> list[Any]:
     """The number of each row, or a list of several."""
-    numbers = _in_units(answer, answers).tolist()
+    numbers = _in_units(answer, answers + np.array(answer["shifts"])).tolist()
     return [row[0] if len(row) == 1 else row for row in numbers]
 
 
@@ -22,7 +22,7 @@ def columns(answer: dict[str, Any]) -> list[str]:
 def written(answer: dict[str, Any], answers: np.ndarray) -> list[list[Any]]:
     """The cells of each row."""
     widths = np.array(answer["widths"])
-    each = np.stack([_in_units(answer, answers + shift) for shift in (0.0, -widths, widths)], -1)
+    each = np.stack([_in_units(answer, answers + shift) for shift in (np.array(answer["shifts"]), -widths, widths)], -1)
     return [[float(f"{cell:.6g}") for cell in row] for row in each.reshape(len(answers), -1).tolist()]
 
 

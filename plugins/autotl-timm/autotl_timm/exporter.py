@@ -84,7 +84,7 @@ class TimmExporter(Exporter):
         about = {"target": for_markdown(model.task.target), "input": for_markdown(model.task.input_name)}
         readme = _README.format(
             **about,
-            answers=model.task.rules.in_torch(model.task, "outputs"),
+            answers=model.task.rules.in_torch(model.task, "outputs", model.card.calibration),
             backbone=for_markdown(member.backbone),
             licence=for_markdown(member.licence),
         )

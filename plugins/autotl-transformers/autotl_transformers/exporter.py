@@ -175,7 +175,7 @@ class HuggingFaceExporter(Exporter):
         _write(folder / ANSWERS, told)
         about, answers = (
             {"target": for_markdown(model.task.target), "input": for_markdown(model.task.input_name)},
-            model.task.rules.in_torch(model.task, "outputs"),
+            model.task.rules.in_torch(model.task, "outputs", model.card.calibration),
         )
         pooled, lines = _POOLED[backbone.pooling], vars(reading)
         if layers > 1:
