@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ class Reader:
         if words[:2] == ["autotl", "serve"]:
             self._serve(words[1:])
         elif words[0] == "autotl":
+            _begin_anew()
             assert main(quick(words[1:])) == 0, command
         elif words[:2] == ["pip", "install"]:
             check_installable(words[-1])
@@ -168,3 +170,10 @@ def check_installable(requirement: str) -> None:
     folder = ROOT if name == "autotl" else ROOT / "plugins" / name
     project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert extras <= project.get("optional-dependencies", {}).keys(), requirement
+
+
+def _begin_anew() -> None:
+    """A reader starts a process for each command, whose clock starts with it; here one process follows all."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("autotl.cli.") and hasattr(module, "PROCESS_START"):
+            module.PROCESS_START = time.monotonic()
