@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from run_folders import events, leaderboard, notes, run_file, states, trials
+from run_folders import events, leaderboard, run_file, states, trials
 
 import autotl
 from autotl.cli.main import main
@@ -30,12 +29,10 @@ from autotl.config import SearchRequest
 from autotl.data.splits import holdout
 from autotl.errors import AutoTLError
 from autotl.events import Event, read_events
-from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.search.engine import Search
 from autotl.search.resuming import resume
 from autotl.search.run_log import read_run_logs
-from autotl.zoo.words import BAG_OF_WORDS
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 
@@ -466,112 +463,6 @@ def test_resume_works_when_no_time_is_left_for_screening_again(run, here):
     assert not outcome.interrupted
     assert len(events(run, "trial_started")) > 3
     assert run_file(run)["state"] == "finished"
-
-
-@pytest.mark.slow
-def test_resume_after_an_interrupted_screening_still_begins_with_the_published_recipe(table, zoo, here, tmp_path):
-    def interrupt(event):
-        if event.kind == "screened":
-            os.kill(os.getpid(), signal.SIGINT)
-
-    request = SearchRequest(data=str(table), models=(str(zoo),), trials=1)
-    assert Search(request, tmp_path / "run", listeners=[interrupt]).run().interrupted
-    assert run_file(tmp_path / "run")["state"] == "interrupted"
-    resume(tmp_path / "run")
-    first = events(tmp_path / "run", "trial_started")[0]
-    assert (first["strategy"], first["trial"]) == ("finetune", 0)
-    assert first["learning_rate_multiplier"] == first["epochs_multiplier"] == 1.0
-
-
-@pytest.mark.slow
-def test_heads_keep_their_numbers_when_another_backbone_is_there_by_the_next_process(table, zoo, here, tmp_path):
-    def interrupt(event):
-        if event.kind == "screened":
-            os.kill(os.getpid(), signal.SIGINT)
-
-    shutil.copytree(zoo / "two", tmp_path / "zoo" / "two")
-    request = SearchRequest(data=str(table), models=(str(tmp_path / "zoo"),), trials=1)
-    Search(request, tmp_path / "run", listeners=[interrupt]).run()
-    shutil.copytree(zoo / "one", tmp_path / "zoo" / "one")
-    resume(tmp_path / "run")
-    heads = {(event["backbone"], event["trial"]) for event in events(tmp_path / "run", "head")}
-    assert {(backbone, number) for backbone, number in heads if backbone != BAG_OF_WORDS.key} == {
-        ("tiny/two", -1), ("tiny/one", -2),
-    }  # fmt: skip
-
-
-#: Fine-tuning under another name, tried right after trial 0.
-OTHER = """
-import autotl
-from autotl.strategies.finetune import Finetune
-
-class Other(Finetune):
-    name = "other"
-    weight = 8.0
-
-@autotl.hookimpl
-def autotl_strategies(context):
-    return [Other()]
-"""
-
-
-@pytest.mark.slow
-def test_resume_goes_on_without_a_backbone_that_is_gone(table, zoo, here, tmp_path):
-    """Its models stay in the answer; what Optuna drew among the backbones stays a draw among them."""
-    shutil.copytree(zoo, tmp_path / "zoo")
-    request = SearchRequest(data=str(table), models=(str(tmp_path / "zoo"),), trials=6)
-    Search(request, tmp_path / "run").run()
-    best, *others = run_file(tmp_path / "run")["survivors"]
-    assert others
-    score = autotl.load(tmp_path / "run").card.score
-    shutil.rmtree(tmp_path / "zoo" / best.removeprefix("tiny/"))
-    resume(tmp_path / "run", more_trials=4)
-    assert run_file(tmp_path / "run")["state"] == "finished"
-    tried = {event["trial"]: event["backbone"] for event in events(tmp_path / "run", "trial_started")}
-    assert [tried[number] for number in range(6, 10)] == others * 4
-    assert f"{best} is not here any more: its models stay as they are" in notes(tmp_path / "run")
-    assert autotl.load(tmp_path / "run").card.score >= score - 0.05
-
-
-@pytest.mark.slow
-def test_resume_screens_what_is_here_when_all_that_was_chosen_is_gone(table, zoo, here, tmp_path):
-    shutil.copytree(zoo / "one", tmp_path / "zoo" / "one")
-    request = SearchRequest(data=str(table), models=(str(tmp_path / "zoo"),), trials=2)
-    Search(request, tmp_path / "run").run()
-    shutil.rmtree(tmp_path / "zoo" / "one")
-    shutil.copytree(zoo / "two", tmp_path / "zoo" / "two")
-    resume(tmp_path / "run", more_trials=2)
-    assert run_file(tmp_path / "run")["state"] == "finished"
-    assert [event["backbone"] for event in events(tmp_path / "run", "trial_started")][2:] == ["tiny/two"] * 2
-    assert autotl.load(tmp_path / "run").evaluate(table).score > 0.5
-
-
-@pytest.mark.slow
-def test_resume_goes_on_without_a_strategy_that_is_gone(
-    distribution, put_on_path, monkeypatch, table, zoo, here, tmp_path
-):
-    def interrupt(event):
-        if event.kind == "progress" and event.data["trial"] == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    folder = distribution("other", OTHER)
-    put_on_path(folder)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (THIRD_PARTY / "tiny", folder))))
-    request = SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=3)
-    Search(request, tmp_path / "run", listeners=[interrupt]).run()
-    tried = [event["strategy"] for event in events(tmp_path / "run", "trial_started")]
-    assert tried == ["finetune", "other", "other"]
-    shutil.rmtree(folder)
-    plugins.cache_clear()
-    resume(tmp_path / "run", more_trials=2)
-    assert run_file(tmp_path / "run")["state"] == "finished"
-    known = states(tmp_path / "run")
-    assert [known[number] for number in range(3)] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL]
-    reasons = [event["reason"] for event in events(tmp_path / "run", "trial_ended") if event["trial"] == 2]
-    assert reasons[-1] == "other of tiny/one: the strategy or the backbone is not here any more"
-    tried = [event["strategy"] for event in events(tmp_path / "run", "trial_started")]
-    assert len(tried) == 5
-    assert "other" not in tried[3:]
 
 
 # -------------------------------------------------------------------- what is kept
