@@ -92,7 +92,8 @@ def test() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin slow networks this small down tenfold
     # by file, as files share what is slow to make; two at once, since a search under test uses every core at times and
     # waits for processes to start at others: 504 s in place of 860 s on two cores
-    call(BIN / "python", "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile", *sys.argv[2:])
+    two_by_file = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    call(BIN / "python", "-m", "pytest", *two_by_file, *sys.argv[2:])
 
 
 def requirements(package: Path) -> list[str]:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import made_tasks
@@ -18,6 +19,12 @@ import pandas as pd
 import pytest
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
+
+
+def pytest_collection_modifyitems(items):
+    """Files with the most slow tests come first: where two processes share them, neither waits for one at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,11 +9,13 @@ import torch
 from autotl.features.boundary import SAMPLE, VIEWS, Boundary
 from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision, SpeedBook
+from autotl.features.speed import Precision, SettledSpeeds, SpeedBook
 from autotl.features.states import pack, unpack
 from autotl.features.store import FeatureStore, stored_collections
 from autotl.plugins.contracts import ZooContext
 from autotl.testing import check_stored_states
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -25,13 +27,11 @@ def candidate(tiny, zoo):
 def look(tiny, candidate, frame, tmp_path):
     """The tiny backbone before the table, with a new store in the same folder each time."""
 
-    def frozen(texts=None, *, store=None):
+    def frozen(texts=None, *, store=None, speeds=None):
         store = store or FeatureStore(tmp_path)
         texts = frame["text"].tolist() if texts is None else texts
         rows = EncodedRows(tiny.encoder(candidate, []), texts, modality="text", store=store)
-        return FrozenBackbone(
-            candidate, tiny, rows, device=torch.device("cpu"), speeds=SpeedBook(tmp_path), store=store
-        )
+        return FrozenBackbone(candidate, tiny, rows, device=CPU, speeds=speeds or SpeedBook(tmp_path), store=store)
 
     return frozen
 
@@ -104,7 +104,7 @@ def test_other_weights_or_another_maker_compute_anew(tiny, zoo, look, monkeypatc
 
 
 def test_layers_are_what_the_network_pools_at_each_boundary(look):
-    frozen = look()
+    frozen = look(speeds=SettledSpeeds(CPU))  # a race that bf16 wins would round what is compared
     frozen.calibrate(frozen.rows.readable(np.arange(12)))
     seen = frozen.see(np.arange(12))
     state = frozen.rows.encoder.batch(frozen.rows.gather(seen))
@@ -249,5 +249,5 @@ def test_pooled_features_as_wide_as_a_text_is_long_keep_all_their_width():
 
 def test_precision_decides_what_a_stored_state_becomes():
     state = {"x": torch.randn(2, 3).bfloat16()}
-    assert Precision("fp32").place(state, torch.device("cpu"))["x"].dtype == torch.float32
-    assert Precision("bf16").place(state, torch.device("cpu"))["x"].dtype == torch.bfloat16
+    assert Precision("fp32").place(state, CPU)["x"].dtype == torch.float32
+    assert Precision("bf16").place(state, CPU)["x"].dtype == torch.bfloat16

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from autotl.budget import Clock
 from autotl.errors import DivergedError, TrialError
+from autotl.features.speed import SettledSpeeds
 from autotl.plugins.contracts import Work
 from autotl.testing.bench import image_bench
 from autotl.training.batches import Batches
@@ -244,7 +245,8 @@ def test_saved_model_answers_as_before(bench, tmp_path):
 
 
 def test_a_batch_that_does_not_fit_is_passed_in_pieces_and_stays_one_batch(bench, monkeypatch):
-    """Batch statistics would tell pieces from wholes, so they are frozen here."""
+    """Batch statistics would tell pieces from wholes, so they are frozen here, and so would bf16."""
+    bench.frozen.speeds = SettledSpeeds(torch.device("cpu"))
     results = []
     for fits in (16, 4):
         trial = bench.trial()

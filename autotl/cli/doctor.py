@@ -43,7 +43,6 @@ def run(options: argparse.Namespace) -> int:
 
 def examine() -> dict[str, str]:
     """Facts about this machine, by what they are of. The home folder is called ``~`` in them."""
-    import os
     import shutil
     from pathlib import Path
 
@@ -53,7 +52,7 @@ def examine() -> dict[str, str]:
     from autotl.features.speed import half_format, measure_matrix_product
     from autotl.plugins.manager import plugins
     from autotl.search.run_file import versions
-    from autotl.usage import folder_bytes
+    from autotl.usage import cores, folder_bytes
     from autotl.zoo import hub
 
     cache = cache_folder()
@@ -65,7 +64,7 @@ def examine() -> dict[str, str]:
     off = [f"{record.package}: {record.reason}" for record in plugins().records if record.state == "off"]
     return {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "devices": ", ".join(cuda) or f"no GPU; {os.cpu_count()} processor cores",
+        "devices": ", ".join(cuda) or f"no GPU; {cores()} processor cores",
         "precision": f"{half_format(device)} multiplies matrices at {ratio:.1f} times the speed of fp32"
         + (": it pays for most networks; each is measured" if ratio > 1.2 else ": fp32 is the better choice"),
         "hub": "reachable" if hub.reachable() else "not reachable: give --models, or use what is cached here",

@@ -39,7 +39,7 @@ from autotl.cli.actions import CommandParser
 from autotl.errors import AutoTLError
 from autotl.escaping import for_terminal
 from autotl.files import is_disk_full
-from autotl.usage import keep_freed_memory
+from autotl.usage import keep_freed_memory, threads_of_container
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Command
@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _write_every_character()
     _log_plainly()
     keep_freed_memory()
+    for name, value in threads_of_container().items():
+        os.environ.setdefault(name, value)  # before torch is loaded
     try:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)

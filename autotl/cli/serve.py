@@ -27,6 +27,8 @@ def run(options: argparse.Namespace) -> int:
     from autotl.search.line import patience
 
     os.environ.update(patience())  # what speaks HTTP works beside the model; torch reads this when it is loaded
+    import torch
+
     from autotl.predictor.predictor import Predictor
 
     try:
@@ -38,7 +40,12 @@ def run(options: argparse.Namespace) -> int:
         print(for_terminal(f"serving {predictor.card.describe()}"), file=sys.stderr)
         print(f"{address} explains how it is asked; Ctrl-C ends", file=sys.stderr, flush=True)
 
+    # OpenMP has a team for each thread that it has worked for, and once there are two, none waits a moment for the next
+    # piece of work: where this thread had one too, 100 photographs took the model's 0.39 s in place of 0.30
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     predictor = Predictor(options.folder)
+    torch.set_num_threads(threads)
     with ending_gently():
         try:
             serve(predictor, options.host, options.port, announce)

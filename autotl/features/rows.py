@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -16,6 +15,7 @@ from autotl.data.wording import shortened
 from autotl.errors import DataError
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import PICTORIAL, AcceleratedEncoder, InputEncoder, Modality, Unreadable
+from autotl.usage import cores
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ class EncodedRows:
         cores that also run the network lose more by the threads in each other's way than by taking turns
         (MobileNetV2-1.0 from JPEG: 0.84 of the bare network's speed against 0.91).
         """
-        workers = os.cpu_count() or 1
+        workers = cores()
         size = min(max(len(indices) // (2 * workers), SMALLEST_CHUNK), CHUNK) if ahead else CHUNK
         chunks = deque(indices[start : start + size] for start in range(0, len(indices), size))
         waiting: deque[tuple[np.ndarray, list[int], Future[_Encoded]]] = deque()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import platform
 import shutil
 import time
@@ -63,7 +62,7 @@ from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import Trials
 from autotl.search.vetting import vetted
-from autotl.usage import peak_memory
+from autotl.usage import cores, peak_memory
 from autotl.zoo.origin import origin_of
 from autotl.zoo.words import BAG_OF_WORDS
 
@@ -204,7 +203,7 @@ class Search:
             origins=self._resumed.origins if self._resumed else (),
             ledger=self._ledger.seconds,
             versions=versions(),
-            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            machine=f"{platform.system()} {platform.machine()}, {cores()} cores",
         )
         if self._resumed and self._resumed.data_fingerprint != self._run_file.data_fingerprint:
             raise RunError(f"{request.data} has changed since this run began; start a new search with --out")

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from autotl.errors import TrialError
 from autotl.plugins.manager import OFF_VARIABLE, plugins
+from autotl.usage import threads_of_container
 
 Message = dict[str, Any]
 
@@ -87,6 +88,7 @@ class EngineEnd:
             stderr=self._log,
             encoding="utf-8",
             env=patience()
+            | threads_of_container()
             | os.environ
             | {OFF_VARIABLE: " ".join(plugins().unresponsive)}
             | ({"HF_HUB_OFFLINE": "1"} if offline else {}),

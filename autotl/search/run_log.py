@@ -7,7 +7,6 @@ name that its family gives it, which for one from a folder may be the folder's o
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from autotl.files import append_line
 from autotl.plugins.contracts import Modality, Value
 from autotl.search.run_file import EVENTS_FILE, RunFile
 from autotl.untrusted import parse_json, read_lines
+from autotl.usage import cores
 
 RUN_LOG_FILE = "trials.jsonl"
 
@@ -118,7 +118,7 @@ class RunLog:
             largest_class=round(np.bincount(run.task.rules.strata(targets)).max() / len(targets), 4),
             log10_budget=None if budget is None else round(math.log10(budget), 4),
         )
-        self._machine = MachineFacts(cores=os.cpu_count() or 1, device=device.partition(":")[0])
+        self._machine = MachineFacts(cores=cores(), device=device.partition(":")[0])
         self._floor = -math.inf
         self._backbones: dict[str, BackboneFacts] = {}
         self._trials: dict[int, _Known] = {}

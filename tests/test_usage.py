@@ -1,0 +1,48 @@
+"""What processes may take of a machine that they share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from autotl import usage
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "10000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.cfs_quota_us": "400000\n", "cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "garbage"}, None),
+        ({}, None),
+    ],
+)
+def test_a_container_has_the_time_of_so_many_cores(tmp_path, files, cores):
+    for name, contents in files.items():
+        (tmp_path / name).write_text(contents)
+    assert usage.cores_of_container(tmp_path) == cores
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere, processes run where they like")
+def test_cores_are_those_that_the_process_may_run_on():
+    code = "import os; os.sched_setaffinity(0, {%d}); from autotl.usage import cores; print(cores())"
+    answer = subprocess.run(
+        [sys.executable, "-c", code % min(os.sched_getaffinity(0))], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "1"
+
+
+def test_threads_are_limited_only_where_a_container_has_less_time_than_cores(monkeypatch):
+    monkeypatch.setattr(usage, "_cores_to_run_on", lambda: 8)
+    monkeypatch.setattr(usage, "cores_of_container", lambda accounts: None)
+    assert usage.threads_of_container() == {}
+    monkeypatch.setattr(usage, "cores_of_container", lambda accounts: 3)
+    assert usage.cores() == 3
+    assert usage.threads_of_container() == {"OMP_NUM_THREADS": "3"}
