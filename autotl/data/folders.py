@@ -10,7 +10,8 @@ from autotl.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 TABLE_SUFFIXES = frozenset({".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt"})
-_SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "valid", "validation"})
+#: How people call the parts of a data set.
+SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "valid", "validation"})
 
 
 def read_class_folders(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
@@ -59,7 +60,7 @@ def _refuse_parts(folder: Path, subfolders: Iterable[Path]) -> None:
     parts = {
         entry.name
         for entry in subfolders
-        if entry.name.casefold() in _SPLIT_NAMES and any(_holds_images(inner) for inner in _visible(entry))
+        if entry.name.casefold() in SPLIT_NAMES and any(_holds_images(inner) for inner in _visible(entry))
     }
     if not parts:
         return

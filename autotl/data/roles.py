@@ -8,6 +8,7 @@ from typing import Any
 
 from autotl.data.cells import are_few, distinct, is_missing, is_whole
 from autotl.data.columns import ColumnRole, holds_words, judge_column, judge_images, looks_like_images
+from autotl.data.folders import SPLIT_NAMES
 from autotl.data.pairs import pair_among
 from autotl.data.tables import Table
 from autotl.data.wording import listed, option, shortened
@@ -17,6 +18,12 @@ from autotl.plugins.contracts import PICTORIAL, Modality
 
 #: Columns that a message speaks of one by one.
 _NAMED = 8
+
+#: Columns so called, or of nothing but the names of parts, say where a row belongs and not what it is.
+_NAMES_OF_SPLITS = {"fold", "is_test", "is_train", "partition", "set", "split", "subset", "usage"}
+
+#: How a column says yes and no.
+_FLAGS = ({"0", "1"}, {"false", "true"}, {"no", "yes"})
 
 TARGET_NAMES = ("label", "labels", "target", "class", "category", "y", "sentiment")
 
@@ -185,9 +192,15 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
         )
     if overrides.group is not None and overrides.group.strip().casefold() in TARGET_NAMES:
         raise _group_is(table, overrides.group, "target")
-    last = ([name for name in table.columns if name not in (overrides.group, overrides.weight)] or list(table.columns))[
-        -1
-    ]
+    free = [name for name in free if not _names_parts(table, name)]
+    asked = [name for name in table.columns if name not in (overrides.group, overrides.weight)]
+    last = ([name for name in asked if not _names_parts(table, name)] or asked or list(table.columns))[-1]
+    flags = [name for name in free if _is_flag(table, name)]
+    if last in flags and len(flags) > 2:
+        raise TaskError(
+            f"{table.name}: {len(flags)} columns hold yes and no, and none is named like a target: {listed(flags)}. "
+            f"Say which is asked, such as {option('--target', last)}, or several: {option('--target', *flags[-2:])}"
+        )
     if last in free and _could_be_target(table, last):
         return [ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")]
     others = [name for name in free if name != last and _varies(table, name) and _could_be_target(table, name)]
@@ -204,6 +217,19 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
         f"not look like classes, labels or numbers ({_values(table, last)}). Name one of {listed(table.columns)} with "
         "--target NAME"
     )
+
+
+def _names_parts(table: Table, name: str) -> bool:
+    """Whether a column says which part of the table a row belongs to, by its name or by its values."""
+    if name.strip().casefold() in _NAMES_OF_SPLITS:
+        return True
+    values = {str(cell).strip().casefold() for cell in table.column(name) if not is_missing(cell)}
+    return bool(values) and values <= SPLIT_NAMES
+
+
+def _is_flag(table: Table, name: str) -> bool:
+    values = {str(cell).strip().casefold().removesuffix(".0") for cell in table.column(name) if not is_missing(cell)}
+    return values in _FLAGS
 
 
 def _could_be_target(table: Table, name: str) -> bool:

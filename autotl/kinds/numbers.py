@@ -60,10 +60,14 @@ USUAL_COVERAGE = 0.9
 
 
 def _r2(truth: np.ndarray, answers: np.ndarray) -> float:
-    """The mean over targets of the share of their variance that is explained."""
+    """The mean over targets of the share of variance that is explained; 0, or 1 for no error, where there is none.
+
+    So do scikit-learn's, and rows drawn from a handful are all one at times.
+    """
     left = ((truth - answers) ** 2).sum(0)
     spread = ((truth - truth.mean(0)) ** 2).sum(0)
-    return float((1 - left / np.maximum(spread, np.finfo(np.float64).tiny)).mean())
+    explained = 1 - left / np.where(spread > 0, spread, 1.0)
+    return float(np.where(spread > 0, explained, left == 0).mean())
 
 
 def _neg_mae(truth: np.ndarray, answers: np.ndarray) -> float:
@@ -171,8 +175,9 @@ class Numbers(Kind):
         return encoded, known
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
-        """Bins of the first number, as many rows in each as can be."""
-        edges = np.unique(np.quantile(targets[:, 0], np.arange(1, BINS) / BINS))
+        """Bins of the first number, as many rows in each as can be; four or more, so that a quarter can validate."""
+        bins = max(min(BINS, len(targets) // 4), 1)
+        edges = np.unique(np.quantile(targets[:, 0], np.arange(1, bins) / bins))
         strata: np.ndarray = np.searchsorted(edges, targets[:, 0], side="right")
         return strata.astype(np.int64)
 

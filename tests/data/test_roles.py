@@ -34,6 +34,20 @@ def pictures(tmp_path, monkeypatch):
     return names
 
 
+def test_a_column_that_says_which_part_a_row_is_of_is_no_target():
+    splits = ["train", "train", "val", "test"] * (N // 4)
+    assert roles({"text": TEXTS, "species": LABELS, "part": splits})["species"] == "target"
+    assert roles({"text": TEXTS, "species": LABELS, "Fold": [0, 1] * (N // 2)})["species"] == "target"
+
+
+def test_one_of_several_columns_of_yes_and_no_is_not_taken_for_the_target():
+    flags = {name: [0, 1, 1, 0] * (N // 4) for name in ("toxic", "obscene", "insult")}
+    with pytest.raises(TaskError, match=r"3 columns hold yes and no.*'toxic', 'obscene', 'insult'.*--target insult,"):
+        roles({"comment": TEXTS, **flags})
+    assert roles({"comment": TEXTS, "checked": flags["toxic"], "spam": flags["insult"]})["spam"] == "target"
+    assert roles({"comment": TEXTS, **flags, "label": LABELS})["label"] == "target"
+
+
 @pytest.mark.parametrize("name", ["label", "Target", "CLASS", "category", "y", "Sentiment"])
 def test_target_is_found_by_name_wherever_it_stands(name):
     assert roles({name: LABELS, "review": TEXTS, "stars": [1, 2] * 20})[name] == "target"

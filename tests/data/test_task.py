@@ -113,6 +113,8 @@ def test_what_cannot_be_learned_is_refused(labels, error, message):
 
 FEW_NUMBERS = {
     "codes": list(range(100)) * 2,
+    "codes of many classes": list(range(102)) * 3,
+    "codes from 1, of unlike size": [code for code in range(1, 151) for _ in range(4 + code % 12)],
     "half stars": [n / 2 for n in range(11)] * 3,
     "stars": list(range(5)) * 2,
     "years": [2019, 2020, 2021, 2024] * 9,
@@ -129,7 +131,8 @@ def test_few_numbers_are_classes(labels):
 QUANTITIES = {
     "fractions": [n / 7 for n in range(50)] * 3,
     "fractions as text": [f"{n / 7}" for n in range(50)] * 3,
-    "many integers": list(range(101)) * 3,
+    "many integers": list(range(0, 202, 2)) * 3,
+    "ages": [age for age in range(102) for _ in range(1 + min(age, 101 - age))],
     "mostly unique integers": [*range(30), 1, 2],
     "negative integers": [*range(-20, 20)] * 5,
     "counts with a tail": [*range(30)] * 9 + [34, 41, 57],

@@ -57,6 +57,15 @@ def test_a_search_learns_it_and_says_how_well(searched, here):
     assert found.score > floor["majority"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [8, 13])
+def test_a_handful_of_numbers_is_learned_from(rows, zoo, here, tmp_path):
+    found = autotl.fit(a_frame("numbers", rows), models=zoo / "one", trials=1, out=tmp_path / "run", quiet=True)
+    assert np.isfinite(found.predict(a_frame("numbers", 5, seed=1))).all()
+    (finished,) = events(tmp_path / "run", "finished")
+    assert np.isfinite([finished["score"], *finished["interval"]]).all()
+
+
 def test_a_search_predicts_in_the_words_of_the_table(searched, here, tmp_path):
     kind, folder, new = searched
     model, frame = autotl.load(folder), pd.read_csv(new)
