@@ -321,19 +321,27 @@ def run_folder(data: str, out: str | Path | None) -> Path:
 
 
 #: All that a search has written before it knows what it is about; with nothing else, a folder holds no run to lose.
-_BEGINNING = {"trials", "events.jsonl", "worker.log", ".lock", ".lock.json"}
+_BEGINNING = {"trials", "events.jsonl", "portfolio.json", "worker.log", ".lock", ".lock.json"}
 
 
 def create_run_folder(folder: Path) -> None:
     """Makes a new run folder. Raises `RunError` when it exists with something in it, or cannot be written."""
     try:
-        if folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - _BEGINNING):
+        if folder.exists() and not _holds_at_most_a_beginning(folder):
             raise RunError(
                 f"{folder} exists already. Continue it with 'autotl resume {folder}', or name another with --out"
             )
         (folder / "trials").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be written ({error.strerror}). Name another folder with --out") from error
+
+
+def _holds_at_most_a_beginning(folder: Path) -> bool:
+    """Whether it is a folder with nothing to lose in it; another program may call one ``trials`` too."""
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} - _BEGINNING:
+        return False
+    trials = folder / "trials"
+    return not trials.exists() or (trials.is_dir() and not any(trials.iterdir()))
 
 
 def zoos_of_environment() -> list[str]:

@@ -383,6 +383,16 @@ def test_folder_of_a_search_that_was_killed_in_its_first_second_can_be_searched_
     assert events(tmp_path / "run", "phase")[0]["name"] == "reading"
 
 
+def test_folder_whose_trials_are_somebody_elses_is_left_alone(table, zoo, here, tmp_path, capsys):
+    theirs = tmp_path / "run" / "trials" / "patient 1.csv"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("dose\n5\n")
+    request = ["search", "--data", str(table), "--models", str(zoo), "--trials", "1", "--quiet", "--out", "run"]
+    assert main([*request, "--target", "lable"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert theirs.read_text() == "dose\n5\n"
+
+
 @pytest.mark.slow
 def test_run_that_was_moved_with_its_data_and_models_goes_on(table, zoo, here, tmp_path, monkeypatch, capsys):
     first, second = tmp_path / "here", tmp_path / "there"

@@ -16,6 +16,7 @@ from autotl.config import SearchRequest
 from autotl.plugins.manager import plugins
 from autotl.search.engine import Search
 from autotl.search.resuming import resume
+from autotl.search.shelf import Shelf
 from autotl.zoo.words import BAG_OF_WORDS
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
@@ -34,6 +35,22 @@ def test_resume_after_an_interrupted_screening_still_begins_with_the_published_r
     first = events(tmp_path / "run", "trial_started")[0]
     assert (first["strategy"], first["trial"]) == ("finetune", 0)
     assert first["learning_rate_multiplier"] == first["epochs_multiplier"] == 1.0
+
+
+@pytest.mark.slow
+def test_a_finished_trial_whose_model_was_not_kept_yet_is_finished_again(table, zoo, here, tmp_path, monkeypatch):
+    def interrupt(shelf, model):
+        if model.judged.trial == 0 and model.finished:
+            raise KeyboardInterrupt
+        put(shelf, model)
+
+    put, run = Shelf.put, tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Shelf, "put", interrupt)
+        assert Search(SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=1), run).run().interrupted
+    resume(run)
+    assert states(run) == {0: TrialState.COMPLETE}
+    assert list((run / "trials" / "0000").glob("*.json"))
 
 
 @pytest.mark.slow

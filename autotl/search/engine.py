@@ -122,12 +122,13 @@ class Search:
         lock = RunLock(self._folder)
         try:
             with ExitStack() as ending:
-                ending.callback(lock.release)
                 self._open(ending)
                 interrupted = self._search()
         except BaseException:  # Ctrl-C before there is a model too: nothing must lie in the next run's way
             self._leave_nothing(new_folders)
             raise
+        finally:
+            lock.release()
         return Outcome(self._folder, interrupted, self._test_result)
 
     def _open(self, ending: ExitStack) -> None:
@@ -307,7 +308,10 @@ class Search:
         finally:  # whatever ends it
             self._list_unreadable()
         origins = self._run_file.origins or tuple(origin_of(candidate) for candidate in survivors)
-        self._update(survivors=tuple(candidate.key for candidate in survivors), origins=origins)
+        chosen, before = tuple(candidate.key for candidate in survivors), self._run_file.survivors
+        # who could not be had this time is tried again next time, unless others were chosen in place of all
+        kept = bool(before) and (not chosen or not set(before).isdisjoint(chosen))
+        self._update(survivors=before if kept else chosen, origins=origins)
         return survivors
 
     def _list_unreadable(self) -> None:

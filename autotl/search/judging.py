@@ -72,10 +72,10 @@ class Judge:
         finished = judged.permille >= 1000
         views = len(offer["views"]) if finished else None
         self._pace.learn_judging(backbone, offer["seconds"], views=views, head=subject.number < 0)
-        go_on = goes_on(judged)
-        keep = self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
         if finished:
-            self._take(judged, offer, subject)
+            self._take(judged, offer, subject)  # before the study hears that it is: only the shelf can give it again
+        go_on = goes_on(judged)
+        keep = not finished and self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": self._seconds_left(backbone)}
 
     def _seconds_left(self, backbone: str) -> float | None:

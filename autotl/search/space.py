@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import cast
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from autotl.errors import PluginError
 from autotl.plugins.contracts import Candidate, Choice, Parameter, Regularizer, Strategy, StrategyContext, Value, Work
@@ -27,6 +28,17 @@ class TrialConfig:
     def flat(self) -> dict[str, Value]:
         """As the log and the leaderboard have it."""
         return {"backbone": self.backbone, "strategy": self.strategy, **self.settings}
+
+    def was_that_of(self, trial: FrozenTrial) -> bool:
+        """Whether a trial had these settings, as far as it has the same ones.
+
+        By value: the number that Optuna knows a strategy by moves when another one begins to apply, or ceases to.
+        """
+        known = trial.user_attrs
+        had = known.get("settings", {})
+        return (known.get("backbone"), known.get("strategy")) == (self.backbone, self.strategy) and all(
+            _is_equal(had[name], value) for name, value in self.settings.items() if name in had
+        )
 
 
 class Space:
@@ -269,6 +281,13 @@ def _holds(parameter: Parameter, value: Value) -> bool:
     if isinstance(parameter, Choice):
         return value in parameter.options
     return not isinstance(value, str) and parameter.low <= value <= parameter.high
+
+
+def _is_equal(value: Value, other: Value) -> bool:
+    """Whether two values are one, of which one may have been a number from 0 to 1 on its way."""
+    if isinstance(value, str) or isinstance(other, str):
+        return value == other
+    return math.isclose(value, other, rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _is_named(parameter: Parameter) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import RunError
@@ -25,7 +25,8 @@ class _Journal(JournalFileBackend):
     """A journal that holds whole lines only: Optuna refuses one where anything stands behind a torn line."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
-        super().__init__(str(path))
+        # whose default lock is a symbolic link, which not every disk can hold
+        super().__init__(str(path), lock_obj=JournalFileOpenLock(str(path)))
         self._path, self._disk = path, disk
         drop_torn_end(path)  # as a kill leaves it
 

@@ -99,8 +99,7 @@ class Trials:
         if not past and not self._judge.views_mean_the_same:
             text = "other views of the rows, such as mirrored, mean something else here: the head is far worse on them"
             self._events.emit("note", text=f"{text}, so trainings leave them out")
-        known = [trial.params for trial in past]
-        queue = deque(config for config in portfolio if self._space.units(config) not in known)
+        queue = deque(config for config in portfolio if not any(map(config.was_that_of, past)))
         for running in self._take_over(past):
             self._run(running)
         while self._pace.time_for_a_trial() and not self._failures.hopeless:

@@ -416,10 +416,13 @@ class Workbench:
         else:
             logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
         answers = self._answers(logits)
+        score = metrics.score(self._task, self._targets[valid], answers)
+        if not math.isfinite(score):
+            raise DivergedError(f"its {self._task.metric} on the validation rows is {score}")
         views = frozen.rows.encoder.views() if finished and not quick else ()
         offer = {
             "permille": permille,
-            "score": metrics.score(self._task, self._targets[valid], answers),
+            "score": score,
             "details": dict(details),
             "valid": valid.tolist(),
             "answers": answers.round(6).tolist(),
@@ -433,7 +436,7 @@ class Workbench:
         }
         self._line.say("judged", **offer, seconds=time.monotonic() - began)
         answer = self._line.receive()
-        if answer["keep"] and not finished:
+        if answer["keep"]:
             self._models.save(model, frozen, place)
             self._line.say("saved", **offer)
             answer |= self._line.receive()
