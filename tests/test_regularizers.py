@@ -210,6 +210,10 @@ def test_smoothed_targets_give_each_class_its_part():
     assert torch.allclose(targets.diagonal(), torch.full((4,), 0.925))
 
 
+def generators(count):
+    return [torch.Generator().manual_seed(seed) for seed in range(count)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["mixup", "cutmix"]), st.integers(0, 2**31), st.integers(2, 9), st.integers(2, 12))
 def test_labels_are_mixed_in_the_shares_that_rows_are(name, seed, rows, side):
@@ -220,6 +224,13 @@ def test_labels_are_mixed_in_the_shares_that_rows_are(name, seed, rows, side):
     assert torch.allclose(targets.sum(1), torch.ones(rows), atol=1e-5)
     assert torch.allclose(state["x"].mean((1, 2, 3)), targets @ torch.arange(rows).float(), atol=1e-3)
     assert torch.equal(x[:, 0, 0, 0], torch.arange(rows).float())  # what is stored is not changed
+
+
+def test_a_rectangle_is_cut_out_of_the_plane_where_channels_come_last():
+    x = torch.arange(6).float()[:, None, None, None].expand(6, 8, 8, 24)
+    mixed = [known("cutmix").effect(1.0).batch({"x": x}, torch.eye(6), seed)[0]["x"] for seed in generators(20)]
+    assert any(not torch.equal(found, x) for found in mixed)
+    assert all(torch.equal(found, found[..., :1].expand_as(found)) for found in mixed)  # every channel of a place
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])

@@ -40,8 +40,10 @@ SAMPLE = 8
 
 
 def stage_at(fraction: float, backbone: Backbone) -> int:
-    """The first stage that is trained when so large a fraction of all stages is frozen."""
-    return int(fraction * len(backbone.stages) + 0.5)  # half of an odd number is the larger half, which trains faster
+    """The first stage that is trained when so large a fraction of all stages is frozen; below 1 at least one is."""
+    stages = len(backbone.stages)
+    frozen = int(fraction * stages + 0.5)  # half of an odd number is the larger half, which trains faster
+    return frozen if fraction >= 1.0 else min(frozen, stages - 1)
 
 
 class Boundary:

@@ -78,16 +78,23 @@ class _Mixed(Effect):
 
 
 class _Cut(_Mixed):
-    """A rectangle of the other where there is a plane; where there is none, in a transformer, a share as in mixup."""
+    """A rectangle of the other where there is a plane; where there is none, in a transformer, a share as in mixup.
+
+    Pictures are square: where the first two dimensions of a row are equal and the third is not, channels come last, as
+    in Swin.
+    """
 
     def _mix(
         self, x: torch.Tensor, other: torch.Tensor, share: float, random: np.random.Generator
     ) -> tuple[torch.Tensor, float]:
         if x.ndim != 4:
             return super()._mix(x, other, share, random)
-        height, width = x.shape[2:]
+        behind = x.shape[1] == x.shape[2] != x.shape[3]
+        height, width = x.shape[1:3] if behind else x.shape[2:]
         tall, wide = round(height * (1 - share) ** 0.5), round(width * (1 - share) ** 0.5)
         top, left = int(random.integers(height - tall + 1)), int(random.integers(width - wide + 1))
+        plane = (slice(top, top + tall), slice(left, left + wide))
+        where = (slice(None), *plane) if behind else (slice(None), slice(None), *plane)
         mixed = x.clone()
-        mixed[:, :, top : top + tall, left : left + wide] = other[:, :, top : top + tall, left : left + wide]
+        mixed[where] = other[where]
         return mixed, 1 - tall * wide / (height * width)

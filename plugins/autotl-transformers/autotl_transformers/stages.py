@@ -35,6 +35,10 @@ class Backbone(nn.Module):
         self.width: int = model.config.hidden_size
         self.stages = nn.ModuleList(self._anatomy.stages())
 
+    def extra_repr(self) -> str:
+        """What tells networks of the same weights apart, stored features with them."""
+        return f"pooling={self.pooling!r}"
+
     @property
     def model(self) -> Any:
         """The `PreTrainedModel` whose modules the stages are."""
