@@ -23,7 +23,7 @@ STAGED = ROOT / "build" / "pages"
 SHOWN = (
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "docs/*.md", "docs/images/*.png",
     "benchmarks/README.md", "examples/**/*.md", "examples/**/*.py", "examples/**/*.ipynb", "plugins/*/README.md",
-    "autotl/plugins/contracts.py",
+    "autotl/plugins/contracts.py", "autotl/events.py",
 )  # fmt: skip
 
 _INTRODUCTION = """# Commands

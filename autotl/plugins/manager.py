@@ -189,7 +189,7 @@ class PluginManager:
             off = "".join(f" {record.package} is off: {record.reason}." for record in self.records if record.reason)
             raise PluginError(
                 f"this needs the model family {name!r}, and no plugin here brings it.{off} "
-                f"Install its package (for ours: pip install autotl-{name})"
+                f"Install its package (all of ours: pip install 'autotl[all]')"
             )
         return families[name]
 

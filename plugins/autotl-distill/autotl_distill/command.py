@@ -43,16 +43,22 @@ class DistillCommand:
         add_output(parser)
 
     def run(self, options: argparse.Namespace) -> int:
-        """Raises `RunError` where there is no run, or one whose data is gone, and what a search raises."""
+        """Raises `RunError` where there is no run, or one whose data is gone, and what a search raises.
+
+        `TaskError` where the run learned labels or numbers, of which nothing is learned from a teacher.
+        """
         from autotl.budget import Clock
         from autotl.cli.screen import show_outcome, watched
         from autotl.cli.started import PROCESS_START
+        from autotl.errors import TaskError
         from autotl.predictor.bundle import find_bundle, read_card
         from autotl.search.engine import Search
 
         teacher = Path(options.folder).expanduser().resolve()
         request = _request(teacher, options)
         card = read_card(find_bundle(teacher))
+        if not card.task.rules.exclusive:
+            raise TaskError(f"{teacher}: it answers with {card.task.kind}, and only classes can be distilled")
         out = Path(options.out).expanduser() if options.out else teacher.with_name(f"{teacher.name}-distilled")
         clock = Clock(request.budget_seconds or float("inf"), start=PROCESS_START)
         outcome = watched(

@@ -104,6 +104,15 @@ def test_a_folder_without_a_run_is_refused(command_line, tmp_path):
     assert refused(command_line("distill", tmp_path), "no run here")
 
 
+def test_a_run_that_learned_labels_is_refused(command_line, teacher, tmp_path):
+    run = shutil.copytree(teacher, tmp_path / "labels", symlinks=True)
+    card = read(run / "best" / "bundle.json")
+    card["task"]["kind"] = "multilabel"
+    (run / "best" / "bundle.json").write_text(json.dumps(card), encoding="utf-8")
+    assert refused(command_line("distill", run), "it answers with multilabel, and only classes can be distilled")
+    assert not run.with_name("labels-distilled").exists()
+
+
 def test_a_student_that_is_not_here_is_refused_with_those_that_are(command_line, teacher, tmp_path):
     answer = command_line(
         "distill", teacher, "--student", "twoo", "--models", ZOO, "--trials", 1, "--out", tmp_path / "run"
