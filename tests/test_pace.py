@@ -60,7 +60,9 @@ def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
     assert half.planned == pytest.approx(alone.planned / 2, abs=0.1)
     assert half.seconds == pytest.approx(half.planned - 1.0)  # judged within its part
     assert pace.passes("a", 1000) == pytest.approx(passes / 2, rel=0.01)
+    assert pace.seconds_of_this_training("a") == pytest.approx(half.seconds, abs=0.1)  # at any rung of the first
     assert not pace.trial_length("a", "tune", 8.0).fill
+    assert pace.seconds_of_this_training("a") == pytest.approx(pace.seconds_of_training("a"), abs=0.1)
 
 
 def test_trials_leave_time_to_validate_their_best_on_the_other_parts_or_none_where_that_does_not_fit():

@@ -37,8 +37,9 @@ HALVINGS = 20
 #: Logarithms of the temperatures between which the best is looked for: eight times surer to eight times less sure.
 _SUREST, _LEAST_SURE = -2.08, 2.08
 
-#: Rows that tell one temperature from another.
-_ENOUGH_ROWS = 2000
+#: Rows that tell one temperature from another, and as many of them at least where there are so many classes that their
+#: answers have more numbers than this: every model's temperature is fitted again whenever another one is judged.
+_ENOUGH_ROWS, _FEWEST_ROWS, _ENOUGH_NUMBERS = 2000, 500, 200_000
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,25 @@ def fit_temperature(task: Task, targets: np.ndarray, answers: np.ndarray) -> flo
     rules = task.rules
     if rules.activation == "identity":
         return 1.0
-    targets, answers = targets[:_ENOUGH_ROWS], answers[:_ENOUGH_ROWS]
+    enough = min(_ENOUGH_ROWS, max(_FEWEST_ROWS, _ENOUGH_NUMBERS // answers.shape[1]))
+    targets, answers = targets[:enough], answers[:enough]
     weights = rules.row_weights(task, targets)
 
     def loss(logarithm: float) -> float:
         return float(rules.losses(targets, tempered(answers, float(np.exp(logarithm)), rules.activation)) @ weights)
 
     low, high, golden = _SUREST, _LEAST_SURE, (5**0.5 - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    at_left, at_right = loss(left), loss(right)
     while high - low > 0.02:  # the loss has one minimum: it is convex in the inverse of the temperature
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        low, high = (low, right) if loss(left) <= loss(right) else (left, high)
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - golden * (high - low)
+            at_left = loss(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + golden * (high - low)
+            at_right = loss(right)
     return round(float(np.exp((low + high) / 2)), 4)
 
 
@@ -210,7 +220,7 @@ def _optimism(task: Task, targets: np.ndarray, each: np.ndarray, choose: Callabl
 def _mixture(shares: np.ndarray, each: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """``[rows, outputs]`` by the models that have a share, few of many."""
     members = np.flatnonzero(shares)
-    mixture: np.ndarray = np.tensordot(shares[members], each[np.ix_(members, rows)], 1)
+    mixture: np.ndarray = np.tensordot(shares[members].astype(each.dtype), each[np.ix_(members, rows)], 1)
     return mixture
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,16 +72,18 @@ class Judge:
             return {"do": "answer", "seconds_left": self._seconds_left(backbone)}
         finished = judged.permille >= 1000
         views = len(offer["views"]) if finished else None
-        self._pace.learn_judging(backbone, offer["seconds"], views=views, head=subject.number < 0)
+        began = time.monotonic()
         if finished:
             self._take(judged, offer, subject)  # before the study hears that it is: only the shelf can give it again
+        seconds = offer["seconds"] + time.monotonic() - began  # with many classes our part is the longer one
+        self._pace.learn_judging(backbone, seconds, views=views, head=subject.number < 0)
         go_on = goes_on(judged)
         keep = not finished and self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": self._seconds_left(backbone)}
 
     def _seconds_left(self, backbone: str) -> float | None:
         """For the trial, by what is known now: a larger answer takes longer to be tested."""
-        return self._pace.seconds_of_training(backbone) if self._pace.limited else None
+        return self._pace.seconds_of_this_training(backbone) if self._pace.limited else None
 
     def give_way(self) -> None:
         """Removes the weights of all models outside the answer."""

@@ -120,6 +120,7 @@ class Pace:
         self._took: dict[int, float] = {}  #: seconds, by trial
         #: Full trials that must fit, however little time there is, since they are to be compared with each other.
         self.compared = 1
+        self._for_others = 0.0  #: seconds that those have which are compared with the trial at work, and come after it
         self.folds = 0  #: parts of the table that may validate after the first
         self.refits_trainings = True  #: whether their ends are repeated with the rows that judged them
 
@@ -281,6 +282,10 @@ class Pace:
         """Until a trial must stop to be judged in time."""
         return max(self.seconds_to_the_end() - self.judging_seconds(backbone), 0.5)
 
+    def seconds_of_this_training(self, backbone: str) -> float:
+        """The same for the trial at work, which leaves their part to those that it is compared with."""
+        return max(self.seconds_of_training(backbone) - self._for_others, 0.5)
+
     def judging_seconds(self, backbone: str | None) -> float:
         """The last act of a trial, by what it took for this backbone, or else by its speed beside another's.
 
@@ -312,6 +317,7 @@ class Pace:
         As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
         and moves along its schedule by time. Where several are to be compared, the same holds of their parts.
         """
+        self._for_others = 0.0
         last_act = self._forecast_judging(backbone)
         on_the_way = JUDGED_ON_THE_WAY * max(last_act / (1 + self._views) - SAVING, 0.0)
         if training_seconds:
@@ -325,11 +331,13 @@ class Pace:
         left = self.seconds_of_training(backbone)
         if training_seconds > SHORTEST_TRIAL and round(left / planned) <= self.compared:
             part = (left + last_act) / self.compared
+            self._for_others = part * (self.compared - 1)
             return Length(part, part - last_act, True, judged=on_the_way <= JUDGED_SHARE * part)
         return Length(planned, min(left, 2.0 * planned + SHORTEST_TRIAL), False)
 
     def rest_of_trial(self, backbone: str, seconds: float) -> Length:
         """For a trial that goes on, with so many seconds left by its forecast; by time when there are not so many."""
+        self._for_others = 0.0
         if not self.limited:
             return Length(seconds, None, False)
         left = self.seconds_of_training(backbone)

@@ -60,6 +60,7 @@ class TimmFamily:
         from timm.data import resolve_data_config
 
         from autotl_timm.images import native_side
+        from autotl_timm.preprocess import common_white
 
         network, _ = _create(candidate, "none")
         paths = [path for cell in sample for path in paths_of(cell)]
@@ -72,6 +73,7 @@ class TimmFamily:
             interpolation=settings["interpolation"],
             mean=tuple(settings["mean"]),
             std=tuple(settings["std"]),
+            white=common_white(tuple(paths)),
         )
 
     def load(self, candidate: Candidate, *, drop: float = 0.0, pretrained: bool = True) -> Backbone:

@@ -44,6 +44,7 @@ class ImageEncoder:
     std: tuple[float, float, float]
     mirrored: bool = False  #: whether batches that are not augmented are
     mirrors: bool = True  #: whether those that are augmented may be, and there is a mirrored view
+    white: float = 0.0  #: in pictures of more than 8 bits; 0: each has its own
 
     def __post_init__(self) -> None:
         if not 1 <= self.side <= LARGEST_SIDE or len(self.mean) != 3 or len(self.std) != 3:
@@ -52,7 +53,7 @@ class ImageEncoder:
     @property
     def fingerprint(self) -> str:
         """Of what decides the arrays; mean and deviation act on batches, so backbones can share arrays."""
-        return hashlib.sha256(f"image 3 {self.side} {self.interpolation}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"image 4 {self.side} {self.interpolation} {self.white}".encode()).hexdigest()[:16]
 
     @property
     def longest(self) -> None:
@@ -64,7 +65,7 @@ class ImageEncoder:
         return [self._read(str(cell)) for cell in cells]
 
     def _read(self, path: str) -> np.ndarray | Unreadable:
-        square = read_square(path, self.side, self.interpolation)
+        square = read_square(path, self.side, self.interpolation, self.white)
         return Unreadable(f"{shortened(path, width=200)} {square}") if isinstance(square, str) else square
 
     def batch(
@@ -161,7 +162,7 @@ class SeveralImagesEncoder(ImageEncoder):
     @property
     def fingerprint(self) -> str:
         """As of one image, with their number."""
-        deciding = f"images 2 {self.images} {self.side} {self.interpolation}"
+        deciding = f"images 3 {self.images} {self.side} {self.interpolation} {self.white}"
         return hashlib.sha256(deciding.encode()).hexdigest()[:16]
 
     def encode(self, cells: Sequence[Any]) -> list[np.ndarray | Unreadable]:

@@ -43,6 +43,12 @@ _TURNS = {
 #: 14 of them into files for 16, which as 16 would be next to black.
 _WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 
+#: Of a picture's pixels, how many lie within what is white: single ones are often broken.
+_BRIGHTEST = 0.999
+
+#: Pictures that say what is white in all.
+_SAMPLE = 32
+
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -56,6 +62,7 @@ class Inputs:
     def __init__(self, folder: Path) -> None:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         self._side, self._interpolation = settings["side"], settings["interpolation"]
+        self._white = settings.get("white", 0.0)  # older settings have none
         self._mirrored, self._images = settings["mirrored"], settings.get("images")  # only where a row has several
         self._mean, self._std = np.array(settings["mean"], np.float32), np.array(settings["std"], np.float32)
 
@@ -66,7 +73,7 @@ class Inputs:
         return [self._read(cell) if self._images is None else self._read_row(cell) for cell in cells]
 
     def _read(self, cell: Any) -> np.ndarray | str:
-        return read_square(str(cell), self._side, self._interpolation)
+        return read_square(str(cell), self._side, self._interpolation, self._white)
 
     def _read_row(self, cell: Any) -> np.ndarray | str:
         if not is_row(cell, self._images):
@@ -95,15 +102,18 @@ def is_row(cell: Any, images: int) -> bool:
     return isinstance(cell, tuple | list) and len(cell) == images
 
 
-def read_square(path: str, side: int, interpolation: str) -> np.ndarray | str:
-    """The middle square of an image, ``[side, side, 3] uint8``, or what is wrong with the file."""
+def read_square(path: str, side: int, interpolation: str, white: float = 0.0) -> np.ndarray | str:
+    """The middle square of an image, ``[side, side, 3] uint8``, or what is wrong with the file.
+
+    white: of pictures of more than 8 bits, as `common_white` has it.
+    """
     try:
         with Image.open(path, formats=readable_formats()) as image:
             if image.width * image.height > MOST_PIXELS:
                 return f"has {image.width}x{image.height} pixels, too many"
             image.draft("RGB", (side, side))  # large JPEGs decode at an eighth of the work
             scaling = _FILTERS.get(interpolation, Image.Resampling.BICUBIC)
-            return np.asarray(_on_white(ImageOps.fit(_plain(_upright(image)), (side, side), scaling)))
+            return np.asarray(_on_white(ImageOps.fit(_plain(_upright(image), white), (side, side), scaling)))
     except FileNotFoundError:
         return "does not exist"
     except Exception as error:  # decoders fail on foreign bytes in every way there is
@@ -127,28 +137,57 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _plain(image: Image.Image) -> Image.Image:
+@functools.lru_cache(maxsize=1)  # every backbone of a search asks of the same table
+def common_white(paths: tuple[str, ...]) -> float:
+    """What is white in all pictures of more than 8 bits of a table; 0 where each has to say it by itself.
+
+    By itself, one would be a quarter as bright as its neighbour for a single pixel above 4095. So it is where some
+    values are below 0, as these have no black in common either.
+    """
+    largest = 0.0
+    for path in paths[:_SAMPLE]:
+        try:
+            with Image.open(path, formats=readable_formats()) as image:
+                if image.width * image.height > MOST_PIXELS or not _is_deep(image):
+                    continue
+                values = np.nan_to_num(np.array(image, np.float32), copy=False, posinf=0.0, neginf=0.0)
+                least = 0.0 if image.mode == "F" else _WHITES[0]
+        except Exception:  # decoders fail on foreign bytes in every way there is; reading says which file it was
+            continue
+        if values.min() < 0:
+            return 0.0
+        largest = max(largest, least, float(np.quantile(values, _BRIGHTEST)))
+    return next((white for white in (1.0, *_WHITES) if largest <= white), largest) if largest else 0.0
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether its pixels are single numbers of more than 8 bits."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _plain(image: Image.Image, white: float) -> Image.Image:
     """RGB, or RGBA where there is transparency; more than 8 bits scaled to 8."""
     if image.mode == "F":
         values = np.nan_to_num(np.array(image), copy=False, posinf=0.0, neginf=0.0)
-        return Image.fromarray(_in_8_bits(values, (1.0, *_WHITES)))
+        return Image.fromarray(_in_8_bits(values, white, (1.0, *_WHITES)))
     if image.mode.startswith("I"):
-        return Image.fromarray(_in_8_bits(np.array(image, np.float32), _WHITES))
+        return Image.fromarray(_in_8_bits(np.array(image, np.float32), white, _WHITES))
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         return image.convert("RGBA")
     return image.convert("RGB")
 
 
-def _in_8_bits(values: np.ndarray, whites: Sequence[float]) -> np.ndarray:
-    """``uint8`` from float32, which is overwritten: white is the first of the `whites` that none exceeds, or else the
-    largest value, and black is 0. With negative values, as in tomography, these are the largest and the smallest.
+def _in_8_bits(values: np.ndarray, white: float, whites: Sequence[float]) -> np.ndarray:
+    """``uint8`` from float32, which is overwritten; black is 0. Without a `white`, it is the first of the `whites` that
+    none exceeds, or else the largest value. With negative values, as in tomography, these are the largest and the
+    smallest.
     """
     smallest, largest = float(values.min()), float(values.max())
     if smallest < 0:
         values -= smallest
         white = largest - smallest or 1.0
     else:
-        white = next((white for white in whites if largest <= white), largest)
+        white = white or next((white for white in whites if largest <= white), largest)
     values *= 255 / white
     return values.clip(0, 255, out=values).astype(np.uint8)
 

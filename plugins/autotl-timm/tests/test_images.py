@@ -75,6 +75,22 @@ def test_paths_may_be_strings_or_paths_and_arrays_keep_their_order(encoder, tmp_
     assert encoder.encode([]) == []
 
 
+def test_pictures_of_more_than_8_bits_are_as_bright_beside_each_other_as_they_were(zoo, tmp_path):
+    """By itself, the dim one would be as bright as the others, and the one with a broken pixel next to black."""
+    from autotl_timm.family import TimmFamily
+
+    from autotl.plugins.contracts import ZooContext
+
+    pictures = {name: np.full((80, 80), level, np.uint16) for name, level in (("dim", 800), ("a", 3000), ("b", 3000))}
+    pictures["b"][3, 5] = 60_000
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    paths = [str(tmp_path / f"{name}.png") for name in pictures]
+    (candidate,) = (c for c in TimmFamily().candidates(ZooContext(folders=(zoo,))) if c.name == "resnet")
+    levels = [int(np.median(array)) for array in TimmFamily().encoder(candidate, paths).encode(paths)]
+    assert levels == pytest.approx([800 * 255 / 4095, 3000 * 255 / 4095, 3000 * 255 / 4095], abs=1)
+
+
 def test_a_large_photo_is_close_to_its_full_decoding(encoder, tmp_path):
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
     coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=95)
