@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -221,15 +221,23 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
 
 def _names_parts(table: Table, name: str) -> bool:
     """Whether a column says which part of the table a row belongs to, by its name or by its values."""
-    if name.strip().casefold() in _NAMES_OF_SPLITS:
-        return True
-    values = {str(cell).strip().casefold() for cell in table.column(name) if not is_missing(cell)}
-    return bool(values) and values <= SPLIT_NAMES
+    return name.strip().casefold() in _NAMES_OF_SPLITS or bool(_only(table, name, SPLIT_NAMES))
 
 
 def _is_flag(table: Table, name: str) -> bool:
-    values = {str(cell).strip().casefold().removesuffix(".0") for cell in table.column(name) if not is_missing(cell)}
-    return values in _FLAGS
+    return _only(table, name, _FLAGS[0] | _FLAGS[1] | _FLAGS[2]) in _FLAGS
+
+
+def _only(table: Table, name: str, words: Set[str]) -> set[str]:
+    """The words that a column holds; none where it holds anything else, which long texts say at once."""
+    found: set[str] = set()
+    for cell in table.column(name):
+        if not is_missing(cell):
+            word = str(cell).strip().casefold().removesuffix(".0")
+            if word not in words:
+                return set()
+            found.add(word)
+    return found
 
 
 def _could_be_target(table: Table, name: str) -> bool:
