@@ -39,6 +39,14 @@ def test_cores_are_those_that_the_process_may_run_on():
     assert answer.stdout.strip() == "1"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the system keeps them apart")
+def test_memory_of_the_process_that_started_this_one_is_not_counted():
+    code = "from autotl.usage import peak_memory; print(peak_memory())"
+    held = b"1" * 600_000_000
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) < len(held) / 2
+
+
 def test_threads_are_limited_only_where_a_container_has_less_time_than_cores(monkeypatch):
     monkeypatch.setattr(usage, "_cores_to_run_on", lambda: 8)
     monkeypatch.setattr(usage, "cores_of_container", lambda accounts: None)
