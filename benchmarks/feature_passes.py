@@ -11,7 +11,8 @@ import torch
 from contest import Contender, Result, contest
 from material import DEVICE, Bench, Table, image_candidate, text_candidate
 
-from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone, inference_batches
+from autotl.features.batches import IMAGES_A_BATCH, inference_batches
+from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.store import FeatureStore
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from autotl.features.batches import IMAGES_A_BATCH
 from autotl.features.boundary import SAMPLE, VIEWS, Boundary
-from autotl.features.frozen import IMAGES_A_BATCH, FrozenBackbone
+from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, SettledSpeeds, SpeedBook
 from autotl.features.states import pack, unpack

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from fastapi.testclient import TestClient
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
+from starlette.testclient import TestClient
 
 import autotl
 from autotl.errors import DataError

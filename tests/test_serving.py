@@ -16,8 +16,8 @@ from http.client import HTTPConnection
 import numpy as np
 import pytest
 import uvicorn
-from fastapi.testclient import TestClient
 from pydantic import ValidationError
+from starlette.testclient import TestClient
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -81,6 +81,8 @@ def test_it_says_what_it_is(client):
     described = client.get("/openapi.json").json()
     assert set(described["paths"]) == {"/predict", "/health"}
     assert described["components"]["schemas"]["Texts"]["required"] == ["texts"]
+    links = set(re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(described)))
+    assert links == set(described["components"]["schemas"]) == {"Texts", "Answer", "Row", "Problem", "Health"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_it_says_what_it_is(client):
         (b"nonsense", 400, "not JSON"),
         (b"[" * 5000, 400, ""),
         (b'{"texts": ["\xff"]}', 400, ""),
-        (b"", 422, "body"),
+        (b"", 400, "not JSON"),
         (b"[1]", 422, "body"),
         (b"{}", 422, "texts: Field required"),
         (b'{"texts": []}', 422, "texts"),
@@ -113,10 +115,20 @@ def test_bad_requests_are_refused_in_one_sentence(client, body, status, says):
     assert client.post("/predict", json={"texts": ["a"]}).status_code == 200
 
 
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_what_any_page_could_have_a_browser_send_is_refused(client, kind):
+    body, headers = b'{"texts": ["a cat"]}', {"Content-Type": kind} if kind else {}
+    answer = client.post("/predict", content=body, headers=headers)
+    assert answer.status_code == 415
+    assert "Content-Type: application/json" in answer.json()["detail"]
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert client.post("/predict", content=body, headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("sent", [Texts, RowsOfTexts, Images, RowsOfImages])
 @pytest.mark.parametrize("rows", [[{}] * 100_000, [[{}] * 100_000]], ids=["rows", "cells"])
 def test_of_many_bad_elements_one_is_told(sent, rows):
-    (name,) = sent.model_fields
+    name = sent.model_fields["inputs"].alias
     with pytest.raises(ValidationError) as refusal:
         sent.model_validate({name: rows})
     assert refusal.value.error_count() == 1

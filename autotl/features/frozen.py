@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from autotl.errors import DivergedError
+from autotl.features.batches import IMAGES_A_BATCH, inference_batches
 from autotl.features.layers import Layered, upper_layers
 from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
@@ -27,38 +28,14 @@ from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, ModelFami
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
 
-#: Rows of a batch without gradients. Images: on two cores a row of MobileNetV2-1.0 took 3.4 ms in batches of 64 and 32,
-#: 8.5 and 6.7 ms at 192 pixels, and races are over in half the time; an accelerator needs more to be busy. Texts: about
-#: this many tokens keep two cores busy and the activations inside the cache.
-IMAGES_A_BATCH, TOKENS_A_BATCH = (256, 32768) if torch.cuda.is_available() else (32, 4096)
-
 #: Images that are passed without a look at what else is decoded: an accelerator goes on while the next are gathered.
 IMAGES_AT_ONCE = 4 * IMAGES_A_BATCH if torch.cuda.is_available() else 1
-
-#: A batch of texts ends where they have less than this share of its longest one's tokens: what is padded is computed
-#: too. MiniLM on docstrings, ms of a core a row: of 64 rows 8.2 without it, 4.3 with 0.5, 3.9 with 0.7, 4.1 with 0.85;
-#: of 1024 rows, which are like by like anyway, 3.5, 3.6, 3.4 and 3.1.
-ALIKE = 0.7
 
 #: Texts that precisions are raced on: the batch of a usual training step, or as many as an accelerator notices.
 TEXTS_A_RACE = 512 if torch.cuda.is_available() else 32
 
 #: Single rows that are timed for a latency: the median of seven forgets the first, which is slow.
 TIMED = 7
-
-
-def inference_batches(lengths: np.ndarray | None, count: int) -> Iterator[np.ndarray]:
-    """Positions below `count`, batch by batch; longest first and like with like where `lengths` says what is long."""
-    order = np.arange(count) if lengths is None else np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < count:
-        size = IMAGES_A_BATCH
-        if lengths is not None:
-            longest = lengths[order[start]]
-            alike = int((lengths[order[start:]] >= ALIKE * longest).sum())
-            size = max(min(TOKENS_A_BATCH // int(longest), alike), 1)
-        yield order[start : start + size]
-        start += size
 
 
 def pooled(

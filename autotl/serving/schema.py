@@ -1,10 +1,13 @@
-"""What goes over the wire; the OpenAPI description is made of it."""
+"""What goes over the wire; `autotl.serving.description` is made of it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
+
+from autotl.data.task import Task
+from autotl.plugins.contracts import PICTORIAL
 
 Element = TypeVar("Element")
 
@@ -12,40 +15,48 @@ Element = TypeVar("Element")
 Sent = Annotated[list[Element], FailFast()]
 
 
-class Texts(BaseModel):
+class Body(BaseModel):
+    """What a request sends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Texts(Body):
     """What is sent to a model of texts."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    texts: Sent[str] = Field(min_length=1, examples=[["a text", "another text"]])
+    inputs: Sent[str] = Field(alias="texts", min_length=1, examples=[["a text", "another text"]])
 
 
-class RowsOfTexts(BaseModel):
+class RowsOfTexts(Body):
     """What is sent to a model whose inputs have several columns, such as pairs."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    texts: Sent[Sent[str]] = Field(
-        min_length=1, description="inputs, each a list of its texts in order", examples=[[["a text", "another text"]]]
+    inputs: Sent[Sent[str]] = Field(
+        alias="texts",
+        min_length=1,
+        description="inputs, each a list of its texts in order",
+        examples=[[["a text", "another text"]]],
     )
 
 
-class Images(BaseModel):
+class Images(Body):
     """What is sent to a model of images."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    images: Sent[str] = Field(min_length=1, description="image files, each as base64")
+    inputs: Sent[str] = Field(alias="images", min_length=1, description="image files, each as base64")
 
 
-class RowsOfImages(BaseModel):
+class RowsOfImages(Body):
     """What is sent to a model whose inputs are several images each."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    images: Sent[Sent[str]] = Field(
-        min_length=1, description="inputs, each a list of its image files in order, each as base64"
+    inputs: Sent[Sent[str]] = Field(
+        alias="images", min_length=1, description="inputs, each a list of its image files in order, each as base64"
     )
+
+
+def sent_to(task: Task) -> type[Texts | RowsOfTexts | Images | RowsOfImages]:
+    """What requests to a model of this task have to be."""
+    if task.modality in PICTORIAL:
+        return Images if task.modality == "image" else RowsOfImages
+    return Texts if len(task.inputs) == 1 else RowsOfTexts
 
 
 class Row(BaseModel):
@@ -77,15 +88,13 @@ class Health(BaseModel):
     outputs: list[str]  #: classes, labels, or the names of numbers
 
 
-def _problem(description: str) -> dict[str, Any]:
-    return {"model": Problem, "description": description}
-
-
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: _problem("not JSON"),
-    408: _problem("took too long to come"),
-    413: _problem("too large"),
-    422: _problem("cannot be predicted"),
-    500: _problem("the model failed"),
-    503: _problem("busy: try again in a moment"),
+#: Status by status, why there is no answer.
+PROBLEMS = {
+    400: "not JSON",
+    408: "took too long to come",
+    413: "too large",
+    415: "not called JSON",
+    422: "cannot be predicted",
+    500: "the model failed",
+    503: "busy: try again in a moment",
 }

@@ -117,8 +117,8 @@ def test_an_export_says_what_the_bundle_says(searched, here, tmp_path):
 
 
 def test_a_service_answers_in_the_form_of_its_kind(searched, here):
-    pytest.importorskip("fastapi")
-    from fastapi.testclient import TestClient
+    pytest.importorskip("starlette")
+    from starlette.testclient import TestClient
 
     from autotl.serving.app import make_app
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import torch
 from autotl_timm.several import SeveralImagesFamily
-from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.testclient import TestClient
 
 import autotl
 from autotl.cli.main import main

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 from autotl_transformers.pairs import CrossEncoderFamily, TwoTowersFamily
-from fastapi.testclient import TestClient
 from readmes import answers_of_readme
+from starlette.testclient import TestClient
 from transformers import AutoModel
 
 import autotl

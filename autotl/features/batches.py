@@ -1,0 +1,52 @@
+"""Which rows pass through a network together where nothing is learned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+#: Rows of a batch without gradients. Images: on two cores a row of MobileNetV2-1.0 took 3.4 ms in batches of 64 and 32,
+#: 8.5 and 6.7 ms at 192 pixels, and races are over in half the time; an accelerator needs more to be busy. Texts: about
+#: this many tokens keep two cores busy and the activations inside the cache.
+IMAGES_A_BATCH, TOKENS_A_BATCH = (256, 32768) if torch.cuda.is_available() else (32, 4096)
+
+#: What a pass of texts costs besides its tokens, in tokens: the weights are read, and each operation is called.
+TOKENS_A_PASS = 4096 if torch.cuda.is_available() else 96
+
+
+def inference_batches(lengths: np.ndarray | None, count: int) -> Iterator[np.ndarray]:
+    """Positions below `count`, batch by batch: images as they come, texts so that all passes together cost the least.
+
+    lengths: tokens of each text ``[count] int``; None for images.
+    """
+    if lengths is None:
+        for start in range(0, count, IMAGES_A_BATCH):
+            yield np.arange(start, min(start + IMAGES_A_BATCH, count))
+        return
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    for size in _cheapest(lengths[order].tolist()):
+        yield order[start : start + size]
+        start += size
+
+
+def _cheapest(lengths: list[int]) -> list[int]:
+    """Rows of each batch of texts that come longest first: of all ways to cut them, the one that costs the least.
+
+    A batch costs its rows times its first length, padding included, and `TOKENS_A_PASS`. By dynamic programming, from
+    the last row on.
+    """
+    count = len(lengths)
+    costs, sizes = np.zeros(count + 1), [0] * count  # of a row and all behind it; of the batch that begins with it
+    for row in reversed(range(count)):
+        most = max(min(TOKENS_A_BATCH // lengths[row], count - row), 1)
+        choices = lengths[row] * np.arange(1, most + 1) + costs[row + 1 : row + most + 1]
+        best = int(choices.argmin())
+        costs[row], sizes[row] = choices[best] + TOKENS_A_PASS, best + 1
+    found, row = [], 0
+    while row < count:
+        found.append(sizes[row])
+        row += sizes[row]
+    return found
