@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
@@ -238,7 +239,7 @@ class Model:
 
 
 def test_what_comes_while_the_model_works_is_one_batch():
-    batcher = Batcher(model := Model(), wait=0.0, most_rows=4)
+    batcher = Batcher(model := Model(), most_rows=4)
     first = batcher.submit(["a"])
     model.began.wait(5)
     later = [batcher.submit(cells) for cells in (["bb", None], ["ccc"], ["dddd", "eeeee"], ["f"])]
@@ -253,11 +254,41 @@ def test_what_comes_while_the_model_works_is_one_batch():
     assert model.batches == [["a"], ["bb", None, "ccc"], ["dddd", "eeeee", "f"]]
 
 
-def test_one_that_fails_costs_no_other(caplog):
-    batcher = Batcher(model := Model(), wait=5.0, most_rows=3)
+def test_those_who_were_answered_are_waited_for():
+    batcher = Batcher(model := Model(), patience=1e9, quiet=5.0)
+    one = batcher.submit(["a"])
+    model.began.wait(5)
+    other = batcher.submit(["b"])
     model.may_go.set()
-    answers = [batcher.submit([cell]) for cell in ("good", "bad", "fine")]
+    for again in ("c", "d"):
+        one.result(timeout=5)
+        time.sleep(0.1)
+        one = batcher.submit([again])
+        other.result(timeout=5)
+        other = batcher.submit([again.upper()])
     batcher.close()
+    assert model.batches == [["a"], ["b", "c"], ["C", "d"], ["D"]]
+
+
+@pytest.mark.parametrize("waiting", [{"patience": 1e9, "quiet": 0.05}, {"patience": 0.1, "quiet": 1e9}])
+def test_nobody_is_waited_for_for_long(waiting):
+    batcher = Batcher(model := Model(), **waiting)
+    model.may_go.set()
+    answers = [batcher.submit([cell]) for cell in ("a", "bb", "ccc")]
+    for answer in answers:
+        answer.result(timeout=5)
+    assert batcher.submit(["alone"]).result(timeout=5).answers.tolist() == [[5]]
+    batcher.close()
+
+
+def test_one_that_fails_costs_no_other(caplog):
+    batcher = Batcher(model := Model())
+    first = batcher.submit(["first"])
+    model.began.wait(5)
+    answers = [batcher.submit([cell]) for cell in ("good", "bad", "fine")]
+    model.may_go.set()
+    batcher.close()
+    assert first.result().answers.tolist() == [[5]]
     assert answers[0].result().answers.tolist() == [[4]]
     assert isinstance(answers[1].exception(), RuntimeError)
     assert answers[2].result().answers.tolist() == [[4]]
