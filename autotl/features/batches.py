@@ -13,8 +13,9 @@ import torch
 IMAGES_A_BATCH, TOKENS_A_BATCH = (256, 32768) if torch.cuda.is_available() else (32, 4096)
 
 #: What a pass of texts costs besides its tokens, in tokens: weights are read, and operations are called. MiniLM on two
-#: cores, ms a row of 16, 48 and 1024 rows: with 16 here 2.87, 2.09, 1.35, with 64 2.61, 1.92, 1.34, with 192 2.70, 1.93,
-#: 1.40. An accelerator takes 5 ms to call MiniLM's operations, and for 10,000 tokens (reckoned, not measured).
+#: cores, ms a row of 16, 48 and 1024 rows: with 16 here 2.87, 2.09 and 1.35, with 64 2.61, 1.92 and 1.34, with 192
+#: 2.70, 1.93 and 1.40. An accelerator takes 5 ms to call MiniLM's operations, and for 10,000 tokens (reckoned, not
+#: measured).
 TOKENS_A_PASS = 4096 if torch.cuda.is_available() else 64
 
 

@@ -15,11 +15,11 @@ from autotl.predictor.predictor import Predictions
 
 logger = logging.getLogger(__name__)
 
-#: Clients that were answered ask again, and meanwhile the model rests: a share of the last batch's time at most, until as
-#: many have come as may come, or for so many seconds nobody. Rows a second of MiniLM on two cores, a row a request, where
-#: the first of a batch waited 2 ms for others, and with this: 84 and 108 for one client, 281 and 306 for 8, 401 and 447
-#: for 50, 477 and 525 for 200, who fall into two groups without it. A quarter in place of half, or 4 ms: up to a
-#: twentieth less.
+#: Clients that were answered ask again, and meanwhile the model rests: a share of the last batch's time at most, until
+#: as many have come as may come, or for so many seconds nobody. Rows a second of MiniLM on two cores, a row a request,
+#: where the first of a batch waited 2 ms for others, and with this: 84 and 108 for one client, 281 and 306 for 8, 401
+#: and 447 for 50, 477 and 525 for 200, who fall into two groups without it. A quarter in place of half, or 4 ms: up to
+#: a twentieth less.
 PATIENCE, QUIET = 0.5, 0.008
 
 #: Rows of a batch. MiniLM, ms of a core a row: 5.2 in batches of 16, 3.9 of 64, 3.4 of 256, and 3.4 of 1024.
@@ -96,11 +96,10 @@ class Batcher:
     def _gather(self) -> None:
         """Waits for those who were answered last."""
         while len(self._questions) < self._expected and self._rows() < self._most_rows and not self._closed:
-            count = len(self._questions)
             latest = min(self._due, max(self._questions[-1].since, self._ended) + self._quiet)
             if (left := latest - time.monotonic()) <= 0:
                 return
-            self._changed.wait_for(lambda: len(self._questions) > count or self._closed, left)
+            self._changed.wait(left)
 
     def _rows(self) -> int:
         return sum(len(question.cells) for question in self._questions)
