@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from autotl.features.batches import IMAGES_A_BATCH
-from autotl.features.boundary import SAMPLE, VIEWS, Boundary
+from autotl.features.boundary import SAMPLE, VIEWS, Boundary, stage_at
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, SettledSpeeds, SpeedBook
@@ -35,6 +35,14 @@ def look(tiny, candidate, frame, tmp_path):
         return FrozenBackbone(candidate, tiny, rows, device=CPU, speeds=speeds or SpeedBook(tmp_path), store=store)
 
     return frozen
+
+
+@pytest.mark.parametrize("stages", [1, 2, 7])
+def test_something_is_trained_unless_all_is_to_be_frozen(stages):
+    backbone = torch.nn.Module()
+    backbone.stages = torch.nn.ModuleList(torch.nn.Identity() for _ in range(stages))
+    assert [stage_at(fraction, backbone) for fraction in (0.0, 1.0)] == [0, stages]
+    assert all(stage_at(fraction, backbone) < stages for fraction in (0.25, 0.5, 0.75, 0.99))
 
 
 def passes(frozen, monkeypatch):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from autotl.errors import PluginError
 from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, Strategy, StrategyContext, Work
 from autotl.plugins.manager import plugins
-from autotl.search.space import Space
+from autotl.search.space import Space, TrialConfig
 from autotl.strategies.finetune import Finetune
 from autotl.strategies.probe import Probe
 from autotl.strategies.scratch import Scratch
@@ -85,6 +85,23 @@ def test_portfolio_lies_in_the_space(classes, passes, augments):
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             assert tried.suggest(trials.ask()) == config
+
+
+@pytest.mark.parametrize(
+    ("had", "same"),
+    [
+        ({"learning_rate_multiplier": 2.0, "epochs_multiplier": 1.0}, True),
+        ({"learning_rate_multiplier": 2.0}, True),  # before the other one was a parameter
+        ({"learning_rate_multiplier": 2.1, "epochs_multiplier": 1.0}, False),
+    ],
+)
+def test_a_finished_trial_is_known_again_by_what_it_had(had, same):
+    config = TrialConfig(BEST.key, "finetune", {"learning_rate_multiplier": 2.0, "epochs_multiplier": 1.0})
+    known = {"backbone": BEST.key, "strategy": "finetune", "settings": had}
+    finished = optuna.trial.create_trial(value=0.5, user_attrs=known)
+    assert config.was_that_of(finished) == same
+    assert not dataclasses.replace(config, strategy="probe").was_that_of(finished)
+    assert not dataclasses.replace(config, backbone=SECOND.key).was_that_of(finished)
 
 
 def test_backbones_that_are_behind_by_prior_too_wait_for_the_best_ones_portfolio():

@@ -81,7 +81,7 @@ def test_settings_of_older_folders_are_at_the_top(family, one):
 
 
 def test_transformers_are_given_gentler_recipes_than_convolutions(family, local):
-    assert local["vit"].recipe == local["deit3"].recipe == local["swin"].recipe
+    assert local["vit"].recipe == local["deit3"].recipe == local["swin"].recipe == local["convnext"].recipe
     assert local["resnet"].recipe == local["ghostnet"].recipe
     assert local["vit"].recipe.learning_rate < local["resnet"].recipe.learning_rate
     assert local["vit"].recipe.layer_decay < local["resnet"].recipe.layer_decay == 1.0

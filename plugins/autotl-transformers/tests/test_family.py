@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autotl.errors import ZooError
+from autotl.features.frozen import weights_digest
 from autotl.plugins.contracts import ModelFamily, ZooContext
 
 
@@ -63,6 +64,7 @@ def test_the_first_token_is_the_feature_where_the_publisher_says_so(family, loca
         expected = backbone.model(input_ids=state["x"], attention_mask=state["mask"].long()).last_hidden_state[:, 0]
         for model in (backbone, family.restore(tmp_path / "saved")[0]):
             torch.testing.assert_close(model.pool(model(state)), expected, atol=1e-5, rtol=0)
+    assert weights_digest(backbone) != weights_digest(family.load(local["bert"]))  # which stored features go by
 
 
 def test_half_precision_weights_are_loaded_as_fp32(family, local, tmp_path):
