@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 #: Clients that were answered ask again, and meanwhile the model rests: a share of the last batch's time at most, until
 #: as many have come as may come, or for so many seconds nobody. Rows a second of MiniLM on two cores, a row a request,
-#: where the first of a batch waited 2 ms for others, and with this: 84 and 108 for one client, 281 and 306 for 8, 401
-#: and 447 for 50, 477 and 525 for 200, who fall into two groups without it. A quarter in place of half, or 4 ms: up to
-#: a twentieth less.
+#: medians of three, where the first of a batch waited 2 ms for others, and with this: 84 and 107 for one client, 281
+#: and 307 for 8, 403 and 447 for 50, 483 and 530 for 200, who fall into two groups without it. With a quarter and 4 ms
+#: 104, 286, 433 and 510.
 PATIENCE, QUIET = 0.5, 0.008
 
 #: Rows of a batch. MiniLM, ms of a core a row: 5.2 in batches of 16, 3.9 of 64, 3.4 of 256, and 3.4 of 1024.
