@@ -51,7 +51,7 @@ def image_pass(shared: Path | None, table: Table, architecture: str, name: str, 
 
 
 def text_pass(table: Table) -> Result:
-    """The bare network gets batches of like length; the tutorial pads all to 128 tokens, in fp32, in batches of 32."""
+    """The library's network gets batches of like length; the tutorial pads all to 128, in fp32, in batches of 32."""
     bench = Bench(text_candidate(), table)
     warm, rows, frozen = _warmed(bench)
     batches = [
@@ -59,7 +59,7 @@ def text_pass(table: Table) -> Result:
         for part in inference_batches(rows.lengths(bench.all), len(bench.all))
     ]
     contenders = {
-        "raw forward": Contender(lambda _: _raw(frozen, batches)),
+        "raw forward": Contender(lambda _: _raw_texts(frozen, batches)),
         "AutoTL": Contender(lambda fresh: fresh.see(bench.all), lambda: _forgetful(bench, warm, frozen)),
         "padded to 128, fp32": Contender(lambda _: _padded(table), rows=PADDED_ROWS),
     }
@@ -73,6 +73,15 @@ def _raw(frozen: FrozenBackbone, batches: list[dict[str, torch.Tensor]]) -> None
     with torch.no_grad(), frozen.precision.autocast(frozen.device):
         for state in batches:
             frozen.backbone.pool(frozen.backbone(state)).float().cpu()
+
+
+def _raw_texts(frozen: Any, batches: list[dict[str, torch.Tensor]]) -> None:
+    network = frozen.backbone.model
+    with torch.no_grad(), frozen.precision.autocast(frozen.device):
+        for state in batches:
+            mask = state["mask"].long()
+            hidden = network(input_ids=state["x"], attention_mask=mask).last_hidden_state
+            _mean(hidden, mask).float().cpu()
 
 
 def _forgetful(bench: Bench, warm: FeatureStore, frozen: FrozenBackbone) -> FrozenBackbone:
@@ -127,6 +136,8 @@ def _padded(table: Table) -> None:
                 truncation=True,
                 return_tensors="pt",
             ).to(DEVICE)
-            hidden = model(**batch).last_hidden_state
-            mask = batch["attention_mask"].unsqueeze(-1)
-            ((hidden * mask).sum(1) / mask.sum(1)).cpu()
+            _mean(model(**batch).last_hidden_state, batch["attention_mask"]).cpu()
+
+
+def _mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import types
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotl.features.batches import IMAGES_A_BATCH, TOKENS_A_BATCH, TOKENS_A_PASS, inference_batches
+from autotl.features.batches import (
+    IMAGES_A_BATCH,
+    PADDING_LEFT_OUT,
+    TOKENS_A_BATCH,
+    TOKENS_A_PASS,
+    cost_of_padding,
+    inference_batches,
+)
 
 
-def _cost(lengths, batches):
-    return sum(TOKENS_A_PASS + len(batch) * max(lengths[row] for row in batch) for batch in batches)
+def _tokens(lengths, batch, padding):
+    """What a batch amounts to."""
+    real = sum(lengths[row] for row in batch)
+    return real + padding * (len(batch) * max(lengths[row] for row in batch) - real)
+
+
+def _cost(lengths, batches, padding):
+    return sum(TOKENS_A_PASS + _tokens(lengths, batch, padding) for batch in batches)
 
 
 def _ways(rows):
@@ -23,23 +37,38 @@ def _ways(rows):
         yield [rows[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
-def _fits(lengths, batch):
-    return len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= TOKENS_A_BATCH
+def _fits(lengths, batch, padding):
+    return len(batch) == 1 or _tokens(lengths, batch, padding) <= TOKENS_A_BATCH
 
 
-@given(st.lists(st.integers(1, 600), max_size=200))
-def test_every_text_passes_once_and_no_batch_is_too_large(lengths):
-    batches = [batch.tolist() for batch in inference_batches(np.array(lengths, np.int64), len(lengths))]
+def _batches(lengths, padding):
+    found = inference_batches(np.array(lengths, np.int64), len(lengths), padding)
+    return [batch.tolist() for batch in found]
+
+
+paddings = st.sampled_from([1.0, PADDING_LEFT_OUT])
+
+
+@given(st.lists(st.integers(1, 600), max_size=200), paddings)
+def test_every_text_passes_once_and_no_batch_is_too_large(lengths, padding):
+    batches = _batches(lengths, padding)
     assert sorted(itertools.chain(*batches)) == list(range(len(lengths)))
-    assert all(_fits(lengths, batch) for batch in batches)
+    assert all(_fits(lengths, batch, padding) for batch in batches)
 
 
-@given(st.lists(st.integers(1, 2 * TOKENS_A_BATCH) | st.integers(1, 60), min_size=1, max_size=9))
-def test_no_other_way_costs_less(lengths):
+@given(st.lists(st.integers(1, 2 * TOKENS_A_BATCH) | st.integers(1, 60), min_size=1, max_size=9), paddings)
+def test_no_other_way_costs_less(lengths, padding):
     rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    least = min(_cost(lengths, way) for way in _ways(rows) if all(_fits(lengths, batch) for batch in way))
-    batches = list(inference_batches(np.array(lengths, np.int64), len(lengths)))
-    assert _cost(lengths, [batch.tolist() for batch in batches]) == least
+    ways = (way for way in _ways(rows) if all(_fits(lengths, batch, padding) for batch in way))
+    least = min(_cost(lengths, way, padding) for way in ways)
+    assert _cost(lengths, _batches(lengths, padding), padding) == least
+
+
+def test_unlike_texts_pass_together_where_padding_is_left_out():
+    ragged, padded = types.SimpleNamespace(ragged=True), types.SimpleNamespace()
+    lengths = [40, 30, 20, 10] * 20
+    assert len(_batches(lengths, cost_of_padding(ragged))) == 1
+    assert len(_batches(lengths, cost_of_padding(padded))) == 4
 
 
 def test_few_texts_pass_together_and_many_by_their_lengths():

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
@@ -238,15 +237,37 @@ class Model:
         return Predictions(np.array([[len(cell or "")] for cell in cells], np.float32), unreadable)
 
 
-def test_what_comes_while_the_model_works_is_one_batch():
+async def _asked(batcher, *questions):
+    """Each question on its way to the batcher, in order."""
+    asking = [asyncio.ensure_future(batcher.predict(cells)) for cells in questions]
+    await asyncio.sleep(0)
+    return asking
+
+
+async def _begun(model):
+    assert await asyncio.to_thread(model.began.wait, 5)
+
+
+def in_a_loop(test):
+    """A test that is a coroutine."""
+
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 20))
+
+    return run
+
+
+@in_a_loop
+async def test_what_comes_while_the_model_works_is_one_batch():
     batcher = Batcher(model := Model(), most_rows=4)
-    first = batcher.submit(["a"])
-    model.began.wait(5)
-    later = [batcher.submit(cells) for cells in (["bb", None], ["ccc"], ["dddd", "eeeee"], ["f"])]
-    given_up = batcher.submit(["g"])
+    (first,) = await _asked(batcher, ["a"])
+    await _begun(model)
+    later = await _asked(batcher, ["bb", None], ["ccc"], ["dddd", "eeeee"], ["f"])
+    (given_up,) = await _asked(batcher, ["g"])
     given_up.cancel()
     model.may_go.set()
-    batcher.close()
+    await batcher.close()
     assert first.result().answers.tolist() == [[1]]
     assert [answer.result().answers.ravel().tolist() for answer in later] == [[2, 0], [3], [4, 5], [1]]
     assert later[0].result().unreadable == {1: "no word"}
@@ -254,40 +275,50 @@ def test_what_comes_while_the_model_works_is_one_batch():
     assert model.batches == [["a"], ["bb", None, "ccc"], ["dddd", "eeeee", "f"]]
 
 
-def test_those_who_were_answered_are_waited_for():
+@in_a_loop
+async def test_those_who_were_answered_are_waited_for():
     batcher = Batcher(model := Model(), patience=1e9, quiet=5.0)
-    one = batcher.submit(["a"])
-    model.began.wait(5)
-    other = batcher.submit(["b"])
+    (one,) = await _asked(batcher, ["a"])
+    await _begun(model)
+    (other,) = await _asked(batcher, ["b"])
     model.may_go.set()
     for again in ("c", "d"):
-        one.result(timeout=5)
-        time.sleep(0.1)
-        one = batcher.submit([again])
-        other.result(timeout=5)
-        other = batcher.submit([again.upper()])
-    batcher.close()
+        await one
+        await asyncio.sleep(0.1)
+        (one,) = await _asked(batcher, [again])
+        await other
+        (other,) = await _asked(batcher, [again.upper()])
+    await batcher.close()
     assert model.batches == [["a"], ["b", "c"], ["C", "d"], ["D"]]
 
 
 @pytest.mark.parametrize("waiting", [{"patience": 1e9, "quiet": 0.05}, {"patience": 0.1, "quiet": 1e9}])
-def test_nobody_is_waited_for_for_long(waiting):
+@in_a_loop
+async def test_nobody_is_waited_for_for_long(waiting):
     batcher = Batcher(model := Model(), **waiting)
     model.may_go.set()
-    answers = [batcher.submit([cell]) for cell in ("a", "bb", "ccc")]
-    for answer in answers:
-        answer.result(timeout=5)
-    assert batcher.submit(["alone"]).result(timeout=5).answers.tolist() == [[5]]
-    batcher.close()
+    await asyncio.gather(*await _asked(batcher, ["a"], ["bb"], ["ccc"]))
+    assert (await batcher.predict(["alone"])).answers.tolist() == [[5]]
+    await batcher.close()
 
 
-def test_one_that_fails_costs_no_other(caplog):
-    batcher = Batcher(model := Model())
-    first = batcher.submit(["first"])
-    model.began.wait(5)
-    answers = [batcher.submit([cell]) for cell in ("good", "bad", "fine")]
+@in_a_loop
+async def test_nobody_is_waited_for_where_a_batch_is_full():
+    batcher = Batcher(model := Model(), patience=1e9, quiet=1e9, most_rows=2)
     model.may_go.set()
-    batcher.close()
+    await asyncio.gather(*await _asked(batcher, ["a"], ["b"], ["c"]))
+    assert (await batcher.predict(["one", "two"])).answers.tolist() == [[3], [3]]
+    await batcher.close()
+
+
+@in_a_loop
+async def test_one_that_fails_costs_no_other(caplog):
+    batcher = Batcher(model := Model())
+    (first,) = await _asked(batcher, ["first"])
+    await _begun(model)
+    answers = await _asked(batcher, ["good"], ["bad"], ["fine"])
+    model.may_go.set()
+    await batcher.close()
     assert first.result().answers.tolist() == [[5]]
     assert answers[0].result().answers.tolist() == [[4]]
     assert isinstance(answers[1].exception(), RuntimeError)

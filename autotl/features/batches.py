@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from autotl.features.layers import Layered
+    from autotl.plugins.contracts import Backbone
 
 #: Rows of a batch without gradients. Images: on two cores a row of MobileNetV2-1.0 took 3.4 ms in batches of 64 and 32,
 #: 8.5 and 6.7 ms at 192 pixels, and races are over in half the time; an accelerator needs more to be busy. Texts: about
@@ -19,10 +24,19 @@ IMAGES_A_BATCH, TOKENS_A_BATCH = (256, 32768) if torch.cuda.is_available() else 
 TOKENS_A_PASS = 4096 if torch.cuda.is_available() else 64
 
 
-def inference_batches(lengths: np.ndarray | None, count: int) -> Iterator[np.ndarray]:
+#: What a token of padding costs, in tokens, where texts pass without it: what comes of them is padded and pooled.
+PADDING_LEFT_OUT = 1 / 16
+
+
+def cost_of_padding(backbone: Backbone | Layered) -> float:
+    """In tokens, where nothing is learned."""
+    return PADDING_LEFT_OUT if getattr(backbone, "ragged", False) else 1.0
+
+
+def inference_batches(lengths: np.ndarray | None, count: int, padding: float = 1.0) -> Iterator[np.ndarray]:
     """Positions below `count`, batch by batch: images as they come, texts so that all passes together cost the least.
 
-    lengths: tokens of each text ``[count] int``; None for images.
+    lengths: tokens of each text ``[count] int``; None for images. padding: what a token of it costs, in tokens.
     """
     if lengths is None:
         for start in range(0, count, IMAGES_A_BATCH):
@@ -30,22 +44,27 @@ def inference_batches(lengths: np.ndarray | None, count: int) -> Iterator[np.nda
         return
     order = np.argsort(-lengths, kind="stable")
     start = 0
-    for size in _cheapest(lengths[order].tolist()):
+    for size in _cheapest(lengths[order], padding):
         yield order[start : start + size]
         start += size
 
 
-def _cheapest(lengths: list[int]) -> list[int]:
+def _cheapest(lengths: np.ndarray, padding: float) -> list[int]:
     """Rows of each batch of texts that come longest first: of all ways to cut them, the one that costs the least.
 
-    A batch costs its rows times its first length, padding included, and `TOKENS_A_PASS`. By dynamic programming, from
-    the last row on.
+    A batch costs its tokens, its padding up to the first length, and `TOKENS_A_PASS`. By dynamic programming, from the
+    last row on.
     """
     count = len(lengths)
+    tokens = np.concatenate([[0], lengths.cumsum()])  # of all rows before
     costs, sizes = np.zeros(count + 1), [0] * count  # of a row and all behind it; of the batch that begins with it
     for row in reversed(range(count)):
-        most = max(min(TOKENS_A_BATCH // lengths[row], count - row), 1)
-        choices = lengths[row] * np.arange(1, most + 1) + costs[row + 1 : row + most + 1]
+        longest = lengths[row]
+        most = int(TOKENS_A_BATCH / (padding * longest + (1 - padding) * lengths[-1]))
+        ends = np.arange(row + 1, min(row + max(most, 1), count) + 1)
+        batches = padding * longest * (ends - row) + (1 - padding) * (tokens[ends] - tokens[row])
+        batches = batches[: max(int(batches.searchsorted(TOKENS_A_BATCH, "right")), 1)]
+        choices = batches + costs[row + 1 : row + 1 + len(batches)]
         best = int(choices.argmin())
         costs[row], sizes[row] = choices[best] + TOKENS_A_PASS, best + 1
     found, row = [], 0

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from autotl.errors import DivergedError
-from autotl.features.batches import IMAGES_A_BATCH, inference_batches
+from autotl.features.batches import IMAGES_A_BATCH, cost_of_padding, inference_batches
 from autotl.features.layers import Layered, upper_layers
 from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
@@ -50,7 +50,7 @@ def pooled(
         features[positions] = backbone.pool(backbone(state)).float().cpu().numpy()
 
     with torch.no_grad(), precision.autocast(device):
-        for positions in inference_batches(_token_counts(rows, indices), len(indices)):
+        for positions in inference_batches(_token_counts(rows, indices), len(indices), cost_of_padding(backbone)):
             halving_on_out_of_memory(run, positions)
     return features
 
@@ -234,7 +234,8 @@ class FrozenBackbone:
 
         began = time.perf_counter()
         with torch.no_grad(), self.precision.autocast(self.device):
-            for positions in inference_batches(_token_counts(self.rows, indices[missing]), len(missing)):
+            lengths = _token_counts(self.rows, indices[missing])
+            for positions in inference_batches(lengths, len(missing), cost_of_padding(self.backbone)):
                 halving_on_out_of_memory(run, positions)
             while passing:
                 keep(*passing.popleft())

@@ -49,6 +49,11 @@ class Layered(torch.nn.Module):
         """Those of the other backbone."""
         return self.plain.stages
 
+    @property
+    def ragged(self) -> bool:
+        """As the other backbone."""
+        return getattr(self.plain, "ragged", False)
+
     def forward(self, state: State, start: int = 0, stop: int | None = None) -> State:
         """As the contract says; pooled layers ride along in the state."""
         stop = len(self.stages) if stop is None else stop

@@ -186,6 +186,7 @@ if TYPE_CHECKING:
 
         stages: torch.nn.ModuleList
         width: int
+        ragged: bool  #: optional: texts pass without their padding where nothing is learned, so batches may be unlike
 
         def forward(self, state: State, start: int = 0, stop: int | None = None) -> State:
             """Runs stages ``start`` to ``stop`` (exclusive; None: all that follow)."""

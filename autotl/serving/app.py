@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -65,7 +64,7 @@ class _Service:
             self._intake = intake_for(self._predictor.task, self._limits, Path(folder))
             self._batcher = Batcher(self._predictor.answers)
             yield
-            await asyncio.to_thread(self._batcher.close)
+            await self._batcher.close()
 
     async def explain(self, request: Request) -> Response:
         return HTMLResponse(page(self._predictor.card, self._limits, str(request.base_url)))
@@ -85,7 +84,7 @@ class _Service:
             raise HTTPException(413, f"the request has {len(sent)} rows, and {self._limits.rows} are allowed")
         try:
             with self._intake.cells(sent) as cells:
-                predictions = await asyncio.wrap_future(self._batcher.submit(cells))
+                predictions = await self._batcher.predict(cells)
         except Refused as error:
             raise HTTPException(422, str(error)) from None
         except Exception:  # the batcher has told the log

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from autotl.predictor.predictor import Predictions
 
@@ -28,15 +27,18 @@ MOST_ROWS = 256
 
 @dataclass
 class _Question:
-    """What one request asks."""
+    """What one request asks. The answer is cancelled where nobody waits for it any more."""
 
     cells: Sequence[Any]
-    answer: Future[Predictions] = field(default_factory=Future)
-    since: float = field(default_factory=time.monotonic)
+    answer: asyncio.Future[Predictions]
+    since: float  #: on the event loop's clock
+
+
+_Outcome: TypeAlias = "Predictions | Exception"
 
 
 class Batcher:
-    """Predicts in a thread of its own, from its making to `close`."""
+    """Gathers questions in the event loop that it is made in, and predicts in a thread of its own until `close`."""
 
     def __init__(
         self,
@@ -48,77 +50,92 @@ class Batcher:
     ) -> None:
         """predict: called by one thread only."""
         self._predict, self._patience, self._quiet, self._most_rows = predict, patience, quiet, most_rows
+        self._loop = asyncio.get_running_loop()
+        self._model = ThreadPoolExecutor(1, "autotl-model")
         self._questions: deque[_Question] = deque()
+        self._rows = 0  #: that they ask for
         self._expected = 0  #: questions, once all who were answered last have asked again
         self._ended = self._due = 0.0  #: when the last batch did, and until when they are waited for
-        self._changed = threading.Condition()
+        self._waiting: asyncio.TimerHandle | None = None
+        self._work: asyncio.Task[None] | None = None  #: on a batch
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="autotl-model", daemon=True)
-        self._thread.start()
 
-    def submit(self, cells: Sequence[Any]) -> Future[Predictions]:
-        """The answer to come, for at least one input; one that is cancelled before its turn costs nothing."""
-        question = _Question(cells)
-        with self._changed:
-            self._questions.append(question)
-            self._changed.notify()
-        return question.answer
+    async def predict(self, cells: Sequence[Any]) -> Predictions:
+        """The answer for at least one input. One that is cancelled before its turn costs nothing."""
+        question = _Question(cells, self._loop.create_future(), self._loop.time())
+        self._questions.append(question)
+        self._rows += len(cells)
+        if self._work is None and (self._waiting is None or self._complete()):
+            self._consider()
+        return await question.answer
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Answers what waits, and ends the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
+        self._closed = True
+        while self._questions or self._work is not None:
+            if self._work is None:
+                self._consider()
+            else:
+                await self._work
+        self._model.shutdown()
 
-    def _work(self) -> None:
-        while batch := self._next():
-            began = time.monotonic()
-            self._answer([question for question in batch if question.answer.set_running_or_notify_cancel()])
-            self._ended = time.monotonic()
-            self._due = self._ended + self._patience * (self._ended - began)
-            self._expected = len(self._questions) + len(batch)
+    def _complete(self) -> bool:
+        """Whether nobody needs to be waited for."""
+        return len(self._questions) >= self._expected or self._rows >= self._most_rows or self._closed
+
+    def _consider(self) -> None:
+        """Begins the next batch, or waits for those who were answered last. There are questions, and no batch."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        latest = min(self._due, max(self._questions[-1].since, self._ended) + self._quiet)
+        if self._complete() or latest <= self._loop.time():
+            self._work = self._loop.create_task(self._answer(self._next()))
+        else:
+            self._waiting = self._loop.call_at(latest, self._consider)
 
     def _next(self) -> list[_Question]:
-        """The questions of the next batch, at least one; none when it is closed and all are answered."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._questions or self._closed)
-            if not self._questions:
-                return []
-            self._gather()
-            batch = [self._questions.popleft()]
-            room = self._most_rows - len(batch[0].cells)
-            while self._questions and len(self._questions[0].cells) <= room:
-                batch.append(self._questions.popleft())
-                room -= len(batch[-1].cells)
-            return batch
+        """The questions of the next batch, at least one."""
+        batch, room = list[_Question](), self._most_rows
+        while self._questions and (not batch or len(self._questions[0].cells) <= room):
+            batch.append(self._questions.popleft())
+            room -= len(batch[-1].cells)
+        self._rows -= self._most_rows - room
+        return batch
 
-    def _gather(self) -> None:
-        """Waits for those who were answered last."""
-        while len(self._questions) < self._expected and self._rows() < self._most_rows and not self._closed:
-            latest = min(self._due, max(self._questions[-1].since, self._ended) + self._quiet)
-            if (left := latest - time.monotonic()) <= 0:
-                return
-            self._changed.wait(left)
+    async def _answer(self, batch: list[_Question]) -> None:
+        """Tells each question its part."""
+        began = self._loop.time()
+        batch = [question for question in batch if not question.answer.done()]
+        asked = [question.cells for question in batch]
+        told = await self._loop.run_in_executor(self._model, self._outcomes, asked) if batch else []
+        for question, outcome in zip(batch, told, strict=True):
+            if question.answer.done():
+                continue
+            if isinstance(outcome, Exception):
+                question.answer.set_exception(outcome)
+            else:
+                question.answer.set_result(outcome)
+        self._ended = self._loop.time()
+        self._due = self._ended + self._patience * (self._ended - began)
+        self._expected = len(self._questions) + len(batch)
+        self._work = None
+        if self._questions:
+            self._consider()
 
-    def _rows(self) -> int:
-        return sum(len(question.cells) for question in self._questions)
-
-    def _answer(self, batch: Sequence[_Question]) -> None:
-        """Tells each question its part; where the batch fails, each is tried alone, so that one costs no other."""
+    def _outcomes(self, asked: Sequence[Sequence[Any]]) -> list[_Outcome]:
+        """Of each question; where the batch fails, each is tried alone, so that one costs no other."""
         try:
-            together = self._predict([cell for question in batch for cell in question.cells])
+            together = self._predict([cell for cells in asked for cell in cells])
         except Exception as error:
-            if len(batch) > 1:
-                for question in batch:
-                    self._answer([question])
-            elif batch:
-                logger.exception("a prediction failed")
-                batch[0].answer.set_exception(error)
-            return
-        start = 0
-        for question in batch:
-            stop = start + len(question.cells)
+            if len(asked) > 1:
+                return [outcome for cells in asked for outcome in self._outcomes([cells])]
+            logger.exception("a prediction failed")
+            return [error]
+        outcomes, start = list[_Outcome](), 0
+        for cells in asked:
+            stop = start + len(cells)
             unreadable = {row - start: why for row, why in together.unreadable.items() if start <= row < stop}
-            question.answer.set_result(Predictions(together.answers[start:stop], unreadable))
+            outcomes.append(Predictions(together.answers[start:stop], unreadable))
             start = stop
+        return outcomes

@@ -13,8 +13,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from autotl_transformers.ragged import Ragged, takes_ragged
+
 #: What a layer wants beside its input, by keyword.
 Guide: TypeAlias = "dict[str, Any]"
+
+#: Who may look where: the mask ``[batch, tokens] bool``, ``[batch, queries, keys] bool``, or where the state has no
+#: padding, sequence by sequence.
+Visible: TypeAlias = "Tensor | Ragged"
 
 #: Added to the attention scores of padding. The lowest number that fp16, bf16 and fp32 all hold, so that no autocast
 #: makes it infinite; its exponential is zero in each.
@@ -104,11 +110,8 @@ class Anatomy:
         """Stage 0, then a stage a layer."""
         return [Whole(self.model)]
 
-    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
-        """What each layer wants, computed once a pass from ``x`` ``[batch, tokens, width]`` and who may look where.
-
-        visible: the mask ``[batch, tokens] bool``, or ``[batch, queries, keys] bool``.
-        """
+    def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
+        """What each layer wants, computed once a pass from ``x`` ``[batch, tokens, width]`` and who may look where."""
         return []
 
     def token_types(self, segment: Tensor) -> Guide:
@@ -130,6 +133,11 @@ class Anatomy:
     @property
     def separable(self) -> bool:
         """Whether two texts in one sequence can be kept from each other: by what is visible, and by positions."""
+        return False
+
+    @property
+    def ragged(self) -> bool:
+        """Whether texts can pass without their padding."""
         return False
 
 
@@ -158,8 +166,12 @@ class Bert(Layered):
         project = getattr(self.model, "embeddings_project", None)
         return [Embeddings(self.model.embeddings, project=project), *map(Layer, self._layers)]
 
-    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
+    def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
         return [{self._mask_name: attention_bias(visible, x.dtype)}] * len(self._layers)
+
+    @property
+    def ragged(self) -> bool:
+        return self.separable and takes_ragged(self.model, self._layers[0])
 
 
 class MPNet(Layered):
@@ -170,7 +182,7 @@ class MPNet(Layered):
         shared = [encoder.relative_attention_bias]
         return [Embeddings(self.model.embeddings, shared=shared), *map(Layer, encoder.layer)]
 
-    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
+    def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
         encoder = self.model.encoder
         guide = {"attention_mask": attention_bias(visible, x.dtype), "position_bias": encoder.compute_position_bias(x)}
         return [guide] * len(encoder.layer)
@@ -192,7 +204,7 @@ class Deberta(Layered):
         """Not where a convolution runs over both."""
         return self.model.encoder.conv is None and super().separable
 
-    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
+    def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
         encoder = self.model.encoder
         guide = {
             "attention_mask": encoder.get_attention_mask(visible),
@@ -210,38 +222,50 @@ class ModernBert(Layered):
         stem = Embeddings(self.model.embeddings, shared=[self.model.rotary_emb])
         return [stem, *map(Layer, layers), NormedLayer(last, self.model.final_norm)]
 
-    def guides(self, x: Tensor, visible: Tensor) -> list[Guide]:
-        everywhere = attention_bias(visible, x.dtype)
-        positions = torch.arange(x.shape[1], device=x.device)
-        reach = self.model.config.local_attention // 2
-        if not torch.compiler.is_compiling() and x.shape[1] <= reach + 1:  # an exported network serves every length
-            nearby = everywhere
-        else:
-            near = (positions[:, None] - positions).abs() <= reach
-            nearby = attention_bias((visible if visible.ndim == 3 else visible[:, None, :]) & near, x.dtype)
-        biases = {"full_attention": everywhere, "sliding_attention": nearby}
+    @property
+    def ragged(self) -> bool:
+        return takes_ragged(self.model, self.model.layers[0])
+
+    def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
+        counted = torch.arange(x.shape[1], device=x.device)[None]
+        positions = visible.positions if isinstance(visible, Ragged) else counted
+        biases = {
+            "full_attention": attention_bias(visible, x.dtype),
+            "sliding_attention": near_bias(visible, self.model.config.local_attention // 2, x.dtype),
+        }
         kinds = [layer.attention_type for layer in self.model.layers]
         guides = {
-            kind: {
-                "attention_mask": biases[kind],
-                "position_embeddings": self.model.rotary_emb(x, positions[None], kind),
-            }
+            kind: {"attention_mask": biases[kind], "position_embeddings": self.model.rotary_emb(x, positions, kind)}
             for kind in set(kinds)
         }
         return [guides[kind] for kind in kinds]
 
 
-def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor | None:
+def attention_bias(visible: Visible, dtype: torch.dtype) -> Tensor | Ragged | None:
     """What is added to attention scores: ``[batch, 1, queries or 1, keys]``, 0 where one may look, else `MASKED`.
 
-    `mask` is ``[batch, keys]`` or ``[batch, queries, keys]`` bool. None when nothing is hidden, which lets attention
-    take its fastest path; not asked on an accelerator, where the answer would have to be waited for, and not while the
-    network is exported, which has to serve every mask.
+    None when nothing is hidden, which lets attention take its fastest path; not asked on an accelerator, where the
+    answer would have to be waited for, and not while the network is exported, which has to serve every mask. What has
+    no padding is its own.
     """
-    if mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all()):
+    if isinstance(visible, Ragged):
+        return visible
+    if visible.device.type == "cpu" and not torch.compiler.is_compiling() and bool(visible.all()):
         return None
-    hidden = ~(mask[:, None, None, :] if mask.ndim == 2 else mask[:, None])
-    return torch.zeros(hidden.shape, dtype=dtype, device=mask.device).masked_fill_(hidden, MASKED)
+    hidden = ~(visible[:, None, None, :] if visible.ndim == 2 else visible[:, None])
+    return torch.zeros(hidden.shape, dtype=dtype, device=visible.device).masked_fill_(hidden, MASKED)
+
+
+def near_bias(visible: Visible, reach: int, dtype: torch.dtype) -> Tensor | Ragged | None:
+    """The same where a token sees no further than so many others on each side."""
+    if isinstance(visible, Ragged):
+        return visible.reaching(reach)
+    tokens = visible.shape[-1]
+    if not torch.compiler.is_compiling() and tokens <= reach + 1:  # an exported network serves every length
+        return attention_bias(visible, dtype)
+    positions = torch.arange(tokens, device=visible.device)
+    near = (positions[:, None] - positions).abs() <= reach
+    return attention_bias((visible if visible.ndim == 3 else visible[:, None, :]) & near, dtype)
 
 
 def anatomy_of(model: Any) -> Anatomy:

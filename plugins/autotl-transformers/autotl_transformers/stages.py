@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autotl_transformers.anatomy import anatomy_of
 from autotl_transformers.pairs import FEATURES
+from autotl_transformers.ragged import Ragged, ragged, ragged_attention
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import State
@@ -34,6 +35,7 @@ class Backbone(nn.Module):
         self.pooling: Pooling = pooling
         self.width: int = model.config.hidden_size
         self.stages = nn.ModuleList(self._anatomy.stages())
+        self._takes_ragged = self._anatomy.ragged
 
     def extra_repr(self) -> str:
         """What tells networks of the same weights apart, stored features with them."""
@@ -53,14 +55,12 @@ class Backbone(nn.Module):
         stop = len(stages) if stop is None else stop
         if start >= stop:
             return state
-        x, mask = state["x"], state["mask"]
-        if start == 0:
-            x = stages[0](x, mask, **self._beside(state))
-        first = max(start, 1)
-        if first < stop:
-            guides = self._anatomy.guides(x, self._visible(state))
-            for stage, guide in zip(stages[first:stop], guides[first - 1 : stop - 1], strict=True):
-                x = stage(x, mask, guide)
+        texts = self._without_padding(state)
+        if texts is None:
+            x = self._passed(state, start, stop)
+        else:
+            with ragged_attention(self.model):
+                x = texts.put_back(self._passed(state, start, stop, texts))
         if stop == len(stages):
             x = self._pooled(state | {"x": x})
         return state | {"x": x}
@@ -70,8 +70,41 @@ class Backbone(nn.Module):
         x = state["x"]
         return x if x.ndim == 2 else self._pooled(state)
 
+    @property
+    def ragged(self) -> bool:
+        """Whether texts pass without their padding where nothing is learned."""
+        return self._takes_ragged and next(self.parameters()).device.type == "cpu"
+
+    def _passed(self, state: State, start: int, stop: int, texts: Ragged | None = None) -> Tensor:
+        """``x`` after the stages `start` to `stop`: ``[batch, tokens, width]``, or as `texts` take it."""
+        stages = list(self.stages)
+        x, mask = state["x"] if texts is None else texts.take(state["x"]), state["mask"]
+        if start == 0:
+            beside = self._beside(state)
+            if texts is not None:
+                beside = {name: texts.take(told) for name, told in beside.items()}
+                beside |= self._anatomy.positions(texts.positions)
+            x = stages[0](x, mask, **beside)
+        first = max(start, 1)
+        if first < stop:
+            guides = self._anatomy.guides(x, self._visible(state) if texts is None else texts)
+            for stage, guide in zip(stages[first:stop], guides[first - 1 : stop - 1], strict=True):
+                x = stage(x, mask, guide)
+        return x
+
+    def _without_padding(self, state: State) -> Ragged | None:
+        """How a state passes without its padding; None where it passes with it, or has none."""
+        mask = state["mask"]
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not self.ragged or bool(mask.all()):
+            return None
+        return ragged(self._lengths(state), tuple(mask.shape))
+
+    def _lengths(self, state: State) -> Tensor:
+        """``[batch, sequences] int64``: tokens of what sees each other, one behind the other in a row."""
+        return state["mask"].sum(1, keepdim=True)
+
     def _beside(self, state: State) -> dict[str, Tensor]:
-        """What the embeddings are told of each token beside its id, by the library's names."""
+        """What the embeddings are told of each token beside its id, ``[batch, tokens]``, by the library's names."""
         return {}
 
     def _visible(self, state: State) -> Tensor:
@@ -123,6 +156,10 @@ class TwoTowers(Backbone):
         # padding has no position, and could be beyond the last one; each text is the first of its own sequence
         positions, types = _positions(state) * state["mask"], torch.zeros_like(state["segment"])
         return self._anatomy.positions(positions) | self._anatomy.token_types(types)
+
+    def _lengths(self, state: State) -> Tensor:
+        mask, segment = state["mask"], state["segment"]
+        return torch.stack([(mask & (segment == text)).sum(1) for text in (0, 1)], 1)
 
     def _visible(self, state: State) -> Tensor:
         mask, segment = state["mask"], state["segment"]

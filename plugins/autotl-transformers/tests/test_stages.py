@@ -14,6 +14,9 @@ from autotl.plugins.contracts import Candidate
 
 pytestmark = pytest.mark.usefixtures("zoo")
 
+#: Those whose attention can be told which tokens are of one text.
+RAGGED = {"bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "modernbert"}
+
 
 def state_of(family: TransformersFamily, candidate: Candidate, texts: Sequence[str]) -> dict[str, torch.Tensor]:
     encoder = family.encoder(candidate, texts)
@@ -56,6 +59,20 @@ def test_features_do_not_depend_on_the_padding_of_the_batch(family, local, texts
     together = features(backbone, state_of(family, local[kind], texts))
     alone = torch.cat([features(backbone, state_of(family, local[kind], [text])) for text in texts])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_texts_pass_without_their_padding_where_nothing_is_learned(family, local, texts, kind):
+    backbone = family.load(local[kind])
+    state = state_of(family, local[kind], texts)
+    assert backbone.ragged == (kind in RAGGED)
+    for stop in range(1, len(backbone.stages)):
+        with_padding = backbone(state, 0, stop)["x"]
+        with torch.no_grad():
+            without = backbone(state, 0, stop)["x"]
+        torch.testing.assert_close(without[state["mask"]], with_padding[state["mask"]], atol=1e-5, rtol=0)
+        if backbone.ragged:
+            assert (without[~state["mask"]] == 0).all()
+            assert not (with_padding[~state["mask"]] == 0).all()
 
 
 def test_a_state_resumes_at_every_boundary(family, local, texts, kind):
