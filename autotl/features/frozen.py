@@ -18,7 +18,7 @@ import torch
 
 from autotl.errors import DivergedError
 from autotl.features.batches import IMAGES_A_BATCH, cost_of_padding, inference_batches
-from autotl.features.layers import Layered, upper_layers
+from autotl.features.layers import Layered, folded, upper_layers
 from autotl.features.memory import halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, Speed, SpeedBook, options_for
@@ -106,8 +106,10 @@ class FrozenBackbone:
         self.device = device
         self.speeds = speeds
         self.store = store
-        self.backbone = family.load(candidate).to(device)
+        self.backbone = family.load(candidate).to(device)  #: as published
         self.layered = Layered(self.backbone, self.last, width=self.backbone.width)  #: for heads, after `calibrate`
+        self._passing = folded(self.backbone)  # what rows pass through
+        self._seen = Layered(self._passing, self.last, width=self.backbone.width)
         self.precision = Precision()
         self.seconds_a_row = 0.0
         self.exact_seconds_a_row = 0.0  #: in fp32, as predictions run
@@ -129,10 +131,11 @@ class FrozenBackbone:
         """Settles the precision and which layers heads see, and measures a row's seconds, on one batch of rows."""
         key = self.speed_key("forward")
         self._go_by(self.speeds.known(key) or self._race(key, indices))
-        self.precision.arrange(self.backbone)
+        self.precision.arrange(self._passing)
         state = self.precision.place(self.rows.batch(indices[:1], self.device), self.device)
         with self.precision.autocast(self.device):
-            self.layered = upper_layers(self.backbone, state)
+            self._seen = upper_layers(self._passing, state)
+        self.layered = Layered(self.backbone, self._seen.lowest, width=self._seen.width)
 
     def _go_by(self, speed: Speed | None) -> None:
         if speed:  # not where nothing was raced
@@ -144,10 +147,10 @@ class FrozenBackbone:
         state = self.rows.batch(indices, self.device)
 
         def step(precision: Precision) -> float:
-            precision.arrange(self.backbone)
+            precision.arrange(self._passing)
             began = time.perf_counter()
             with torch.no_grad(), precision.autocast(self.device):
-                features = self.backbone.pool(self.backbone(precision.place(state, self.device))).float().cpu()
+                features = self._passing.pool(self._passing(precision.place(state, self.device))).float().cpu()
             seconds = time.perf_counter() - began
             return seconds if precision.exact or bool(features.isfinite().all()) else math.inf
 
@@ -186,7 +189,7 @@ class FrozenBackbone:
                 began = time.perf_counter()
                 rows = [row for row in self.rows.encoder.encode([cell]) if isinstance(row, np.ndarray)]
                 state = {name: tensor.to(self.device) for name, tensor in self.rows.encoder.batch(rows).items()}
-                self.backbone.pool(self.backbone(state)).cpu()
+                self._passing.pool(self._passing(state)).cpu()
                 seconds.append(time.perf_counter() - began)
         return statistics.median(seconds)
 
@@ -219,7 +222,7 @@ class FrozenBackbone:
         def run(positions: np.ndarray) -> None:
             places = missing[positions]
             state = self.precision.place(self.rows.batch(indices[places], self.device), self.device)
-            passing.append((places, self.layered.pool(self.layered(state)).float()))
+            passing.append((places, self._seen.pool(self._seen(state)).float()))
             while len(passing) > (self.device.type != "cpu"):
                 keep(*passing.popleft())
 
@@ -235,7 +238,7 @@ class FrozenBackbone:
         began = time.perf_counter()
         with torch.no_grad(), self.precision.autocast(self.device):
             lengths = _token_counts(self.rows, indices[missing])
-            for positions in inference_batches(lengths, len(missing), cost_of_padding(self.backbone)):
+            for positions in inference_batches(lengths, len(missing), cost_of_padding(self._passing)):
                 halving_on_out_of_memory(run, positions)
             while passing:
                 keep(*passing.popleft())
@@ -247,7 +250,7 @@ class FrozenBackbone:
     def prefix(self, state: State, boundary: int) -> State:
         """The state after the first `boundary` stages, without gradients; `state` is the input of stage 0."""
         with torch.no_grad(), self.precision.autocast(self.device):
-            reached: State = self.backbone(self.precision.place(state, self.device), 0, boundary)
+            reached: State = self._passing(self.precision.place(state, self.device), 0, boundary)
         return reached
 
     def collection(self, kind: str, boundary: int | str, view: str = "exact") -> Collection:

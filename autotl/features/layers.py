@@ -18,8 +18,9 @@ MobileNetV2, insects   0.941  0.935  0.915      0.908
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 #: Features of all depths together, in widths of the last, and in columns: four layers of an encoder as science has them
 #: (the last four of BERT: Devlin et al. 2019), all of a small convolutional network, and a head is fitted in seconds.
 MOST_WIDTHS, MOST_COLUMNS = 4, 3072
+
+#: A `Backbone`, or a `Layered` one.
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 #: Begins the names under which pooled layers ride along in a state.
 _LAYER = "layer "
@@ -48,6 +52,10 @@ class Layered(torch.nn.Module):
     def stages(self) -> torch.nn.ModuleList:
         """Those of the other backbone."""
         return self.plain.stages
+
+    def folded(self) -> Layered:
+        """The same around what passes faster."""
+        return Layered(folded(self.plain), self.lowest, width=self.width)
 
     @property
     def ragged(self) -> bool:
@@ -70,6 +78,12 @@ class Layered(torch.nn.Module):
         if features.shape[1] != self.width:
             raise BundleError(f"its layers have {features.shape[1]} features, and its head is for {self.width}")
         return features
+
+
+def folded(backbone: Network) -> Network:
+    """One that passes faster where nothing is learned; itself where its family knows none."""
+    fold: Callable[[], Network] | None = getattr(backbone, "folded", None)
+    return backbone if fold is None else fold()
 
 
 @torch.no_grad()

@@ -191,6 +191,9 @@ if TYPE_CHECKING:
         def forward(self, state: State, start: int = 0, stop: int | None = None) -> State:
             """Runs stages ``start`` to ``stop`` (exclusive; None: all that follow)."""
 
+        def folded(self) -> Backbone:
+            """Optional: one that passes faster where nothing is learned, and gives the same to 1e-4. On its device."""
+
         def pool(self, state: State) -> torch.Tensor:
             """``[batch, channels]`` from the state at any boundary; ``[batch, width]`` after the last stage."""
 

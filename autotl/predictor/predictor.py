@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from autotl.features.speed import Precision
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
     from autotl.training.model import Classifier
@@ -107,7 +108,23 @@ class Predictor:
 
     @cached_property
     def _models(self) -> list[tuple[Classifier, InputEncoder]]:
-        return [(model.to(self._device), encoder) for _, model, encoder in self.members()]
+        from autotl.features.layers import folded
+
+        models = [(model.to(self._device), encoder) for _, model, encoder in self.members()]
+        for model, _ in models:
+            model.backbone = folded(model.backbone)  # it only predicts
+            self._precision.arrange(model.backbone)
+        return models
+
+    @property
+    def _precision(self) -> Precision:
+        """fp32: one model on one pass has no time to find out what is fastest, and answers are the same everywhere.
+
+        Channels last: ResNet-18 1.3 and MobileNetV2-1.0 1.6 times as fast on two cores, ViT and ConvNeXt as fast.
+        """
+        from autotl.features.speed import Precision
+
+        return Precision(channels_last=self.task.modality in PICTORIAL)
 
     @property
     def task(self) -> Task:
@@ -239,7 +256,7 @@ class Predictor:
 
     def _predict(self, cells: Sequence[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
         from autotl.features.rows import EncodedRows
-        from autotl.features.speed import Precision, in_whole_fp32
+        from autotl.features.speed import in_whole_fp32
         from autotl.features.store import FeatureStore
 
         store = FeatureStore(None)
@@ -251,13 +268,9 @@ class Predictor:
             )
             rows = rows if rows.encoder == encoder else rows.seen_by(encoder)
             readable = rows.readable(readable)
-            # fp32: one model on one pass has no time to find out what is fastest, and answers are the same everywhere;
-            # channels last: ResNet-18 1.3 and MobileNetV2-1.0 1.6 times as fast on two cores, ViT and ConvNeXt as fast
-            precision = Precision(channels_last=self.task.modality in PICTORIAL)
-            precision.arrange(model.backbone)
             answers = np.full((len(cells), len(self.task.outputs)), np.nan, np.float32)
             with in_whole_fp32(self._device):
-                outputs = model.logits(rows, readable, precision, self._device)
+                outputs = model.logits(rows, readable, self._precision, self._device)
             answers[readable] = activated(outputs, self.task.rules.activation)
             each.append(answers)
             yield from ((index, Unreadable(reason)) for index, reason in rows.unreadable.items())

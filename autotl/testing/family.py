@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import torch
 
+from autotl.features.layers import folded
 from autotl.features.states import pack, unpack
 from autotl.plugins.contracts import (
     PICTORIAL,
@@ -255,6 +256,10 @@ def _check_stages(thing: str, backbone: Backbone, encoder: InputEncoder, rows: S
         _check_close(thing, "a stored state gives what the state did", stored, features, where)
     alone = torch.cat([backbone.pool(backbone(encoder.batch([row]))) for row in rows])
     _check_close(thing, "features of a row do not depend on the rows beside it", alone, features, "row by row")
+    with expect_no_error(thing, "what folded() gives passes a batch"):
+        passing = folded(backbone)
+        passed = passing.pool(passing(_copied(state)))
+    _check_close(thing, "what folded() gives passes to the same", passed, features, "the end")
     return features
 
 

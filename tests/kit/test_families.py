@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 
@@ -121,6 +122,14 @@ class Pickling(TinyFamily):
         torch.save(backbone.state_dict(), folder / "weights.pt")
 
 
+class Folding(TinyBackbone):
+    def folded(self):
+        other = copy.deepcopy(self)
+        with torch.no_grad():
+            next(other.stages[0].parameters()).mul_(1.1)
+        return other
+
+
 class Loud(TinyFamily):
     def save(self, backbone, encoder, folder):
         raise OSError("no disk")
@@ -136,6 +145,7 @@ class Loud(TinyFamily):
         (faulty(backbone_class=Narrow), r"pool\(\) gives \[batch, width\] = \[5, 24\]. Found: \[5, 7\]"),
         (faulty(backbone_class=Whole), r"two parts give what all stages do.*boundary 2 of 3"),
         (faulty(backbone_class=InPlace), r"a state can be used again"),
+        (faulty(backbone_class=Folding), r"what folded\(\) gives passes to the same"),
         (Always("text"), r"pretrained=False gives other weights"),
         (Training("text"), r"in eval mode. Found: the whole"),
         (Half("text"), r"weights in fp32 on the CPU. Found: .*float16"),

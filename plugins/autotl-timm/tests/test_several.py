@@ -68,6 +68,16 @@ def test_the_family_keeps_its_contract(several, candidates, kind, many_photos):
     check_family(several, candidates(2)[kind], rows_of(many_photos[:8], 2))
 
 
+@torch.no_grad()
+def test_folded_rows_are_the_same(several, candidates, many_photos):
+    candidate, rows = candidates(2)["resnet"], rows_of(many_photos[:8], 2)
+    encoder, backbone = several.encoder(candidate, rows), several.load(candidate)
+    state, passing = encoder.batch(encoder.encode(rows)), backbone.folded()
+    assert passing is not backbone
+    expected = backbone.pool(backbone(state))
+    torch.testing.assert_close(passing.pool(passing(state)), expected, atol=1e-4 * expected.abs().max().item(), rtol=0)
+
+
 @pytest.mark.parametrize("images", [2, 3])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_features_are_those_of_each_image_in_order_and_how_much_they_differ(
