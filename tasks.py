@@ -90,6 +90,7 @@ def test() -> None:
     """Every test, the slow ones too."""
     install(*(requirement for recorder in RECORDERS for requirement in requirements(ROOT / "plugins" / recorder)))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin slow networks this small down tenfold
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two searches at once get by with the cores that there are
     # by file, as files share what is slow to make; two at once, since a search under test uses every core at times and
     # waits for processes to start at others: 504 s in place of 860 s on two cores
     two_by_file = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
