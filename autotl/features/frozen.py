@@ -108,7 +108,7 @@ class FrozenBackbone:
         self.store = store
         self.backbone = family.load(candidate).to(device)  #: as published
         self.layered = Layered(self.backbone, self.last, width=self.backbone.width)  #: for heads, after `calibrate`
-        self._passing = folded(self.backbone)  # what rows pass through
+        self._passing = folded(self.backbone)  # what rows pass through to features
         self._seen = Layered(self._passing, self.last, width=self.backbone.width)
         self.precision = Precision()
         self.seconds_a_row = 0.0
@@ -131,7 +131,8 @@ class FrozenBackbone:
         """Settles the precision and which layers heads see, and measures a row's seconds, on one batch of rows."""
         key = self.speed_key("forward")
         self._go_by(self.speeds.known(key) or self._race(key, indices))
-        self.precision.arrange(self._passing)
+        for network in (self.backbone, self._passing):
+            self.precision.arrange(network)
         state = self.precision.place(self.rows.batch(indices[:1], self.device), self.device)
         with self.precision.autocast(self.device):
             self._seen = upper_layers(self._passing, state)
@@ -248,9 +249,12 @@ class FrozenBackbone:
         return [row for row in layers if row is not None]
 
     def prefix(self, state: State, boundary: int) -> State:
-        """The state after the first `boundary` stages, without gradients; `state` is the input of stage 0."""
+        """The state after the first `boundary` stages, without gradients; `state` is the input of stage 0.
+
+        Of the backbone as published, so that what is trained behind it has seen what its own stages give.
+        """
         with torch.no_grad(), self.precision.autocast(self.device):
-            reached: State = self._passing(self.precision.place(state, self.device), 0, boundary)
+            reached: State = self.backbone(self.precision.place(state, self.device), 0, boundary)
         return reached
 
     def collection(self, kind: str, boundary: int | str, view: str = "exact") -> Collection:
