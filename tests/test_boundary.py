@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from autotl.features.batches import IMAGES_A_BATCH
 from autotl.features.boundary import SAMPLE, VIEWS, Boundary, stage_at
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
@@ -83,7 +82,7 @@ def test_what_rows_take_in_earnest_corrects_the_race_in_fp32_too(look):
     frozen.speeds.race(key, options, lambda option: 60.0 if option.exact else 30.0, rows=10)
     frozen.calibrate(frozen.rows.readable(np.arange(12)))
     assert (frozen.seconds_a_row, frozen.exact_seconds_a_row) == (3.0, 6.0)
-    frozen.see(np.arange(IMAGES_A_BATCH))
+    frozen.see(np.arange(60))
     assert 0.0 < frozen.seconds_a_row < 1.0
     assert frozen.exact_seconds_a_row == pytest.approx(2 * frozen.seconds_a_row)
 
