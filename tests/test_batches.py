@@ -82,3 +82,5 @@ def test_images_pass_as_they_come(count):
     batches = list(inference_batches(None, count))
     assert np.concatenate([np.empty(0, np.int64), *batches]).tolist() == list(range(count))
     assert all(len(batch) <= IMAGES_A_BATCH for batch in batches)
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1

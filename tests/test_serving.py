@@ -25,7 +25,6 @@ from uvicorn.server import ServerState
 import autotl
 from autotl.cli.main import main
 from autotl.plugins.contracts import ZooContext
-from autotl.predictor.predictor import Predictions
 from autotl.serving.app import make_app
 from autotl.serving.batching import Batcher
 from autotl.serving.connections import impatient
@@ -233,8 +232,7 @@ class Model:
         self.batches.append(list(cells))
         if "bad" in cells:
             raise RuntimeError("this one")
-        unreadable = {place: "no word" for place, cell in enumerate(cells) if cell is None}
-        return Predictions(np.array([[len(cell or "")] for cell in cells], np.float32), unreadable)
+        return [len(cell) for cell in cells]
 
 
 async def _asked(batcher, *questions):
@@ -263,16 +261,14 @@ async def test_what_comes_while_the_model_works_is_one_batch():
     batcher = Batcher(model := Model(), most_rows=4)
     (first,) = await _asked(batcher, ["a"])
     await _begun(model)
-    later = await _asked(batcher, ["bb", None], ["ccc"], ["dddd", "eeeee"], ["f"])
+    later = await _asked(batcher, ["bb", ""], ["ccc"], ["dddd", "eeeee"], ["f"])
     (given_up,) = await _asked(batcher, ["g"])
     given_up.cancel()
     model.may_go.set()
     await batcher.close()
-    assert first.result().answers.tolist() == [[1]]
-    assert [answer.result().answers.ravel().tolist() for answer in later] == [[2, 0], [3], [4, 5], [1]]
-    assert later[0].result().unreadable == {1: "no word"}
-    assert later[1].result().unreadable == {}
-    assert model.batches == [["a"], ["bb", None, "ccc"], ["dddd", "eeeee", "f"]]
+    assert first.result() == [1]
+    assert [answers.result() for answers in later] == [[2, 0], [3], [4, 5], [1]]
+    assert model.batches == [["a"], ["bb", "", "ccc"], ["dddd", "eeeee", "f"]]
 
 
 @in_a_loop
@@ -298,7 +294,7 @@ async def test_nobody_is_waited_for_for_long(waiting):
     batcher = Batcher(model := Model(), **waiting)
     model.may_go.set()
     await asyncio.gather(*await _asked(batcher, ["a"], ["bb"], ["ccc"]))
-    assert (await batcher.predict(["alone"])).answers.tolist() == [[5]]
+    assert await batcher.predict(["alone"]) == [5]
     await batcher.close()
 
 
@@ -307,7 +303,7 @@ async def test_nobody_is_waited_for_where_a_batch_is_full():
     batcher = Batcher(model := Model(), patience=1e9, quiet=1e9, most_rows=2)
     model.may_go.set()
     await asyncio.gather(*await _asked(batcher, ["a"], ["b"], ["c"]))
-    assert (await batcher.predict(["one", "two"])).answers.tolist() == [[3], [3]]
+    assert await batcher.predict(["one", "two"]) == [3, 3]
     await batcher.close()
 
 
@@ -319,10 +315,10 @@ async def test_one_that_fails_costs_no_other(caplog):
     answers = await _asked(batcher, ["good"], ["bad"], ["fine"])
     model.may_go.set()
     await batcher.close()
-    assert first.result().answers.tolist() == [[5]]
-    assert answers[0].result().answers.tolist() == [[4]]
+    assert first.result() == [5]
+    assert answers[0].result() == [4]
     assert isinstance(answers[1].exception(), RuntimeError)
-    assert answers[2].result().answers.tolist() == [[4]]
+    assert answers[2].result() == [4]
     assert "a prediction failed" in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -34,13 +35,14 @@ def cost_of_padding(backbone: Backbone | Layered) -> float:
 
 
 def inference_batches(lengths: np.ndarray | None, count: int, padding: float = 1.0) -> Iterator[np.ndarray]:
-    """Positions below `count`, batch by batch: images as they come, texts so that all passes together cost the least.
+    """Positions below `count`, batch by batch: images as they come and as many in each, as few at a time take long by
+    the row; texts so that all passes together cost the least.
 
     lengths: tokens of each text ``[count] int``; None for images. padding: what a token of it costs, in tokens.
     """
     if lengths is None:
-        for start in range(0, count, IMAGES_A_BATCH):
-            yield np.arange(start, min(start + IMAGES_A_BATCH, count))
+        if count:
+            yield from np.array_split(np.arange(count), math.ceil(count / IMAGES_A_BATCH))
         return
     order = np.argsort(-lengths, kind="stable")
     start = 0

@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from autotl.data.cells import as_text
+from autotl.plugins.contracts import Unreadable
 from autotl.predictor.predictor import Predictor
 from autotl.serving.batching import Batcher
 from autotl.serving.description import described
@@ -56,7 +57,7 @@ class _Service:
     """Between the routes and the model."""
 
     _intake: Intake
-    _batcher: Batcher
+    _batcher: Batcher[dict[str, Any] | Unreadable]
 
     def __init__(self, predictor: Predictor, limits: Limits) -> None:
         self._predictor, self._limits = predictor, limits
@@ -67,7 +68,7 @@ class _Service:
         """What lives as long as the service: the model's thread, and the folder that images lie in."""
         with tempfile.TemporaryDirectory(prefix="autotl-serve-", dir=_in_memory(self._limits.bytes_in_hand)) as folder:
             self._intake = intake_for(self._predictor.task, self._limits, Path(folder))
-            self._batcher = Batcher(self._predictor.answers)
+            self._batcher = Batcher(self._rows)
             yield
             await self._batcher.close()
 
@@ -89,15 +90,23 @@ class _Service:
             raise HTTPException(413, f"the request has {len(sent)} rows, and {self._limits.rows} are allowed")
         try:
             with self._intake.cells(sent) as cells:
-                predictions = await self._batcher.predict(cells)
+                rows = await self._batcher.predict(cells)
         except Refused as error:
             raise HTTPException(422, str(error)) from None
         except Exception:  # the batcher has told the log
             raise HTTPException(500, "the model failed on these inputs") from None
-        for row, reason in sorted(predictions.unreadable.items()):
-            raise HTTPException(422, f"row {row}: {self._without_paths(reason, cells[row])}")
-        task, card = self._predictor.task, self._predictor.card
-        return JSONResponse({"predictions": task.rules.answered(task, predictions.answers, card.calibration)})
+        for number, row in enumerate(rows):
+            if isinstance(row, Unreadable):
+                raise HTTPException(422, f"row {number}: {self._without_paths(row.reason, cells[number])}")
+        return JSONResponse({"predictions": rows})
+
+    def _rows(self, cells: Sequence[Any]) -> list[dict[str, Any] | Unreadable]:
+        """What is said of each input. For all of a batch at once, since numpy takes its time over one row as well."""
+        predictions, task = self._predictor.answers(cells), self._predictor.task
+        readable = [row for row in range(len(cells)) if row not in predictions.unreadable]
+        told = iter(task.rules.answered(task, predictions.answers[readable], self._predictor.card.calibration))
+        reasons = (predictions.unreadable.get(row) for row in range(len(cells)))
+        return [next(told) if reason is None else Unreadable(reason) for reason in reasons]
 
     async def _read(self, request: Request) -> Sequence[Any]:
         """The inputs that a request sends. JSON must be called so: browsers post anything else from any page."""

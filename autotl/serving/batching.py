@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-from autotl.predictor.predictor import Predictions
+from typing import Any, Generic, TypeAlias, TypeVar
 
 logger = logging.getLogger(__name__)
 
@@ -25,34 +24,38 @@ PATIENCE, QUIET = 0.5, 0.008
 MOST_ROWS = 256
 
 
+#: What is said of one input.
+Answer = TypeVar("Answer")
+
+
 @dataclass
-class _Question:
+class _Question(Generic[Answer]):
     """What one request asks. The answer is cancelled where nobody waits for it any more."""
 
     cells: Sequence[Any]
-    answer: asyncio.Future[Predictions]
+    answer: asyncio.Future[Sequence[Answer]]
     since: float  #: on the event loop's clock
 
 
-_Outcome: TypeAlias = "Predictions | Exception"
+_Outcome: TypeAlias = Sequence[Answer] | Exception
 
 
-class Batcher:
+class Batcher(Generic[Answer]):
     """Gathers questions in the event loop that it is made in, and predicts in a thread of its own until `close`."""
 
     def __init__(
         self,
-        predict: Callable[[Sequence[Any]], Predictions],
+        predict: Callable[[Sequence[Any]], Sequence[Answer]],
         *,
         patience: float = PATIENCE,
         quiet: float = QUIET,
         most_rows: int = MOST_ROWS,
     ) -> None:
-        """predict: called by one thread only."""
+        """predict: one answer an input, in order; called by one thread only."""
         self._predict, self._patience, self._quiet, self._most_rows = predict, patience, quiet, most_rows
         self._loop = asyncio.get_running_loop()
         self._model = ThreadPoolExecutor(1, "autotl-model")
-        self._questions: deque[_Question] = deque()
+        self._questions: deque[_Question[Answer]] = deque()
         self._rows = 0  #: that they ask for
         self._expected = 0  #: questions, once all who were answered last have asked again
         self._ended = self._due = 0.0  #: when the last batch did, and until when they are waited for
@@ -60,9 +63,9 @@ class Batcher:
         self._work: asyncio.Task[None] | None = None  #: on a batch
         self._closed = False
 
-    async def predict(self, cells: Sequence[Any]) -> Predictions:
-        """The answer for at least one input. One that is cancelled before its turn costs nothing."""
-        question = _Question(cells, self._loop.create_future(), self._loop.time())
+    async def predict(self, cells: Sequence[Any]) -> Sequence[Answer]:
+        """The answers for at least one input. What is cancelled before its turn costs nothing."""
+        question = _Question[Answer](cells, self._loop.create_future(), self._loop.time())
         self._questions.append(question)
         self._rows += len(cells)
         if self._work is None and (self._waiting is None or self._complete()):
@@ -94,16 +97,16 @@ class Batcher:
         else:
             self._waiting = self._loop.call_at(latest, self._consider)
 
-    def _next(self) -> list[_Question]:
+    def _next(self) -> list[_Question[Answer]]:
         """The questions of the next batch, at least one."""
-        batch, room = list[_Question](), self._most_rows
+        batch, room = list[_Question[Answer]](), self._most_rows
         while self._questions and (not batch or len(self._questions[0].cells) <= room):
             batch.append(self._questions.popleft())
             room -= len(batch[-1].cells)
         self._rows -= self._most_rows - room
         return batch
 
-    async def _answer(self, batch: list[_Question]) -> None:
+    async def _answer(self, batch: list[_Question[Answer]]) -> None:
         """Tells each question its part."""
         began = self._loop.time()
         batch = [question for question in batch if not question.answer.done()]
@@ -123,19 +126,14 @@ class Batcher:
         if self._questions:
             self._consider()
 
-    def _outcomes(self, asked: Sequence[Sequence[Any]]) -> list[_Outcome]:
+    def _outcomes(self, asked: Sequence[Sequence[Any]]) -> list[_Outcome[Answer]]:
         """Of each question; where the batch fails, each is tried alone, so that one costs no other."""
         try:
             together = self._predict([cell for cells in asked for cell in cells])
+            ends = itertools.accumulate(map(len, asked))
+            return [together[end - len(cells) : end] for cells, end in zip(asked, ends, strict=True)]
         except Exception as error:
             if len(asked) > 1:
                 return [outcome for cells in asked for outcome in self._outcomes([cells])]
             logger.exception("a prediction failed")
             return [error]
-        outcomes, start = list[_Outcome](), 0
-        for cells in asked:
-            stop = start + len(cells)
-            unreadable = {row - start: why for row, why in together.unreadable.items() if start <= row < stop}
-            outcomes.append(Predictions(together.answers[start:stop], unreadable))
-            start = stop
-        return outcomes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,13 @@ def test_bad_images_are_refused_without_a_word_of_the_server(client, photos, tmp
     assert str(tmp_path) not in detail
     assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == []
     assert client.post("/predict", json={"images": [good]}).status_code == 200
+
+
+def test_of_many_who_ask_at_once_each_gets_its_own(client, predictor, photos):
+    torn = encoded(image_file("PNG", 200, 200)[:3000])
+    asked = [image for photo in photos for image in (torn, encoded(Path(photo).read_bytes()))]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = list(pool.map(lambda image: client.post("/predict", json={"images": [image]}), asked))
+    assert [answer.status_code for answer in answers] == [422, 200] * len(photos)
+    served = [list(answer.json()["predictions"][0]["probabilities"].values()) for answer in answers[1::2]]
+    np.testing.assert_allclose(served, predictor.answers(photos).answers, atol=1e-5)
