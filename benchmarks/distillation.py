@@ -31,7 +31,6 @@ from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import BundleCard, find_bundle, read_card
 from autotl.predictor.predictor import Predictor
 from autotl.search.fitting import fit
-from autotl.search.pace import STEP_COST
 from autotl.training.settings import Settings
 
 #: Layers that the student of texts has.
@@ -74,11 +73,8 @@ def teach(table: Table, candidate: Candidate, seed: int, budget: str, run: Path)
 
 def recipes(bench: Bench, seconds: float | None, length: float) -> dict[str, tuple[str, Mapping[str, Value]]]:
     """Strategy and settings by what they are called: fine-tuning alone first, then with each of the losses."""
-    space, passes = bench.space(), math.inf
-    if seconds is not None:
-        frozen = bench.look(FeatureStore(bench.cache))
-        passes = seconds / (len(bench.all) * frozen.seconds_a_row * STEP_COST)
-    context = replace(space.context(bench.candidate.key), passes=passes, teacher=True)
+    space = bench.space(math.inf if seconds is None else bench.passes(seconds))
+    context = replace(space.context(bench.candidate.key), teacher=True)
     usual = {
         regularizer.name: regularizer.usual(context)
         for regularizer in plugins().regularizers
@@ -132,9 +128,8 @@ def main() -> None:
                 place = (options.teachers or Path(temporary)) / f"{name}-{seed}"
                 teacher = teach(table, large, seed, options.teacher_budget, place)
                 bench = Bench(small, table, cache=Path(temporary) / f"{name}-{seed}-students")
-                if seed == options.first_seed:  # nobody counts it: kernels are loaded and chosen in it
-                    alone = recipes(bench, seconds, options.length or 1.0)["alone"]
-                    train(bench, *alone, teacher, seed, seconds, test)
+                alone = recipes(bench, seconds, options.length or 1.0)["alone"]
+                train(bench, *alone, teacher, seed, seconds, test)  # nobody counts it: precisions are raced
                 cases += compare(bench, teacher, test, seed, seconds, options.length or 1.0)
                 told = {"machine": machine(), "seconds": seconds, "length": options.length}
                 told["cases"] = [asdict(case) for case in cases]

@@ -23,6 +23,7 @@ from autotl.features.speed import SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, InputEncoder, Modality, StrategyContext, ZooContext
 from autotl.plugins.manager import plugins
+from autotl.search.pace import STEP_COST
 from autotl.search.space import Space
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
@@ -171,15 +172,19 @@ class Bench:
             clock=Clock(),
         )
 
-    def space(self) -> Space:
-        """What a search without an end could try on this backbone."""
+    def passes(self, seconds: float) -> float:
+        """Over the table, that a training takes in so many seconds, as a search reckons before there was one."""
+        return seconds / (len(self.all) * self.look(FeatureStore(self.cache)).seconds_a_row * STEP_COST)
+
+    def space(self, passes: float = math.inf) -> Space:
+        """What a search could try on this backbone whose budget affords so many passes."""
         context = StrategyContext(
             candidate=self.candidate,
             rows=len(self.table.labels),
             class_rows=tuple(np.bincount(self.table.labels).tolist()),
             metric="accuracy",
             augments=self.family.augments,
-            passes=math.inf,
+            passes=passes,
         )
         return Space([self.candidate], plugins().strategies, plugins().regularizers, {self.candidate.key: context})
 

@@ -31,7 +31,7 @@ from autotl.training.trial import Trial
 #: What all others are compared with.
 REFERENCE = "finetune"
 
-#: The head starts at zero instead of the linear probe, and nothing regularizes.
+#: All is trained, the head starts at zero instead of the linear probe, and nothing regularizes.
 PLAIN = "finetune from a new head, unregularized"
 
 
@@ -52,9 +52,9 @@ class NewHead(Trial):
         return LinearHead(np.zeros((width, self.outputs), np.float32), np.zeros(self.outputs, np.float32))
 
 
-def methods(bench: Bench) -> list[Method]:
-    """All that apply; the reference first."""
-    space, found = bench.space(), dict[str, Method]()
+def methods(bench: Bench, seconds: float) -> list[Method]:
+    """All that apply, with the recipes that a search would try first in so much time; the reference first."""
+    space, found = bench.space(bench.passes(seconds)), dict[str, Method]()
     for config in space.portfolio():
         if config.strategy not in found:
             found[config.strategy] = Method(config.strategy, config.strategy, config.settings)
@@ -73,7 +73,7 @@ def methods(bench: Bench) -> list[Method]:
         else:
             name = f"{regularizer.name} {strength:g}"
             found[name] = Method(name, REFERENCE, {**usual, regularizer.name: strength})
-    found[PLAIN] = Method(PLAIN, REFERENCE, {**usual, **off})
+    found[PLAIN] = Method(PLAIN, REFERENCE, {**usual, **off, "frozen_fraction": 0.0})
     return list(found.values())
 
 
@@ -128,9 +128,9 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as cache:
                 table = sample(whole, options.rows_a_class, seed)
                 bench = Bench(backbone(options.shared, modality), table, cache=Path(cache))
-                if seed == options.first_seed:  # nobody counts it: kernels are loaded and chosen in it
-                    run(methods(bench)[0], bench, test, seed, options.seconds)
-                for method in methods(bench):
+                those = methods(bench, options.seconds)
+                run(those[0], bench, test, seed, options.seconds)  # nobody counts it: precisions are raced
+                for method in those:
                     if options.methods and method.name not in options.methods:
                         continue
                     accuracy = run(method, bench, test, seed, options.seconds)
