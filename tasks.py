@@ -9,7 +9,7 @@
     python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
     python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
     python3 tasks.py decoys --shared FOLDER         set up, then screening among decoys, an hour and a half
-    python3 tasks.py strategies --shared FOLDER     set up, then every strategy and regularizer, three hours
+    python3 tasks.py strategies --shared FOLDER     set up, then every strategy and regularizer, four hours
     python3 tasks.py distillation --shared FOLDER   set up, then students with and without a teacher, an hour
     python3 tasks.py few_shot --shared FOLDER       set up, then a few texts a class, half an hour
     python3 tasks.py kinds [--shared FOLDER]        set up, then labels, numbers and pairs, half an hour
