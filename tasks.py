@@ -10,7 +10,7 @@
     python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
     python3 tasks.py decoys --shared FOLDER         set up, then screening among decoys, an hour and a half
     python3 tasks.py strategies --shared FOLDER     set up, then every strategy and regularizer, four hours
-    python3 tasks.py distillation --shared FOLDER   set up, then students with and without a teacher, an hour
+    python3 tasks.py distillation --shared FOLDER   set up, then students with and without a teacher, an hour and a half
     python3 tasks.py few_shot --shared FOLDER       set up, then a few texts a class, half an hour
     python3 tasks.py kinds [--shared FOLDER]        set up, then labels, numbers and pairs, half an hour
     python3 tasks.py kills                          set up, then a hundred searches killed and resumed, two hours
