@@ -18,6 +18,7 @@ import torch
 from autotl.data.task import Task
 from autotl.data.terms import terms_of
 from autotl.errors import TrialError
+from autotl.features.descent import least
 from autotl.features.heads import FOLDS, LinearHead, random_parts
 from autotl.zoo.words import LARGEST_VOCABULARY
 
@@ -114,15 +115,9 @@ def _fit(
     penalty: float,
     start: _Fitted,
 ) -> _Fitted:
-    weight, bias = (begun.clone().requires_grad_() for begun in start)
-    solver = torch.optim.LBFGS([weight, bias], max_iter=40, line_search_fn="strong_wolfe", tolerance_change=1e-6)
+    def loss(weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        fitting = task.rules.loss(_logits(inputs, (weight, bias)), targets, weights)
+        return fitting + penalty * weight.square().sum()
 
-    def loss() -> torch.Tensor:
-        solver.zero_grad()
-        value = task.rules.loss(_logits(inputs, (weight, bias)), targets, weights)
-        value = value + penalty * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    solver.step(loss)  # type: ignore[arg-type,no-untyped-call]
-    return weight.detach(), bias.detach()
+    weight, bias = least(loss, start, evaluations=50, smallest_change=1e-6)
+    return weight, bias

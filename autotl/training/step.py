@@ -98,7 +98,7 @@ class Stepper:
             self.parts = frozen.parts[self._key]
         self._boundary.settle(typical)
         self._seconds, self._rows = 0.0, 0
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         for name, buffer in model.named_buffers():  # batch statistics moved
             buffer.copy_(before[name])
 
@@ -129,7 +129,7 @@ class Stepper:
         loss = self._forward_and_back(batch, number, generator)
         norm = clip(optimizer, LARGEST_GRADIENT, self._scale)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         self._wait_for_the_step_before()
         self._seconds += time.perf_counter() - began - (self._boundary.seconds - below)
         self._rows += len(batch)

@@ -35,11 +35,10 @@ import sys
 
 if "autotl.search.worker" in sys.orig_argv:
     import os, random, signal, time
-    import torch
-    from torch.optim.optimizer import register_optimizer_step_pre_hook
+    from autotl.training.optimizer import AdamW
     from autotl.search.workbench import Workbench
 
-    planned, fit = {{}}, Workbench.trial
+    planned, fit, update = {{}}, Workbench.trial, AdamW.step
 
     def trial(self, request):
         draw = random.Random(f"{{os.environ['FAULTS_SEED']}} {{request['number']}}")
@@ -51,8 +50,9 @@ if "autotl.search.worker" in sys.orig_argv:
         finally:
             planned.clear()  # what follows the trials is not meant
 
-    def before_a_step(optimizer, *_):
-        if not planned or isinstance(optimizer, torch.optim.LBFGS):  # that of heads
+    def step(optimizer):
+        update(optimizer)
+        if not planned:
             return
         planned["taken"] += 1
         if planned["taken"] != planned["step"]:
@@ -70,7 +70,7 @@ if "autotl.search.worker" in sys.orig_argv:
                 parameter.data.fill_(float("nan"))
 
     Workbench.trial = trial
-    register_optimizer_step_pre_hook(before_a_step)
+    AdamW.step = step
 """
 
 
