@@ -47,10 +47,10 @@ def texts(rows: int = ROWS) -> list[str]:
     return found
 
 
-def write_bert(folder: Path) -> Path:
+def write_bert(folder: Path, *, width: int) -> Path:
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        vocab_size=2000, hidden_size=192, num_hidden_layers=2, num_attention_heads=3, intermediate_size=768,
+        vocab_size=2000, hidden_size=width, num_hidden_layers=2, num_attention_heads=3, intermediate_size=4 * width,
         max_position_embeddings=64, pad_token_id=1,
     )  # fmt: skip
     transformers.BertModel(config).save_pretrained(folder)
@@ -78,7 +78,8 @@ def write_timm(folder: Path, architecture: str, **arguments: Any) -> Path:
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo")
-    write_bert(folder / "transformers" / "bert")
+    write_bert(folder / "transformers" / "bert", width=192)
+    write_bert(folder / "searched" / "bert", width=24)  # for whole searches, which train it five times
     write_timm(folder / "timm" / "vit", "vit_tiny_patch16_224", depth=3, img_size=SIDE)
     write_timm(folder / "timm" / "resnet", "resnet10t")
     return folder

@@ -29,9 +29,7 @@ def test_both_finish_their_trials_and_the_bundle_predicts_without_peft(zoo, make
     entries = tuple(Entry(strategy=name, settings=short, mean_regret=0.0) for name in ("lora", "ia3"))
     Portfolio(sources=Sources(runs=1, tasks=1, trials=2), entries=entries).save(tmp_path / "first.json")
 
-    found = autotl.fit(
-        table, models=zoo / "transformers", trials=3, portfolio=tmp_path / "first.json", out=run, quiet=True
-    )
+    found = autotl.fit(table, models=zoo / "searched", trials=3, portfolio=tmp_path / "first.json", out=run, quiet=True)
 
     trials = found.leaderboard().set_index("strategy")
     assert trials.loc[["lora", "ia3"], "score"].notna().all()

@@ -99,6 +99,15 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the one that trains fastest, for whole searches: they train it five times."""
+    folder = tmp_path_factory.mktemp("searched")
+    architecture, arguments, side = NETWORKS["vit"]
+    write_model(folder / "vit", architecture, side, **arguments)
+    return folder
+
+
 @pytest.fixture(params=sorted(NETWORKS))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)

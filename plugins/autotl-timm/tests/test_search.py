@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,10 +13,11 @@ from autotl.data.tables import read_table
 
 
 @pytest.mark.slow
-def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait_for_them(zoo, tmp_path, monkeypatch):
+def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait_for_them(
+    searched, tmp_path, monkeypatch
+):
     """A test table of which no picture can be read costs a note, and not the answer."""
     monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
-    shutil.copytree(zoo / "mobilenetv3", tmp_path / "zoo" / "mobilenetv3")  # the one that trains fastest
     random, rows = np.random.default_rng(0), []
     for index in range(60):
         red = index % 2
@@ -39,7 +38,7 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
     test = pd.DataFrame({"image": [str(tmp_path / "other.png")], "label": ["red"]})
 
     out = tmp_path / "run"
-    found = autotl.fit(table, test=test, models=tmp_path / "zoo", trials=1, out=out, skip_unreadable=0.2, quiet=True)
+    found = autotl.fit(table, test=test, models=searched, trials=1, out=out, skip_unreadable=0.2, quiet=True)
 
     answers = {path.stem for path in (tmp_path / "run" / "trials").rglob("*.json") if path.stem == path.parent.name}
     views = {path.stem for path in (tmp_path / "run" / "trials").rglob("*-view1.json")}

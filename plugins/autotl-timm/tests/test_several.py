@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import pickle
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -310,9 +309,8 @@ def write_colours(folder, rows, random):
 
 
 @pytest.mark.slow
-def test_a_search_learns_what_only_both_images_tell(zoo, tmp_path, monkeypatch):
+def test_a_search_learns_what_only_both_images_tell(searched, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
-    shutil.copytree(zoo / "mobilenetv3", tmp_path / "zoo" / "mobilenetv3")  # the one that trains fastest
     random, folder = np.random.default_rng(0), tmp_path / "data"
     table = write_colours(folder, 60, random)
     for view in ("front", "side"):  # a copy of the first row, brighter and of another size
@@ -322,8 +320,8 @@ def test_a_search_learns_what_only_both_images_tell(zoo, tmp_path, monkeypatch):
     table.loc[60], table.loc[61] = ("fronta.png", "sidea.png", table["label"][0]), ("front0.png", "torn.png", "same")
     table.to_csv(folder / "table.csv", index=False)
 
-    options = {"image": ["front", "side"], "models": tmp_path / "zoo", "out": tmp_path / "run"}
-    found = autotl.fit(folder / "table.csv", budget="40s", trials=1, quiet=True, **options)
+    options = {"image": ["front", "side"], "models": searched, "out": tmp_path / "run"}
+    found = autotl.fit(folder / "table.csv", trials=1, quiet=True, **options)
 
     assert (found.task.modality, found.task.columns) == ("images", ("front", "side"))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["request"]["image"] == ["front", "side"]
