@@ -351,6 +351,22 @@ def test_200_clients_at_once_and_then_the_end(bundle, started, predictor, tmp_pa
     assert "Traceback" not in errors
 
 
+def test_client_that_hangs_up_while_it_sends_is_no_error(bundle, started, tmp_path):
+    process = started("serve", bundle, "--port", 0, cwd=tmp_path)
+    port = int(next(re.search(r":(\d+) ", line)[1] for line in process.stderr if line.startswith("http")))
+    head = b"POST /predict HTTP/1.1\r\nHost: it\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(head + b'{"texts": [')
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/predict", b'{"texts": ["a cat"]}', {"Content-Type": "application/json"})
+    assert connection.getresponse().status == 200
+    connection.close()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Exception" not in errors
+
+
 def test_address_that_is_taken_is_told(bundle, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["serve", str(bundle), "--port", str(taken.getsockname()[1])]) == 2

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from autotl.data.cells import as_text
 from autotl.plugins.contracts import Unreadable
@@ -42,7 +45,7 @@ def make_app(predictor: Predictor, limits: Limits | None = None) -> Starlette:
     service = _Service(predictor, limits)
     return Starlette(
         routes=[
-            Route("/predict", service.predict, methods=["POST"]),
+            Route("/predict", service, methods=["POST"]),
             Route("/health", service.health),
             Route("/openapi.json", service.describe),
             Route("/", service.explain),
@@ -83,9 +86,15 @@ class _Service:
         told = Health(status="ok", model=card.describe(), outputs=list(card.task.outputs))
         return JSONResponse(told.model_dump())
 
-    async def predict(self, request: Request) -> Response:
-        """The answer to one request. Raises what HTTP has for one that cannot be answered."""
-        sent = await self._read(request)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request to predict. Raises what HTTP has for one that cannot be answered.
+
+        An ASGI application by itself: Starlette's request and response took 25 of 185 µs that a photograph took here.
+        """
+        body = await _body(receive)
+        if body is None:
+            return
+        sent = self._checked(scope, body)
         if len(sent) > self._limits.rows:
             raise HTTPException(413, f"the request has {len(sent)} rows, and {self._limits.rows} are allowed")
         try:
@@ -98,7 +107,10 @@ class _Service:
         for number, row in enumerate(rows):
             if isinstance(row, Unreadable):
                 raise HTTPException(422, f"row {number}: {self._without_paths(row.reason, cells[number])}")
-        return JSONResponse({"predictions": rows})
+        answer = to_json({"predictions": rows})
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
     def _rows(self, cells: Sequence[Any]) -> list[dict[str, Any] | Unreadable]:
         """What is said of each input. For all of a batch at once, since numpy takes its time over one row as well."""
@@ -108,14 +120,14 @@ class _Service:
         reasons = (predictions.unreadable.get(row) for row in range(len(cells)))
         return [next(told) if reason is None else Unreadable(reason) for reason in reasons]
 
-    async def _read(self, request: Request) -> Sequence[Any]:
+    def _checked(self, scope: Scope, body: bytes) -> Sequence[Any]:
         """The inputs that a request sends. JSON must be called so: browsers post anything else from any page."""
         way_out = "send JSON (Content-Type: application/json) as /openapi.json has it"
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = Headers(scope=scope).get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise HTTPException(415, f"the request is {kind or 'of no type'}; {way_out}")
         try:
-            return self._sent.model_validate_json(await request.body()).inputs
+            return self._sent.model_validate_json(body).inputs
         except ValidationError as refusal:
             first = refusal.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
@@ -131,6 +143,18 @@ class _Service:
         for column, path in reversed([*zip(task.columns, cell, strict=True)]):  # some begin like earlier ones
             reason = _renamed(reason, path, repr(column))
         return reason
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """What a request sends, whole; None where the client is gone before."""
+    parts, more = [], True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
 
 
 def _in_memory(room: int) -> str | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,16 +103,18 @@ class ImageIntake:
 
     @contextmanager
     def _files(self, sent: Sequence[str], names: Sequence[str]) -> Iterator[list[str]]:
-        paths: list[Path] = []
+        paths: list[str] = []
         try:
             for image, name in zip(sent, names, strict=True):
                 data = self._checked(image, name)
-                paths.append(self._folder / str(next(self._numbers)))
-                paths[-1].write_bytes(data)
-            yield [str(path) for path in paths]
+                paths.append(f"{self._folder}{os.sep}{next(self._numbers)}")  # no `Path`, which takes 10 µs
+                with open(paths[-1], "xb", buffering=0) as file:  # noqa: PTH123
+                    file.write(data)
+            yield paths
         finally:
             for path in paths:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)  # noqa: PTH108
 
     def _checked(self, sent: str, name: str) -> bytes:
         """The bytes of an image whose header can be read, and is not that of a bomb."""
