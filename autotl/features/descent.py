@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-#: Pairs of a step and what it did to the gradient that make up the curvature known.
+#: Pairs of a step and what it did to the gradient that make up the curvature known. Heads on features of three sets end
+#: where they do with torch's hundred; with 10 up to 8e-4 above, at the weakest penalties.
 HISTORY = 30
 
 #: A step is taken that lowers the function by this share of what its slope promised (Nocedal & Wright's values), …
