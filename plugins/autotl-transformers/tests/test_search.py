@@ -21,7 +21,6 @@ def test_a_second_search_gives_the_same_predictions_bit_for_bit(zoo, tmp_path, m
     pd.DataFrame(rows).to_csv(table, index=False)
     answers = []
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # which add up in another order than one
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     for name in ("first", "second"):
         monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / f"cache-{name}"))
         found = autotl.fit(table, models=tmp_path / "zoo", trials=1, out=tmp_path / name, quiet=True)
