@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -348,11 +349,20 @@ def test_torn_checkpoint_means_a_new_beginning(bench, tmp_path, torn):
         lambda tensors: tensors | {sorted(tensors)[-1]: torch.zeros(7, 7)},
         lambda tensors: {name: tensor for name, tensor in tensors.items() if name != max(tensors)},
         lambda tensors: tensors | {"mean 0": torch.zeros(1)},
-        lambda tensors: tensors | {"moment 99 exp_avg": torch.zeros(1)},
-        lambda tensors: tensors | {"moment 0 exp_avg": torch.zeros(7, 7)},
+        lambda tensors: tensors | {"moment 99 mean": torch.zeros(1)},
+        lambda tensors: tensors | {"moment 0 mean": torch.zeros(7, 7)},
+        lambda tensors: {re.sub("^(moment .*) mean", r"\1 exp_avg", name): tensor for name, tensor in tensors.items()},
         lambda tensors: tensors | {"weights 99": torch.zeros(1)},
     ],
-    ids=["shape", "missing", "shape that would do", "moment of nothing", "shape of a moment", "weight of nothing"],
+    ids=[
+        "shape",
+        "missing",
+        "shape that would do",
+        "moment of nothing",
+        "shape of a moment",
+        "another optimizer",
+        "weight of nothing",
+    ],
 )
 def test_checkpoint_of_another_network_leaves_nothing_behind(bench, tmp_path, other):
     """Trained weights, means or moments that were taken over in part would be no new beginning."""

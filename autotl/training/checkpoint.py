@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from autotl.files import is_disk_full, making_room
+from autotl.training.optimizer import MOMENTS
 
 if TYPE_CHECKING:
     from autotl.training.average import Average
@@ -122,6 +123,8 @@ class Checkpoint:
             if moment.shape not in (parameter.shape, (), (*parameter.shape[:1], 1)):  # counts of steps are smaller
                 raise ValueError(f"{name} has the shape {list(moment.shape)}")
             moments.setdefault(int(number), {})[what] = moment.to(parameter.device)
+        if any(state.keys() != MOMENTS for state in moments.values()):
+            raise ValueError("its moments are another optimizer's")
         for name, place in places.items():
             if tensors[name].shape != place.shape:
                 raise ValueError(f"{name} has the shape {list(tensors[name].shape)}")

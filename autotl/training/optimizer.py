@@ -31,6 +31,10 @@ def is_vocabulary(module: torch.nn.Module) -> bool:
     return isinstance(module, torch.nn.Embedding) and module.num_embeddings >= VOCABULARY
 
 
+#: What is kept of each parameter: how often it was updated, and the means of its gradients and of their squares.
+MOMENTS = frozenset({"steps", "mean", "square"})
+
+
 class AdamW:
     """Fused AdamW, but rows of a vocabulary that are not in a batch stay as they are.
 
@@ -46,7 +50,7 @@ class AdamW:
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         """groups: each of ``params``, a list, their ``lr`` and ``weight_decay``, which may change between steps."""
         self.param_groups = groups
-        #: Of each parameter that had a gradient: ``mean`` and ``square``, its moments, and ``steps``.
+        #: `MOMENTS` of each parameter that had a gradient.
         self.state: dict[torch.Tensor, dict[str, torch.Tensor]] = {}
 
     @torch.no_grad()
