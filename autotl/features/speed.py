@@ -137,6 +137,7 @@ class SpeedBook:
     def __init__(self, folder: Path | None, versions: str = "") -> None:
         """folder: None keeps nothing. versions: of the packages beside torch that decide how fast a network is."""
         machine = f"{_processor()}|{os.cpu_count()}|{torch.get_num_threads()}|{torch.__version__}|{versions}"
+        machine += f"|{WORTH_OF_PLAIN}"  # what was raced when fewer were tried is raced again
         name = f"speed-{hashlib.sha256(machine.encode()).hexdigest()[:12]}.json"
         self._path = None if folder is None else folder / name
         self._known = {} if self._path is None else _read_speeds(self._path)
