@@ -108,7 +108,7 @@ class ImageIntake:
             for image, name in zip(sent, names, strict=True):
                 data = self._checked(image, name)
                 paths.append(f"{self._folder}{os.sep}{next(self._numbers)}")  # no `Path`, which takes 10 µs
-                with open(paths[-1], "xb", buffering=0) as file:  # noqa: PTH123
+                with open(paths[-1], "xb") as file:  # noqa: PTH123
                     file.write(data)
             yield paths
         finally:
