@@ -87,7 +87,8 @@ def fit(
 
     data: CSV, TSV, Parquet, JSON Lines, a folder of class folders, or a DataFrame. test: a table to score the answer on
     once, at the end, in any of these forms. A run of DataFrames cannot be resumed. budget: such as ``"5m"``, or
-    seconds; the default is five minutes unless `trials` is given. models: folders of pretrained backbones.
+    seconds; the default is five minutes unless `trials` is given. trials: how many at most, in a budget or without.
+    models: folders of pretrained backbones.
     backbones: names of those to choose from, and of nothing else; by default all that can be used, and a bag of words.
     image: a column of paths, or several whose images are one input, in their order, such as front and side.
     text: a column, or several that are joined into one text, each behind its name. pair: two columns of texts, in their
@@ -100,11 +101,12 @@ def fit(
     that AutoTL would.
     out: the run's folder, ``runs/NAME`` by default. skip_unreadable: share of the rows that may be unreadable.
     max_memory: that training may take, such as ``"6GB"``; by default 80 % of what is free. max_disk: that the run's
-    folder and what the cache keeps for it may take, by default half of what is free. max_latency, max_params and
-    max_size: of the model, such as ``"5ms"`` a row on this machine, ``"5M"`` and ``"20MB"``. portfolio: a file of what
-    past runs say to try first (`autotl.portfolio`). teacher: a run or bundle for the same classes, which strategies may
-    learn from. offline: opens no connection. licenses: that the weights of backbones may have, such as
-    ``"permissive"`` or ``["mit", "apache-2.0"]``.
+    folder and what the cache keeps for it may take, by default half of what is free. max_latency: of the model, such as
+    ``"5ms"`` a row on this machine. max_params: of the model, such as ``"5M"``. max_size: of the model, such as
+    ``"20MB"``. portfolio: a file of what past runs say to try first (`autotl.portfolio`). teacher: a run or bundle for
+    the same classes, which strategies may learn from. offline: opens no connection. licenses: that the weights of
+    backbones may have, such as ``"permissive"`` or ``["mit", "apache-2.0"]``. metric: by which models are chosen, by
+    default the one that fits the task. seed: of everything that is drawn. quiet: shows nothing.
 
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """

@@ -1,20 +1,26 @@
 """Builds the site of these pages into ``build/site``; ``python3 tasks.py docs`` installs what it takes and calls this.
 
 Pages are staged in the places that they have in the repository, so that a link between two of them leads somewhere in
-both. The reference of commands is made of the parsers on the way, those of installed plugins too.
+both. Two of them are made on the way: the reference of commands of the parsers, those of installed plugins too, and the
+reference of names of the docstrings.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import autotl
+from autotl import errors
 from autotl.cli.main import build_parser
 from autotl.plugins.manager import plugins
+from autotl.predictor.predictor import Evaluation
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGED = ROOT / "build" / "pages"
@@ -26,28 +32,71 @@ SHOWN = (
     "autotl/plugins/contracts.py", "autotl/events.py",
 )  # fmt: skip
 
-_INTRODUCTION = """# Commands
+_COMMANDS = """# Commands
 
 Every command says this of itself with `--help`. Exit codes are 0 when it is done, 2 for input that cannot be used (one
 line on standard error says why and what to do) and 130 after Ctrl-C.
 """
 
+_NAMES = """# Names in Python
+
+[From Python](python.md) shows them at work. What plugins are made of is on [a page of its own](plugins.md).
+"""
+
 
 def stage() -> None:
-    """Copies the pages, and writes the reference beside them."""
+    """Copies the pages, and writes the references beside them."""
     shutil.rmtree(STAGED, ignore_errors=True)
     for path in (path for pattern in SHOWN for path in ROOT.glob(pattern)):
         target = STAGED / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    (STAGED / "docs" / "commands.md").write_text(reference(), encoding="utf-8")
+    (STAGED / "docs" / "commands.md").write_text(commands(), encoding="utf-8")
+    (STAGED / "docs" / "api.md").write_text(names(), encoding="utf-8")
 
 
-def reference() -> str:
+def names() -> str:
+    """What a program calls, as Markdown: functions, classes with their methods, exceptions."""
+    lines = [_NAMES]
+    for function in (autotl.fit, autotl.load, autotl.export):
+        lines += _documented(f"## autotl.{function.__name__}", function)
+    for kind in (autotl.Predictor, autotl.Run, Evaluation):
+        lines += _documented(f"## {kind.__name__}", kind)
+        for name, member in vars(kind).items():
+            if not name.startswith("_") and inspect.getdoc(member) and not isinstance(member, str | int | float):
+                lines += _documented(f"### {kind.__name__}.{name}", member)
+    lines += ["## Exceptions", "", "| | |", "|---|---|"]
+    for kind in vars(errors).values():
+        if inspect.isclass(kind) and issubclass(kind, autotl.AutoTLError):
+            lines.append(f"| `{kind.__name__}` | {_escaped(inspect.getdoc(kind) or '')} |")
+    return "\n".join([*lines, ""])
+
+
+def _documented(heading: str, what: object) -> Iterator[str]:
+    """A heading, how it is called, an argument a line where there are many, and what its docstring says."""
+    told = inspect.getdoc(what) or ""
+    yield from (heading, "")
+    if callable(what):
+        name, parameters = heading.split()[-1], dict(inspect.signature(what).parameters)
+        parameters.pop("self", None)
+        arguments = list(map(str, parameters.values()))
+        by_name = [parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values()]
+        if any(by_name):
+            arguments.insert(by_name.index(True), "*")
+        called = f"{name}({', '.join(arguments)})"
+        if len(called) > 100:
+            called = "\n    ".join([f"{name}(", *(f"{argument}," for argument in arguments)]) + "\n)"
+        yield from ("```text", called.replace("'", ""), "```", "")
+        if parameters:  # what is said of each becomes an item of a list
+            told = re.sub(rf"(?:\n|(?<=[.;]) )({'|'.join(parameters)}): ", r"\n- **\1**: ", told)
+    yield from (told, "")
+
+
+def commands() -> str:
     """Every command with every option, as Markdown."""
     manager = plugins()
     foreign = {command.name: manager.origin(command.name, "command").split()[0] for command in manager.commands}
-    lines = [_INTRODUCTION]
+    lines = [_COMMANDS]
     for name, help_, parser in _inner(build_parser(manager.commands)):
         lines += [f"## {parser.prog}", "", _sentence(help_), ""]
         if name in foreign:

@@ -23,6 +23,9 @@ FOLLOWED = [page for page in PAGES if page.parts[0] not in {"autotl", "examples"
 
 SEARCH = "autotl search --data flowers.csv --budget 5m"
 
+#: Written when the site is built.
+MADE = {"docs/commands.md", "docs/api.md"}
+
 #: What the pages call backbones; all are the tiny family's here.
 NAMES = ("all-MiniLM-L6-v2", "mobilenetv2_035.keras_in1k")
 
@@ -80,7 +83,7 @@ def test_every_link_leads_to_a_file(page):
 
 def test_the_site_shows_every_page():
     site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
-    shown = set(re.findall(r"[\w/-]+\.md", str(site["nav"]))) - {"docs/commands.md"}  # made when it is built
+    shown = set(re.findall(r"[\w/-]+\.md", str(site["nav"]))) - MADE
     there = {page.as_posix() for page in PAGES}
     assert shown <= there
     assert {page for page in there if page.startswith(("docs/", "plugins/"))} <= shown
@@ -91,13 +94,28 @@ def test_the_two_commands_are_chores():
     assert "python3 tasks.py demo\npython3 tasks.py test" in readme
 
 
-def test_the_reference_has_every_command_and_option(monkeypatch):
+def test_the_reference_of_commands_has_each_with_its_options(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    from build import reference
+    import build
 
-    text = reference()
+    text = build.commands()
     for part in ("## autotl search", "### autotl models pack", "## autotl distill", "From the plugin autotl-distill"):
         assert part in text
     for option in ("`--data PATH`", "`-o, --out FILE`", "`--target-latency TIME`", "`NAME …`", "`--json`"):
         assert option in text
     assert "%%" not in text
+
+
+def test_the_reference_of_names_has_what_programs_call(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import build
+
+    text = build.names()
+    for part in (
+        "## autotl.fit\n",
+        "    budget: str | float | None = None,",
+        "### Predictor.predict_proba\n",
+        "`DataError`",
+    ):
+        assert part in text
+    assert "Searches for the best fine-tuned model of a table" in text

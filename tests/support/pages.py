@@ -83,11 +83,13 @@ class Reader:
         self.folder = folder
         self.done: set[str] = set()
         self._start = start
+        self._names: dict[str, Any] = {}  #: that a page's Python has made so far
         self._serving: list[subprocess.Popen[str]] = []
         self._addresses: dict[str, str] = {}
 
     def follow_page(self, page: Path) -> None:
         """All blocks of a page that are code and can be run; services that it began are ended."""
+        self._names = {"__name__": "__main__"}
         try:
             for block in blocks(page):
                 if block.language != "text" and not block.reason:
@@ -98,7 +100,7 @@ class Reader:
     def follow(self, block: Block) -> None:
         """Fails where a reader would meet an error."""
         if block.language == "python":
-            exec(compile(quick_python(block.code), str(block), "exec"), {"__name__": "__main__"})
+            exec(compile(quick_python(block.code), str(block), "exec"), self._names)
             return
         for command in commands(block):
             if command not in self.done:
