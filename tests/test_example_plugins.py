@@ -55,7 +55,7 @@ def test_an_example_passes_its_own_tests(site, name):
 @pytest.mark.slow
 def test_examples_are_chosen_in_a_search(site, command_line, tmp_path):
     series_frame(240).to_csv(tmp_path / "machines.csv", index=False)
-    options = ["--data", "machines.csv", "--target", "state", "--offline", "--trials", 8, "--out", "run", "--quiet"]
+    options = ["--data", "machines.csv", "--target", "state", "--offline", "--trials", 5, "--out", "run", "--quiet"]
     answer = command_line("search", *options, cwd=tmp_path, also=[site])
     assert answer.returncode == 0, answer.stderr
     with (tmp_path / "run" / "leaderboard.csv").open(encoding="utf-8", newline="") as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import warnings
@@ -39,7 +38,7 @@ def test_a_fitted_model_is_loaded_at_its_first_use_and_not_in_the_time_of_the_se
 ):
     """In a process of its own: this one has long loaded torch."""
     program = f"""
-import sys
+import shutil, sys
 import autotl
 run = autotl.fit({str(table)!r}, models={str(zoo)!r}, trials=1, out="run", quiet=True)
 assert "torch" not in sys.modules
@@ -47,17 +46,18 @@ assert run.classes_.tolist() == ["animal", "plant", "stone"]
 assert len(run.leaderboard()) and "accuracy" in repr(run)
 assert "torch" not in sys.modules
 assert (run.predict({str(table)!r}) == autotl.load("run").predict({str(table)!r})).all()
+late = autotl.Run(shutil.copytree("run", "copy"))
+shutil.rmtree("copy")
+try:
+    late.predict({str(table)!r})
+except autotl.AutoTLError as error:
+    assert "copy" in str(error) and "cannot be loaded" in str(error)
+else:
+    raise AssertionError("a model whose folder is gone answers")
 """
     path = [str(THIRD_PARTY / "tiny"), *filter(None, [command_line.environment.get("PYTHONPATH")])]
     environment = command_line.environment | {"PYTHONPATH": os.pathsep.join(path)}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=120)
-
-
-def test_a_fitted_model_whose_folder_is_gone_says_so(frame, zoo, here, tmp_path):
-    found = autotl.fit(frame, target="label", trials=1, models=zoo, out=tmp_path / "fitted", quiet=True)
-    shutil.rmtree(tmp_path / "fitted")
-    with pytest.raises(AutoTLError, match=r"fitted.*cannot be loaded"):
-        found.predict(frame)
 
 
 def test_fit_tests_on_a_frame_as_on_its_file(frame, table, new_table, zoo, here, tmp_path, capsys):
