@@ -100,15 +100,18 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
         trial.clock.set_back(before["seconds"])
-    before_it = max(step - 1, 0) / steps
-    stepper = enter(plan.frozen_at(before_it))
+
+    def progress_so_far() -> float:
+        """By time, or where it is further by steps."""
+        by_time = trial.clock.elapsed / trial.clock.seconds
+        return by_time if trial.fill_time else max(by_time, step / steps)
+
+    stepper = enter(plan.frozen_at(progress_so_far()))
     ahead = [rung for rung in RUNGS if rung > judged]
     generator = torch.Generator()
     losses: list[torch.Tensor] = []
     while True:
-        progress = trial.clock.elapsed / trial.clock.seconds
-        if not trial.fill_time:
-            progress = max(progress, step / steps)
+        progress = progress_so_far()
         if 1000 * progress >= ahead[0]:
             while ahead and 1000 * progress >= ahead[0]:  # where time went by without a step, one look is enough
                 judged = ahead.pop(0)
@@ -138,10 +141,10 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         generator.manual_seed(seed_of(trial.seed, step))
         losses.append(stepper.step(optimizer, batch, number, generator))
         _finite(losses[-1 if trial.device.type == "cpu" else -2 :][0], step + 1)  # an accelerator is not waited for
+        step += 1
         for effect in trial.effects:
-            effect.stepped(step, progress - before_it)
+            effect.stepped(step - 1, progress_so_far() - progress)
         average.update()
-        step, before_it = step + 1, progress
         if checkpoint.due:
             checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)
 
