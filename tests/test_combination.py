@@ -133,6 +133,18 @@ def test_temperature_finds_by_how_much_answers_are_too_sure():
     assert fit_temperature(TASK, labels, boasting) == pytest.approx(3 * honest, rel=0.03)
 
 
+def test_temperature_is_of_all_classes_where_the_table_has_one_after_the_other():
+    """Of many classes and rows only some tell it; boasting of the later classes must not be overheard."""
+    classes, rows = 300, 1200
+    random, labels = np.random.default_rng(0), np.sort(np.arange(rows) % classes)
+    logits = 4.0 * np.eye(classes)[labels] + random.normal(size=(rows, classes))
+    logits[rows // 2 :] *= 4.0
+    answers, shuffled = softmax(logits).astype(np.float32), random.permutation(rows)
+    task = made_tasks.of_classes(classes)
+    anyhow = fit_temperature(task, labels[shuffled], answers[shuffled])
+    assert fit_temperature(task, labels, answers) == pytest.approx(anyhow, rel=0.1)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 3.0, 8.0])
 def test_tempering_divides_logits_however_sure_they_are(temperature):
     logits = np.random.default_rng(0).uniform(-35, 35, (50, CLASSES)).astype(np.float32)

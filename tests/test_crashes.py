@@ -317,6 +317,27 @@ def test_worker_that_cannot_be_set_up_ends_the_search_with_its_reason(command_li
     assert not (tmp_path / "run").exists()
 
 
+@needs_proc
+def test_worker_that_finds_no_successor_ends_the_search_with_what_there_is(table, zoo, here, tmp_path, monkeypatch):
+    """The machine's memory is used up by somebody else: it was killed for that, and no other can begin."""
+    (tmp_path / "full").mkdir()
+
+    def kill(event):
+        if event.kind == "trial_ended":
+            (tmp_path / "full" / "sitecustomize.py").write_text(FULL_MEMORY)
+            for worker in children(os.getpid()):
+                os.kill(worker, signal.SIGKILL)
+                assert wait_until(lambda worker=worker: not alive(worker))
+
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "full"), prepend=os.pathsep)
+    request = SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=3)
+    Search(request, tmp_path / "run", listeners=[kill]).run()
+    assert any("the search ends early: nothing can be trained: set up: " in note for note in notes(tmp_path / "run"))
+    assert run_file(tmp_path / "run")["state"] == "finished"
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert autotl.load(tmp_path / "run").card.score > 0.5
+
+
 @pytest.mark.slow
 @needs_proc
 def test_worker_that_listens_to_nobody_ends_with_the_engine(started, table, zoo, tmp_path, frail):

@@ -16,6 +16,7 @@ from autotl.budget import Clock
 from autotl.errors import DivergedError, TrialError
 from autotl.features.speed import SettledSpeeds
 from autotl.plugins.contracts import Work
+from autotl.plugins.manager import plugins
 from autotl.testing.bench import image_bench
 from autotl.training.batches import Batches
 from autotl.training.effect import Effect
@@ -78,6 +79,18 @@ def test_rows_of_every_length_are_trained_on_alike(bench, tiny, zoo, frame, tmp_
         seen[rows] += 1
     assert seen[trial.train].min() > 30
     assert seen.sum() == 4 * 60 * 32
+
+
+def test_a_probe_of_a_table_that_was_seen_in_part_looks_at_no_other_rows(bench):
+    """It is forecast as a closed form; a look at the rest could take longer than all the time that is left."""
+    trial = bench.trial(settings={"penalty_multiplier": 1.0})
+    trial.seen = trial.train[::2]
+    list(plugins().strategy("probe").fit(trial))
+    kept = bench.frozen.collection("features", f"{bench.frozen.layered.lowest} to {bench.frozen.last}")
+    found = [digest in kept for digest in bench.frozen.rows.digests(trial.train)]
+    assert found == [place % 2 == 0 for place in range(len(trial.train))]
+    answers = trial.model.logits(bench.frozen.rows, trial.train, bench.frozen.precision, trial.device)
+    assert (answers.argmax(1) == trial.targets[trial.train]).mean() > 0.5
 
 
 def test_settings_that_nobody_reads_fail_the_trial_by_name():
@@ -331,6 +344,32 @@ def test_training_goes_on_by_the_clock_where_it_was(bench, tmp_path):
     next(train(bench.model(second), second, plan(epochs=3.0)))
     assert second.clock.elapsed > before
     assert second.clock.seconds > 30.0
+
+
+class Shares(Effect):
+    """What of the training each step was, as effects are told."""
+
+    def __init__(self):
+        self.told = []
+
+    def stepped(self, step, progress):
+        self.told.append(progress)
+
+
+def test_each_step_is_told_what_of_the_training_it_was_even_the_first_of_one_that_goes_on_by_the_clock(bench, tmp_path):
+    """A training that fills its time is elsewhere by the clock than by its steps."""
+    first, second, file = Shares(), Shares(), tmp_path / "0000.safetensors"
+    trial = bench.trial(effects=[first], checkpoint=file)
+    for progress in train(bench.model(trial), trial, plan(epochs=3.0)):
+        if progress.permille == 667:
+            break
+    assert sum(first.told) == pytest.approx(0.667, abs=0.05)
+    trial = bench.trial(effects=[second], checkpoint=file, clock=Clock(1.0), fill_time=True)
+    list(train(bench.model(trial), trial, plan(epochs=3.0)))
+    assert len(second.told) > 10
+    assert min(second.told) > 0
+    assert max(second.told) < 0.3
+    assert sum(second.told) < 1.0
 
 
 @pytest.mark.parametrize("torn", [b"", b"torn", "short"])

@@ -20,6 +20,10 @@ _SUFFICIENT = 1e-4
 #: … and leaves at most this share of the slope.
 _FLATTER = 0.9
 
+#: Of a function's value: below it nothing can be found along a line. 40 logistic regressions that end there took 1018
+#: evaluations before it was looked at, 483 since, and torch 467.
+_ROUNDING = torch.finfo(torch.float32).eps
+
 #: Points that are tried along a line at most: rounding may leave nothing to be found.
 _TRIES = 12
 
@@ -34,6 +38,15 @@ class _Point:
     slope: float
 
 
+@dataclass(frozen=True)
+class _Curvature:
+    """A step, what it did to the gradient, and the product of both."""
+
+    step: torch.Tensor
+    change: torch.Tensor
+    along: float
+
+
 def least(
     function: Callable[..., torch.Tensor],
     start: Sequence[torch.Tensor],
@@ -44,8 +57,9 @@ def least(
 ) -> list[torch.Tensor]:
     """The arguments ``float32`` at which `function`, a scalar of as many tensors, is least, beginning at `start`.
 
-    Ends when a step changes the function or each number by less than `smallest_change`, when no part of the gradient
-    is above `smallest_gradient`, or after about so many `evaluations`.
+    Ends when a step changes the function or each number by less than `smallest_change`, or promises no more than
+    rounding would hide, when no part of the gradient is above `smallest_gradient`, or after about so many
+    `evaluations`.
     """
     shapes, sizes = [part.shape for part in start], [part.numel() for part in start]
     spent = 0
@@ -63,12 +77,13 @@ def least(
 
     here = torch.cat([part.flatten() for part in start])
     value, gradient = evaluate(here)
-    pairs: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=HISTORY)
+    met: deque[_Curvature] = deque(maxlen=HISTORY)
     while float(gradient.abs().max()) > smallest_gradient and spent < evaluations:
-        direction = _newton(gradient, pairs)
+        direction = _newton(gradient, met)
         begin = _Point(0.0, value, gradient, float(gradient @ direction))
-        first = 1.0 if pairs else min(1.0, 1.0 / float(gradient.abs().sum()))
-
+        if met and -begin.slope / 2 <= _ROUNDING * abs(value):  # what a whole step promises
+            break
+        first = 1.0 if met else min(1.0, 1.0 / float(gradient.abs().sum()))
         end = _searched(evaluate, here, direction, begin, first)
         if end.value > value or not end.way:
             break
@@ -76,24 +91,24 @@ def least(
         here, before, value, gradient = here + step, value, end.value, end.gradient
         if before - value < smallest_change or float(step.abs().max()) <= smallest_change:
             break
-        if float(step @ change) > 1e-10:
-            pairs.append((step, change))
+        if (along := float(step @ change)) > 1e-10:
+            met.append(_Curvature(step, change, along))
     return split(here)
 
 
-def _newton(gradient: torch.Tensor, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+def _newton(gradient: torch.Tensor, met: Sequence[_Curvature]) -> torch.Tensor:
     """Where Newton's method would go, by the curvature that steps have met: the two loops of L-BFGS."""
     direction = -gradient
     shares = []
-    for step, change in reversed(pairs):
-        share = (step @ direction) / (step @ change)
-        direction = direction.sub_(share * change)
+    for one in reversed(met):
+        share = float(one.step @ direction) / one.along
+        direction.sub_(one.change, alpha=share)
         shares.append(share)
-    if pairs:
-        step, change = pairs[-1]
-        direction = direction.mul_((step @ change) / (change @ change))
-    for (step, change), share in zip(pairs, reversed(shares), strict=True):
-        direction = direction.add_((share - (change @ direction) / (step @ change)) * step)
+    if met:
+        last = met[-1]
+        direction.mul_(last.along / float(last.change @ last.change))
+    for one, share in zip(met, reversed(shares), strict=True):
+        direction.add_(one.step, alpha=share - float(one.change @ direction) / one.along)
     return direction
 
 

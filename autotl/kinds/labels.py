@@ -278,6 +278,8 @@ def thresholds(targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
     One half where no row has the label. Between two rows, so that either falls on its side.
     """
     found = np.full(targets.shape[1], 0.5, np.float32)
+    if not len(targets):
+        return found
     order = np.argsort(-answers, axis=0, kind="stable")
     hits = np.take_along_axis(targets > 0.5, order, 0).cumsum(0)
     given = np.arange(1, len(targets) + 1)[:, None]

@@ -19,7 +19,8 @@ from autotl.search.pace import Pace
 from autotl.search.shelf import Model
 from autotl.search.trials import SECONDS_BESIDE, TIMES_THE_FORECAST
 
-#: A training on other rows that is no faster than it was is ended when it takes so much longer.
+#: A training on other rows that is no faster than it was is ended when it takes so much longer, and not begun where it
+#: would have so much less time: its answers would not be the model's.
 SLOWER = 1.3
 
 
@@ -67,13 +68,16 @@ class CrossValidation:
 
     def _ask(self, model: Model, part: int) -> Message:
         usual, limited = self._seconds(model) / self._pace.folds, self._pace.limited and self._again.passes_rows(model)
+        left = self._pace.seconds_of_training(model.member.backbone)
+        if limited and left < usual / SLOWER:
+            raise TrialError("too little time was left for all of them", kind="time")
         return self._dialogue.ask(
             f"cross-validation of {named(model)}",
             "training",
             silence=TIMES_THE_FORECAST * usual + SECONDS_BESIDE,
             do="validate",
             part=part,
-            seconds=min(SLOWER * usual, self._pace.seconds_of_training(model.member.backbone)) if limited else None,
+            seconds=min(SLOWER * usual, left) if limited else None,
             late_checkpoint=None,
             **self._again.fitting(model, views=self._judge.views_mean_the_same),
         )

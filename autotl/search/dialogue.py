@@ -24,6 +24,10 @@ class OutOfTime(Exception):
     """The worker did not answer before the time was up."""
 
 
+class NoWorker(OutOfTime):
+    """A worker died and no other can be had: nothing more can be tried, as if the time were up."""
+
+
 class WorkerStuck(TrialError):
     """The worker was silent for longer than anybody waits, and was ended."""
 
@@ -76,7 +80,8 @@ class Dialogue:
         """The answer to a request; `what` names it in messages, and its seconds are booked under `account`.
 
         silence: seconds without a word after which it is given up.
-        Raises `TrialError` when the request failed, `DataError` when the data is at fault, and `OutOfTime`.
+        Raises `TrialError` when the request failed, `DataError` when the data is at fault, and `OutOfTime`, of which
+        `NoWorker` is one.
         """
         try:
             self._worker.tell(**request)
@@ -116,11 +121,18 @@ class Dialogue:
                 self._worker.tell(**hearer(message))
 
     def _start_again(self, account: str) -> None:
-        """A new worker, in the time of whoever needs it; it looks through backbones when they are needed."""
+        """A new worker, in the time of whoever needs it; it looks through backbones when they are needed.
+
+        Raises `NoWorker`: what there is on the disk stays, and the search ends well with it.
+        """
         self.close()
-        self._worker = EngineEnd(self._log, offline=self._offline)
-        self.begin(self._set_up)
-        self._ready(account)
+        try:
+            self._worker = EngineEnd(self._log, offline=self._offline)
+            self.begin(self._set_up)
+            self._ready(account)
+        except (RunError, TrialError, OSError) as error:  # no memory for a process, for one
+            self.close()
+            raise NoWorker(str(error)) from error
 
     def last_words(self) -> str:
         """The last line that the worker's libraries printed; empty when there is none."""

@@ -37,7 +37,7 @@ from autotl.search.checkpoints import Checkpoints
 from autotl.search.control import comparisons, is_doubtful, verdict
 from autotl.search.costs import Costs
 from autotl.search.cross_validation import CrossValidation
-from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.dialogue import Dialogue, NoWorker, OutOfTime
 from autotl.search.disk import Disk
 from autotl.search.floor import Floor
 from autotl.search.incumbent import Incumbent
@@ -151,13 +151,16 @@ class Search:
         try:
             with quiet_optuna():
                 self._prepare()
-                with suppress(OutOfTime):
-                    try:
-                        if survivors := self._screen():
-                            self._run_trials(survivors)
-                    except KeyboardInterrupt:
-                        interrupted = True
-                        self._dialogue.close()
+                try:
+                    if survivors := self._screen():
+                        self._run_trials(survivors)
+                except NoWorker as error:
+                    self._events.emit("note", text=f"the search ends early: {error}")
+                except OutOfTime:
+                    pass
+                except KeyboardInterrupt:
+                    interrupted = True
+                    self._dialogue.close()
                 self._finish(interrupted)
         except BaseException as error:
             self._tell_failure(error)

@@ -20,7 +20,7 @@ from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.space import TrialConfig
-from autotl.zoo.words import BAG_OF_WORDS, NUMBER, SECONDS_A_ROW
+from autotl.zoo.words import BAG_OF_WORDS, NUMBER, seconds_of_words
 
 #: The share of what is left that it may cost: a second or two of a minute for what may be the answer.
 SHARE = 0.04
@@ -75,6 +75,6 @@ class Floor:
     def _affordable_rows(self, rows: int) -> int:
         """How many training rows a bag of words can be learned from in its time; 0 for too few."""
         if self._pace.limited:
-            affordable = int(SHARE * self._pace.seconds_to_the_end() / SECONDS_A_ROW)
+            affordable = int(SHARE * self._pace.seconds_to_the_end() / seconds_of_words(1, len(self._task.outputs)))
             return min(rows, affordable) if affordable >= min(FEWEST_ROWS, rows) else 0
         return rows

@@ -42,7 +42,7 @@ from autotl.training.model import Classifier
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.usage import peak_memory
-from autotl.zoo.words import BAG_OF_WORDS, SECONDS_A_ROW
+from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words
 
 logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
 
@@ -320,7 +320,7 @@ class Workbench:
         """A finished model's settings on the rows of a fold: the model, its backbone, and how many rows it saw."""
         limit, settings = request["seconds"], request["settings"]
         if request["candidate"] is None:
-            if limit is not None and limit < SECONDS_A_ROW * len(fold.train):
+            if limit is not None and limit < seconds_of_words(len(fold.train), len(self._task.outputs)):
                 raise TrialError("too little time is left", kind="time")
             return *self._bag_of_words(fold.train), len(fold.train)
         clock = Clock(limit or math.inf)
@@ -329,13 +329,12 @@ class Workbench:
             fold=fold,
         )  # fmt: skip
         if request["head"]:
-            _, head = trial.probes.layered(trial.frozen)
-            trial.model = Classifier(trial.frozen.layered, self._for_the_metric(head, trial.train))
-        else:
-            if request["late_checkpoint"]:
-                self._repeat_the_end(trial, Path(request["late_checkpoint"]))
-            for _ in fit(trial, request["strategy"]):
-                pass  # nothing is judged on the way
+            trial.model = Classifier(trial.frozen.layered, self._for_the_metric(trial.layered_head(), trial.known))
+            return trial.model, trial.frozen, len(trial.known)
+        if request["late_checkpoint"]:
+            self._repeat_the_end(trial, Path(request["late_checkpoint"]))
+        for _ in fit(trial, request["strategy"]):
+            pass  # nothing is judged on the way
         if trial.model is None:
             raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
         return trial.model, trial.frozen, len(trial.train)
@@ -379,6 +378,10 @@ class Workbench:
         if not views and isinstance(encoder := frozen.rows.encoder, ViewingEncoder):
             frozen = frozen.seen_by(encoder.without_views())
         looked, seen = self._looks.seen(frozen)
+        known = None
+        if 0 < looked < len(self._holdout.train):  # and the rows that judged its head
+            known = np.concatenate([seen, self._looks.readable(frozen, self._holdout.valid)])
+            known = known[np.isin(known, fold.train)]
         return Trial(
             settings=settings,
             frozen=frozen,
@@ -388,7 +391,7 @@ class Workbench:
             task=self._task,
             seed=self._seed * 100_003 + number,
             clock=clock,
-            seen=seen[np.isin(seen, fold.train)] if 0 < looked < len(self._holdout.train) else None,
+            seen=known,
             teacher=self._teacher,
             weights=self._weights,
             groups=self._groups,

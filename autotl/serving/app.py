@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -27,10 +28,12 @@ from autotl.predictor.predictor import Predictor
 from autotl.serving.batching import Batcher
 from autotl.serving.description import described
 from autotl.serving.gate import Gate
-from autotl.serving.intake import Intake, Refused, intake_for
+from autotl.serving.intake import Intake, NoRoom, Refused, intake_for
 from autotl.serving.limits import Limits
 from autotl.serving.page import page
 from autotl.serving.schema import Health, sent_to
+
+logger = logging.getLogger(__name__)
 
 #: Where Linux keeps files in memory.
 MEMORY = "/dev/shm"
@@ -102,6 +105,9 @@ class _Service:
                 rows = await self._batcher.predict(cells)
         except Refused as error:
             raise HTTPException(422, str(error)) from None
+        except NoRoom as error:
+            logger.error("no image can be taken: %s", error)
+            raise HTTPException(503, "the service has no room for images now; try again later") from None
         except Exception:  # the batcher has told the log
             raise HTTPException(500, "the model failed on these inputs") from None
         for number, row in enumerate(rows):

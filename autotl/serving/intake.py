@@ -33,12 +33,16 @@ class Refused(ValueError):
     """An input that cannot be predicted, in words for whoever sent it."""
 
 
+class NoRoom(Exception):
+    """What was sent cannot be put where the model reads it: its disk is full, or its folder gone."""
+
+
 class Intake(Protocol):
     """Checks inputs of one kind."""
 
     @contextmanager
     def cells(self, sent: Sequence[Any]) -> Iterator[list[Any]]:
-        """The cells of inputs, valid within. Raises `Refused` naming the first bad one, counted from 0."""
+        """The cells of inputs, valid within. Raises `Refused` naming the first bad one, counted from 0; `NoRoom`."""
 
 
 def intake_for(task: Task, limits: Limits, folder: Path) -> Intake:
@@ -108,8 +112,11 @@ class ImageIntake:
             for image, name in zip(sent, names, strict=True):
                 data = self._checked(image, name)
                 paths.append(f"{self._folder}{os.sep}{next(self._numbers)}")  # no `Path`, which takes 10 µs
-                with open(paths[-1], "xb") as file:  # noqa: PTH123
-                    file.write(data)
+                try:
+                    with open(paths[-1], "xb") as file:  # noqa: PTH123
+                        file.write(data)
+                except OSError as error:
+                    raise NoRoom(str(error)) from error
             yield paths
         finally:
             for path in paths:

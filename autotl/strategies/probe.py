@@ -32,14 +32,10 @@ class Probe:
         return Work(passes=0.0)  # the features are there
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
-        from autotl.features.heads import balanced, fit_head
+        from autotl.features.heads import balanced
         from autotl.training.model import Classifier
 
         multiplier = trial.settings.number("penalty_multiplier")
-        penalty, head = trial.probes.layered(trial.frozen)
-        if multiplier != 1.0:
-            features, targets = trial.frozen.layers(trial.train), trial.targets[trial.train]
-            head = fit_head(trial.task, features, targets, penalty * multiplier, trial.weights_of(trial.train))
-        head = balanced(head, trial.targets[trial.train], trial.task.balance)
+        head = balanced(trial.layered_head(multiplier), trial.targets[trial.known], trial.task.balance)
         trial.model = Classifier(trial.frozen.layered, head).to(trial.device)
         yield Progress(1000)

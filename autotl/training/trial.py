@@ -80,7 +80,7 @@ class Trial:
     the trial may be longer than its settings say, to the end of its clock.
     `checkpoint` is the file from which the training can be continued, which it writes itself, and `late_checkpoint` the
     one from which its last third can be repeated.
-    `seen` are those of `train` whose features are known, None for all.
+    `seen` are those of `train` whose features are known, None for all; they are `known` in either case.
     `effects` are the regularizers' that are on, and `slowed_by` names those of them that a step takes longer for.
     `teacher` is a bundle to learn from, None where there is none.
     `weights` ``[table rows] float32`` says what a row counts in training, None where all count alike.
@@ -125,6 +125,27 @@ class Trial:
         drop = max((effect.drop for effect in self.effects), default=0.0)
         return self.frozen.family.load(self.frozen.candidate, drop=drop, pretrained=pretrained)
 
+    @property
+    def known(self) -> np.ndarray:
+        """Those of `train` whose features are known, or are to be: ``[rows] int64``."""
+        return self.train if self.seen is None else self.seen
+
+    def layered_head(self, penalty_multiplier: float = 1.0) -> LinearHead:
+        """The linear probe on `FrozenBackbone.layered`, of the rows that are `known`.
+
+        A look at the others would take what is not forecast of a closed form. penalty_multiplier: by how much the
+        penalty is larger than the best.
+        """
+        if self.seen is None and penalty_multiplier == 1.0:
+            return self.probes.layered(self.frozen)[1]
+        rows = self.known
+        features, targets, weights = self.frozen.layers(rows), self.targets[rows], self.weights_of(rows)
+        if self.seen is None:
+            penalty, _ = self.probes.layered(self.frozen)
+        else:
+            penalty = choose_penalty(self.task, features, targets, self.seed, weights, self.groups_of(rows))
+        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights)
+
     def starting_head(self) -> LinearHead:
         """The linear probe that a training starts from, of the rows whose features are known; weak where rows are few.
 
@@ -133,7 +154,7 @@ class Trial:
         few = self.task.rules.exclusive and len(self.train) <= FEW_ROWS_A_CLASS * self.outputs
         if self.seen is None and not few:
             return self.probes.penalty_and_head(self.frozen)[1]
-        rows = self.train if self.seen is None else self.seen
+        rows = self.known
         features, targets, weights = self.frozen.features(rows), self.targets[rows], self.weights_of(rows)
         groups = self.groups_of(rows)
         penalty = BARELY if few else choose_penalty(self.task, features, targets, self.seed, weights, groups)

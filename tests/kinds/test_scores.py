@@ -63,6 +63,12 @@ def test_thresholds_make_the_best_f1_there_is():
         assert sklearn.f1_score(targets[:, label], answers[:, label] >= found[label]) == pytest.approx(max(every))
 
 
+def test_without_rows_a_threshold_is_one_half():
+    """As in the half of a single validation row."""
+    nothing = np.empty((0, 3), np.float32)
+    assert thresholds(nothing, nothing).tolist() == [0.5] * 3
+
+
 def test_a_row_is_decided_without_the_help_of_its_own_label():
     """Answers that know nothing: thresholds that were tuned on the rows themselves would flatter them."""
     random = np.random.default_rng(2)

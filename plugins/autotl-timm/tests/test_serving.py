@@ -87,3 +87,18 @@ def test_of_many_who_ask_at_once_each_gets_its_own(client, predictor, photos):
     assert [answer.status_code for answer in answers] == [422, 200] * len(photos)
     served = [list(answer.json()["predictions"][0]["probabilities"].values()) for answer in answers[1::2]]
     np.testing.assert_allclose(served, predictor.answers(photos).answers, atol=1e-5)
+
+
+def test_images_that_cannot_be_laid_down_are_told_of_here_and_there(client, photos, tmp_path, caplog):
+    """Its folder is gone, as on a machine that cleans up after a while; a full disk does the same."""
+    (folder,) = (tmp_path / "temporary").glob("*/autotl-serve-*")
+    folder.rename(tmp_path / "moved")
+    image = encoded(Path(photos[0]).read_bytes())
+    answer = client.post("/predict", json={"images": [image]})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        503,
+        "the service has no room for images now; try again later",
+    )
+    assert "no image can be taken: " in caplog.text
+    (tmp_path / "moved").rename(folder)
+    assert client.post("/predict", json={"images": [image]}).status_code == 200
