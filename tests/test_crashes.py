@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import optuna
+import pandas as pd
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -464,6 +465,23 @@ def test_backbone_that_is_never_loaded_is_given_up_and_another_one_is_searched(
     Search(SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=1), tmp_path / "run").run()
     assert any(note.startswith("frail/one cannot be used: ") for note in notes(tmp_path / "run"))
     assert {event["backbone"] for event in events(tmp_path / "run", "trial_started")} == {"tiny/one"}
+
+
+@pytest.mark.slow
+def test_what_was_seen_of_a_table_in_part_is_learned_from_again(zoo, frail, frame, tmp_path):
+    """The head is refitted on it and on the validation rows; a look at the rest would take longer than all the time."""
+    frail("backbone.stages[0].register_forward_pre_hook(lambda _, given: time.sleep(0.004 * len(given[0]['x'])))")
+    rows = [f"{text} {number}" for number in range(15) for text in frame["text"]]
+    large = pd.DataFrame({"text": rows, "label": [*frame["label"]] * 15})
+    large.to_csv(tmp_path / "large.csv", index=False)
+    request = SearchRequest(
+        data=str(tmp_path / "large.csv"), models=(str(zoo / "one"),), backbones=("frail/one",), budget_seconds=16.0
+    )
+    Search(request, tmp_path / "run").run()
+    (screened,) = events(tmp_path / "run", "screened")
+    (refit,) = events(tmp_path / "run", "refit")
+    valid = run_file(tmp_path / "run")["rows"]["validation"]
+    assert screened["rows"] + valid <= refit["rows"] < len(large), notes(tmp_path / "run")
 
 
 @pytest.mark.slow

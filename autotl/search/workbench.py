@@ -389,7 +389,7 @@ class Workbench:
             train=self._looks.trainable(frozen, fold.train),
             targets=self._targets,
             task=self._task,
-            seed=self._seed * 100_003 + number,
+            seed=self._seed * 100_003 + max(number, 0),  # heads count downwards
             clock=clock,
             seen=known,
             teacher=self._teacher,
