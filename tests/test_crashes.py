@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -28,7 +27,6 @@ from run_folders import (
 )
 
 import autotl
-from autotl.cli.main import main
 from autotl.config import SearchRequest
 from autotl.search import pace
 from autotl.search.engine import Search
@@ -383,55 +381,6 @@ def test_budget_is_kept_while_the_clock_on_the_wall_jumps(command_line, table, z
     assert answer.returncode == 0, answer.stderr
     assert time.monotonic() - began < 14.0
     assert run_file(tmp_path / "run")["state"] == "finished"
-
-
-# -------------------------------------------------------------------- one search a folder
-
-
-def test_second_search_in_a_folder_is_refused_with_the_first_ones_process(started, table, zoo, here, tmp_path, capsys):
-    process = started("search", "--data", table, "--models", zoo, "--trials", 9, "--json", "--out", "run", cwd=tmp_path)
-    read_until(process, "trial_started")
-    before = (tmp_path / "run" / "run.json").read_text(encoding="utf-8")
-    assert main(["resume", "run", "--trials", "+1"]) == 2
-    assert f"another search (process {process.pid} on " in capsys.readouterr().err
-    assert (tmp_path / "run" / "run.json").read_text(encoding="utf-8") == before
-
-
-def test_folder_of_a_search_that_was_killed_in_its_first_second_can_be_searched_into(table, zoo, here, tmp_path):
-    (tmp_path / "run" / "trials").mkdir(parents=True)
-    (tmp_path / "run" / ".lock.json").write_text('{"process": 1, "host": "elsewhere"}')
-    (tmp_path / "run" / "events.jsonl").write_text('{"at": 0.1, "kind": "phase", "name": "rea')
-    assert main(["search", "--data", str(table), "--models", str(zoo), "--trials", "1", "--quiet", "--out", "run"]) == 0
-    assert events(tmp_path / "run", "phase")[0]["name"] == "reading"
-
-
-def test_folder_whose_trials_are_somebody_elses_is_left_alone(table, zoo, here, tmp_path, capsys):
-    theirs = tmp_path / "run" / "trials" / "patient 1.csv"
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("dose\n5\n")
-    request = ["search", "--data", str(table), "--models", str(zoo), "--trials", "1", "--quiet", "--out", "run"]
-    assert main([*request, "--target", "lable"]) == 2
-    assert "exists already" in capsys.readouterr().err
-    assert theirs.read_text() == "dose\n5\n"
-
-
-@pytest.mark.slow
-def test_run_that_was_moved_with_its_data_and_models_goes_on(table, zoo, here, tmp_path, monkeypatch, capsys):
-    first, second = tmp_path / "here", tmp_path / "there"
-    first.mkdir()
-    shutil.copy(table, first / "kinds.csv")
-    shutil.copytree(zoo, first / "zoo")
-    monkeypatch.chdir(first)
-    request = ["search", "--data", "kinds.csv", "--models", "zoo", "--trials", "1", "--quiet", "--out", "run"]
-    assert main(request) == 0
-    first.rename(second)
-    monkeypatch.chdir(second)
-    assert main(["resume", "run", "--trials", "+1", "--quiet"]) == 2
-    assert "--data" in capsys.readouterr().err
-    moved = ["--data", "kinds.csv", "--models", "zoo"]
-    assert main(["resume", "run", "--trials", "+1", "--quiet", *moved]) == 0
-    assert [event["state"] for event in events(second / "run", "trial_ended")] == ["complete"] * 2
-    assert run_file(second / "run")["request"]["data"] == str(second / "kinds.csv")
 
 
 # -------------------------------------------------------------------- trials that fail

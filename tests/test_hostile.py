@@ -12,27 +12,22 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-import uvicorn
+from bundle_edits import edit_card, edit_member
 from canaries import canary_pickle
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from autotl.cli.main import main
-from autotl.config import Limits, SearchRequest
+from autotl.config import Limits
 from autotl.data.task import InputColumn, Task
 from autotl.errors import RunError
-from autotl.escaping import for_csv, for_markdown, for_terminal
-from autotl.events import EventLog, read_events
+from autotl.events import read_events
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
-from autotl.predictor.bundle import Member, read_card
+from autotl.predictor.bundle import Member
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.portfolio_file import PORTFOLIO_FILE
-from autotl.search.run_file import RunFile
 from autotl.search.shelf import Shelf
 from autotl.search.study import STUDY_FILE, open_study
 from autotl.testing import make_bundle
@@ -44,8 +39,6 @@ NESTED = '{"format": 2, "a": ' + "[" * 200_000
 MEMORY = 2 * 10**9
 
 TEXTS, CLASSES = ["a cat", "an oak", "of slate"], ("animal", "plant", "stone")
-
-EVIL = "[red]=cmd|' /C calc'!A0[/red]\x1b[2J\x1b]0;mine\x07<script>|\n# Mine"
 
 
 @pytest.fixture(autouse=True)
@@ -101,16 +94,6 @@ def floats(shape, begin=0):
 
 
 # ------------------------------------------------------------------------------------ bundles
-
-
-def edit_card(bundle, **changes):
-    card = json.loads((bundle / "bundle.json").read_text())
-    (bundle / "bundle.json").write_text(json.dumps(card | changes))
-
-
-def edit_member(bundle, **changes):
-    (member,) = json.loads((bundle / "bundle.json").read_text())["members"]
-    edit_card(bundle, members=[member | changes])
 
 
 def outside(bundle):
@@ -246,89 +229,6 @@ def test_pickle_in_the_place_of_weights_is_not_read(refused, bundle, new_table, 
         assert "cannot be loaded" in refused("predict", bundle, "--data", new_table)
         (bundle / "weights" / "0-0" / name).write_bytes(whole)
     assert main(["predict", str(bundle), "--data", str(new_table)]) == 0
-
-
-# ------------------------------------------------------------------- what is shown of the data
-
-
-@pytest.fixture
-def evil_bundle(bare, tiny, zoo, tmp_path):
-    """One whose classes hold whatever could break out of where it is shown."""
-    evil = (EVIL, "=1+1", "-1")
-    return make_bundle(tiny, tiny.candidates(ZooContext((zoo,)))[:1], TEXTS, tmp_path, classes=evil).folder
-
-
-def test_card_shows_markup_as_it_is_spelled(evil_bundle):
-    card = (evil_bundle / "README.md").read_text(encoding="utf-8")
-    assert "<script>" not in card
-    assert "\x1b" not in card
-    assert "\n# Mine" not in card
-    assert "\\[red\\]" in card
-
-
-def test_screen_shows_markup_as_it_is_spelled(evil_bundle, tmp_path, capsys):
-    rows = pd.DataFrame({"text": ["a", "b"], "label": [EVIL, "-1"]})
-    rows.to_csv(tmp_path / "rows.csv", index=False)
-    assert main(["evaluate", str(evil_bundle), "--data", str(tmp_path / "rows.csv")]) == 0
-    shown = "".join(capsys.readouterr().out.split())
-    assert "\x1b" not in shown
-    assert "[red]" in shown
-
-
-@pytest.fixture
-def evil_run(bundle):
-    """One whose strategy, backbone, settings and events hold what could break out of a terminal."""
-    card = read_card(bundle)
-    edit_member(bundle, strategy=EVIL, backbone=EVIL)
-    known = {"request": SearchRequest(data=EVIL, budget_seconds=60.0), "task": card.task, "state": "finished"}
-    known |= {"id": "0" * 32, "data_fingerprint": EVIL, "rows": {}, "audit_seconds": 1.0}
-    known |= {"versions": {}, "machine": ""}
-    RunFile(**known).write(bundle)
-    log = EventLog(bundle / "events.jsonl", lambda: 1.0, [])
-    started = {"backbone": EVIL, "strategy": EVIL, "units": {}, "planned_seconds": 1.0, "why": EVIL}
-    ended = {"state": "failed", "score": None, "seconds": 1.0, "reason": EVIL, "reason_kind": EVIL}
-    answer = {"members": [{"trial": 0, "share": 1.0}], "score": 0.5, "models": EVIL}
-    log.emit("trial_started", trial=0, **started, **{EVIL: EVIL})
-    log.emit("trial_ended", trial=0, **ended)
-    log.emit("answer", **answer, single_score=0.5, single_latency=0.001, latency=0.001, optimism=0.0)
-    log.emit("note", text=EVIL)
-    log.close()
-    return bundle
-
-
-@pytest.mark.parametrize("command", [["compare", 0, 0], ["show", 0, "0"], ["watch", 0]], ids=lambda words: words[0])
-def test_screen_shows_text_of_a_run_as_it_is_spelled(evil_run, capsys, command):
-    assert main([word or str(evil_run) for word in command]) == 0
-    shown = "".join(capsys.readouterr())
-    assert "\x1b" not in shown
-    assert "\x07" not in shown
-    assert "[red]" in "".join(shown.split())
-
-
-def test_service_says_what_it_serves_as_it_is_spelled(evil_run, capsys, monkeypatch):
-    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
-    assert main(["serve", str(evil_run), "--port", "0"]) == 0
-    shown = capsys.readouterr().err
-    assert "\x1b" not in shown
-    assert "[red]" in shown
-
-
-def test_predictions_are_no_formulas(evil_bundle, tmp_path):
-    pd.DataFrame({"text": ["a"]}).to_csv(tmp_path / "rows.csv", index=False)
-    for number, shown in enumerate((EVIL, "'=1+1", "-1")):
-        head = {"weight": np.zeros((3, 32), np.float32), "bias": np.eye(3, dtype=np.float32)[number]}
-        save_file(head, tmp_path / "head")
-        (tmp_path / "head").replace(evil_bundle / "weights" / "0-0" / "head.safetensors")
-        out = tmp_path / f"{number}.csv"
-        assert main(["predict", str(evil_bundle), "--data", str(tmp_path / "rows.csv"), "--out", str(out)]) == 0
-        assert pd.read_csv(out, dtype=str)["prediction"].tolist() == [shown]
-
-
-@given(st.text())
-def test_nothing_shown_is_obeyed(text):
-    assert not {"\x1b", "\n", "\r", "\x9b", "\u202e"} & set(for_terminal(text))
-    assert not {"<", ">", "\n"} & set(for_markdown(text))
-    assert not str(for_csv(text)).startswith(("=", "@", "\t", "\r"))
 
 
 # ------------------------------------------------------------------------- caches, runs, others

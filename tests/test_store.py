@@ -190,7 +190,7 @@ while True:
 @pytest.mark.slow
 def test_a_kill_while_writing_leaves_nothing_wrong(tmp_path):
     random = np.random.default_rng(0)
-    for round_ in range(30):
+    for round_ in range(50):
         command = [sys.executable, "-c", WRITER.format(here=str(Path(__file__).parent)), str(tmp_path)]
         writer = subprocess.Popen([*command, str(round_ * 100_000)], stdout=subprocess.PIPE)
         assert writer.stdout.readline() == b"on\n"
@@ -198,7 +198,7 @@ def test_a_kill_while_writing_leaves_nothing_wrong(tmp_path):
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
     total = 0
-    for round_ in range(30):
+    for round_ in range(50):
         numbers = range(round_ * 100_000, round_ * 100_000 + 4000)
         total += len(found(tmp_path, numbers, size=20_000))
     assert total > 0
