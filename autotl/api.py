@@ -72,7 +72,7 @@ def fit(
     out: str | Path | None = None,
     offline: bool = False,
     licenses: str | Sequence[str] | None = None,
-    skip_unreadable: float = SKIP_LIMIT,
+    skip_unreadable: str | float = SKIP_LIMIT,
     max_memory: str | None = None,
     max_disk: str | None = None,
     max_latency: str | None = None,

@@ -146,7 +146,7 @@ def make_request(
     trials: int | None = None,
     offline: bool = False,
     licenses: str | Sequence[str] | None = None,
-    skip_unreadable: float | None = None,
+    skip_unreadable: str | float | None = None,
     max_memory: str | None = None,
     max_disk: str | None = None,
     max_latency: str | None = None,
@@ -179,7 +179,7 @@ def make_request(
         trials=parse_trials(trials),
         offline=offline,
         licences=parse_licences(licenses),
-        skip_limit=SKIP_LIMIT if skip_unreadable is None else parse_share(skip_unreadable),
+        skip_limit=parse_share(skip_unreadable),
         max_memory=None if max_memory is None else parse_memory(max_memory),
         max_disk=None if max_disk is None else parse_disk(max_disk),
         limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
@@ -226,11 +226,15 @@ def parse_trials(trials: int | None) -> int | None:
     return trials
 
 
-def parse_share(share: float) -> float:
-    """Raises `BudgetError` for what is no share of the rows."""
-    if not 0 <= share <= 1:
-        raise BudgetError(f"skip_unreadable {share}: give a share of the rows, from 0 to 1")
-    return share
+def parse_share(share: str | float | None) -> float:
+    """From ``5%`` or ``0.05``, 0 to 1; the usual one for None. Raises `BudgetError` for what is no share."""
+    value = SKIP_LIMIT if share is None else share
+    if isinstance(value, str):
+        match = re.fullmatch(rf"\s*({_NUMBER})\s*(%?)\s*", value)
+        value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= value <= 1:
+        raise BudgetError(f"skip-unreadable {share!r} is no share of the rows: write 5% or 0.05")
+    return value
 
 
 def parse_seed(seed: int) -> int:

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from autotl.cli.main import main
+from autotl.data.tables import read_table
 from autotl.data.task import InputColumn, Task
 from autotl.data.text_files import PART_ROWS
 from autotl.errors import AutoTLError
@@ -226,3 +227,13 @@ def test_command_that_is_refused_writes_nothing(bundle, tmp_path, capsys, conten
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert words in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
+
+
+def test_carriage_returns_come_back_as_they_were(bundle, tmp_path):
+    texts = ["one\rtwo", "three\r\nfour", "five\nsix", "seven"]
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (tmp_path / "new.jsonl").write_text(rows)
+    assert (
+        main(["predict", str(bundle), "--data", str(tmp_path / "new.jsonl"), "--out", str(tmp_path / "out.csv")]) == 0
+    )
+    assert read_table(tmp_path / "out.csv").columns["text"] == texts

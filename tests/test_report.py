@@ -361,17 +361,17 @@ def test_the_command_line_that_is_shown_asks_for_the_same(here, tmp_path):
         "a b.csv", target="it's", image=("front", "the side"), text=["text", "a note"], pair=("one", "two"),
         group="who", weight_column="w",
         task="multiclass", metric="macro_f1", models=["zoo", "more"], offline=True,
-        budget_seconds=90.0, max_memory="6GB", max_latency="5ms", max_params="5M", max_size="20MB", seed=7,
-        skip_unreadable=0.25, test="a b.csv", max_disk="9GB", licenses="mit,apache-2.0", set_aside="a b.csv",
+        budget_seconds=2.592e6, max_memory="1.5GiB", max_latency="5ms", max_params="5M", max_size="20MB", seed=7,
+        skip_unreadable=0.25, test="a b.csv", max_disk="2TB", licenses="mit,apache-2.0", set_aside="a b.csv",
         costs="a b.csv", portfolio="a b.csv", teacher="a b.csv", backbones=["one", "tiny/two"],
     )  # fmt: skip
     usual = SearchRequest(data="a b.csv")
     left = {name for name in SearchRequest.model_fields if getattr(given, name) == getattr(usual, name)}
     assert left == {"trials"}  # all others are to be found again
     options = build_parser().parse_args(shlex.split(command(given))[1:])
-    again = make_request(**asked(options), test=options.test, portfolio=options.portfolio, budget_seconds=90.0)
+    again = make_request(**asked(options), test=options.test, portfolio=options.portfolio, budget_seconds=2.592e6)
     assert again == given
-    assert options.budget == "90s"
+    assert options.budget == "2592000s"
 
 
 def test_requests_of_before_there_were_several_images_are_read():

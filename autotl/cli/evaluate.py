@@ -73,9 +73,14 @@ def run(options: argparse.Namespace) -> int:
         for name in found.columns:
             table.add_column(plain(name), justify="right")
         for name, values in zip(found.rows, found.values.tolist(), strict=True):
-            table.add_row(plain(name), *(f"{value:.4g}" for value in values))
+            table.add_row(plain(name), *map(_short, values))
         console.print(table)
     return 0
+
+
+def _short(value: float) -> str:
+    """All of a count, and four digits of a share or an error."""
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def _is_own_table(run: str, data: str) -> bool:

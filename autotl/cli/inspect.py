@@ -22,8 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from collections import Counter
 
+    from autotl.config import parse_share
     from autotl.data.audit import audit
-    from autotl.data.inspection import SKIP_LIMIT, inspect_table, read_test
+    from autotl.data.inspection import inspect_table, read_test
     from autotl.data.set_aside import write_set_aside
     from autotl.data.wording import counted, kind_of_input, listed
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         metric=options.metric,
         kind=options.task,
         costs=options.costs,
-        skip_limit=SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable,
+        skip_limit=parse_share(options.skip_unreadable),
     )
     audited = audit(inspection, test=read_test(options.test, inspection.task) if options.test else None)
     found, notes = audited.inspection, [*inspection.notes, *audited.notes]

@@ -104,8 +104,8 @@ def _show(manifest: Manifest, outcome: str, options: argparse.Namespace) -> int:
 
 
 def _listings(options: argparse.Namespace) -> list[Listing]:
-    from autotl.config import parse_licences
-    from autotl.data.inspection import SKIP_LIMIT, inspect_table
+    from autotl.config import parse_licences, parse_share
+    from autotl.data.inspection import inspect_table
     from autotl.plugins.contracts import ZooContext
     from autotl.plugins.manager import plugins
     from autotl.zoo import hub
@@ -113,14 +113,13 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
 
     families, columns = plugins().families, 1
     if options.data:
-        skip_limit = SKIP_LIMIT if options.skip_unreadable is None else options.skip_unreadable
         found = inspect_table(
             options.data,
             overrides(options),
             metric=options.metric,
             kind=options.task,
             costs=options.costs,
-            skip_limit=skip_limit,
+            skip_limit=parse_share(options.skip_unreadable),
         )
         families, columns = plugins().families_for(found.task.modality), len(found.task.inputs)
     folders = zoo_folders(options.models)

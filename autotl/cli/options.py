@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotl.errors import DataError, RunError
+from autotl.errors import RunError
 
 if TYPE_CHECKING:
     from autotl.data.roles import Overrides
@@ -63,7 +62,6 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--skip-unreadable",
-        type=share,
         metavar="SHARE",
         default=None,
         help="how many rows may be empty or unreadable before the table is refused (default: 5%%)",
@@ -154,15 +152,6 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="for machines: JSON on standard output")
     shown.add_argument("--quiet", action="store_true", help="only errors")
-
-
-def share(text: str) -> float:
-    """``5%`` or ``0.05``, from 0 to 1. Raises `DataError`."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
-    value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
-    if not 0 <= value <= 1:
-        raise DataError(f"--skip-unreadable {text!r} is not a share: write 5% or 0.05")
-    return value
 
 
 def new_file(path: str) -> Path:

@@ -92,9 +92,15 @@ def _destination(out: Path | None) -> Iterator[Callable[[str], object]]:
 
 
 def _as_csv(rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    """Lines that end in a line feed; Python 3.11 quotes carriage returns only where it writes them itself."""
+    text, lines = io.StringIO(), []
+    writer = csv.writer(text, lineterminator="\r\n")
+    for row in rows:
+        writer.writerow(row)
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+        text.seek(0)
+        text.truncate()
+    return "".join(lines)
 
 
 def _row(cells: Iterable[Any], answer: Mapping[str, Any]) -> list[Any]:

@@ -54,7 +54,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    from autotl.data.wording import counted, scored_rows
+    from autotl.data.wording import counted, rows_of_test
     from autotl.escaping import for_terminal
     from autotl.events import read_events
     from autotl.failures import REMEDIES
@@ -90,7 +90,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         metric = escape(for_terminal(outcome.test["metric"]))
         console.print(
             f"Test: [bold]{metric} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
-            f"on {scored_rows(outcome.test['rows'], outcome.test.get('unlearned', 0))} never used before"
+            f"on {rows_of_test(outcome.test)}"
         )
     failed = Counter(event.data["reason_kind"] for event in events if event.data.get("state") == "failed")
     for kind, count in failed.items():

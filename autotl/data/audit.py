@@ -94,10 +94,22 @@ def audit(
         if test is not None:
             reasons |= _leaks(alike, contents.alike[rows:], [test.describe_row(i) for i in tested])
         leaving, notes = _spare_classes(inspection, reasons)
+    stay = np.setdiff1d(np.arange(rows), list(leaving))
+    if len(stay) < _LEAST_ROWS:
+        position, reason = next(iter(leaving.items()))
+        row = table.describe_row(int(inspection.kept[position]))
+        raise DataError(f"{row}: set aside ({reason}), and so are all rows of {table.name} but {len(stay)}. Mend that")
+    learned = int(np.isin(contents.alike[rows:], alike[stay]).sum())
+    if test is not None and chosen is None and 0 < learned == len(tested):
+        raise DataError(
+            f"{test.name}: all of its rows are in {table.name} too, which would have next to nothing left without "
+            "them: their score would say nothing of new rows. Leave --test out, or name a table of other rows"
+        )
+    if learned and chosen is not None and test is not None:
+        notes.append(f"{counted(learned, 'row')} of {test.name} stay in training, as {chosen.name} does not list them")
 
     near, compared = _near_duplicates(contents, alike, seconds)
     together, pattern_notes = _without_patterns(inspection, near, alike)
-    stay = np.setdiff1d(np.arange(rows), list(leaving))
     remaining = replace(inspection, groups=merge_groups(inspection.groups, together)).without(
         {int(inspection.kept[position]): reason for position, reason in leaving.items()}
     )
@@ -116,6 +128,7 @@ def audit(
         "repeats": _repeats(equal),
         "near_repeats": _repeats(together) - _repeats(equal),
         "texts_compared": compared,
+        "test_rows_learned": learned,
         "set_aside": dict(Counter(_kind(reason) for _, reason in remaining.set_aside)),
         "shortcut": shortcut and {"feature": shortcut.feature.name, "score": shortcut.score, "chance": shortcut.chance},
         "split": describe_default(len(remaining.kept), grouped=_repeats(remaining.groups) > 0),

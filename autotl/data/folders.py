@@ -14,11 +14,12 @@ TABLE_SUFFIXES = frozenset({".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".t
 SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "valid", "validation"})
 
 
-def read_class_folders(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
+def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[str]], list[str]]:
     """The columns ``image`` (path relative to `folder`) and ``label`` (name of the class folder), and notes.
 
     Only images directly in a class folder count; what is left out is counted in the notes. Rows are in the
-    order of their paths. Raises `DataError` where there are no class folders, or where parts (train, test)
+    order of their paths. labelled: whether classes are asked for; else a folder of images that lie beside each other
+    will do, which has no labels. Raises `DataError` where there are no class folders, or where parts (train, test)
     stand in their place.
     """
     top = _visible(folder)
@@ -37,6 +38,8 @@ def read_class_folders(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
         if not found:
             without.append(subfolder.name)
     loose = [entry.name for entry in top if entry.is_file() and _is_image(entry)]
+    if loose and not images and not labelled:
+        return {"image": loose}, []
     if not images:
         tables = [entry for entry in top if entry.suffix.lower() in TABLE_SUFFIXES]
         beside = f" ({counted(len(loose), 'image')} beside each other, none in a class folder)" if loose else ""

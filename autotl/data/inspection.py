@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autotl.data.cells import in_whole_characters, is_missing, is_nested, is_number
 from autotl.data.columns import ColumnRole, judge_images, unended_note
+from autotl.data.folders import IMAGE_SUFFIXES
 from autotl.data.groups import merge_groups, number_groups
 from autotl.data.joining import APART, one_input
 from autotl.data.labels import label_of
@@ -100,6 +101,7 @@ def inspect_table(
     notes = [*table.notes]
     if task.modality in TEXTUAL:
         notes += [note for column in columns if (note := unended_note(table, column.name))]
+    notes += _header_notes(table, roles)
     if empty:
         notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {_quoted(columns)}")
     notes += [*inference.notes, *_repeat_notes(table, task, kept, targets, equal)]
@@ -201,6 +203,22 @@ def _weights(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArra
         found[place] = number
     weights: npt.NDArray[np.float32] = (found / found.mean()).astype(np.float32)
     return weights
+
+
+def _header_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
+    """What a person should know of a first line that may be a row: files are written without a header, too."""
+    if table.lines is None:
+        return []
+    targets = [role.name for role in roles if role.role == "target"]
+    pictures = [role.name for role in roles if role.role in PICTORIAL]
+    odd = [name for name in targets if name in map(label_of, table.column(name))]
+    odd += [name for name in pictures if PurePath(name).suffix.lower() in IMAGE_SUFFIXES]
+    if not odd:
+        return []
+    return [
+        f"{table.name}: line 1 is taken for the names of the columns, and {shortened(odd[0])} could be a value: where "
+        "it is a row, put a line with names before it"
+    ]
 
 
 def _repeat_notes(

@@ -38,6 +38,12 @@ _LOOKS_LIKE = str.maketrans("авекмнорстухіјѕԁαβεικνορτ�
 #: How programs write a value that is missing. "none" is not among them: people name classes so.
 _MISSING_WORDS = {"nan", "NaN", "NAN", "null", "NULL", "n/a", "N/A", "#N/A", "NA", "<NA>", "NaT", "None"}
 
+
+def without_missing_words(cells: Sequence[Any]) -> Sequence[Any]:
+    """The cells with None in place of a word for a missing value: among numbers it can mean nothing else."""
+    return [None if isinstance(cell, str) and cell.strip() in _MISSING_WORDS else cell for cell in cells]
+
+
 #: Classes are of unlike size from here on, largest over smallest.
 IMBALANCED = 5.0
 

@@ -106,14 +106,14 @@ class Table:
         )
 
 
-def read_table(source: str | Path | pd.DataFrame) -> Table:
+def read_table(source: str | Path | pd.DataFrame, *, labelled: bool = True) -> Table:
     """Reads a file (CSV, TSV, JSON Lines, Parquet), a folder of class folders or of Hugging Face's
     `datasets`, or a DataFrame: of pandas, or of a library that knows Arrow's protocol for tables.
 
-    Image paths are relative to the file's folder, to the folder, or to the working folder for a frame.
-    Raises `DataError` naming the file, the line or row, and the way out.
+    Image paths are relative to the file's folder, to the folder, or to the working folder for a frame. labelled: as in
+    `read_class_folders`. Raises `DataError` naming the file, the line or row, and the way out.
     """
-    parts = list(_read_parts(source))
+    parts = list(_read_parts(source, labelled=labelled))
     if len(parts) == 1:
         return parts[0]
     names = dict.fromkeys(name for part in parts for name in part.columns)
@@ -124,7 +124,7 @@ def read_table(source: str | Path | pd.DataFrame) -> Table:
 
 
 class TableParts:
-    """A table in parts that follow each other, for whoever needs no more than some of its rows at a time.
+    """A table to predict in parts that follow each other, for whoever needs no more than some of its rows at a time.
 
     A file is read anew each time one goes through them; anything else is one part. It has been read once when this is
     made, which raises as `read_table` does.
@@ -132,12 +132,12 @@ class TableParts:
 
     def __init__(self, source: str | Path | pd.DataFrame) -> None:
         self._source, self.name, found = source, "", dict[str, None]()
-        for part in _read_parts(source):
+        for part in _read_parts(source, labelled=False):
             self.name, found = part.name, found | dict.fromkeys(part.columns)
         self.columns = tuple(found)
 
     def __iter__(self) -> Iterator[Table]:
-        for part in _read_parts(self._source):
+        for part in _read_parts(self._source, labelled=False):
             columns = {name: part.columns.get(name, [None] * part.rows) for name in self.columns}
             yield replace(part, columns=columns)
 
@@ -186,7 +186,7 @@ def _tuples(rows: Sequence[Any], columns: Sequence[str]) -> list[tuple[Any, ...]
     return [tuple(row) for row in rows]
 
 
-def _read_parts(source: str | Path | pd.DataFrame) -> Iterator[Table]:
+def _read_parts(source: str | Path | pd.DataFrame, *, labelled: bool) -> Iterator[Table]:
     """The table in parts, one at least. A part of JSON Lines may lack columns that others have."""
     if not isinstance(source, (str, os.PathLike)):
         yield _read_frame(source)
@@ -196,7 +196,7 @@ def _read_parts(source: str | Path | pd.DataFrame) -> Iterator[Table]:
     path = expanded(source)
     try:
         if path.is_dir():
-            yield _read_folder(path)
+            yield _read_folder(path, labelled=labelled)
             return
         first = 1
         for columns, lines in _file_parts(path):
@@ -219,10 +219,10 @@ def _read_frame(source: Any) -> Table:
     raise DataError(f"A table is a path or a pandas DataFrame, not {a_kind_of(source)}.{way_out}")
 
 
-def _read_folder(folder: Path) -> Table:
+def _read_folder(folder: Path, *, labelled: bool) -> Table:
     if is_dataset(folder):
         return _table(folder.absolute().name, folder.absolute(), read_dataset(folder))
-    columns, notes = read_class_folders(folder)
+    columns, notes = read_class_folders(folder, labelled=labelled)
     return _table(folder.absolute().name, folder.absolute(), columns, notes=notes)
 
 

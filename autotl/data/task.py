@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from autotl.data.columns import ColumnRole
 from autotl.data.costs import Costs, read_costs
 from autotl.data.tables import Table
-from autotl.data.wording import did_you_mean, in_words
+from autotl.data.wording import did_you_mean, in_words, option
 from autotl.errors import TaskError
 from autotl.kinds import KINDS, METRICS, TABLE
 from autotl.kinds.classes import BALANCE
@@ -143,7 +143,15 @@ def infer_task(
         metric=metric or reading.metric,
         costs=() if costs is None else read_costs(costs, reading.classes, unlearned=reading.unlearned),
     )
+    if not rules.fits(task, task.metric, np.arange(len(task.classes))):
+        raise TaskError(f"metric {task.metric!r} cannot score {rules.describe(task)}.{_of_many(task)}")
     return Inference(task, reading.notes)
+
+
+def _of_many(task: Task) -> str:
+    """The way out where a metric of two classes has one for many."""
+    name = f"{task.metric}_macro"
+    return f" {option('--metric', name)} is the mean over classes" if task.rules.metric(name) else ""
 
 
 def _rules(table: Table, targets: Sequence[str], metric: str | None, kind: str | None) -> Kind:
@@ -153,6 +161,8 @@ def _rules(table: Table, targets: Sequence[str], metric: str | None, kind: str |
     if kind is not None:
         return KINDS[kind]
     owners = [rules for rules in TABLE if metric in rules.metrics]
+    if metric is not None and not owners:
+        owners = [rules for rules in TABLE if rules.metric(metric)]
     if len(owners) == 1 and not owners[0].exclusive:
         return owners[0]
     return next((rules for rules in TABLE if rules.recognises(table, targets)), TABLE[-1])

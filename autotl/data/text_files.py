@@ -200,6 +200,12 @@ def _records(lines: Lines, separator: str, name: str) -> Iterator[tuple[int, lis
     first_line = 1
     try:
         for cells in reader:
+            if separator == "\t" and (odd := next((cell for cell in cells if "\t" in cell and "\n" in cell), None)):
+                raise DataError(
+                    f"{name}: the record that begins on line {first_line} has a quoted cell with {odd.count(chr(10))} "
+                    "line breaks and with tabs: rows that a quote at a cell's beginning has made one. Write such a "
+                    'cell as "…" with every quote inside it doubled, or without its tabs.'
+                )
             if cells:
                 yield first_line, cells
             first_line = reader.line_num + 1

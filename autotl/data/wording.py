@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from autotl.plugins.contracts import Modality
 
@@ -54,6 +55,12 @@ def scored_rows(rows: int, unlearned: int, *, noun: str = "row") -> str:
     """``20 rows``, ``20 rows (2 of them …)``. unlearned: rows of which no answer can be all right."""
     why = f" ({unlearned} with a class or label that was not learned, as too few rows had it)" if unlearned else ""
     return counted(rows, noun) + why
+
+
+def rows_of_test(tested: Mapping[str, Any], *, noun: str = "row") -> str:
+    """``20 rows never used before``, of a ``tested`` event; runs from before do not know which training has seen."""
+    rows, seen = scored_rows(tested["rows"], tested.get("unlearned", 0), noun=noun), tested.get("learned", 0)
+    return f"{rows}, {seen} of which training has seen" if seen else f"{rows} never used before"
 
 
 def shortened(text: str, *, width: int = 60) -> str:

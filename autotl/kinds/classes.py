@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 #: than with nothing.
 BALANCE = {"balanced_accuracy": 1.0, "macro_f1": 0.5}
 
+#: Different numbers from which on a person is told that they are taken for classes: marks are ten.
+_MANY_NUMBERS = 10
+
 #: Probabilities below it count as this much in a log loss, so that one row does not decide it.
 _SMALLEST = float(np.finfo(np.float32).eps)
 
@@ -139,6 +142,11 @@ class Classes(Kind):
                 f"{target!r} has numbers with a comma, each a class: {option('--task', 'regression')} takes them as "
                 f"numbers, and {option('--task', 'multilabel')} for labels with commas between them"
             )
+        if len(counts) > _MANY_NUMBERS and are_numbers(list(counts)):
+            notes.append(
+                f"{target!r} has {len(counts)} different numbers, each a class, and a neighbour of the right one is as "
+                f"wrong as any; where they are quantities, say {option('--task', 'regression')}"
+            )
         dominated = metric is None and is_dominated(counts)
         if metric is None and (note := balance_note(counts, dominated=dominated)):
             notes.append(note)
@@ -233,8 +241,12 @@ class Classes(Kind):
             return bool(task.costs)
         if metric == "roc_auc":
             return set(targets.tolist()) == {0, 1}
-        # a row of an unlearned class is a third one, which scorers of two refuse
-        return metric in self.metrics or task.kind != "binary" or bool(targets.max() < 2)
+        if metric in self.metrics:
+            return True
+        from autotl.kinds.elsewhere import takes
+
+        score = self.metric(metric)
+        return score is not None and takes(score, np.unique(targets), len(task.classes))
 
     def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
         return {}

@@ -18,14 +18,29 @@ from autotl.plugins.manager import plugins
 def from_elsewhere(name: str, rules: Kind) -> Score | None:
     """The metric of a plugin for this kind of task, or the scorer of scikit-learn; None where nobody has that name.
 
-    Scorers are had for classes and for numbers.
+    Scorers are had for classes and for numbers; one of numbers would take the places of classes for such.
     """
     for brought in plugins().metrics:
         if brought.name == name and set(brought.kinds) & set(rules.names):
             return Score(brought.score, brought.of_decisions)
     if not (rules.exclusive or rules.squared) or name not in _scorers():
         return None
+    if rules.exclusive and _of_scikit_learn(name, numbers=True):
+        return None
     return _of_scikit_learn(name, numbers=rules.squared)
+
+
+def takes(score: Score, codes: np.ndarray, outputs: int) -> bool:
+    """Whether a metric from elsewhere scores rows of these classes, ``[rows] int64``, of so many that answers are for.
+
+    Scorers of two classes refuse a third, and some want each class to occur.
+    """
+    answers = codes if score.of_decisions else np.eye(outputs)[codes]
+    try:
+        score.score(codes, answers)
+    except (ValueError, IndexError):
+        return False
+    return True
 
 
 @functools.cache

@@ -67,10 +67,13 @@ def _exact_match(targets: np.ndarray, decided: np.ndarray) -> float:
 
 
 def _average_precision(targets: np.ndarray, answers: np.ndarray) -> float:
-    """The mean over labels that occur of the mean precision at each row that has it (ties in the order of rows)."""
+    """The mean over labels that occur of the mean precision at each row that has it; rows that tie come together."""
     order = np.argsort(-answers, axis=0, kind="stable")
-    hits = np.take_along_axis(targets > 0.5, order, 0)
+    hits, ordered = (np.take_along_axis(values, order, 0) for values in (targets > 0.5, answers))
     precision = np.cumsum(hits, 0) / np.arange(1, len(hits) + 1)[:, None]
+    # of a tie the precision is that of its last row
+    last = np.where(np.diff(ordered, axis=0, append=np.nan) != 0, np.arange(len(hits))[:, None], len(hits) - 1)
+    precision = np.take_along_axis(precision, np.minimum.accumulate(last[::-1], 0)[::-1], 0)
     rows = hits.sum(0)
     if not rows.any():
         return 0.0

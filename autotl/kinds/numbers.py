@@ -17,7 +17,7 @@ from autotl.data.cells import (
     with_point,
     without_unit,
 )
-from autotl.data.labels import look_like_quantities
+from autotl.data.labels import look_like_quantities, without_missing_words
 from autotl.data.wording import counted, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Score, in_halves
@@ -120,9 +120,9 @@ class Numbers(Kind):
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         if len(columns) == 1:
-            return look_like_quantities(without_unit(table.column(columns[0]))[0])
-        filled = ([cell for cell in table.column(column) if not is_missing(cell)] for column in columns)
-        return all(are_numbers(without_unit(cells)[0]) for cells in filled)
+            return look_like_quantities(_without_unit(table.column(columns[0]))[0])
+        each = (_without_unit(table.column(column))[0] for column in columns)
+        return all(are_numbers([cell for cell in cells if not is_missing(cell)]) for cells in each)
 
     def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         table, units = _without_units(table, columns)
@@ -402,13 +402,18 @@ def _reading_notes(column: str, cells: Sequence[Any], numbers: np.ndarray, scale
 
 
 def _without_units(table: Table, columns: Sequence[str]) -> tuple[Table, list[str]]:
-    """The table with plain numbers in the columns whose cells have one unit, and each column's unit, "" without one."""
+    """The table with plain numbers in the columns, and each column's unit, "" without one."""
     units = []
     for column in columns:
-        cells, unit = without_unit(table.column(column))
-        table = table.labelled([column], cells) if unit else table
+        cells, unit = _without_unit(table.column(column))
+        table = table.labelled([column], cells)
         units.append(unit)
     return table, units
+
+
+def _without_unit(cells: Sequence[Any]) -> tuple[Sequence[Any], str]:
+    """The cells as `without_unit` has them, and nothing where a word says that a number is missing."""
+    return without_unit(without_missing_words(cells))
 
 
 def _values(table: Table, columns: Sequence[str], scales: Sequence[Scale] = ()) -> np.ndarray:

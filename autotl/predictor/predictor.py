@@ -331,7 +331,7 @@ class Predictor:
 
     def _table(self, data: Data) -> Table:
         if isinstance(data, str | os.PathLike) or hasattr(data, "columns"):
-            return read_table(cast("str | Path | pd.DataFrame", data))
+            return read_table(cast("str | Path | pd.DataFrame", data), labelled=False)
         return table_of(data, self.task.columns)
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotl.budget import Clock, describe_seconds
-from autotl.data.wording import counted, kind_of_input, scored_rows
+from autotl.data.wording import counted, kind_of_input, rows_of_test
 from autotl.escaping import for_terminal
 from autotl.events import Event
 from autotl.report.leaderboard import NOT_SETTINGS, Row, leaderboard
@@ -330,7 +330,5 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"{model_named(d['trial'])} was refitted on all {d['rows']} rows"
         + ("" if d["taken"] else ", did worse on rows that it had seen, and keeps its old weights")
     ),
-    "tested": lambda d: (
-        f"test {d['metric']}: {d['score']:.4f} on {scored_rows(d['rows'], d.get('unlearned', 0))} never used before"
-    ),
+    "tested": lambda d: f"test {d['metric']}: {d['score']:.4f} on {rows_of_test(d)}",
 }

@@ -96,7 +96,9 @@ def residuals(answers: Answers, place: int) -> Picture:
 
 
 def _in_units(answers: Answers, place: int) -> tuple[np.ndarray, np.ndarray]:
-    task, kept = answers.task, slice(None, MOST_POINTS)
+    """Of `MOST_POINTS` rows at even distances, as the first ones may be those with the smallest numbers."""
+    task, rows = answers.task, len(answers.targets)
+    kept = np.linspace(0, rows - 1, min(rows, MOST_POINTS)).astype(int)
     decided = task.rules.decide(task, answers.targets, answers.answers)
     truth, said = (in_units(task.scales, values)[kept, place] for values in (answers.targets, decided))
     return truth, said

@@ -6,7 +6,7 @@ from typing import Any
 
 from autotl.budget import describe_seconds
 from autotl.config import Limits, SearchRequest
-from autotl.data.wording import counted, option, scored_rows
+from autotl.data.wording import counted, option, rows_of_test
 from autotl.predictor.bundle import BundleCard
 from autotl.report.leaderboard import Row
 from autotl.report.live import describe, model_named, transfer_sentence, twin_sentence
@@ -115,8 +115,8 @@ def test_sentence(record: Record) -> str:
     if (tested := record.last("tested")) is None:
         return ""
     low, high = tested["interval"]
-    rows = scored_rows(tested["rows"], tested.get("unlearned", 0), noun="test row")
-    return f"On {rows} never used before: {tested['metric']} {tested['score']:.4f} (95 %: {low:.3f} to {high:.3f})."
+    rows = rows_of_test(tested, noun="test row")
+    return f"On {rows}: {tested['metric']} {tested['score']:.4f} (95 %: {low:.3f} to {high:.3f})."
 
 
 def settings_in_words(row: Row) -> str:
@@ -149,16 +149,16 @@ def command(request: SearchRequest, *, trials: int | None = None) -> str:
     words += [option("--models", folder) for folder in request.models]
     words += [option("--backbones", name) for name in request.backbones]
     if request.skip_limit != SearchRequest.model_fields["skip_limit"].default:
-        words.append(f"--skip-unreadable {request.skip_limit:g}")
+        words.append(f"--skip-unreadable {_plain(request.skip_limit)}")
     words += ["--offline"] * request.offline + _limits(request.limits)
     if request.max_memory is not None:
-        words.append(f"--max-memory {request.max_memory / 1e6:g}MB")
+        words.append(f"--max-memory {_plain(request.max_memory / 1e6)}MB")
     if request.max_disk is not None:
-        words.append(f"--max-disk {request.max_disk / 1e6:g}MB")
+        words.append(f"--max-disk {_plain(request.max_disk / 1e6)}MB")
     if request.licences:
         words.append(option("--licenses", ",".join(request.licences)))
     if request.budget_seconds is not None and trials is None:
-        words.append(f"--budget {request.budget_seconds:g}s")
+        words.append(f"--budget {_plain(request.budget_seconds)}s")
     if count := trials or request.trials:
         words.append(f"--trials {count}")
     return " ".join([*words, f"--seed {request.seed}"])
@@ -167,10 +167,15 @@ def command(request: SearchRequest, *, trials: int | None = None) -> str:
 def _limits(limits: Limits) -> list[str]:
     latency, parameters, size = limits.latency, limits.parameters, limits.size
     return [
-        *([f"--max-latency {1000 * latency:g}ms"] if latency is not None else []),
+        *([f"--max-latency {_plain(1000 * latency)}ms"] if latency is not None else []),
         *([f"--max-params {parameters}"] if parameters is not None else []),
-        *([f"--max-size {size / 1e6:g}MB"] if size is not None else []),
+        *([f"--max-size {_plain(size / 1e6)}MB"] if size is not None else []),
     ]
+
+
+def _plain(number: float) -> str:
+    """To a millionth, and never with an exponent, which options do not know."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def _sentence(words: str) -> str:

@@ -181,3 +181,15 @@ def test_real_pairs_are_found_by_their_names():
     assert found.task.columns == ("sentence1", "sentence2")
     assert read_inputs(found.table, found.task)[0] == ("A plane is taking off.", "An air plane is taking off.")
     assert inspect_table(path, Overrides(text="sentence1")).task.modality == "text"
+
+
+def test_a_first_line_that_may_be_a_row_is_told(tmp_path):
+    lines = [f"review number {n} was written,{'pos' if n % 3 else 'neg'}\n" for n in range(40)]
+    for header, told in (("I love it,pos\n", True), ("text,label\n", False)):
+        (tmp_path / "table.csv").write_text(header + "".join(lines))
+        notes = inspect_table(tmp_path / "table.csv").notes
+        assert (
+            any("line 1 is taken for the names of the columns, and 'pos' could be a value" in n for n in notes) == told
+        )
+    frame = pd.DataFrame({"text": [line.split(",")[0] for line in lines], "pos": ["pos", "neg"] * 20})
+    assert not any("line 1" in note for note in inspect_table(frame).notes)

@@ -19,7 +19,7 @@ def test_scores_of_labels_equal_those_of_scikit_learn():
     sklearn = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(0)
     targets = (random.random((80, 5)) < 0.3).astype(np.float32)
-    answers = activated((2 * targets + random.normal(size=(80, 5))).astype(np.float32), "sigmoid")
+    answers = activated((2 * targets + random.normal(size=(80, 5))).astype(np.float32).round(), "sigmoid")  # with ties
     given = answers >= 0.5
     task, rules = made_tasks.of_labels(5), made_tasks.of_labels(5).rules
     expected = {
@@ -142,3 +142,29 @@ def test_scorers_of_scikit_learn_score_numbers_in_the_units_of_the_table():
     assert metrics.score(task, targets, answers) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(TaskError, match="'f1_weighted' is unknown"):
         inspected("price", price=numbers(50), metric="f1_weighted", task="regression")
+
+
+def test_one_answer_for_all_rows_gets_the_share_of_each_label_in_any_order():
+    task, answers = made_tasks.of_labels(2), np.full((40, 2), 0.3, np.float32)
+    targets = np.repeat([[0, 0], [1, 0], [1, 1], [0, 0]], 10, axis=0).astype(np.float32)
+    for order in (np.arange(40), np.arange(40)[::-1]):
+        assert metrics.score(task, targets[order], answers) == pytest.approx((0.5 + 0.25) / 2)
+
+
+def test_a_scorer_of_two_classes_is_refused_for_three_with_one_for_many():
+    pytest.importorskip("sklearn")
+    assert inspected("labels", labels=["a", "b"] * 9, metric="f1").task.metric == "f1"
+    with pytest.raises(TaskError, match=r"'f1' cannot score 3 classes\. --metric f1_macro is the mean over classes"):
+        inspected("labels", labels=["a", "b", "c"] * 9, metric="f1")
+    task = inspected("labels", labels=["a", "b", "c"] * 9, metric="roc_auc_ovr").task
+    assert task.rules.fits(task, "roc_auc_ovr", np.array([0, 1, 2, 2]))
+    assert not task.rules.fits(task, "roc_auc_ovr", np.array([0, 1, 1]))  # each class has to occur
+
+
+def test_a_scorer_of_numbers_says_that_numbers_are_learned_and_scores_no_codes_of_classes():
+    pytest.importorskip("sklearn")
+    stars = [1, 2, 3, 4, 5] * 8
+    for metric in ("neg_mae", "neg_mean_absolute_error"):
+        assert inspected("stars", stars=stars, metric=metric).task.kind == "regression"
+    with pytest.raises(TaskError, match="'neg_mean_absolute_error' is unknown"):
+        inspected("stars", stars=stars, metric="neg_mean_absolute_error", task="multiclass")

@@ -276,3 +276,23 @@ def test_numbers_far_beyond_all_others_are_told_with_a_row():
 def test_a_long_tail_is_no_slip():
     values = np.random.default_rng(0).lognormal(3, 1.5, 500).round(2)
     assert not any("so far off" in note for note in inspected("price", price=values).notes)
+
+
+def test_words_for_a_missing_value_among_numbers_are_missing():
+    prices = [str(number) for number in numbers(60)]
+    prices[3], prices[8] = "NA", " NaN"
+    found = inspected("price", price=prices)
+    assert found.task.kind == "regression"
+    assert found.kept.tolist() == [row for row in range(60) if row not in (3, 8)]
+    assert any("2 of 60 rows have no label in 'price'" in note for note in found.notes)
+    other = read_table(pd.DataFrame({"price": ["20.5", "NA", "n/a"]}))
+    assert encode_targets(other, found.task)[1].tolist() == [True, False, False]
+    named = inspected("size", size=["NA", "12", "14"] * 9)
+    assert named.task.classes == ("12", "14", "NA")
+
+
+def test_many_numbers_that_are_taken_for_classes_are_told():
+    ages = [age for age in range(20, 90) for _ in range(4)]
+    (note,) = [note for note in inspected("age", age=ages).notes if "--task regression" in note]
+    assert "'age' has 70 different numbers, each a class" in note
+    assert not any("--task regression" in note for note in inspected("stars", stars=[1, 2, 3, 4, 5] * 9).notes)
