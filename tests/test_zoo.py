@@ -150,7 +150,15 @@ def test_cached_snapshot_is_the_one_that_main_points_to(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_proxy(monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "HF_HUB_OFFLINE", "HF_ENDPOINT"):
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_ENDPOINT",
+    ):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 
@@ -210,10 +218,11 @@ def test_hub_that_is_silent_is_given_up_after_two_seconds(no_proxy, silent, monk
     assert 1.5 < time.monotonic() - began < 2.6
 
 
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 @pytest.mark.parametrize("word", ["1", "true", "Yes", "ON"])
-def test_offline_variable_of_the_hub_is_respected(no_proxy, listening, monkeypatch, word):
+def test_offline_variables_of_the_hub_are_respected(no_proxy, listening, monkeypatch, name, word):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{listening}")
-    monkeypatch.setenv("HF_HUB_OFFLINE", word)
+    monkeypatch.setenv(name, word)
     assert not hub.reachable()
 
 

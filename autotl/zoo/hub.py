@@ -15,10 +15,11 @@ PROBE_SECONDS = 2.0
 def reachable(seconds: float = PROBE_SECONDS) -> bool:
     """True when a connection to the hub (or to the proxy that leads there) opens in time.
 
-    Honours ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and the proxy variables. Looking a name up knows no time limit,
-    so it happens in a thread that is left behind.
+    Honours ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``, ``TRANSFORMERS_OFFLINE`` and the proxy variables. Looking a name up
+    knows no time limit, so it happens in a thread that is left behind.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    if offline.upper() in {"1", "ON", "YES", "TRUE"}:
         return False
     try:
         hub = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")

@@ -153,6 +153,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     table = Path(sys.argv[1])
+    csv.field_size_limit(2**31 - 1)  # a cell may hold a long document
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)

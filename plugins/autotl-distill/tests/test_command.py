@@ -147,3 +147,12 @@ def test_a_teacher_of_other_classes_is_refused(command_line, teacher, table, tmp
     options = ["--data", tmp_path / "other.csv", "--models", ZOO, "--trials", 1, "--out", tmp_path / "run"]
     assert refused(command_line("search", *options, "--teacher", teacher), "a teacher needs the same classes")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_other_columns_is_refused(command_line, teacher, table, tmp_path):
+    frame = pd.read_csv(table)
+    frame.insert(1, "more", frame["text"])
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    options = ["--data", tmp_path / "other.csv", "--models", ZOO, "--trials", 1, "--out", tmp_path / "run"]
+    answer = command_line("search", *options, "--text", "text", "more", "--teacher", teacher)
+    assert refused(answer, "reads text, and other.csv has text and more for an input")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib.resources import files
@@ -51,11 +52,11 @@ class SmallOnnxExporter(OnnxExporter):
     def write_network(self, program: ExportedProgram, path: Path, batches: Iterator[State]) -> None:
         from autotl_onnx.quantization import quantize
 
-        whole = path.with_name("whole.onnx")
-        super().write_network(program, whole, batches)
-        with quiet():
-            quantize(whole, path, batches)
-        whole.unlink()
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # large networks come in two files
+            whole = Path(folder) / "whole.onnx"
+            super().write_network(program, whole, batches)
+            with quiet():
+                quantize(whole, path, batches)
 
 
 @contextlib.contextmanager

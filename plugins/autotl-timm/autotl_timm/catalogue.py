@@ -13,9 +13,9 @@ from autotl.plugins.contracts import Recipe
 #: Architectures whose names begin so are fine-tuned like transformers. ConvNeXt's authors did so too: 5e-5 with a decay
 #: of 0.8 for groups of three blocks (Liu et al. 2022).
 LIKE_TRANSFORMERS = (
-    "beit", "caformer", "cait", "coat", "convformer", "convnext", "davit", "deit", "eva", "flexivit", "focalnet",
-    "hiera", "mambaout", "maxvit", "maxxvit", "mvitv2", "naflexvit", "pit_", "poolformer", "pvt_v2", "samvit", "swin",
-    "tiny_vit", "twins", "vit", "volo", "xcit",
+    "aimv2", "beit", "caformer", "cait", "coat", "convformer", "convit", "convnext", "crossvit", "davit", "deit", "eva",
+    "flexivit", "focalnet", "gcvit", "hiera", "mambaout", "maxvit", "maxxvit", "mvitv2", "naflexvit", "pit_",
+    "poolformer", "pvt_v2", "samvit", "swin", "tiny_vit", "tnt", "twins", "vit", "volo", "xcit",
 )  # fmt: skip
 
 

@@ -66,10 +66,11 @@ class TimmFamily:
         paths = [path for cell in sample for path in paths_of(cell)]
         settings = resolve_data_config({}, model=network)
         fixed = network.pretrained_cfg.get("fixed_input_size") or hasattr(network, "patch_embed")
+        _, smallest, _ = network.pretrained_cfg.get("min_input_size") or (3, 0, 0)
         built = getattr(getattr(network, "patch_embed", None), "img_size", None) or (candidate.input_size,)
         return self._reading(
             candidate,
-            side=built[0] if fixed else native_side(paths, candidate.input_size),
+            side=built[0] if fixed else native_side(paths, candidate.input_size, smallest=smallest),
             interpolation=settings["interpolation"],
             mean=tuple(settings["mean"]),
             std=tuple(settings["std"]),
@@ -205,7 +206,7 @@ def _model_args(candidate: Candidate) -> dict[str, Any]:
         architecture, published = config["architecture"], config.get("model_args")
     _check_arguments(published or {})
     arguments = {name: value for name, value in (published or {}).items() if name not in OURS}
-    if candidate.input_size > LARGEST_TRANSFORMER_SIDE and architecture.startswith("vit"):
+    if candidate.input_size > LARGEST_TRANSFORMER_SIDE and architecture.startswith(("vit", "aimv2")):
         arguments["img_size"] = LARGEST_TRANSFORMER_SIDE
     return arguments
 

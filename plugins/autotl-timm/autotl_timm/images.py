@@ -197,8 +197,10 @@ class SeveralImagesEncoder(ImageEncoder):
         return {"x": x.unflatten(0, (len(rows), -1)).transpose(1, 2).flatten(2, 3)}
 
 
-def native_side(cells: Sequence[Any], largest: int) -> int:
+def native_side(cells: Sequence[Any], largest: int, *, smallest: int = SMALLEST_SIDE) -> int:
     """The side to work at: the sample's median short side in steps of 32, at most what the network was made for.
+
+    smallest: that the network takes.
 
     Enlarging images costs with the square of the side and brings nothing: on photographs of 128 pixels, ridge heads
     on two networks gained less than a point from 224.
@@ -211,4 +213,4 @@ def native_side(cells: Sequence[Any], largest: int) -> int:
         except Exception:  # decoders fail in every way; `encode` names the file that cannot be read
             continue
     median = statistics.median(sides) if sides else largest
-    return int(min(max(round(median / 32) * 32, SMALLEST_SIDE), largest))
+    return int(min(max(round(median / 32) * 32, SMALLEST_SIDE, smallest), largest))

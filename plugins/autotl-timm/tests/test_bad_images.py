@@ -213,6 +213,8 @@ def test_path_that_leads_nowhere_is_named_briefly(path):
 def test_bad_pictures_leave_the_side_to_the_good_ones(tmp_path):
     bad = [write(tmp_path, f"{place}", content) for place, (_, content, _) in enumerate(UNSEEN.values())]
     assert native_side([*bad, write(tmp_path, "good", saved(plain("RGB", RED, (160, 160))))], 224) == 160
+    small = [write(tmp_path, "small", saved(plain("RGB", RED, (96, 96))))]
+    assert [native_side(small, 224), native_side(small, 224, smallest=192)] == [128, 192]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the memory that a process took")

@@ -7,9 +7,12 @@ import math
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotl.plugins.contracts import Recipe
+
+if TYPE_CHECKING:
+    from autotl_transformers.stages import Pooling
 
 #: Up to this width the larger rate is used: small networks want larger steps (ELECTRA was published with
 #: 3e-4 for small and 1e-4 for base).
@@ -28,6 +31,7 @@ class Entry:
     licence: str
     prior: float
     recipe: Recipe
+    pooling: Pooling = "mean"  #: that it was trained with, where it was trained as an encoder of sentences
 
 
 @functools.cache
@@ -47,6 +51,11 @@ def known(name: str, *, width: int, layers: int) -> Entry | None:
         if last_part(entry.name) == last_part(name) and (entry.width, entry.layers) == (width, layers):
             return entry
     return None
+
+
+def by_name(name: str) -> Entry | None:
+    """The entry of exactly this name."""
+    return next((entry for entry in catalogue() if entry.name == name), None)
 
 
 def last_part(name: str) -> str:

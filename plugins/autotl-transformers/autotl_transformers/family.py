@@ -50,10 +50,11 @@ class TransformersFamily:
 
         try:
             local = candidate.source != "hub"
+            pooling = published_pooling(candidate)  # first, so that a snapshot with weights has it too
             model = published_network(
                 candidate.location, candidate.parameters, local=local, drop=drop, pretrained=pretrained
             )
-            return self._in_stages(model, published_pooling(candidate))
+            return self._in_stages(model, pooling)
         except Unsuitable as error:
             raise ZooError(f"{candidate.key}: {error}") from error
         except Exception as error:  # as above

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autotl.plugins.contracts import Candidate
 from autotl.untrusted import LARGEST_TOKENIZER, read_header, read_object, read_text
 from autotl.zoo.building import built_within, check_settings
+from autotl_transformers.catalogue import by_name
 from autotl_transformers.folders import weight_files
 
 if TYPE_CHECKING:
@@ -131,10 +132,16 @@ def tokenizer_json(candidate: Candidate) -> str:
 
 
 def published_pooling(candidate: Candidate) -> Pooling:
-    """The pooling that the publisher trained with: the first token where its files say so, else the mean."""
+    """The pooling that the publisher trained with: the first token where its files say so, else the mean.
+
+    sentence-transformers writes a word since 6, and wrote flags before. A snapshot that other libraries have fetched
+    may lack the file, and there the catalogue says it.
+    """
     file = _published_file(candidate, "1_Pooling/config.json")
-    settings = read_object(file) if file is not None else {}
-    return "cls" if settings.get("pooling_mode_cls_token") else "mean"
+    if file is None:
+        return entry.pooling if candidate.source == "cache" and (entry := by_name(candidate.name)) else "mean"
+    settings = read_object(file)
+    return "cls" if settings.get("pooling_mode", settings.get("pooling_mode_cls_token")) in ("cls", True) else "mean"
 
 
 def _published_file(candidate: Candidate, name: str) -> Path | None:

@@ -52,10 +52,11 @@ def test_a_saved_model_gives_equal_features_after_restore(family, local, texts, 
     assert not list((tmp_path / "saved").glob("*.bin"))
 
 
-def test_the_first_token_is_the_feature_where_the_publisher_says_so(family, local, texts, tmp_path):
+@pytest.mark.parametrize("said", [{"pooling_mode_cls_token": True}, {"pooling_mode": "cls"}], ids=["before", "since 6"])
+def test_the_first_token_is_the_feature_where_the_publisher_says_so(family, local, texts, tmp_path, said):
     shutil.copytree(local["bert"].location, tmp_path / "first")
     (tmp_path / "first" / "1_Pooling").mkdir()
-    (tmp_path / "first" / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    (tmp_path / "first" / "1_Pooling" / "config.json").write_text(json.dumps(said))
     candidate = dataclasses.replace(local["bert"], location=str(tmp_path / "first"))
     encoder = family.encoder(candidate, texts)
     backbone, state = family.load(candidate), encoder.batch(encoder.encode(texts))
@@ -65,6 +66,15 @@ def test_the_first_token_is_the_feature_where_the_publisher_says_so(family, loca
         for model in (backbone, family.restore(tmp_path / "saved")[0]):
             torch.testing.assert_close(model.pool(model(state)), expected, atol=1e-5, rtol=0)
     assert weights_digest(backbone) != weights_digest(family.load(local["bert"]))  # which stored features go by
+
+
+def test_the_catalogue_knows_the_pooling_of_a_snapshot_that_came_without(local):
+    from autotl_transformers.loading import published_pooling
+
+    snapshot = dataclasses.replace(local["bert"], name="BAAI/bge-small-en-v1.5", source="cache")
+    assert published_pooling(snapshot) == "cls"
+    assert published_pooling(dataclasses.replace(snapshot, source="folder")) == "mean"
+    assert published_pooling(dataclasses.replace(snapshot, name="intfloat/e5-small-v2")) == "mean"
 
 
 def test_half_precision_weights_are_loaded_as_fp32(family, local, tmp_path):
