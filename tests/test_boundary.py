@@ -259,3 +259,16 @@ def test_precision_decides_what_a_stored_state_becomes():
     state = {"x": torch.randn(2, 3).bfloat16()}
     assert Precision("fp32").place(state, CPU)["x"].dtype == torch.float32
     assert Precision("bf16").place(state, CPU)["x"].dtype == torch.bfloat16
+
+
+def test_states_that_are_stored_need_no_room_again(look, monkeypatch):
+    frozen, rows = look(), np.arange(40)
+    frozen.see(np.arange(80))
+    first = Boundary(frozen, 1, rows, augment=0.0, passes=5.0)
+    assert first.kept
+    for start in range(0, 40, 8):
+        first.batch(rows[start : start + 8], 0, torch.Generator())
+    frozen.store.flush()
+    monkeypatch.setattr(FeatureStore, "room", lambda store: first.size)
+    assert Boundary(frozen, 1, rows, augment=0.0, passes=5.0).kept
+    assert not Boundary(frozen, 1, np.arange(40, 80), augment=0.0, passes=5.0).kept

@@ -15,6 +15,7 @@ from autotl.features.heads import (
     RIDGE_PENALTIES,
     choose_penalty,
     fit_head,
+    log_shares,
     random_parts,
     ridge_leave_one_out,
     standardization,
@@ -212,3 +213,17 @@ def test_the_penalty_chosen_is_about_the_best_for_new_rows(rows):
         losses[other] = float(cross_entropy(logits, torch.from_numpy(labels[rows:])))
     assert losses[penalty] < 1.2 * min(losses.values())  # at most one off
     assert losses[penalty] < 0.8 * max(losses.values())
+
+
+def test_of_a_large_table_ridge_leaves_out_the_first_rows(monkeypatch):
+    features, labels = blobs(90, 5)
+    expected = ridge_leave_one_out(TASK, features[:40], labels[:40])
+    monkeypatch.setattr("autotl.features.heads.RIDGE_ROWS", 40)
+    found = ridge_leave_one_out(TASK, features, labels)
+    assert (found.score, found.penalty) == (expected.score, expected.penalty)
+
+
+def test_shares_of_classes_are_those_of_what_their_rows_count():
+    labels, weights = np.array([0, 0, 0, 1]), np.array([0.5, 0.5, 1.0, 2.0], np.float32)
+    np.testing.assert_allclose(np.exp(log_shares(labels, 2, weights)), [0.5, 0.5])
+    np.testing.assert_allclose(np.exp(log_shares(labels, 2, None)), [0.75, 0.25], rtol=1e-6)

@@ -135,3 +135,14 @@ def test_gradients_that_overflow_at_any_scale_are_told():
         weight.grad = torch.full((2,), float("nan"))
         found.append(bool(clip(optimizer, 1.0, scale).isfinite()))
     assert found == [True] * 16 + [False] * 4
+
+
+def test_gradients_that_are_no_numbers_move_no_weight():
+    for sparse in (False, True):
+        table = an_embedding(sparse=sparse)
+        before, optimizer = table.weight.detach().clone(), AdamW(groups_of(table))
+        (table(torch.tensor([1, 2])) * torch.tensor([[torch.nan], [1.0]])).sum().backward()
+        assert not clip(optimizer, 1.0).isfinite()
+        optimizer.step()
+        assert torch.equal(table.weight, before) or sparse
+        assert table.weight.isfinite().all()

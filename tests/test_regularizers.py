@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotl.plugins.contracts import Candidate, Recipe, StrategyContext
+from autotl.plugins.contracts import Candidate, Choice, Recipe, StrategyContext
 from autotl.plugins.manager import plugins
 from autotl.search.fitting import fit
 from autotl.search.space import Space
@@ -46,6 +46,9 @@ def known(name):
 def context(class_rows=(400, 400, 400), *, augments=False, metric="accuracy", passes=math.inf):
     return StrategyContext(CANDIDATE, sum(class_rows), class_rows, metric, augments, passes)
 
+
+#: Of a regularizer that does not apply there.
+FALLBACK = Choice("strength", (0.0, 1.0))
 
 PLAN = Plan(
     epochs=2.0,
@@ -339,3 +342,20 @@ def test_strategies_that_train_a_part_leave_the_rest(bench, strategy, trained_st
             may_move = own.ndim == 1 if trained_stage is None else place == trained_stage
             assert may_move or torch.equal(own, other), f"stage {place}: {name}"
     assert distance(bench, trial.model) > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_lets_a_head_alone_be_trained(bench, name):
+    options = (known(name).strengths(context((600, 60), augments=name in ("mixup", "cutmix"))) or FALLBACK).options
+    effect = known(name).effect(max(options))
+    trial = bench.trial(effects=[effect])
+    model = bench.model(trial, drop=effect.drop)
+    for _ in train(model, trial, replace(PLAN, frozen_stages=len(model.backbone.stages))):
+        pass
+    assert distance(bench, model) == 0.0
+
+
+def test_areas_are_not_cut_out_of_several_images():
+    here = context((1000, 1000, 1000), augments=True)
+    assert known("cutmix").strengths(here)
+    assert known("cutmix").strengths(replace(here, candidate=replace(CANDIDATE, columns=2))) is None

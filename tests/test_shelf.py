@@ -112,6 +112,16 @@ def test_a_mixture_that_breaks_a_limit_teaches(tmp_path, task):
     assert len(read_card(tmp_path / "best").members) == 1
 
 
+def test_what_was_refitted_does_not_teach(tmp_path, task):
+    shelf = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(Limits(parameters=500)), {"autotl": "0"})
+    models = [a_model(tmp_path, number) for number in range(2)]
+    for model in models:
+        shelf.put(dataclasses.replace(model, refit=model is models[0]))
+    assert {member.trial for member in read_card(shelf.teacher()).members} == {"1"}
+    shelf.put(dataclasses.replace(models[1], refit=True))
+    assert shelf.teacher() is None
+
+
 def test_nobody_teaches_where_the_best_answer_keeps_the_limits(shelf, tmp_path):
     models = [a_model(tmp_path, number) for number in range(3)]
     for model in models:

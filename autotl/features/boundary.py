@@ -61,16 +61,18 @@ class Boundary:
         self._views = min(max(int(passes / PASSES_A_VIEW), 2), VIEWS) if augment else 1
         self._computed = 0
         self.size = self._size(train) if stage > 0 and passes > self._views else 0.0  #: bytes of the states, if kept
-        self.kept = self.size > 0 and self._fits()
+        self.kept = self.size > 0 and self._fits(train)
 
     def _size(self, train: np.ndarray) -> float:
         sample = pack(self._prefix(train[:SAMPLE], 0.0, None), **self._format)
         return sum(array.nbytes for row in sample for array in row.values()) / len(sample) * len(train) * self._views
 
-    def _fits(self) -> bool:
-        """Whether all states find room on the disk and in memory."""
-        free = free_memory()
-        return self.size < MOST_OF_ROOM * min(self._frozen.store.room(), float("inf") if free is None else free)
+    def _fits(self, train: np.ndarray) -> bool:
+        """Whether all states find room in memory, and on the disk those that are not there yet."""
+        free, room = free_memory(), MOST_OF_ROOM * self._frozen.store.room()
+        if free is not None and self.size >= MOST_OF_ROOM * free:
+            return False
+        return self.size < room or self.size * self._missing(train) / (len(train) * self._views) < room
 
     @property
     def _format(self) -> dict[str, bool]:
@@ -81,6 +83,10 @@ class Boundary:
         """How many rows will pass below the boundary when each of `train` is trained on `passes` times."""
         if not self.kept:
             return passes * len(train) if self.stage else 0.0
+        return self._missing(train)
+
+    def _missing(self, train: np.ndarray) -> int:
+        """Views of these rows whose states are not stored."""
         digests = self._frozen.rows.digests(train)
         return sum(
             digest not in self._frozen.collection("states", self.stage, self._view(number))

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from autotl.errors import DivergedError
+from autotl.failures import is_out_of_memory
 from autotl.features.batches import IMAGES_A_BATCH, cost_of_padding, inference_batches
 from autotl.features.layers import Layered, folded, upper_layers
 from autotl.features.memory import halving_on_out_of_memory
@@ -130,7 +131,7 @@ class FrozenBackbone:
     def calibrate(self, indices: np.ndarray) -> None:
         """Settles the precision and which layers heads see, and measures a row's seconds, on one batch of rows."""
         key = self.speed_key("forward")
-        self._go_by(self.speeds.known(key) or self._race(key, indices))
+        self._go_by(self.speeds.known(key) or self._race_in_memory(key, indices))
         for network in (self.backbone, self._passing):
             self.precision.arrange(network)
         state = self.precision.place(self.rows.batch(indices[:1], self.device), self.device)
@@ -143,6 +144,19 @@ class FrozenBackbone:
             self.precision, self.seconds_a_row, self.exact_seconds_a_row = (
                 speed.precision, speed.seconds_a_row, speed.exact
             )  # fmt: skip
+
+    def _race_in_memory(self, key: str, indices: np.ndarray) -> Speed:
+        """On as many of these rows as find room, halved until they do."""
+        while True:
+            try:
+                return self._race(key, indices)
+            except Exception as error:
+                if len(indices) < 2 or not is_out_of_memory(error):
+                    raise
+            # outside of the handler, which would keep the failed pass alive
+            indices = indices[: len(indices) // 2]
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _race(self, key: str, indices: np.ndarray) -> Speed:
         state = self.rows.batch(indices, self.device)

@@ -66,6 +66,8 @@ class _Pull(Effect):
         if (step + 1) % EVERY:
             return
         trained = [pair for pair in zip(self._weights, self._starts, strict=True) if pair[0].requires_grad]
+        if not trained:  # all stages are frozen
+            return
         share = min(EVERY * self._strength * progress, 1.0)
         with torch.no_grad():
             torch._foreach_lerp_([weight for weight, _ in trained], [start for _, start in trained], share)

@@ -46,7 +46,7 @@ class _Adjusted(Effect):
 
         from autotl.features.heads import log_shares
 
-        shift = self._tau * log_shares(trial.targets[trial.train], trial.outputs)
+        shift = self._tau * log_shares(trial.targets[trial.train], trial.outputs, trial.weights_of(trial.train))
         self._shift = torch.from_numpy(shift).to(trial.device)
         with torch.no_grad():
             model.head.bias.sub_(self._shift)  # what the head was fitted to is what the loss sees at first

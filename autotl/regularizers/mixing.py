@@ -41,12 +41,16 @@ class Mixup(Regularizer):
 
 
 class CutMix(Regularizer):
-    """Its strength is the alpha of the Beta distribution that areas are drawn from."""
+    """Its strength is the alpha of the Beta distribution that areas are drawn from.
+
+    Not for several images a row: where they lie side by side in a state, a plane cannot be told from channels.
+    """
 
     name = "cutmix"
 
     def strengths(self, context: StrategyContext) -> Choice | None:
-        return Choice(self.name, (0.0, 1.0), (6, 2)) if _applies(context) else None
+        applies = _applies(context) and context.candidate.columns == 1
+        return Choice(self.name, (0.0, 1.0), (6, 2)) if applies else None
 
     def effect(self, strength: float) -> Effect:
         return _Cut(strength)

@@ -431,8 +431,10 @@ class Search:
             raise RunError(f"no model was ready when the time was up{told}; give more of it: --budget 1m")
         if self._given.test and not interrupted:
             try:
-                self._test_result = self._dialogue.ask("test", "testing", do="test", **self._given.test.for_worker())
-                self._events.emit("tested", **{k: v for k, v in self._test_result.items() if k != "say"})
+                answer = self._dialogue.ask("test", "testing", do="test", **self._given.test.for_worker())
+                found = {name: value for name, value in answer.items() if name != "say"}
+                self._test_result = found | {"learned": self._given.audit.facts["test_rows_learned"]}
+                self._events.emit("tested", **self._test_result)
             except (OutOfTime, TrialError) as error:
                 reason = str(error) or "no time was left"
                 self._events.emit("note", text=f"the test rows were not scored ({reason}): use 'autotl evaluate'")

@@ -38,7 +38,7 @@ class Judge:
         self._incumbent, self._shelf = incumbent, shelf
         self._pace, self._events, self._ledger = pace, events, ledger
         self._folders: Sequence[str] = ()  #: of the trials that have a share in the answer so far
-        self.numbers: Set[int] = frozenset()  #: of the same
+        self.numbers: Set[int] = frozenset()  #: of the same, and of the best one alone
 
     @property
     def best(self) -> Judged | None:
@@ -197,9 +197,9 @@ class Judge:
     def _renew_answer(self, best: Judged) -> BundleCard:
         answer = self._shelf.answer(best)
         card, decision = answer.card, answer.decision
-        self._folders, self.numbers = answer.folders, answer.shares.keys()
+        self._folders, self.numbers = answer.folders, answer.shares.keys() | {best.trial}
         self._pace.members = [member.backbone for member in card.members]
-        self._pace.trials_of_the_answer = [number for number in self.numbers if number >= 0]
+        self._pace.trials_of_the_answer = [number for number in answer.shares if number >= 0]
         self._events.emit(
             "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,

@@ -216,6 +216,11 @@ def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[s
             f"{', '.join(ours.outputs[:5])} for {kind_of_input(ours.modality, several=True)}: a teacher needs the same "
             "classes and kind of input"
         )
+    if theirs.columns != ours.columns and max(len(theirs.columns), len(ours.columns)) > 1:
+        raise BundleError(
+            f"--teacher {request.teacher} reads {theirs.input_name}, and {inspection.table.name} has {ours.input_name} "
+            "for an input: a teacher needs the same columns in the same order"
+        )
     if not card.refit:
         return ()
     return (

@@ -197,8 +197,11 @@ class Shelf:
 
     def teacher(self) -> Path | None:
         """Makes a bundle of the best answer without limits, for others to learn from; None where it keeps them."""
-        models = list(self._models.values())
+        # what was refitted before a run was resumed has learned from the rows that are to judge the students
+        models = [model for model in self._models.values() if not model.refit]
         usable = [model for model in models if model.weights is not None]
+        if not usable:
+            return None
         verdict = self._decide(models, max(usable, key=lambda model: model.judged.score).judged)
         if self._costs.allow([model.member.backbone for model in verdict.members]):
             return None

@@ -227,7 +227,8 @@ class Trials:
             self._tell_end(running, "cut", "the time was up")
             raise
         self._failures.success(config)
-        self._book(running, before, began)
+        # a process that was killed in the middle of this trial had booked nothing, and its checkpoint knows
+        self._book(running, max(before, answer["seconds"] - (self._pace.clock.elapsed - began)), began)
         running.permille = answer["permille"]
         if running.permille >= 1000:
             if not self._space.work(config).passes:

@@ -52,6 +52,9 @@ ROWS_OF_AN_OPINION = 2000
 #: Images that are compared with each other: the product of all pairs then takes two seconds on two cores.
 MOST_COMPARED = 20_000
 
+#: Of looking through a backbone once more, where the worker that did so has died; what it saw is in the store.
+SECONDS_AGAIN = 2.0
+
 #: Rows a class below which a screening score would be noise. In all `looks.FEWEST_ROWS` are enough: 113 classes used to
 #: keep a busy machine from the first answer of a network for a minute.
 FEWEST_ROWS_A_CLASS = 20
@@ -233,7 +236,8 @@ class Workbench:
 
     def _for_the_metric(self, head: LinearHead, rows: np.ndarray) -> LinearHead:
         """A head that was fitted to these rows, as the metric wants it."""
-        return balanced(head, self._targets[rows], self._task.balance)
+        weights = None if self._weights is None else self._weights[rows]
+        return balanced(head, self._targets[rows], self._task.balance, weights)
 
     def forecast(self, request: Message) -> Message:
         """What a trial will take, and the memory that this process has taken so far."""
@@ -377,7 +381,7 @@ class Workbench:
         frozen = self._look_through(candidate)
         if not views and isinstance(encoder := frozen.rows.encoder, ViewingEncoder):
             frozen = frozen.seen_by(encoder.without_views())
-        looked, seen = self._looks.seen(frozen)
+        looked, seen = self._looks.seen(frozen, again=SECONDS_AGAIN)
         known = None
         if 0 < looked < len(self._holdout.train):  # and the rows that judged its head
             known = np.concatenate([seen, self._looks.readable(frozen, self._holdout.valid)])

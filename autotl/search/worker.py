@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -67,6 +68,21 @@ def main() -> None:
             print(traceback.format_exc(), file=sys.stderr, flush=True)
             what, fatal = f"{type(error).__name__}: {str(error) or repr(error)}", isinstance(error, DataError)
             line.say("failed", what=what, failure=kind_of(error, plugins().modules), fatal=fatal)
+            if _accelerator_is_lost():  # until the process ends; the engine begins another
+                os._exit(1)
+
+
+def _accelerator_is_lost() -> bool:
+    """Whether an error has left the accelerator in a state in which all that follows would fail alike."""
+    import torch
+
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _end_with_engine() -> None:

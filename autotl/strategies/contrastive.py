@@ -81,4 +81,4 @@ def _fit_head(model: Classifier, trial: Trial) -> None:
     weights = trial.weights_of(trial.train)
     penalty = choose_penalty(trial.task, features, labels, trial.seed, weights, trial.groups_of(trial.train))
     head = fit_head(trial.task, features, labels, penalty, weights)
-    model.set_head(balanced(head, labels, trial.task.balance))
+    model.set_head(balanced(head, labels, trial.task.balance, weights))

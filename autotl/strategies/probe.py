@@ -36,6 +36,7 @@ class Probe:
         from autotl.training.model import Classifier
 
         multiplier = trial.settings.number("penalty_multiplier")
-        head = balanced(trial.layered_head(multiplier), trial.targets[trial.known], trial.task.balance)
+        rows, head = trial.known, trial.layered_head(multiplier)
+        head = balanced(head, trial.targets[rows], trial.task.balance, trial.weights_of(rows))
         trial.model = Classifier(trial.frozen.layered, head).to(trial.device)
         yield Progress(1000)
