@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from autotl.features.heads import (
     PENALTIES,
     RIDGE_PENALTIES,
+    choose_and_fit,
     choose_penalty,
     fit_head,
     log_shares,
@@ -227,3 +228,24 @@ def test_shares_of_classes_are_those_of_what_their_rows_count():
     labels, weights = np.array([0, 0, 0, 1]), np.array([0.5, 0.5, 1.0, 2.0], np.float32)
     np.testing.assert_allclose(np.exp(log_shares(labels, 2, weights)), [0.5, 0.5])
     np.testing.assert_allclose(np.exp(log_shares(labels, 2, None)), [0.75, 0.25], rtol=1e-6)
+
+
+def test_fitting_a_head_ends_by_its_seconds(monkeypatch):
+    features, labels = blobs(300, 8, distance=0.3)
+    whole = choose_and_fit(TASK, features, labels, 0)
+    penalty = choose_penalty(TASK, features, labels, 0)
+    assert whole[0] == penalty < PENALTIES[0]
+    np.testing.assert_array_equal(whole[1].weight, fit_head(TASK, features, labels, penalty).weight)
+    in_time = choose_and_fit(TASK, features, labels, 0, seconds=1.0)  # some seconds there are in any case
+    np.testing.assert_array_equal(in_time[1].weight, whole[1].weight)
+    monkeypatch.setattr("autotl.features.heads.LEAST_FITTING", 0.0)
+    strongest, head = choose_and_fit(TASK, features, labels, 0, seconds=0.0)
+    assert strongest == PENALTIES[0]
+    assert np.isfinite(head.weight).all()
+
+
+def test_ridge_looks_at_fewer_rows_where_there_are_many_outputs(monkeypatch):
+    features, labels = blobs(90, 5)
+    expected = ridge_leave_one_out(TASK, features[:40], labels[:40])
+    monkeypatch.setattr("autotl.features.heads.RIDGE_PRODUCTS", 40 * 5 * 3)
+    assert ridge_leave_one_out(TASK, features, labels).score == expected.score

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
+from autotl.budget import Clock
+
 #: Pairs of a step and what it did to the gradient that make up the curvature known. Heads on features of three sets end
 #: where they do with torch's hundred; with 10 up to 8e-4 above, at the weakest penalties.
 HISTORY = 30
@@ -54,12 +56,13 @@ def least(
     evaluations: int,
     smallest_change: float,
     smallest_gradient: float = 1e-7,
+    clock: Clock | None = None,
 ) -> list[torch.Tensor]:
     """The arguments ``float32`` at which `function`, a scalar of as many tensors, is least, beginning at `start`.
 
     Ends when a step changes the function or each number by less than `smallest_change`, or promises no more than
-    rounding would hide, when no part of the gradient is above `smallest_gradient`, or after about so many
-    `evaluations`.
+    rounding would hide, when no part of the gradient is above `smallest_gradient`, after about so many `evaluations`,
+    or when the clock does.
     """
     shapes, sizes = [part.shape for part in start], [part.numel() for part in start]
     spent = 0
@@ -79,6 +82,8 @@ def least(
     value, gradient = evaluate(here)
     met: deque[_Curvature] = deque(maxlen=HISTORY)
     while float(gradient.abs().max()) > smallest_gradient and spent < evaluations:
+        if clock is not None and clock.remaining <= 0:
+            break
         direction = _newton(gradient, met)
         begin = _Point(0.0, value, gradient, float(gradient @ direction))
         if met and -begin.slope / 2 <= _ROUNDING * abs(value):  # what a whole step promises

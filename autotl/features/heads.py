@@ -7,12 +7,14 @@ classes), which makes it calibrated. Heads start fine-tuning (linear probing the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from autotl.budget import Clock
 from autotl.data.task import Task
 from autotl.features.descent import least
 
@@ -34,11 +36,17 @@ FOLDED, FOLDS = 200, 5
 GROUPED_ROWS = 2000
 
 #: Rows of which ridge leaves out one after the other: in float64, 20 000 of 1536 columns take a quarter of a gigabyte
-#: three times over, and a share of them that are right is known to 0.3 points.
-RIDGE_ROWS = 20_000
+#: three times over, and a share of them that are right is known to 0.3 points. Fewer where there are many outputs: rows
+#: times columns times outputs are what each of the penalties multiplies, and so many some tenths of a second.
+RIDGE_ROWS, RIDGE_PRODUCTS = 20_000, 10**10
 
 #: Of the loss, at most so much of the features' covariance (softmax: Böhning 1992 has a half; a quarter did as well).
 _CURVATURE = 0.25
+
+
+#: Of the seconds that there are, for each of the two parts of fitting a head, and what each may take in any case. With
+#: some hundred classes both are done long before; 16 000 rows of a thousand would take minutes.
+FITTING_SHARE, LEAST_FITTING = 0.1, 10.0
 
 
 @dataclass(frozen=True)
@@ -84,9 +92,10 @@ def ridge_leave_one_out(
     those of one are left out together, of the first `GROUPED_ROWS` rows then; their residuals are the plain ones times
     the inverse of ``1 - H``, H their block of the hat matrix.
     """
-    most = RIDGE_ROWS if groups is None else GROUPED_ROWS
+    width, outputs = features.shape[1], len(task.outputs)
+    most = min(RIDGE_ROWS if groups is None else GROUPED_ROWS, max(RIDGE_PRODUCTS // (width * outputs), outputs))
     features, targets, groups = features[:most], targets[:most], None if groups is None else groups[:most]
-    rows, width = features.shape
+    rows = len(features)
     together = _with_company(groups)
     mean, scale = standardization(features)
     centred = ((features - mean) / scale).astype(np.float64)
@@ -150,9 +159,14 @@ def random_parts(rows: int, parts: int, seed: int, groups: np.ndarray | None = N
 
 
 def _logistic_path(
-    task: Task, features: np.ndarray, targets: np.ndarray, penalties: Sequence[float], weights: np.ndarray | None
+    task: Task,
+    features: np.ndarray,
+    targets: np.ndarray,
+    penalties: Sequence[float],
+    weights: np.ndarray | None,
+    clock: Clock | None,
 ) -> Iterator[LinearHead]:
-    """The head at each of `penalties`, each warmed up by the one before.
+    """The head at each of `penalties`, each warmed up by the one before, as far as it comes by the clock.
 
     features ``[rows, width] float32``, targets ``[rows, …]``. Standardizes inside and folds that into the head. Where
     rows determine all weights the loss is bent as their covariance is, and L-BFGS goes along its axes: on 6920 rows of
@@ -173,7 +187,7 @@ def _logistic_path(
         bent = None
         if covariance is not None:
             bent = torch.linalg.cholesky(_CURVATURE * covariance + 2 * penalty * torch.eye(width)).T
-        weight, bias = _descended(loss, weight, bias, bent)
+        weight, bias = _descended(loss, weight, bias, bent, clock)
         unscaled = weight.numpy() / scale[:, None]
         shift = bias.numpy() - mean @ unscaled
         yield LinearHead(unscaled.astype(np.float32), shift.astype(np.float32))
@@ -184,8 +198,9 @@ def _descended(
     weight: torch.Tensor,
     bias: torch.Tensor,
     bent: torch.Tensor | None,
+    clock: Clock | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of the least loss, by L-BFGS from these.
+    """Weight and bias of the least loss, by L-BFGS from these, until the clock ends.
 
     bent: an upper triangle; in the coordinates ``bent @ weight`` the loss is about as steep in each direction.
     """
@@ -201,20 +216,27 @@ def _descended(
         evaluations=75,
         smallest_change=3e-5,
         smallest_gradient=1e-4,
+        clock=clock,
     )
     return straight(free), bias
 
 
 def fit_head(
-    task: Task, features: np.ndarray, targets: np.ndarray, penalty: float, weights: np.ndarray | None = None
+    task: Task,
+    features: np.ndarray,
+    targets: np.ndarray,
+    penalty: float,
+    weights: np.ndarray | None = None,
+    *,
+    clock: Clock | None = None,
 ) -> LinearHead:
     """The head with the least loss of the task's kind: features ``[rows, width] float32``, targets ``[rows, …]``.
 
-    penalty: as `choose_penalty` has it. weights ``[rows] float32``: what each row counts.
+    penalty: as `choose_penalty` has it. weights ``[rows] float32``: what each row counts. clock: when descending ends.
     """
     if task.rules.squared:
         return _ridge_head(features, targets, penalty, weights)
-    (head,) = _logistic_path(task, features, targets, [penalty], weights)
+    (head,) = _logistic_path(task, features, targets, [penalty], weights, clock)
     return head
 
 
@@ -242,12 +264,14 @@ def choose_penalty(
     seed: int,
     weights: np.ndarray | None = None,
     groups: np.ndarray | None = None,
+    *,
+    clock: Clock | None = None,
 ) -> float:
     """The penalty with the lowest loss on a fifth of the rows that the others are fitted without.
 
     On each fifth in turn where there are few rows, or few groups. Of ridge the one with the best score on rows that are
     left out one by one. groups ``[rows] int64``: whose rows stay together; new rows will come from other groups, which
-    ask for stronger penalties than the other rows of the same do.
+    ask for stronger penalties than the other rows of the same do. clock: after which no weaker penalty is tried.
     """
     if task.rules.squared:
         return ridge_leave_one_out(task, features, targets, groups).penalty
@@ -259,13 +283,35 @@ def choose_penalty(
     for outer in parts if few else parts[:1]:
         inner = np.setdiff1d(order, outer)
         counting = None if weights is None else weights[inner]
-        folds.append((_logistic_path(task, features[inner], targets[inner], PENALTIES, counting), outer))
+        folds.append((_logistic_path(task, features[inner], targets[inner], PENALTIES, counting, clock), outer))
     losses: list[float] = []
     best = 0
     while len(losses) < len(PENALTIES) and len(losses) - best <= _PATIENCE:
+        if losses and clock is not None and clock.remaining <= 0:
+            break
         losses.append(sum(_loss(task, next(path), features[outer], targets[outer]) for path, outer in folds))
         best = int(np.argmin(losses))
     return PENALTIES[best]
+
+
+def choose_and_fit(
+    task: Task,
+    features: np.ndarray,
+    targets: np.ndarray,
+    seed: int,
+    weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    *,
+    seconds: float = math.inf,
+) -> tuple[float, LinearHead]:
+    """The penalty that is best, and the head with it, of all rows. seconds: that there are for it and all else."""
+    penalty = choose_penalty(task, features, targets, seed, weights, groups, clock=time_to_fit(seconds))
+    return penalty, fit_head(task, features, targets, penalty, weights, clock=time_to_fit(seconds))
+
+
+def time_to_fit(seconds: float) -> Clock:
+    """For one of the two parts of fitting a head, choosing a penalty and descending with it; begins now."""
+    return Clock(max(FITTING_SHARE * seconds, LEAST_FITTING))
 
 
 def _loss(task: Task, head: LinearHead, features: np.ndarray, targets: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import LinearHead, balanced, choose_penalty, fit_head, ridge_leave_one_out
+from autotl.features.heads import LinearHead, balanced, choose_and_fit, ridge_leave_one_out
 from autotl.features.memory import limit_memory
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
@@ -213,16 +213,17 @@ class Workbench:
 
         quick: on those that screening saw, without other views of the rows.
         """
-        frozen = self._look_through(request["candidate"])
+        frozen, seconds = self._look_through(request["candidate"]), request["seconds"] or math.inf
         most = 0 if request["quick"] else len(self._holdout.train)
         seen = self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
         if self._looks.seen(frozen)[0] >= len(self._holdout.train) and not request["quick"]:
-            _, head = self._holdout.probes.layered(frozen)
+            _, head = self._holdout.probes.layered(frozen, seconds)
         else:
             features, targets = frozen.layers(seen), self._targets[seen]
             weights = None if self._weights is None else self._weights[seen]
-            penalty = choose_penalty(self._task, features, targets, self._seed, weights, self._groups_of(seen))
-            head = fit_head(self._task, features, targets, penalty, weights)
+            _, head = choose_and_fit(
+                self._task, features, targets, self._seed, weights, self._groups_of(seen), seconds=seconds
+            )
         self._judge(
             Classifier(frozen.layered, self._for_the_metric(head, seen)),
             frozen,

@@ -74,11 +74,11 @@ def _passes(recipe: Recipe, rows: int) -> float:
 def _fit_head(model: Classifier, trial: Trial) -> None:
     """Puts a logistic head on what the features of the training rows are by now, as the linear probe is on theirs."""
     from autotl.features.frozen import pooled
-    from autotl.features.heads import balanced, choose_penalty, fit_head
+    from autotl.features.heads import balanced, choose_and_fit
 
     labels = trial.targets[trial.train]
     features = pooled(model.backbone, trial.frozen.rows, trial.train, trial.frozen.precision, trial.device)
     weights = trial.weights_of(trial.train)
-    penalty = choose_penalty(trial.task, features, labels, trial.seed, weights, trial.groups_of(trial.train))
-    head = fit_head(trial.task, features, labels, penalty, weights)
+    groups, left = trial.groups_of(trial.train), trial.clock.remaining
+    _, head = choose_and_fit(trial.task, features, labels, trial.seed, weights, groups, seconds=left)
     model.set_head(balanced(head, labels, trial.task.balance, weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import LinearHead, choose_penalty, fit_head
+from autotl.features.heads import LinearHead, choose_and_fit, fit_head, time_to_fit
 from autotl.plugins.contracts import FEW_ROWS_A_CLASS
 
 if TYPE_CHECKING:
@@ -51,22 +52,26 @@ class ProbeHeads:
         self._weights, self._groups = weights, groups
         self._heads: dict[tuple[str, bool], tuple[float, LinearHead]] = {}
 
-    def penalty_and_head(self, frozen: FrozenBackbone) -> tuple[float, LinearHead]:
-        """The penalty that inner holdouts chose, and the head on the backbone's features fitted with it."""
-        return self._fitted(frozen, layered=False)
+    def penalty_and_head(self, frozen: FrozenBackbone, seconds: float = math.inf) -> tuple[float, LinearHead]:
+        """The penalty that inner holdouts chose, and the head on the backbone's features fitted with it.
 
-    def layered(self, frozen: FrozenBackbone) -> tuple[float, LinearHead]:
+        seconds: as `choose_and_fit` takes them, where it has to be fitted.
+        """
+        return self._fitted(frozen, seconds, layered=False)
+
+    def layered(self, frozen: FrozenBackbone, seconds: float = math.inf) -> tuple[float, LinearHead]:
         """The same of the head on `FrozenBackbone.layered`: the better model, but no start for a training."""
-        return self._fitted(frozen, layered=frozen.layered.width > frozen.backbone.width)
+        return self._fitted(frozen, seconds, layered=frozen.layered.width > frozen.backbone.width)
 
-    def _fitted(self, frozen: FrozenBackbone, *, layered: bool) -> tuple[float, LinearHead]:
+    def _fitted(self, frozen: FrozenBackbone, seconds: float, *, layered: bool) -> tuple[float, LinearHead]:
         key = frozen.candidate.key, layered
         if key not in self._heads:
             train = frozen.rows.readable(self._train)
             features, targets = frozen.layers(train) if layered else frozen.features(train), self._targets[train]
             weights, groups = (None if of is None else of[train] for of in (self._weights, self._groups))
-            penalty = choose_penalty(self._task, features, targets, self._seed, weights, groups)
-            self._heads[key] = penalty, fit_head(self._task, features, targets, penalty, weights)
+            self._heads[key] = choose_and_fit(
+                self._task, features, targets, self._seed, weights, groups, seconds=seconds
+            )
         return self._heads[key]
 
 
@@ -136,15 +141,16 @@ class Trial:
         A look at the others would take what is not forecast of a closed form. penalty_multiplier: by how much the
         penalty is larger than the best.
         """
-        if self.seen is None and penalty_multiplier == 1.0:
-            return self.probes.layered(self.frozen)[1]
         rows = self.known
-        features, targets, weights = self.frozen.layers(rows), self.targets[rows], self.weights_of(rows)
         if self.seen is None:
-            penalty, _ = self.probes.layered(self.frozen)
+            penalty, head = self.probes.layered(self.frozen, self.clock.remaining)
         else:
-            penalty = choose_penalty(self.task, features, targets, self.seed, weights, self.groups_of(rows))
-        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights)
+            penalty, head = self._chosen_and_fitted(self.frozen.layers(rows))
+        if penalty_multiplier == 1.0:
+            return head
+        features, targets, weights = self.frozen.layers(rows), self.targets[rows], self.weights_of(rows)
+        clock = time_to_fit(self.clock.remaining)
+        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights, clock=clock)
 
     def starting_head(self) -> LinearHead:
         """The linear probe that a training starts from, of the rows whose features are known; weak where rows are few.
@@ -153,12 +159,20 @@ class Trial:
         """
         few = self.task.rules.exclusive and len(self.train) <= FEW_ROWS_A_CLASS * self.outputs
         if self.seen is None and not few:
-            return self.probes.penalty_and_head(self.frozen)[1]
+            return self.probes.penalty_and_head(self.frozen, self.clock.remaining)[1]
         rows = self.known
-        features, targets, weights = self.frozen.features(rows), self.targets[rows], self.weights_of(rows)
-        groups = self.groups_of(rows)
-        penalty = BARELY if few else choose_penalty(self.task, features, targets, self.seed, weights, groups)
-        return fit_head(self.task, features, targets, penalty, weights)
+        features = self.frozen.features(rows)
+        if few:
+            return fit_head(self.task, features, self.targets[rows], BARELY, self.weights_of(rows))
+        return self._chosen_and_fitted(features)[1]
+
+    def _chosen_and_fitted(self, features: np.ndarray) -> tuple[float, LinearHead]:
+        """Penalty and head of the rows that are `known`, which have these features."""
+        rows = self.known
+        return choose_and_fit(
+            self.task, features, self.targets[rows], self.seed, self.weights_of(rows), self.groups_of(rows),
+            seconds=self.clock.remaining,
+        )  # fmt: skip
 
     @property
     def device(self) -> torch.device:
