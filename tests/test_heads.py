@@ -249,3 +249,16 @@ def test_ridge_looks_at_fewer_rows_where_there_are_many_outputs(monkeypatch):
     expected = ridge_leave_one_out(TASK, features[:40], labels[:40])
     monkeypatch.setattr("autotl.features.heads.RIDGE_PRODUCTS", 40 * 5 * 3)
     assert ridge_leave_one_out(TASK, features, labels).score == expected.score
+
+
+def test_ridge_of_parts_of_the_rows_is_that_of_all(monkeypatch):
+    features, labels = blobs(120, 6)
+    task, targets = made_tasks.of_numbers(), labels[:, None].astype(np.float32)
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, 120).astype(np.float32)
+    for counts in (None, weights / weights.mean()):
+        whole = fit_head(task, features, targets, 1e-2, counts)
+        with monkeypatch.context() as patch:
+            patch.setattr("autotl.features.heads._ROWS_AT_A_TIME", 50)
+            in_parts = fit_head(task, features, targets, 1e-2, counts)
+        np.testing.assert_allclose(in_parts.weight, whole.weight, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(in_parts.bias, whole.bias, rtol=1e-4)

@@ -25,6 +25,7 @@ from autotl.data.set_aside import read_set_aside
 from autotl.data.shortcuts import Shortcut, best_shortcut, image_features, looked_at, text_features
 from autotl.data.splits import describe_default
 from autotl.data.tables import Table
+from autotl.data.task import encode_targets
 from autotl.data.wording import counted, kind_of_input, listed
 from autotl.errors import DataError
 from autotl.plugins.contracts import TEXTUAL
@@ -75,9 +76,9 @@ def audit(
 ) -> Audit:
     """Audits the rows that an inspection kept.
 
-    test: rows that the model is to be scored on. chosen: a file that lists the rows to set aside, in place of those
-    that the audit would. seconds: for how long to look for near-duplicates, by a fixed rate and not by a clock; all
-    else is done in full. Reads the sizes of image files, and the contents of those that are as large as another.
+    test: labelled rows that the model is to be scored on. chosen: a file that lists the rows to set aside, in place of
+    those that the audit would. seconds: for how long to look for near-duplicates, by a fixed rate and not by a clock;
+    all else is done in full. Reads the sizes of image files, and the contents of those that are as large as another.
     Raises `DataError` for a list of rows that cannot be followed.
     """
     began = time.perf_counter()
@@ -99,11 +100,12 @@ def audit(
         position, reason = next(iter(leaving.items()))
         row = table.describe_row(int(inspection.kept[position]))
         raise DataError(f"{row}: set aside ({reason}), and so are all rows of {table.name} but {len(stay)}. Mend that")
-    learned = int(np.isin(contents.alike[rows:], alike[stay]).sum())
-    if test is not None and chosen is None and 0 < learned == len(tested):
+    scored = np.empty(0, bool) if test is None else encode_targets(test, task)[1][list(tested)]
+    learned = int((np.isin(contents.alike[rows:], alike[stay]) & scored).sum())
+    if test is not None and chosen is None and 0 < learned == scored.sum():
         raise DataError(
-            f"{test.name}: all of its rows are in {table.name} too, which would have next to nothing left without "
-            "them: their score would say nothing of new rows. Leave --test out, or name a table of other rows"
+            f"{test.name}: all of its rows are in {table.name} too, and stay there, as next to nothing would be left "
+            "of their classes: a score on them would say nothing of new rows. Leave --test out, or name other rows"
         )
     if learned and chosen is not None and test is not None:
         notes.append(f"{counted(learned, 'row')} of {test.name} stay in training, as {chosen.name} does not list them")

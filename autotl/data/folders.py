@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from autotl.data.wording import counted, listed
 from autotl.errors import DataError
@@ -14,19 +15,19 @@ TABLE_SUFFIXES = frozenset({".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".t
 SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "valid", "validation"})
 
 
-def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[str]], list[str]]:
+def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[Any]], list[str]]:
     """The columns ``image`` (path relative to `folder`) and ``label`` (name of the class folder), and notes.
 
     Only images directly in a class folder count; what is left out is counted in the notes. Rows are in the
-    order of their paths. labelled: whether classes are asked for; else a folder of images that lie beside each other
-    will do, which has no labels. Raises `DataError` where there are no class folders, or where parts (train, test)
+    order of their paths. labelled: whether classes are asked for; else images beside the class folders are rows, too,
+    without a label. Raises `DataError` where there are no class folders, or where parts (train, test)
     stand in their place.
     """
     top = _visible(folder)
     subfolders = [entry for entry in top if entry.is_dir()]
     _refuse_parts(folder, subfolders)
     images: list[str] = []
-    labels: list[str] = []
+    labels: list[str | None] = []
     without: list[str] = []
     left_out = len(_all(folder)) - len(top)
     left_out += sum(1 for entry in top if entry.is_file() and not _is_image(entry))
@@ -38,8 +39,9 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
         if not found:
             without.append(subfolder.name)
     loose = [entry.name for entry in top if entry.is_file() and _is_image(entry)]
-    if loose and not images and not labelled:
-        return {"image": loose}, []
+    if loose and not labelled:
+        images, loose = loose + images, []
+        labels[:0] = [None] * (len(images) - len(labels))
     if not images:
         tables = [entry for entry in top if entry.suffix.lower() in TABLE_SUFFIXES]
         beside = f" ({counted(len(loose), 'image')} beside each other, none in a class folder)" if loose else ""
@@ -55,7 +57,7 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
         notes.append(f"no images in {counted(len(without), 'folder')}: {listed(without, limit=3)}")
     if left_out:
         notes.append(f"left out {counted(left_out, 'entry', 'entries')}: hidden, not an image, or a folder in a class")
-    return {"image": images, "label": labels}, notes
+    return {"image": images, "label": labels} if any(labels) else {"image": images}, notes
 
 
 def _refuse_parts(folder: Path, subfolders: Iterable[Path]) -> None:

@@ -207,7 +207,7 @@ def _weights(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArra
 
 def _header_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
     """What a person should know of a first line that may be a row: files are written without a header, too."""
-    if table.lines is None:
+    if table.lines is None or PurePath(table.name).suffix.lower() in {".jsonl", ".ndjson"}:
         return []
     targets = [role.name for role in roles if role.role == "target"]
     pictures = [role.name for role in roles if role.role in PICTORIAL]

@@ -130,7 +130,19 @@ def _rows(
                 f"{name}: row {row} (line {line}) has {counted(len(cells), 'cell')}, the header has "
                 f"{len(header)} (separator {separator!r}). Put quotes around cells that hold the separator."
             )
+        if separator == "\t" and _are_rows(cells):
+            raise DataError(
+                f"{name}: row {row} (line {line}) goes on to the next line within a quoted cell, and each of its lines "
+                "has the tabs of a row: a quote at the beginning of a cell has made one row of several. Write such a "
+                'cell as "…" with every quote inside it doubled, or take the quote off.'
+            )
         yield line, cells
+
+
+def _are_rows(cells: list[str]) -> bool:
+    """Whether the lines of a row of several columns could be rows each."""
+    lines = "\t".join(cells).split("\n")
+    return min(len(lines), len(cells)) > 1 and all(line.count("\t") == len(cells) - 1 for line in lines)
 
 
 def in_parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -200,12 +212,6 @@ def _records(lines: Lines, separator: str, name: str) -> Iterator[tuple[int, lis
     first_line = 1
     try:
         for cells in reader:
-            if separator == "\t" and (odd := next((cell for cell in cells if "\t" in cell and "\n" in cell), None)):
-                raise DataError(
-                    f"{name}: the record that begins on line {first_line} has a quoted cell with {odd.count(chr(10))} "
-                    "line breaks and with tabs: rows that a quote at a cell's beginning has made one. Write such a "
-                    'cell as "…" with every quote inside it doubled, or without its tabs.'
-                )
             if cells:
                 yield first_line, cells
             first_line = reader.line_num + 1

@@ -40,6 +40,9 @@ GROUPED_ROWS = 2000
 #: times columns times outputs are what each of the penalties multiplies, and so many some tenths of a second.
 RIDGE_ROWS, RIDGE_PRODUCTS = 20_000, 10**10
 
+#: Rows that are in float64 at a time where sums over them will do.
+_ROWS_AT_A_TIME = 8192
+
 #: Of the loss, at most so much of the features' covariance (softmax: Böhning 1992 has a half; a quarter did as well).
 _CURVATURE = 0.25
 
@@ -243,16 +246,27 @@ def fit_head(
 def _ridge_head(features: np.ndarray, targets: np.ndarray, penalty: float, weights: np.ndarray | None) -> LinearHead:
     """Ridge regression of targets ``[rows, outputs] float32``; the penalty is one of `RIDGE_PENALTIES`."""
     _, scale = standardization(features)
-    counts = np.ones(len(features)) if weights is None else weights.astype(np.float64)
-    mean, offset = (np.average(values, axis=0, weights=counts) for values in (features, targets))
-    roots = np.sqrt(counts)[:, None]  # a row that counts twice is there twice
-    inputs, wanted = (features - mean) / scale * roots, (targets - offset) * roots
-    rows, width = inputs.shape
+    rows, width = features.shape
+    counts = np.ones(rows) if weights is None else weights.astype(np.float64)
+    parts = [slice(start, start + _ROWS_AT_A_TIME) for start in range(0, rows, _ROWS_AT_A_TIME)]
+    mean = np.sum([counts[part] @ features[part] for part in parts], 0) / counts.sum()
+    offset = np.average(targets, axis=0, weights=counts)
+
+    def weighted(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        roots = np.sqrt(counts[part])[:, None]  # a row that counts twice is there twice
+        return (features[part] - mean) / scale * roots, (targets[part] - offset) * roots
+
     strength = penalty * rows
     if width <= rows:
-        solved = np.linalg.solve(inputs.T @ inputs + strength * np.eye(width), inputs.T @ wanted)
+        gram, wanted = np.zeros((width, width)), np.zeros((width, targets.shape[1]))
+        for part in parts:
+            inputs, outputs = weighted(part)
+            gram += inputs.T @ inputs
+            wanted += inputs.T @ outputs
+        solved = np.linalg.solve(gram + strength * np.eye(width), wanted)
     else:
-        solved = inputs.T @ np.linalg.solve(inputs @ inputs.T + strength * np.eye(rows), wanted)
+        inputs, outputs = weighted(slice(None))
+        solved = inputs.T @ np.linalg.solve(inputs @ inputs.T + strength * np.eye(rows), outputs)
     weight = solved / scale[:, None]
     return LinearHead(weight.astype(np.float32), (offset - mean @ weight).astype(np.float32))
 

@@ -6,6 +6,7 @@ Ours are written out, since scikit-learn takes a second and a half to import; it
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,12 +34,12 @@ def from_elsewhere(name: str, rules: Kind) -> Score | None:
 def takes(score: Score, codes: np.ndarray, outputs: int) -> bool:
     """Whether a metric from elsewhere scores rows of these classes, ``[rows] int64``, of so many that answers are for.
 
-    Scorers of two classes refuse a third, and some want each class to occur.
+    Scorers of two classes refuse a third, and some want each class to occur. A foreign plugin may fail in any way.
     """
     answers = codes if score.of_decisions else np.eye(outputs)[codes]
     try:
         score.score(codes, answers)
-    except (ValueError, IndexError):
+    except Exception:
         return False
     return True
 
@@ -69,8 +70,10 @@ def _of_scikit_learn(name: str, *, numbers: bool) -> Score | None:
     cases = [(trial, False)] if numbers else [(np.array([0, 1, 1, 0]), True), (np.hstack([trial, 1 - trial]), False)]
     for answers, of_decisions in cases:
         try:
-            score(trial if numbers else np.array([0, 1, 0, 1]), answers)
-        except (ValueError, AttributeError, IndexError, TypeError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # which is all that scorers of clusters say to numbers
+                score(trial if numbers else np.array([0, 1, 0, 1]), answers)
+        except (ValueError, AttributeError, IndexError, TypeError, UserWarning):
             continue
         return Score(score, of_decisions)
     return None

@@ -291,7 +291,7 @@ class Predictor:
         A class that the model was not taught, as too few rows had it, is an error, and so is such a label. Raises
         `DataError` when no row has both a target and an input.
         """
-        table, task = self._table(data), self.task
+        table, task = self._table(data, labelled=labels is None), self.task
         if labels is not None:
             table = table.labelled(task.targets, _given(labels, task.targets))
         targets, known = encode_targets(table, task)
@@ -329,9 +329,9 @@ class Predictor:
             unlearned=unlearned,
         )
 
-    def _table(self, data: Data) -> Table:
+    def _table(self, data: Data, *, labelled: bool = False) -> Table:
         if isinstance(data, str | os.PathLike) or hasattr(data, "columns"):
-            return read_table(cast("str | Path | pd.DataFrame", data), labelled=False)
+            return read_table(cast("str | Path | pd.DataFrame", data), labelled=labelled)
         return table_of(data, self.task.columns)
 
     def __repr__(self) -> str:

@@ -105,12 +105,14 @@ class Looks:
         self._store.flush()
         return seen
 
-    def seen(self, frozen: FrozenBackbone, *, again: float | None = None) -> tuple[int, np.ndarray]:
-        """How many first training rows were looked at, and the readable ones among them.
-
-        again: seconds to look for where this process has not, and there is a budget; else what is not known of a
-        backbone is all known, and its first use would look through the whole table.
-        """
-        if again is not None and frozen.candidate.key not in self._seen and math.isfinite(self._budget):
-            self.see(frozen, again, len(self.train), fewest=FEWEST_ROWS)
+    def seen(self, frozen: FrozenBackbone) -> tuple[int, np.ndarray]:
+        """How many first training rows were looked at, and the readable ones among them."""
         return self._seen.get(frozen.candidate.key, (0, self.train[:0]))
+
+    def see_again(self, frozen: FrozenBackbone, seconds: float, *, fewest: int) -> None:
+        """Looks for so long where there is a budget and this process has not looked, as the one that did has died.
+
+        Else what is not known of a backbone is all known, and its first use would look through the whole table.
+        """
+        if frozen.candidate.key not in self._seen and math.isfinite(self._budget):
+            self.see(frozen, seconds, len(self.train), fewest=fewest)

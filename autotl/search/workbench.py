@@ -382,7 +382,8 @@ class Workbench:
         frozen = self._look_through(candidate)
         if not views and isinstance(encoder := frozen.rows.encoder, ViewingEncoder):
             frozen = frozen.seen_by(encoder.without_views())
-        looked, seen = self._looks.seen(frozen, again=SECONDS_AGAIN)
+        self._looks.see_again(frozen, SECONDS_AGAIN, fewest=self._fewest_rows)
+        looked, seen = self._looks.seen(frozen)
         known = None
         if 0 < looked < len(self._holdout.train):  # and the rows that judged its head
             known = np.concatenate([seen, self._looks.readable(frozen, self._holdout.valid)])

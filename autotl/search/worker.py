@@ -67,9 +67,9 @@ def main() -> None:
         except Exception as error:  # the engine books it on the trial; the worker lives on
             print(traceback.format_exc(), file=sys.stderr, flush=True)
             what, fatal = f"{type(error).__name__}: {str(error) or repr(error)}", isinstance(error, DataError)
-            line.say("failed", what=what, failure=kind_of(error, plugins().modules), fatal=fatal)
-            if _accelerator_is_lost():  # until the process ends; the engine begins another
+            if _accelerator_is_lost():  # until the process ends; the engine books that, and begins another
                 os._exit(1)
+            line.say("failed", what=what, failure=kind_of(error, plugins().modules), fatal=fatal)
 
 
 def _accelerator_is_lost() -> bool:

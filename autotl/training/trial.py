@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import LinearHead, choose_and_fit, fit_head, time_to_fit
+from autotl.features.heads import LinearHead, choose_and_fit, choose_penalty, fit_head, time_to_fit
 from autotl.plugins.contracts import FEW_ROWS_A_CLASS
 
 if TYPE_CHECKING:
@@ -141,16 +141,16 @@ class Trial:
         A look at the others would take what is not forecast of a closed form. penalty_multiplier: by how much the
         penalty is larger than the best.
         """
-        rows = self.known
-        if self.seen is None:
-            penalty, head = self.probes.layered(self.frozen, self.clock.remaining)
-        else:
-            penalty, head = self._chosen_and_fitted(self.frozen.layers(rows))
-        if penalty_multiplier == 1.0:
-            return head
+        rows, left = self.known, self.clock.remaining
+        if self.seen is None and penalty_multiplier == 1.0:
+            return self.probes.layered(self.frozen, left)[1]
         features, targets, weights = self.frozen.layers(rows), self.targets[rows], self.weights_of(rows)
-        clock = time_to_fit(self.clock.remaining)
-        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights, clock=clock)
+        if self.seen is None:
+            penalty, _ = self.probes.layered(self.frozen, left)
+        else:
+            groups, clock = self.groups_of(rows), time_to_fit(left)
+            penalty = choose_penalty(self.task, features, targets, self.seed, weights, groups, clock=clock)
+        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights, clock=time_to_fit(left))
 
     def starting_head(self) -> LinearHead:
         """The linear probe that a training starts from, of the rows whose features are known; weak where rows are few.
@@ -160,19 +160,12 @@ class Trial:
         few = self.task.rules.exclusive and len(self.train) <= FEW_ROWS_A_CLASS * self.outputs
         if self.seen is None and not few:
             return self.probes.penalty_and_head(self.frozen, self.clock.remaining)[1]
-        rows = self.known
-        features = self.frozen.features(rows)
+        rows, left = self.known, self.clock.remaining
+        features, targets, weights = self.frozen.features(rows), self.targets[rows], self.weights_of(rows)
+        groups = self.groups_of(rows)
         if few:
-            return fit_head(self.task, features, self.targets[rows], BARELY, self.weights_of(rows))
-        return self._chosen_and_fitted(features)[1]
-
-    def _chosen_and_fitted(self, features: np.ndarray) -> tuple[float, LinearHead]:
-        """Penalty and head of the rows that are `known`, which have these features."""
-        rows = self.known
-        return choose_and_fit(
-            self.task, features, self.targets[rows], self.seed, self.weights_of(rows), self.groups_of(rows),
-            seconds=self.clock.remaining,
-        )  # fmt: skip
+            return fit_head(self.task, features, targets, BARELY, weights, clock=time_to_fit(left))
+        return choose_and_fit(self.task, features, targets, self.seed, weights, groups, seconds=left)[1]
 
     @property
     def device(self) -> torch.device:

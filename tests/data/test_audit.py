@@ -268,7 +268,9 @@ def test_a_plurality_is_no_majority():
 def test_rows_of_the_test_table_are_set_aside():
     table = frame()
     test = read_table(
-        pd.DataFrame({"text": [*sentences(5, seed=9), table["text"][7].upper() + "!", table["text"][8], None]})
+        pd.DataFrame(
+            {"text": [*sentences(5, seed=9), table["text"][7].upper() + "!", table["text"][8], None], "label": "good"}
+        )
     )
     found = audited(table, test=test)
     assert reasons(found) == {

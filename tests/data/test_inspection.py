@@ -192,4 +192,6 @@ def test_a_first_line_that_may_be_a_row_is_told(tmp_path):
             any("line 1 is taken for the names of the columns, and 'pos' could be a value" in n for n in notes) == told
         )
     frame = pd.DataFrame({"text": [line.split(",")[0] for line in lines], "pos": ["pos", "neg"] * 20})
-    assert not any("line 1" in note for note in inspect_table(frame).notes)
+    frame.to_json(tmp_path / "table.jsonl", orient="records", lines=True)
+    for source in (frame, tmp_path / "table.jsonl"):
+        assert not any("line 1" in note for note in inspect_table(source).notes)

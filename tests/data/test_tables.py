@@ -307,18 +307,23 @@ def test_parts_take_the_memory_of_a_part(tmp_path):
 
 
 def test_images_beside_each_other_are_a_table_to_predict(tmp_path):
-    folder = images(tmp_path, "b.jpg", "a.png", "notes.txt")
+    folder = images(tmp_path / "flat", "b.jpg", "a.png", "notes.txt")
     assert read_table(folder, labelled=False).columns == {"image": ["a.png", "b.jpg"]}
     assert TableParts(folder).columns == ("image",)
-    classes = images(tmp_path / "classes", "rose/1.png", "loose.jpg")
-    assert read_table(classes, labelled=False).columns == {"image": ["rose/1.png"], "label": ["rose"]}
+    both = images(tmp_path / "both", "rose/1.png", "loose.jpg")
+    found = read_table(both, labelled=False)
+    assert found.columns == {"image": ["loose.jpg", "rose/1.png"], "label": [None, "rose"]}
+    assert found.notes == ()
 
 
 def test_rows_of_a_tsv_that_a_stray_quote_would_make_one_are_refused(tmp_path):
     lines = ["text\tlabel", "good\ta", '"well\tb', "some more\ta", 'and so on"\tb', "bad\ta"]
-    with pytest.raises(
-        DataError, match=r"t\.tsv: the record that begins on line 3 has a quoted cell with 2 line breaks"
-    ):
+    with pytest.raises(DataError, match=r"t\.tsv: row 2 \(line 3\) goes on to the next line within a quoted cell"):
         read_table(written(tmp_path, "t.tsv", "\n".join(lines)))
-    kept = read_table(written(tmp_path, "kept.tsv", 'text\tlabel\n"two\nlines"\ta\n"a\ttab"\tb\n'))
-    assert kept.columns["text"] == ["two\nlines", "a\ttab"]
+
+
+def test_quoted_cells_of_a_tsv_hold_tabs_and_line_breaks(tmp_path):
+    texts = ["two\nlines", "a\ttab", "def f():\n\treturn 1", "a\tb\n\n"]
+    with (tmp_path / "t.tsv").open("w", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([["text", "label"], *([text, "a"] for text in texts)])
+    assert read_table(tmp_path / "t.tsv").columns["text"] == texts

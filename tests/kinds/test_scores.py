@@ -168,3 +168,4 @@ def test_a_scorer_of_numbers_says_that_numbers_are_learned_and_scores_no_codes_o
         assert inspected("stars", stars=stars, metric=metric).task.kind == "regression"
     with pytest.raises(TaskError, match="'neg_mean_absolute_error' is unknown"):
         inspected("stars", stars=stars, metric="neg_mean_absolute_error", task="multiclass")
+    assert inspected("labels", labels=["a", "b", "c"] * 9, metric="adjusted_rand_score").task.kind == "multiclass"
