@@ -233,7 +233,7 @@ def parse_share(share: str | float | None) -> float:
         match = re.fullmatch(rf"\s*({_NUMBER})\s*(%?)\s*", value)
         value = float(match[1]) / (100 if match[2] else 1) if match else -1.0
     if not 0 <= value <= 1:
-        raise BudgetError(f"skip-unreadable {share!r} is no share of the rows: write 5% or 0.05")
+        raise BudgetError(f"--skip-unreadable {share!r} is no share of the rows: write 5% or 0.05")
     return value
 
 

@@ -66,8 +66,9 @@ def test_any_text_is_a_number_in_its_range_or_refused(parse, text):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"skip_unreadable": 5}, "skip_unreadable 5"),
-        ({"skip_unreadable": math.nan}, "skip_unreadable nan"),
+        ({"skip_unreadable": 5}, "skip-unreadable 5"),
+        ({"skip_unreadable": math.nan}, "skip-unreadable nan"),
+        ({"skip_unreadable": "few"}, "skip-unreadable 'few'"),
         ({"trials": 0}, "0 trials"),
         ({"seed": -1}, "seed -1"),
         ({"budget": 5}, "'5'"),

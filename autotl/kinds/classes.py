@@ -245,6 +245,8 @@ class Classes(Kind):
             return True
         from autotl.kinds.elsewhere import takes
 
+        if task.kind == "binary" and targets.max() > 1:  # a row of an unlearned class is a third one
+            return False
         score = self.metric(metric)
         return score is not None and takes(score, np.unique(targets), len(task.classes))
 

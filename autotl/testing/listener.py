@@ -33,7 +33,7 @@ READING: tuple[tuple[str, dict[str, Any]], ...] = (
     ("task", _TASK),
     ("audit", {
         "class_counts": _CLASSES, "input": {"unit": "words", "least": 3, "median": 10.0, "most": 37}, "repeats": 0,
-        "near_repeats": 0, "texts_compared": 70, "set_aside": {"conflict": 1}, "shortcut": None,
+        "near_repeats": 0, "texts_compared": 70, "test_rows_learned": 0, "set_aside": {"conflict": 1}, "shortcut": None,
         "split": "holdout of 10 of 70 rows", "seconds": 0.1,
     }),
     ("note", {"text": "class 'animal' has 30 rows, 'stone' only 15"}),
@@ -100,7 +100,9 @@ END: tuple[tuple[str, dict[str, Any]], ...] = (
     ("phase", {"name": "refitting"}),
     ("refit", {"trial": 0, "rows": 70, "taken": True}),
     ("phase", {"name": "finishing"}),
-    ("tested", {"score": 0.75, "rows": 20}),
+    ("tested", {
+        "metric": "accuracy", "score": 0.75, "interval": [0.5, 0.9], "rows": 20, "unlearned": 0, "learned": 0,
+    }),
     ("finished", {
         "score": 0.79, "interval": [0.6, 0.9], "optimism": 0.01, "models": "finetune of tiny/one", "metric": "accuracy",
         "seconds": 9.0, "forecast_error": 0.1,
