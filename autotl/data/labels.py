@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from autotl.data.cells import are_numbers, distinct, in_whole_characters, is_missing, is_nested, is_whole, with_point
@@ -38,12 +38,6 @@ _LOOKS_LIKE = str.maketrans("авекмнорстухіјѕԁαβεικνορτ�
 #: How programs write a value that is missing. "none" is not among them: people name classes so.
 _MISSING_WORDS = {"nan", "NaN", "NAN", "null", "NULL", "n/a", "N/A", "#N/A", "NA", "<NA>", "NaT", "None"}
 
-
-def without_missing_words(cells: Sequence[Any]) -> Sequence[Any]:
-    """The cells with None in place of a word for a missing value: among numbers it can mean nothing else."""
-    return [None if isinstance(cell, str) and cell.strip() in _MISSING_WORDS else cell for cell in cells]
-
-
 #: Classes are of unlike size from here on, largest over smallest.
 IMBALANCED = 5.0
 
@@ -61,6 +55,11 @@ def label_of(cell: Any) -> str | None:
             return None
         return str(int(cell)) if cell.is_integer() else repr(cell)
     return " ".join(unicodedata.normalize("NFC", str(cell).translate(_INVISIBLE)).split()) or None
+
+
+def without_missing_words(cells: Sequence[Any]) -> Sequence[Any]:
+    """The cells with None in place of a word for a missing value: among numbers it can mean nothing else."""
+    return [None if isinstance(cell, str) and cell.strip() in _MISSING_WORDS else cell for cell in cells]
 
 
 def no_label(cell: Any) -> str | None:
@@ -96,6 +95,12 @@ def in_natural_order(labels: Iterable[str]) -> list[str]:
     return sorted(everything, key=lambda label: (_pieces(label), label))
 
 
+def are_codes(values: Set[float]) -> bool:
+    """Whether somebody has numbered what these are for: they are whole, begin at 0 or 1, and have no gap."""
+    whole = all(value % 1 == 0 for value in values)
+    return whole and min(values) in (0, 1) and len(values) == max(values) - min(values) + 1
+
+
 def look_like_quantities(cells: Sequence[Any]) -> bool:
     """Whether the present cells are numbers to predict rather than classes: too many different ones."""
     present = [cell for cell in cells if not is_missing(cell)]
@@ -107,8 +112,7 @@ def look_like_quantities(cells: Sequence[Any]) -> bool:
     if all(map(is_whole, present)):
         rows = Counter(str(cell).strip() for cell in present)
         signed = sum(number.startswith("-") for number in rows) >= _FEWEST_NEGATIVE
-        values = {float(number) for number in rows}
-        codes = min(values) in (0, 1) and len(values) == max(values) - min(values) + 1  # no gap: somebody has numbered
+        codes = are_codes({float(number) for number in rows})
         most_alike = codes and SMALLEST_CODE * len(present) <= different * min(rows.values())
         tailed = sum(count == 1 for count in rows.values()) > MOST_SINGLE and not codes
         # In ten rows three classes 1, 2 and 3 are as likely as a count.

@@ -11,6 +11,7 @@ import numpy as np
 from autotl.data.cells import are_numbers, have_decimal_commas, is_missing, may_be_thousands, with_point
 from autotl.data.labels import (
     MOST_SINGLE,
+    are_codes,
     balance_note,
     in_natural_order,
     is_dominated,
@@ -142,7 +143,8 @@ class Classes(Kind):
                 f"{target!r} has numbers with a comma, each a class: {option('--task', 'regression')} takes them as "
                 f"numbers, and {option('--task', 'multilabel')} for labels with commas between them"
             )
-        if len(counts) > _MANY_NUMBERS and are_numbers(list(counts)):
+        numbers = {float(with_point(label)) for label in counts} if are_numbers(list(counts)) else set()
+        if len(numbers) > _MANY_NUMBERS and not are_codes(numbers):
             notes.append(
                 f"{target!r} has {len(counts)} different numbers, each a class, and a neighbour of the right one is as "
                 f"wrong as any; where they are quantities, say {option('--task', 'regression')}"

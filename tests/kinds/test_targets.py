@@ -295,4 +295,5 @@ def test_many_numbers_that_are_taken_for_classes_are_told():
     ages = [age for age in range(20, 90) for _ in range(4)]
     (note,) = [note for note in inspected("age", age=ages).notes if "--task regression" in note]
     assert "'age' has 70 different numbers, each a class" in note
-    assert not any("--task regression" in note for note in inspected("stars", stars=[1, 2, 3, 4, 5] * 9).notes)
+    for codes in ([1, 2, 3, 4, 5], range(30)):
+        assert not any("--task regression" in note for note in inspected("code", code=[*codes] * 9).notes)
