@@ -34,12 +34,12 @@ def from_elsewhere(name: str, rules: Kind) -> Score | None:
 def takes(score: Score, codes: np.ndarray, outputs: int) -> bool:
     """Whether a metric from elsewhere scores rows of these classes, ``[rows] int64``, of so many that answers are for.
 
-    Scorers of two classes refuse a third, and some want each class to occur. A foreign plugin may fail in any way.
+    Scorers of two classes refuse a third, and some want each class to occur.
     """
     answers = codes if score.of_decisions else np.eye(outputs)[codes]
     try:
         score.score(codes, answers)
-    except Exception:
+    except Exception:  # a foreign plugin's metric may fail in any way, and says no by it
         return False
     return True
 
