@@ -246,11 +246,31 @@ def test_half_of_the_batches_are_mixed_and_masked_ones_never(name):
     assert all(torch.equal(effect.batch(masked, targets, generator)[1], targets) for _ in range(20))
 
 
-def test_answers_that_agree_cost_nothing_and_others_do():
-    effect = known("r_drop").effect(2.0)
-    logits = torch.randn(5, 3)
+def test_answers_that_agree_cost_nothing_and_of_others_the_divergence_and_half_of_what_both_lose(bench):
+    trial, effect = bench.trial(), known("r_drop").effect(2.0)
+    effect.begin(bench.model(trial), trial)
+    rows = trial.train[:5]
+    targets = torch.nn.functional.one_hot(torch.from_numpy(trial.targets[rows]), trial.outputs).float()
+    effect.rows(rows)
+    effect.batch({}, targets, torch.Generator())
+    logits = torch.randn(5, trial.outputs)
     assert float(effect.loss(logits, lambda: logits)) == pytest.approx(0.0, abs=1e-6)
-    assert float(effect.loss(logits, lambda: logits.flip(1))) > 0.01
+    other = logits.flip(1)
+    one, two = logits.log_softmax(1), other.log_softmax(1)
+    apart = ((one.exp() - two.exp()) * (one - two)).sum(1).mean()  # of both directions
+    lost = [-(targets * answer).sum(1).mean() for answer in (one, two)]
+    expected = float(2.0 * apart / 2 + (lost[1] - lost[0]) / 2)
+    assert float(effect.loss(logits, lambda: other)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_of_a_single_stage_nothing_is_drawn_anew(bench):
+    trial = bench.trial()
+    model, published = bench.model(trial), bench.model(trial)
+    whole = torch.nn.ModuleList([torch.nn.Sequential(*model.backbone.stages)])
+    model.backbone.stages = whole
+    known("reinit_top").effect(2.0).begin(model, trial)
+    pairs = zip(model.parameters(), published.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
 def test_last_stages_are_drawn_anew_and_the_others_stay(bench):

@@ -18,6 +18,6 @@ from autotl.regularizers.reinit_top import ReinitTop
 
 @hookimpl
 def autotl_regularizers(context: PluginContext) -> Sequence[Regularizer]:
-    # L2-SP's after what draws weights anew, as it pulls to where these begin; Huber's last: it compares with what the
-    # others have made of the targets
+    # L2-SP's after what draws weights anew, as it pulls to where these begin; R-Drop's and Huber's after what changes
+    # the targets, with which they compare
     return [LabelSmoothing(), Drop(), ReinitTop(), L2SP(), Mixup(), CutMix(), RDrop(), LogitAdjustment(), Huber()]

@@ -18,7 +18,8 @@ MOST_ROWS = 5000
 class ReinitTop(Regularizer):
     """Its strength is a number of stages, 1 or 2; what is not trained of them stays as it was published.
 
-    The head begins at zero then, as it was fitted to what is gone.
+    The lowest stage stays in any case: all of a network drawn anew is no fine-tuning, and one of a single stage is left
+    as it is. The head begins at zero then, as it was fitted to what is gone.
     """
 
     name = "reinit_top"
@@ -39,9 +40,10 @@ class _DrawnAnew(Effect):
     def begin(self, model: Classifier, trial: Trial) -> None:
         import torch
 
+        lowest = max(len(model.backbone.stages) - self._stages, 1)
         torch.manual_seed(trial.seed)
-        new = dict(trial.load_backbone(pretrained=False).stages[-self._stages :].named_parameters())
-        ours = model.backbone.stages[-self._stages :].named_parameters()
+        new = dict(trial.load_backbone(pretrained=False).stages[lowest:].named_parameters())
+        ours = model.backbone.stages[lowest:].named_parameters()
         redrawn = [(weight, new[name]) for name, weight in ours if weight.requires_grad and name in new]
         if redrawn:
             with torch.no_grad():

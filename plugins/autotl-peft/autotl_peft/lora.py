@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 RANKS = (4, 8, 16)
 USUAL = 8
 
+#: Divided by the rank it scales what adapters add, so that the best rate is the same for all ranks where it is constant
+#: (Schulman et al. 2025); twice the usual rank is what most people use.
+ALPHA = 2 * USUAL
+
 #: The largest rank as a share of the width. In a transformer's layer the adapters are 1.4 ranks a width of the weights,
 #: so this keeps them under 3 % even where no vocabulary adds to the weights.
 LARGEST_SHARE = 1 / 48
@@ -32,26 +36,30 @@ class LoRA(Adapters):
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         shared = super().parameters(context)
-        ranks = _ranks(context)
+        ranks = _ranks(context.candidate.width)
         weights = tuple(3.0 if rank == _usual(ranks) else 1.0 for rank in ranks)
         return [Choice("rank", tuple(map(float, ranks)), weights), *shared] if shared else []
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
-        return [{"rank": float(_usual(_ranks(context))), **settings} for settings in super().portfolio(context)]
+        return [
+            {"rank": float(_usual(_ranks(context.candidate.width))), **settings}
+            for settings in super().portfolio(context)
+        ]
 
     def config(self, layers: Mapping[str, torch.nn.Linear], settings: Settings) -> LoraConfig:
         from peft import LoraConfig
 
         from autotl_peft.layers import exactly
 
-        rank = int(settings.number("rank"))
-        # alpha goes with the rank, so that one learning rate does for all of them; twice is what most people use
-        return LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=exactly(layers))
+        # features may be several times as wide as the network, such as those of two towers
+        narrowest = min(min(layer.in_features, layer.out_features) for layer in layers.values())
+        rank = min(int(settings.number("rank")), _ranks(narrowest)[-1])
+        return LoraConfig(r=rank, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=exactly(layers))
 
 
-def _ranks(context: StrategyContext) -> tuple[int, ...]:
+def _ranks(width: int) -> tuple[int, ...]:
     """Those that keep the adapters small; the least for a network that is too narrow for any."""
-    return tuple(rank for rank in RANKS if rank <= LARGEST_SHARE * context.candidate.width) or RANKS[:1]
+    return tuple(rank for rank in RANKS if rank <= LARGEST_SHARE * width) or RANKS[:1]
 
 
 def _usual(ranks: Sequence[int]) -> int:

@@ -53,11 +53,6 @@ def known(name: str, *, width: int, layers: int) -> Entry | None:
     return None
 
 
-def by_name(name: str) -> Entry | None:
-    """The entry of exactly this name."""
-    return next((entry for entry in catalogue() if entry.name == name), None)
-
-
 def last_part(name: str) -> str:
     """``all-MiniLM-L6-v2`` of ``sentence-transformers/all-MiniLM-L6-v2``."""
     return name.rpartition("/")[2]

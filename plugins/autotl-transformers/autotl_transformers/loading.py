@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from autotl.plugins.contracts import Candidate
 from autotl.untrusted import LARGEST_TOKENIZER, read_header, read_object, read_text
 from autotl.zoo.building import built_within, check_settings
-from autotl_transformers.catalogue import by_name
-from autotl_transformers.folders import weight_files
+from autotl_transformers.catalogue import known
+from autotl_transformers.folders import read_model_folder, weight_files
 
 if TYPE_CHECKING:
     from autotl_transformers.stages import Pooling
@@ -134,12 +134,14 @@ def tokenizer_json(candidate: Candidate) -> str:
 def published_pooling(candidate: Candidate) -> Pooling:
     """The pooling that the publisher trained with: the first token where its files say so, else the mean.
 
-    sentence-transformers writes a word since 6, and wrote flags before. A snapshot that other libraries have fetched
-    may lack the file, and there the catalogue says it.
+    sentence-transformers writes a word since 6, and wrote flags before. What other libraries have fetched or saved may
+    lack the file, and there the catalogue says it.
     """
     file = _published_file(candidate, "1_Pooling/config.json")
     if file is None:
-        return entry.pooling if candidate.source == "cache" and (entry := by_name(candidate.name)) else "mean"
+        here = None if candidate.source == "hub" else read_model_folder(Path(candidate.location))
+        entry = here and known(candidate.name, width=here.width, layers=here.layers)
+        return entry.pooling if entry else "mean"
     settings = read_object(file)
     return "cls" if settings.get("pooling_mode", settings.get("pooling_mode_cls_token")) in ("cls", True) else "mean"
 

@@ -68,12 +68,17 @@ def test_the_first_token_is_the_feature_where_the_publisher_says_so(family, loca
     assert weights_digest(backbone) != weights_digest(family.load(local["bert"]))  # which stored features go by
 
 
-def test_the_catalogue_knows_the_pooling_of_a_snapshot_that_came_without(local):
+def test_the_catalogue_knows_the_pooling_of_what_came_without(local, tmp_path):
+    """From the cache, and where it was packed and unpacked or saved; not of a network of another shape."""
     from autotl_transformers.loading import published_pooling
 
-    snapshot = dataclasses.replace(local["bert"], name="BAAI/bge-small-en-v1.5", source="cache")
+    folder = shutil.copytree(local["bert"].location, tmp_path / "bge-small-en-v1.5")
+    config = json.loads((folder / "config.json").read_text())
+    snapshot = dataclasses.replace(local["bert"], name="BAAI/bge-small-en-v1.5", source="cache", location=str(folder))
+    assert published_pooling(snapshot) == "mean"
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_size": 384, "num_hidden_layers": 12}))
     assert published_pooling(snapshot) == "cls"
-    assert published_pooling(dataclasses.replace(snapshot, source="folder")) == "mean"
+    assert published_pooling(dataclasses.replace(snapshot, name="bge-small-en-v1.5", source="folder")) == "cls"
     assert published_pooling(dataclasses.replace(snapshot, name="intfloat/e5-small-v2")) == "mean"
 
 
