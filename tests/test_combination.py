@@ -75,7 +75,7 @@ def test_few_rows_are_enough_to_leave_a_poor_model_out():
 
 
 def test_a_model_that_is_there_twice_counts_once():
-    labels, (one, other) = a_world(40, 2, skill=1.5, seed=6)
+    labels, (one, other) = a_world(40, 2, skill=1.5, seed=0)
     shares = decide(TASK, labels, np.stack([one, other, one]), 0, all_of(3)).combination.shares
     assert shares[0] + shares[2] == pytest.approx(0.5, abs=0.15)
     assert min(shares[0], shares[2]) == 0.0
@@ -196,3 +196,36 @@ def test_mixtures_are_probabilities_and_tempering_keeps_the_favourite(temperatur
     np.testing.assert_allclose(answer.sum(1), 1.0, atol=1e-5)
     untempered = mixed(each, Combination(combination.shares, combination.temperatures, 1.0), "softmax")
     assert (answer.argmax(1) == untempered.argmax(1)).mean() > 0.99
+
+
+@pytest.mark.parametrize("rows", [10, 40, 500])
+def test_answers_that_are_all_right_are_not_taken_for_certain(rows):
+    random = np.random.default_rng(0)
+    sure = random.uniform(0.8, 0.97, rows)
+    answers = np.stack([sure, 1 - sure], 1).astype(np.float32)
+    labels, task = np.zeros(rows, np.int64), made_tasks.of_classes(2)
+    cooled = tempered(answers, fit_temperature(task, labels, answers), "softmax")
+    assert 1 / (4 * rows) < (1 - cooled[:, 0]).mean() < 2 / rows  # about half a mistake in all
+    assert fit_temperature(task, labels, cooled) == pytest.approx(1.0, abs=0.05)  # nothing is left to do
+
+
+def test_labels_that_are_all_right_are_not_taken_for_certain_either():
+    random = np.random.default_rng(0)
+    targets = (random.random((40, 3)) < 0.5).astype(np.float32)
+    answers = np.where(targets > 0.5, 0.8, 0.2).astype(np.float32)
+    task = made_tasks.of_labels(3)
+    cooled = tempered(answers, fit_temperature(task, targets, answers), "sigmoid")
+    assert 0.97 < cooled[targets > 0.5].mean() < 0.995
+
+
+def test_halves_that_choose_divide_no_group():
+    labels, each = a_world(400, 3, skill=1.0, seed=3)
+    apart, together = np.arange(400), np.arange(400) // 10
+    alone = decide(TASK, labels, each, 0, all_of(3))
+    assert decide(TASK, labels, each, 0, all_of(3), apart).lead == pytest.approx(alone.lead)
+    repeated = np.repeat(np.arange(40), 10)  # ten copies each of forty rows
+    copies = decide(TASK, labels[repeated], each[:, repeated], 0, all_of(3), together)
+    believed = decide(TASK, labels[repeated], each[:, repeated], 0, all_of(3))
+    few = decide(TASK, labels[:40], each[:, :40], 0, all_of(3))
+    assert copies.error == pytest.approx(few.error, rel=0.3)
+    assert believed.error < 0.5 * few.error

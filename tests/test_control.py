@@ -13,7 +13,7 @@ from autotl.plugins.contracts import Work
 from autotl.predictor.bundle import Member
 from autotl.report.live import transfer_sentence, twin_sentence
 from autotl.search.control import comparisons, is_doubtful
-from autotl.search.incumbent import Judged
+from autotl.search.incumbent import Incumbent, Judged
 from autotl.search.shelf import Model
 
 
@@ -67,18 +67,18 @@ def finished(trial, strategy, right, **settings):
 
 
 def test_twins_are_compared_where_they_differ_in_nothing_else_and_the_first_pair_counts():
-    labels = np.zeros(20, np.int64)
+    incumbent = Incumbent(made_tasks.of_classes(2), np.zeros(20, np.int64), training_rows=80)
     models = [
         finished(4, "tutored", 20, rate=1.0, zeal=2.0),  # better, but later
         finished(0, "plain", 10, rate=1.0),
         finished(1, "tutored", 15, rate=1.0, zeal=1.0),
         finished(2, "tutored", 20, rate=2.0, zeal=1.0),  # without a twin
     ]
-    (found,) = comparisons(models, Twins(), made_tasks.of_classes(2), labels)
+    (found,) = comparisons(models, Twins(), incumbent.lead)
     assert (found.strategy, found.twin, found.trial, found.other) == ("tutored", "plain", 1, 0)
     assert found.difference == pytest.approx(0.25)
     assert found.low < found.difference < found.high
-    assert not comparisons(models[1:2], Twins(), made_tasks.of_classes(2), labels)
+    assert not comparisons(models[1:2], Twins(), incumbent.lead)
 
 
 @pytest.mark.slow

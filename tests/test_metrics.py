@@ -143,3 +143,56 @@ def test_comparison_is_paired():
     lead, error = advantage(two("accuracy"), labels, ours, theirs)
     assert lead == pytest.approx(4 / 300)
     assert error < standard_error(two("accuracy"), labels, ours) / 2
+
+
+@pytest.mark.parametrize("rows_a_class", [1, 2, 4])
+def test_classes_of_a_row_or_two_have_an_error_too(rows_a_class):
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(100), rows_a_class)
+    right = random.random(len(labels)) < 0.7
+    answers = np.eye(100, dtype=np.float32)[np.where(right, labels, (labels + 1) % 100)]
+    expected = float(np.sqrt(right.mean() * (1 - right.mean()) / len(labels)))
+    assert standard_error(two("accuracy", 100), labels, answers) == pytest.approx(expected, rel=0.2)
+
+
+def test_a_score_that_needs_both_classes_has_an_error_where_rounds_may_lack_one():
+    labels, probabilities = drawn(6, 2, 3)
+    labels[:] = [0, 0, 0, 1, 1, 1]
+    assert 0 < standard_error(two("roc_auc"), labels, probabilities) < 0.5
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy"])
+def test_rows_of_a_group_say_less_than_as_many_by_themselves(metric):
+    """20 patients of 8 rows, each right or wrong as a whole: 95 % intervals hold what new patients have."""
+    random, groups, held = np.random.default_rng(0), np.repeat(np.arange(20), 8), {True: 0, False: 0}
+    for _ in range(60):
+        right = np.repeat(random.random(20) < 0.7, 8)
+        labels = np.repeat(random.permutation(20) % 2, 8)
+        answers = np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)]
+        for known in (True, False):
+            low, high = interval(two(metric), labels, answers, groups if known else None)
+            held[known] += low <= 0.7 <= high
+    assert held[True] >= 53
+    assert held[False] <= 45
+
+
+def test_an_interval_of_groups_lies_between_those_of_as_many_rows_and_of_as_many_groups():
+    labels, probabilities = drawn(400, 2, 5)
+    low, high = interval(two("accuracy"), labels, probabilities)
+    together = interval(two("accuracy"), labels, probabilities, np.arange(400) // 4)
+    assert together == pytest.approx((low, high), abs=0.03)  # neighbours are as independent as any
+    perfect = np.eye(2, dtype=np.float32)[labels]
+    bottom = interval(two("accuracy"), labels, perfect, np.arange(400) // 4)[0]
+    assert bottom == pytest.approx(interval(two("accuracy"), labels[:100], perfect[:100])[0])
+
+
+def test_comparisons_of_groups_are_less_sure():
+    labels, probabilities = drawn(400, 2, 6)
+    other = probabilities.copy()
+    other[::40] = 1 - other[::40]
+    other = np.repeat(other[::8], 8, axis=0)  # one answer a patient
+    labels, probabilities = np.repeat(labels[::8], 8), np.repeat(probabilities[::8], 8, axis=0)
+    alone, together = (
+        advantage(two("accuracy"), labels, probabilities, other, groups)[1] for groups in (None, np.arange(400) // 8)
+    )
+    assert together > 2 * alone

@@ -17,7 +17,7 @@ from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.incumbent import Incumbent, Judged
 from autotl.search.judging import Judge
-from autotl.search.shelf import KEPT, Model, Shelf
+from autotl.search.shelf import KEPT, MOST_COMPARED, Model, Shelf
 from autotl.search.space import Space
 
 LABELS = np.arange(300) % 3
@@ -305,12 +305,47 @@ def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):
 def test_a_view_that_the_head_is_far_worse_on_means_something_else(shelf, tmp_path, task):
     """As mirrored pictures do where what is asked is which side something is on."""
     judge = Judge(Incumbent(task, LABELS, training_rows=100), shelf, None, None, None)
-    head = a_model(tmp_path, 0, noise=0.6)
-    head = dataclasses.replace(head, judged=dataclasses.replace(head.judged, trial=-1))
+    known = a_model(tmp_path, 0, noise=0.6)
     assert judge.views_mean_the_same  # nobody has looked
     for noise, same in ((0.65, True), (30.0, False)):
+        head = dataclasses.replace(known, judged=dataclasses.replace(known.judged, trial=-1))  # with the views anew
         seen = a_model(tmp_path / "view", 0, noise=noise, permille=int(noise)).judged
         shelf.put(head)
         view = dataclasses.replace(seen, trial=-1)
         shelf.put(dataclasses.replace(head, name=f"{head.name}-view1", judged=view, weights=None))
         assert judge.views_mean_the_same == same
+
+
+def test_of_two_heads_on_a_backbone_the_one_of_more_rows_is_found_last(shelf, tmp_path, task):
+    quick, whole = (
+        dataclasses.replace(model, judged=dataclasses.replace(model.judged, trial=-1))
+        for model in (a_model(tmp_path, 1, noise=0.6), a_model(tmp_path, 0, noise=0.5))
+    )
+    place = tmp_path / "trials" / "head-1-quick"
+    shutil.copytree(quick.weights, place / "head-1-quick-1000")
+    quick = dataclasses.replace(
+        quick, name="head-1-quick", trial_folder="head-1-quick", weights=place / "head-1-quick-1000", training_rows=50
+    )
+    for model in (whole, quick):
+        shelf.put(model)
+    again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
+    assert [judged.score for judged in again.restore()] == [quick.judged.score, whole.judged.score]
+
+
+def test_a_backbone_that_kept_the_limit_once_keeps_it_on_a_busy_machine():
+    costs = free(Limits(latency=0.005))
+    assert not costs.learn_latency("f/b", 0.0049)
+    assert not costs.learn_latency("f/b", 0.0051)
+    assert costs.allow(["f/b"])
+    assert costs.learn_latency("f/c", 0.0051)
+    assert not costs.learn_latency("f/c", 0.0049)
+
+
+def test_of_hundreds_of_models_those_tell_of_luck_that_could_have_had_it(shelf, tmp_path):
+    first = a_model(tmp_path, 0, noise=0.5)
+    shelf.put(first)
+    for number in range(1, MOST_COMPARED + 20):
+        shelf.put(a_model(tmp_path, number, noise=0.5 + number / 100))
+        answer = shelf.answer(first.judged)
+    assert answer.card.chosen_among == MOST_COMPARED + 20
+    assert answer.card.optimism > 0

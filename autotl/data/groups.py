@@ -45,6 +45,20 @@ def number_groups(keys: Iterable[Hashable]) -> Groups:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
+def members_of(groups: Groups) -> list[Groups]:
+    """The rows of each group, ``[members] int64``, in the order of the groups' numbers."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order])) + 1
+    return np.split(order, starts)
+
+
+def groups_among(groups: Groups | None, rows: Groups) -> Groups | None:
+    """Those of these rows ``[n] int64``; None where each of them is by itself."""
+    if groups is None or len(np.unique(groups[rows])) == len(rows):
+        return None
+    return groups[rows]
+
+
 def merge_groups(first: Groups, second: Groups) -> Groups:
     """The finest grouping that keeps together what either one does: rows are in one group iff connected.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autotl.data.groups import members_of
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -131,7 +133,7 @@ def holdout(
     """
     if len(labels) == 0:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    members = _group_members(np.arange(len(labels)) if groups is None else groups)
+    members = members_of(np.arange(len(labels)) if groups is None else groups)
     contents, totals = _contents(labels, members)
     wanted = _shares(totals, default_fraction(len(labels)) if fraction is None else fraction)
     homes = _homes(contents, totals)
@@ -154,13 +156,6 @@ def _shares(totals: Indices, fraction: float) -> Indices:
     shares[np.argsort(shares - exact, kind="stable")[:left]] += 1
     clipped: Indices = np.clip(shares, np.minimum(1, totals - 1), totals - 1)
     return clipped
-
-
-def _group_members(groups: Indices) -> list[Indices]:
-    """The rows of each group."""
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order])) + 1
-    return np.split(order, starts)
 
 
 def _contents(labels: Labels, members: list[Indices]) -> tuple[list[Indices], Indices]:

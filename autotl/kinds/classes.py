@@ -221,6 +221,13 @@ class Classes(Kind):
         right: np.ndarray = answers[..., np.arange(len(targets)), targets]
         return right.astype(np.float64)
 
+    def mistaken(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """The most probable of the other classes."""
+        others = answers.copy()
+        others[np.arange(len(targets)), targets] = -1.0
+        likeliest: np.ndarray = others.argmax(1)
+        return likeliest
+
     def losses_of(self, stakes: np.ndarray) -> np.ndarray:
         losses: np.ndarray = -np.log(np.maximum(stakes, _SMALLEST))
         return losses

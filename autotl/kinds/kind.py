@@ -176,6 +176,10 @@ class Kind(ABC):
     def losses_of(self, stakes: np.ndarray) -> np.ndarray:
         """``[…, rows]``: the loss of each row. What mixtures and temperatures are chosen by."""
 
+    def mistaken(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Targets by which each row's answer would be the likeliest mistake; the same where nothing is decided."""
+        return targets
+
     def losses(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """``[rows]``: the loss of each row's answer."""
         return self.losses_of(self.stakes(targets, answers))

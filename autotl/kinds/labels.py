@@ -218,6 +218,10 @@ class Labels(Kind):
         given: np.ndarray = np.where(targets > 0.5, answers, 1 - answers)
         return given.astype(np.float64)
 
+    def mistaken(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Each label the other way round."""
+        return 1 - targets
+
     def losses_of(self, stakes: np.ndarray) -> np.ndarray:
         losses: np.ndarray = -np.log(np.maximum(stakes, _SMALLEST)).mean(-1)
         return losses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -51,6 +52,10 @@ _OF_MEANS = ("r2", "neg_rmse")
 #: they were off by Student's law with 4 degrees of freedom. What else makes means of medians, the mean of exponentiated
 #: errors (Duan 1983) and least squares in units, was no better on normal errors and ruinous on the others.
 _FEWEST_ERRORS = 20
+
+#: Errors count as no further off than so many deviations, as the middle half of a normal law's shows them: of these the
+#: variance is that to a hundredth.
+_REACH, _TO_DEVIATION = 3.0, 1.4826
 
 #: Shares of new rows that intervals are kept for.
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
@@ -238,8 +243,11 @@ class Numbers(Kind):
         """
         off, rows = np.sort(np.abs(answers - targets), axis=0), len(targets)
         ranks = [min(math.ceil((rows + 1) * share), rows) - 1 for share in COVERAGES]
+        # of so few rows the largest error holds a smaller share, and what is beyond it is a normal law's
+        beyond = [max(_normal(share) / _normal(rows / (rows + 1)), 1.0) for share in COVERAGES]
+        widths = off[ranks] * np.array(beyond)[:, None]
         shifts = _above_medians(task, targets, answers).round(6).tolist()
-        return {"coverages": [list(COVERAGES)], "widths": off[ranks].round(6).tolist(), "shifts": [shifts]}
+        return {"coverages": [list(COVERAGES)], "widths": widths.round(6).tolist(), "shifts": [shifts]}
 
     def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
         decided: np.ndarray = answers + np.array(_shifts(task, calibration))
@@ -337,8 +345,17 @@ def _above_medians(task: Task, targets: np.ndarray, answers: np.ndarray) -> np.n
     if task.metric not in _OF_MEANS or len(targets) < _FEWEST_ERRORS:
         return np.zeros(len(task.scales))
     deviations = np.array([scale.deviation if scale.log else 0.0 for scale in task.scales])
-    shifts: np.ndarray = 0.5 * deviations * (answers.astype(np.float64) - targets).var(0)
+    off = answers.astype(np.float64) - targets
+    # one slip of a decimal point among 125 prices would raise all answers by three quarters
+    middle = np.median(off, 0)
+    reach = _REACH * _TO_DEVIATION * np.median(np.abs(off - middle), 0)
+    shifts: np.ndarray = 0.5 * deviations * np.clip(off, middle - reach, middle + reach).var(0)
     return shifts
+
+
+def _normal(share: float) -> float:
+    """How many standard deviations around the mean hold a share of what is normal."""
+    return NormalDist().inv_cdf((1 + share) / 2)
 
 
 def _shifts(task: Task, calibration: Calibration) -> Sequence[float]:

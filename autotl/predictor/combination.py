@@ -6,11 +6,12 @@ are, so whatever is said about a choice comes from halves: it is made on one hal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autotl.data.groups import members_of
 from autotl.data.task import Task
 from autotl.kinds.mixing import Combination, mixed, tempered
 from autotl.predictor import metrics
@@ -36,6 +37,10 @@ HALVINGS = 20
 
 #: Logarithms of the temperatures between which the best is looked for: eight times surer to eight times less sure.
 _SUREST, _LEAST_SURE = -2.08, 2.08
+
+#: Mistakes that rows without one are imagined to have (Platt 1999): the sharpest answers would always be the best for
+#: them, and 40 rows that were all right with 0.8 made 0.99998 of it.
+DOUBT = 0.5
 
 #: Rows that tell one temperature from another, and as many of them at least where there are so many classes that their
 #: answers have more numbers than this: every model's temperature is fitted again whenever another one is judged.
@@ -69,7 +74,10 @@ class Decision:
 
 
 def fit_temperature(task: Task, targets: np.ndarray, answers: np.ndarray) -> float:
-    """The temperature with the least loss on these targets (Guo et al. 2017); 1 for numbers, which have none."""
+    """The temperature with the least loss on these targets (Guo et al. 2017); 1 for numbers, which have none.
+
+    As if a share of the rows, `DOUBT` of them in all, were the likeliest mistakes.
+    """
     rules = task.rules
     if rules.activation == "identity":
         return 1.0
@@ -77,10 +85,13 @@ def fit_temperature(task: Task, targets: np.ndarray, answers: np.ndarray) -> flo
     if len(targets) > enough:  # from everywhere: a folder of class folders is read one class after the other
         rows = np.linspace(0, len(targets) - 1, enough).astype(np.int64)
         targets, answers = targets[rows], answers[rows]
-    weights = rules.row_weights(task, targets)
+    weights, mistaken = rules.row_weights(task, targets), rules.mistaken(targets, answers)
+    doubt = DOUBT / (len(targets) + 2 * DOUBT)
 
     def loss(logarithm: float) -> float:
-        return float(rules.losses(targets, tempered(answers, float(np.exp(logarithm)), rules.activation)) @ weights)
+        said = tempered(answers, float(np.exp(logarithm)), rules.activation)
+        losses = (1 - doubt) * rules.losses(targets, said) + doubt * rules.losses(mistaken, said)
+        return float(losses @ weights)
 
     low, high, golden = _SUREST, _LEAST_SURE, (5**0.5 - 1) / 2
     left, right = high - golden * (high - low), low + golden * (high - low)
@@ -97,15 +108,24 @@ def fit_temperature(task: Task, targets: np.ndarray, answers: np.ndarray) -> flo
     return round(float(np.exp((low + high) / 2)), 4)
 
 
-def decide(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable: np.ndarray) -> Decision:
+def decide(
+    task: Task,
+    targets: np.ndarray,
+    each: np.ndarray,
+    best: int,
+    usable: np.ndarray,
+    groups: np.ndarray | None = None,
+) -> Decision:
     """The model `best` alone, or a mixture of those that are `usable` ``[models] bool``.
 
-    targets of the rows; each ``[models, rows, outputs] float32``, of all models that were looked at. A mixture
+    targets of the rows; each ``[models, rows, outputs] float32``, of all models that were looked at; groups as
+    `metrics.standard_error` has them. A mixture
     costs as many passes as it has members, so it must be better on rows that had no part in mixing: by a standard
     error in loss, which tells near equals apart long before they differ in accuracy, and at least as good by the
     metric. Where rows are few, it only must not be far behind the single model, which is the luckiest of all.
     """
-    trust = min(len(targets) / ROWS_TO_BELIEVE, 1.0)
+    apart = len(targets) if groups is None else len(np.unique(groups))
+    trust = min(apart / ROWS_TO_BELIEVE, 1.0)
     rules, weights = task.rules, task.rules.row_weights(task, targets)
     temperatures = np.array([fit_temperature(task, targets, answers) for answers in each])
     calibrated = np.stack([tempered(a, float(t), rules.activation) for a, t in zip(each, temperatures, strict=True)])
@@ -114,14 +134,16 @@ def decide(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable:
 
     def shares_by(rows: np.ndarray, members: np.ndarray = members) -> np.ndarray:
         shares = np.zeros(len(each))
-        shares[members] = shares_of(task, stakes[members][:, rows], weights[rows], trust)
+        together = None if groups is None else groups[rows]
+        shares[members] = shares_of(task, stakes[members][:, rows], weights[rows], trust, together)
         return shares
 
-    chosen_by_others = _on_the_other_half(task, targets, calibrated, shares_by)
+    halves = _halves(task, targets, groups)
+    chosen_by_others = _on_the_other_half(halves, calibrated, shares_by)
     gain = (rules.losses_of(stakes[best]) - rules.losses(targets, chosen_by_others)) * weights
-    lead, error = float(gain.mean()), float(gain.std() / np.sqrt(len(targets)))
+    lead, error = float(gain.mean()), float(metrics.error_of_mean(gain, groups))
     single_score = metrics.score(task, targets, calibrated[best])
-    doubt, noise = FAR_BEHIND * (1 - trust), metrics.standard_error(task, targets, calibrated[best])
+    doubt, noise = FAR_BEHIND * (1 - trust), metrics.standard_error(task, targets, calibrated[best], groups)
     by_metric = metrics.score(task, targets, chosen_by_others) - single_score
     mix = lead > (trust - doubt) * error and by_metric >= -doubt * noise
 
@@ -138,19 +160,21 @@ def decide(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable:
     final = fit_temperature(task, targets, chosen_by_others) if mix else 1.0
     combination = Combination(shares, temperatures, final)
     answers = mixed(each, combination, rules.activation)
-    optimism = _optimism(task, targets, calibrated, choose)
+    optimism = _optimism(task, targets, halves, calibrated, choose)
     score = metrics.score(task, targets, answers) - optimism
     return Decision(combination, answers, score, optimism, single_score - optimism, lead, error)
 
 
-def shares_of(task: Task, stakes: np.ndarray, weights: np.ndarray, trust: float) -> np.ndarray:
+def shares_of(
+    task: Task, stakes: np.ndarray, weights: np.ndarray, trust: float, groups: np.ndarray | None
+) -> np.ndarray:
     """Shares ``[models]``: `greedy_shares` as far as the rows are to be trusted, and else alike for all good models.
 
     trust: from 0 to 1. Models with next to no share give it up. stakes, weights as in `greedy_shares`.
     """
     losses = task.rules.losses_of(stakes) * weights
     behind = losses - losses[int(np.argmin(losses.mean(1)))]
-    good = behind.mean(1) <= FAR_BEHIND * behind.std(1) / np.sqrt(len(weights))
+    good = behind.mean(1) <= FAR_BEHIND * metrics.error_of_mean(behind, groups)
     among: list[int] = []
     for model in np.argsort(losses.mean(1), kind="stable"):
         if good[model] and all(np.abs(stakes[model] - stakes[other]).max() > ALIKE for other in among):
@@ -183,27 +207,43 @@ def greedy_shares(task: Task, stakes: np.ndarray, weights: np.ndarray) -> np.nda
     return kept
 
 
-def _halves(task: Task, targets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers of random halves, every class in both as far as it can be; each pair also the other way round."""
+def _halves(task: Task, targets: np.ndarray, groups: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers of random halves, every class in both as far as it can be; each pair also the other way round.
+
+    Groups are divided by none. With one group alone nothing can be chosen apart from it, so rows are.
+    """
     generator, strata = np.random.default_rng(0), task.rules.strata(targets)
+    members = None if groups is None or len(np.unique(groups)) == 1 else members_of(groups)
+    if members is not None:
+        strata = strata[[rows[0] for rows in members]]
+    found = []
     for _ in range(HALVINGS):
         order = generator.permutation(len(strata))
         order = order[np.argsort(strata[order], kind="stable")]
-        yield order[::2], order[1::2]
-        yield order[1::2], order[::2]
+        one, other = order[::2], order[1::2]
+        if members is not None:
+            one, other = (np.concatenate([members[place] for place in half]) for half in (one, other))
+        found += [(one, other), (other, one)]
+    return found
 
 
 def _on_the_other_half(
-    task: Task, targets: np.ndarray, each: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]
+    halves: Iterable[tuple[np.ndarray, np.ndarray]], each: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """Mean over halvings of each row's mixture, chosen on the half without it: ``[rows, outputs] float32``."""
     total = np.zeros(each.shape[1:], np.float64)
-    for chosen_on, rows in _halves(task, targets):
+    for chosen_on, rows in halves:
         total[rows] += _mixture(choose(chosen_on), each, rows)
     return (total / HALVINGS).astype(np.float32)
 
 
-def _optimism(task: Task, targets: np.ndarray, each: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) -> float:
+def _optimism(
+    task: Task,
+    targets: np.ndarray,
+    halves: Iterable[tuple[np.ndarray, np.ndarray]],
+    each: np.ndarray,
+    choose: Callable[[np.ndarray], np.ndarray],
+) -> float:
     """How much better a choice looks on the rows that made it than on others.
 
     Halves are noisier than the whole by the root of two, and so is what luck adds on them.
@@ -211,7 +251,7 @@ def _optimism(task: Task, targets: np.ndarray, each: np.ndarray, choose: Callabl
     if len(each) == 1:
         return 0.0
     differences = []
-    for rows, others in _halves(task, targets):
+    for rows, others in halves:
         shares = choose(rows)
         seen, unseen = (_mixture(shares, each, part).astype(np.float32) for part in (rows, others))
         differences.append(_score_of_half(task, targets[rows], seen) - _score_of_half(task, targets[others], unseen))

@@ -6,14 +6,19 @@ second and a half to import, twice in every search.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from autotl.data.groups import members_of
 from autotl.data.task import Task
 
 #: Bootstrap rounds: the standard error is known to 5 % then.
 ROUNDS = 200
+
+#: Rows or groups of a class by itself below which resamples say too little of it: of three they have two thirds of the
+#: variance that there is, of five four fifths, of one none.
+FEWEST_OF_A_STRATUM = 5
 
 #: Rows that each class is imagined to have besides, half of them right and half of them wrong: Jeffreys' prior. Of 150
 #: drawn tables each, 95 % intervals of balanced accuracy held the true value with it and without: 250 rows and 5, 0.99
@@ -48,52 +53,102 @@ def _asked(
     return task.rules.decide(task, targets, answers) if decided is None else decided
 
 
-def _resamples(task: Task, targets: np.ndarray) -> Iterator[np.ndarray]:
-    """`ROUNDS` times ``[rows] int64``, drawn within strata, so that no round lacks a class. Always the same."""
+def _resamples(task: Task, targets: np.ndarray, groups: np.ndarray | None) -> Iterator[np.ndarray]:
+    """`ROUNDS` times ``[drawn] int64``: rows, or whole groups, drawn within strata. Always the same.
+
+    So no round lacks a class, but for classes of fewer than `FEWEST_OF_A_STRATUM`, which are drawn together: what has
+    one row is the same in each round by itself, and an accuracy over 100 such rows was said to be certain.
+    """
     generator = np.random.default_rng(0)
     strata = task.rules.strata(targets)
+    if groups is not None:
+        members = members_of(groups)
+        strata = strata[[rows[0] for rows in members]]
+    if task.metric in task.rules.metrics:  # others' may refuse rounds that lack a class
+        _, inverse, counts = np.unique(strata, return_inverse=True, return_counts=True)
+        strata = np.where(counts[inverse] < FEWEST_OF_A_STRATUM, -1, strata)
     rounds = np.empty((ROUNDS, len(strata)), np.int64)
     for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
-        rounds[:, members] = generator.choice(members, (ROUNDS, len(members)))
-    yield from rounds
+        places = np.flatnonzero(strata == stratum)
+        rounds[:, places] = generator.choice(places, (ROUNDS, len(places)))
+    if groups is None:
+        yield from rounds
+    else:
+        yield from (np.concatenate([members[place] for place in drawn]) for drawn in rounds)
 
 
-def _rounds(task: Task, targets: np.ndarray, asked: np.ndarray, *, doubt: bool = False) -> np.ndarray:
-    """``[ROUNDS] float64``: the score of each resample. asked: what the metric asks. doubt: as `_doubted` does."""
-    resamples = _doubted(task, targets, asked) if doubt else ((targets[r], asked[r]) for r in _resamples(task, targets))
+def _rounds(
+    task: Task, targets: np.ndarray, asked: np.ndarray, groups: np.ndarray | None, *, doubt: bool = False
+) -> np.ndarray:
+    """``[ROUNDS] float64``: the score of each resample; NaN where one has none.
+
+    asked: what the metric asks. doubt: as `_doubted` does.
+    """
+    drawn = _resamples(task, targets, groups)
+    resamples = _doubted(task, targets, asked, groups, drawn) if doubt else ((targets[r], asked[r]) for r in drawn)
     return np.array([task.rules.score(task, truth, said, metric=task.metric) for truth, said in resamples])
 
 
-def _doubted(task: Task, targets: np.ndarray, decided: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _doubted(
+    task: Task, targets: np.ndarray, decided: np.ndarray, groups: np.ndarray | None, resamples: Iterable[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Resamples of true and decided classes, drawn as if each class had `DOUBT` rows more, half of them wrong.
 
-    Which class a wrong one is taken for is a matter of luck.
+    Or as many groups. Which class a wrong one is taken for is a matter of luck.
     """
     generator, classes = np.random.default_rng(1), len(task.classes)
-    share = DOUBT / (np.bincount(targets, minlength=classes) + DOUBT)
-    for rows in _resamples(task, targets):
+    apart = np.arange(len(targets)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    pairs = np.unique(np.stack([targets, apart]), axis=1)[0]  # each group once in every class that it has
+    share = DOUBT / (np.bincount(pairs, minlength=classes) + DOUBT)
+    for rows in resamples:
         truth, said = targets[rows], decided[rows].copy()
-        imagined, wrong = generator.random((2, len(rows))) < [share[truth], np.full(len(rows), 0.5)]
+        luck = generator.random((2, len(rows) if groups is None else len(apart)))
+        luck = luck if groups is None else luck[:, apart[rows]]
+        imagined, wrong = luck < [share[truth], np.full(len(rows), 0.5)]
         others = (truth + generator.integers(1, classes, len(rows))) % classes
         said[imagined] = np.where(wrong, others, truth)[imagined]
         yield truth, said
 
 
-def standard_error(task: Task, targets: np.ndarray, answers: np.ndarray) -> float:
-    """Bootstrap standard error of a score."""
-    return float(_rounds(task, targets, _asked(task, task.metric, targets, answers)).std())
+def standard_error(task: Task, targets: np.ndarray, answers: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """Bootstrap standard error of a score.
+
+    groups ``[rows] int64``, here and below: rows of one group are alike (copies, pictures of one patient), so that they
+    are drawn together; None where each is by itself.
+    """
+    return _deviation(_rounds(task, targets, _asked(task, task.metric, targets, answers), groups))
 
 
-def advantage(task: Task, targets: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
+def advantage(
+    task: Task, targets: np.ndarray, ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray | None = None
+) -> tuple[float, float]:
     """Score of `ours` minus that of `theirs`, and the paired bootstrap standard error of that difference."""
     difference = score(task, targets, ours) - score(task, targets, theirs)
-    one, other = (_rounds(task, targets, _asked(task, task.metric, targets, answers)) for answers in (ours, theirs))
-    return difference, float((one - other).std())
+    one, other = (_rounds(task, targets, _asked(task, task.metric, targets, said), groups) for said in (ours, theirs))
+    return difference, _deviation(one - other)
+
+
+def _deviation(rounds: np.ndarray) -> float:
+    found = rounds[np.isfinite(rounds)]
+    return float(found.std()) if len(found) else 0.0
+
+
+def error_of_mean(values: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """``[…] float64``: standard error of the mean of values ``[…, rows]``."""
+    off = values - values.mean(-1, keepdims=True)
+    if groups is not None:
+        off = np.stack([off[..., rows].sum(-1) for rows in members_of(groups)], -1)
+    error: np.ndarray = np.sqrt((off**2).sum(-1)) / values.shape[-1]
+    return error
 
 
 def interval(
-    task: Task, targets: np.ndarray, answers: np.ndarray, *, decided: np.ndarray | None = None
+    task: Task,
+    targets: np.ndarray,
+    answers: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    decided: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """95 % interval of a score: Wilson's for accuracy, the bootstrap's for others. decided: as in `score`.
 
@@ -102,17 +157,34 @@ def interval(
     """
     asked = _asked(task, task.metric, targets, answers, decided)
     if task.metric == "accuracy":
-        return wilson(int((asked == targets).sum()), len(targets))
-    rounds = [_rounds(task, targets, asked)]
+        right = (asked == targets).astype(np.float64)
+        rows = _rows_worth(right, groups)
+        return wilson(right.mean() * rows, rows)
+    rounds = [_rounds(task, targets, asked, groups)]
     if task.rules.exclusive and task.rules.known_metric(task.metric).of_decisions:
-        rounds.append(_rounds(task, targets, asked, doubt=True))
-    ends = np.quantile(rounds, [0.025, 0.975], axis=1)
+        rounds.append(_rounds(task, targets, asked, groups, doubt=True))
+    ends = np.nanquantile(rounds, [0.025, 0.975], axis=1)
     # a score that a few rows decide may be beyond nearly all resamples
     here = task.rules.score(task, targets, asked, metric=task.metric)
     return float(min(ends[0].min(), here)), float(max(ends[1].max(), here))
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
+def _rows_worth(right: np.ndarray, groups: np.ndarray | None) -> float:
+    """How many rows by themselves would tell a share as surely as these do (Dean and Pagano 2015).
+
+    By the variance of the share over groups. Where nothing or all is right that says nothing, and rows of a group are
+    taken to be all alike.
+    """
+    rows, share = float(len(right)), float(right.mean())
+    if groups is None:
+        return rows
+    sizes = np.array([len(members) for members in members_of(groups)])
+    fewest = rows**2 / float((sizes**2).sum())
+    variance = float(error_of_mean(right, groups)) ** 2 * len(sizes) / max(len(sizes) - 1, 1)
+    return float(np.clip(share * (1 - share) / variance, fewest, rows)) if variance else fewest
+
+
+def wilson(hits: float, count: float) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927)."""
     z = 1.96
     centre = (hits + z * z / 2) / (count + z * z)

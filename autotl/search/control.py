@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-import numpy as np
-
-from autotl.data.task import Task
-from autotl.predictor import metrics
 from autotl.search.incumbent import Judged
 from autotl.search.scheduler import ALL_RUNGS
 from autotl.search.shelf import Model
@@ -28,6 +26,10 @@ def is_doubtful(score: float, guess: float, full_trials: float) -> bool:
     return bool(score - guess < WEAK * (1 - guess) or full_trials >= ALL_RUNGS)
 
 
+#: By how much the first leads the second, and the standard error of that (`Incumbent.lead`).
+Lead: TypeAlias = Callable[[Judged, Judged], tuple[float, float]]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """By how much the best model with pretrained weights beats the best without them, with its 95 % interval."""
@@ -39,12 +41,10 @@ class Verdict:
     control: int
 
 
-def verdict(models: list[Model], space: Space, task: Task, targets: np.ndarray) -> Verdict | None:
+def verdict(models: list[Model], space: Space, lead: Lead) -> Verdict | None:
     """Compares finished models on the validation rows that both answered; None where there was no control.
 
     A model whose backbone or strategy is gone since an earlier process takes no part.
-
-    targets ``[table rows, …]``, indexed by `Judged.valid`.
     """
     best: dict[bool, Model] = {}
     for model in models:
@@ -59,7 +59,7 @@ def verdict(models: list[Model], space: Space, task: Task, targets: np.ndarray) 
     if len(best) < 2:
         return None
     ours, theirs = best[True].judged, best[False].judged
-    return Verdict(*_lead(ours, theirs, task, targets), ours.trial, theirs.trial)
+    return Verdict(*_interval(*lead(ours, theirs)), ours.trial, theirs.trial)
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Comparison:
     other: int  #: the twin's trial
 
 
-def comparisons(models: list[Model], space: Space, task: Task, targets: np.ndarray) -> list[Comparison]:
+def comparisons(models: list[Model], space: Space, lead: Lead) -> list[Comparison]:
     """One for each strategy that names a twin: its first finished trial that has one.
 
-    The first, not the best: the better of several would have luck on its side. targets as in `verdict`.
+    The first, not the best: the better of several would have luck on its side.
     """
     trained = [model for model in models if model.finished and model.name == model.trial_folder]
     trained = [model for model in trained if model.judged.trial >= 0 and space.knows(model.config)]
@@ -92,14 +92,12 @@ def comparisons(models: list[Model], space: Space, task: Task, targets: np.ndarr
             theirs = other.member
             alike = theirs.backbone == ours.backbone and theirs.settings.items() <= ours.settings.items()
             if theirs.strategy == twin and alike and ours.strategy not in found:
-                lead = _lead(model.judged, other.judged, task, targets)
+                measured = _interval(*lead(model.judged, other.judged))
                 trials = model.judged.trial, other.judged.trial
-                found[ours.strategy] = Comparison(ours.strategy, twin, ours.backbone, *lead, *trials)
+                found[ours.strategy] = Comparison(ours.strategy, twin, ours.backbone, *measured, *trials)
     return list(found.values())
 
 
-def _lead(ours: Judged, theirs: Judged, task: Task, targets: np.ndarray) -> tuple[float, float, float]:
-    """Our score less theirs on the rows that both answered, and the ends of its interval."""
-    both, in_ours, in_theirs = np.intersect1d(ours.valid, theirs.valid, return_indices=True)
-    difference, error = metrics.advantage(task, targets[both], ours.answers[in_ours], theirs.answers[in_theirs])
-    return difference, difference - 1.96 * error, difference + 1.96 * error
+def _interval(lead: float, error: float) -> tuple[float, float, float]:
+    """It, and the ends of its 95 % interval."""
+    return lead, lead - 1.96 * error, lead + 1.96 * error

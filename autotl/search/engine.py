@@ -28,7 +28,6 @@ from autotl.events import Event, EventLog, Listener, read_events
 from autotl.plugins.contracts import Candidate, StrategyContext
 from autotl.plugins.hookspecs import EventContext
 from autotl.plugins.manager import plugins
-from autotl.predictor import metrics
 from autotl.predictor.bundle import BUNDLE_FILE, find_bundle, read_card
 from autotl.report.findings import TooLong
 from autotl.report.leaderboard import forecast_error, write_leaderboard
@@ -105,6 +104,7 @@ class Search:
         used = resumed.seconds if resumed else 0.0
         began = (time.monotonic() if start is None else start) - used
         self._pace = Pace(Clock(request.budget_seconds or math.inf, start=began))
+        self._pace.used = used
         self._pace.compared = 1 if request.teacher is None else 2  # what the teacher is worth is told by two trainings
         self._ledger = Ledger(lambda: self._pace.clock.elapsed, used, resumed.ledger if resumed else {})
         self._listeners = list(listeners)
@@ -278,6 +278,7 @@ class Search:
             self._folder, self._disk, self._dialogue, self._pace, self._events, seed=self._request.seed
         )
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
+        self._judge.keep_together(self._given.split.groups)
         self._screening = Screening(
             self._given.candidates, self._run_file.heads, self._costs, self._dialogue, self._judge, self._pace,
             self._events,
@@ -355,10 +356,10 @@ class Search:
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")
         space = self._space(survivors, self._pace)
-        best, task, targets = self._judge.best, self._given.inspection.task, self._given.inspection.targets
+        best, targets = self._judge.best, self._given.inspection.targets
         if best is None:
             raise RunError("no model came of screening, although a backbone could be used")
-        noise = metrics.standard_error(task, targets[best.valid], best.answers)
+        noise = self._judge.noise
         log = RunLog(self._folder, self._run_file, targets[self._given.split.train], device=self._device, noise=noise)
         self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
         scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
@@ -367,7 +368,7 @@ class Search:
         trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events, announced=announced)
         self._disk.gives_way(trials.give_way)
         self._disk.gives_way(judge.give_way)
-        pace.begin_trials()
+        pace.begin_trials(tuple(space.candidates))
         portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
         if teaching := self._teaching(space):
             pace.folds = 0  # the teacher will have seen all rows that train
@@ -382,9 +383,9 @@ class Search:
         pace.settle()
         if not pace.trials_of_the_answer:  # heads are fitted again in a moment, so time is left
             trials.run(portfolio, count)
-        if found := verdict(judge.models, space, task, targets):
+        if found := verdict(judge.models, space, judge.lead):
             events.emit("transfer", **dataclasses.asdict(found))
-        for compared in comparisons(judge.models, space, task, targets):
+        for compared in comparisons(judge.models, space, judge.lead):
             events.emit("compared", **dataclasses.asdict(compared))
         pace.release("folds")
         again = Again(self._given.candidates, space)

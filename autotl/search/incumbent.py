@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autotl.data.groups import groups_among
 from autotl.data.task import Task
 from autotl.predictor import metrics
 from autotl.zoo.words import NUMBER
@@ -55,6 +56,7 @@ class Incumbent:
         self._task = task
         self._trusted = DEFAULT_TRIAL if training_rows >= ENOUGH_TO_FINE_TUNE else None
         self._targets = targets
+        self.groups: np.ndarray | None = None  #: ``[table rows] int64``, where rows of one are alike
         self.held_by: Judged | None = None
         self.favoured: int | None = None  #: the number of the head on the backbone that screening ranks first
 
@@ -63,12 +65,9 @@ class Incumbent:
         holder = self.held_by
         if holder is None:
             return True
+        lead, error = self.lead(challenger, holder)
         if challenger.trial == self._trusted != holder.trial:
-            return challenger.score >= holder.score
-        both, ours, theirs = np.intersect1d(challenger.valid, holder.valid, return_indices=True)
-        lead, error = metrics.advantage(
-            self._task, self._targets[both], challenger.answers[ours], holder.answers[theirs]
-        )
+            return lead >= 0.0
         if challenger.trial == holder.trial:
             return lead >= -CLEARLY * error
         if challenger.trial == self.favoured and NUMBER != holder.trial < 0:
@@ -77,9 +76,14 @@ class Incumbent:
 
     def is_clearly_worse(self, one: Judged, other: Judged) -> bool:
         """Whether the first answers are worse than the others by far more than luck explains."""
-        both, ours, theirs = np.intersect1d(one.valid, other.valid, return_indices=True)
-        lead, error = metrics.advantage(self._task, self._targets[both], other.answers[theirs], one.answers[ours])
+        lead, error = self.lead(other, one)
         return lead > FAR * error
+
+    def lead(self, ours: Judged, theirs: Judged) -> tuple[float, float]:
+        """Our score less theirs on the rows that judged both, and its standard error."""
+        both, in_ours, in_theirs = np.intersect1d(ours.valid, theirs.valid, return_indices=True)
+        answers = ours.answers[in_ours], theirs.answers[in_theirs]
+        return metrics.advantage(self._task, self._targets[both], *answers, groups_among(self.groups, both))
 
     @property
     def noise(self) -> float:
@@ -87,7 +91,8 @@ class Incumbent:
         holder = self.held_by
         if holder is None:
             return 0.0
-        return metrics.standard_error(self._task, self._targets[holder.valid], holder.answers)
+        groups = groups_among(self.groups, holder.valid)
+        return metrics.standard_error(self._task, self._targets[holder.valid], holder.answers, groups)
 
     def score(self, judged: Judged) -> float:
         """Of its answers, by the task's metric."""

@@ -39,11 +39,25 @@ class Judge:
         self._pace, self._events, self._ledger = pace, events, ledger
         self._folders: Sequence[str] = ()  #: of the trials that have a share in the answer so far
         self.numbers: Set[int] = frozenset()  #: of the same, and of the best one alone
+        self._looked_at: dict[str, tuple[Judged, bool]] = {}  #: heads, and whether another view is far worse for them
 
     @property
     def best(self) -> Judged | None:
         """The incumbent's answers; None before there is a model."""
         return self._incumbent.held_by
+
+    def keep_together(self, groups: np.ndarray | None) -> None:
+        """groups ``[table rows] int64``: rows of one are alike, so that they say less than as many by themselves."""
+        self._incumbent.groups = self._shelf.groups = groups
+
+    def lead(self, ours: Judged, theirs: Judged) -> tuple[float, float]:
+        """Our score less theirs on the rows that judged both, and its standard error."""
+        return self._incumbent.lead(ours, theirs)
+
+    @property
+    def noise(self) -> float:
+        """The standard error of the incumbent's score."""
+        return self._incumbent.noise
 
     def favour(self, head: int) -> None:
         """Lets a head be the incumbent where another is no better, as screening ranks its backbone first."""
@@ -107,8 +121,12 @@ class Judge:
         """
         for model in self._shelf.models:
             if model.judged.trial < 0 and model.name == model.trial_folder:
-                _, *views = self._shelf.entries(model.trial_folder)
-                if any(self._incumbent.is_clearly_worse(view.judged, model.judged) for view in views):
+                known, far_worse = self._looked_at.get(model.name, (None, False))
+                if known is not model.judged:  # a bootstrap for every trial would be seconds of many labels
+                    _, *views = self._shelf.entries(model.trial_folder)
+                    far_worse = any(self._incumbent.is_clearly_worse(view.judged, model.judged) for view in views)
+                    self._looked_at[model.name] = model.judged, far_worse
+                if far_worse:
                     return False
         return True
 

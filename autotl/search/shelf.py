@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autotl.data.groups import groups_among
 from autotl.data.task import Task
 from autotl.files import write_durably
 from autotl.predictor import metrics
@@ -30,6 +31,10 @@ TEACHER_FOLDER = "teacher"
 
 #: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
 KEPT = 8
+
+#: Models without weights that still tell how much better the best of many looks. Whenever another one is judged, each
+#: has its temperature fitted and is scored on forty halves, and in a day there are hundreds.
+MOST_COMPARED = 50
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,14 @@ class Shelf:
         self._needed: set[str] = set()  #: models that the answer is made of, or may be in a moment
         self._trials, self._bundle, self._teacher = folder / "trials", folder / "best", folder / TEACHER_FOLDER
         self._task, self._targets, self._costs, self._versions = task, targets, costs, versions
+        self.groups: np.ndarray | None = None  #: ``[table rows] int64``, where rows of one are alike
         self._models: dict[str, Model] = {}
 
     def restore(self) -> list[Judged]:
         """Finds the models of an earlier process.
 
-        Returns those that may be the answer and have weights: a bag of words, then heads, then by trial.
+        Returns those that may be the answer and have weights: a bag of words, then heads, each of fewer rows before the
+        other of its backbone, then by trial.
         """
         for file in sorted(self._trials.glob("*/*.json")):
             try:
@@ -108,11 +115,12 @@ class Shelf:
                 continue
             self._models[model.name] = model
         found = [
-            model.judged
+            (trial >= 0, trial != NUMBER, abs(trial), model.training_rows, model.name)
             for model in self._models.values()
             if model.weights and model.name == model.trial_folder and self.may_answer(model.member.backbone)
+            for trial in [model.judged.trial]
         ]
-        return sorted(found, key=lambda judged: (judged.trial >= 0, judged.trial != NUMBER, abs(judged.trial)))
+        return [self._models[name].judged for *_, name in sorted(found)]
 
     @staticmethod
     def _weights(folder: Path, name: str) -> Path | None:
@@ -214,6 +222,8 @@ class Shelf:
         alone: whether it must be the answer by itself.
         """
         folds = next(model.folds for model in known if model.judged is best)
+        chosen_among = len({model.judged.trial for model in known})
+        known = _in_the_running(known, best)
         models = [model for model in known if model.folds >= folds]
         rows, decision = self._mix(models, best, alone=alone)
         if len(models) < len(known):  # it was chosen among all by a part of these rows
@@ -230,7 +240,8 @@ class Shelf:
             )
             for i in order
         )
-        low, high = metrics.interval(task, targets, decision.answers)
+        groups = groups_among(self.groups, rows)
+        low, high = metrics.interval(task, targets, decision.answers, groups)
         card = BundleCard(
             weights=self._weights_name([models[i] for i in order]),
             task=task,
@@ -238,10 +249,10 @@ class Shelf:
             temperature=decision.combination.temperature,
             score=decision.score,
             optimism=decision.optimism,
-            standard_error=metrics.standard_error(task, targets, decision.answers),
+            standard_error=metrics.standard_error(task, targets, decision.answers, groups),
             interval=(low - decision.optimism, high),  # the optimism is an estimate, and a refit works against it
             calibration=task.rules.calibrate(task, targets, decision.answers),
-            chosen_among=len({model.judged.trial for model in known}),
+            chosen_among=chosen_among,
             validation_rows=len(rows),
             folds=folds,
             training_rows=min(models[i].training_rows for i in order),
@@ -262,7 +273,7 @@ class Shelf:
         usable = np.array([model.weights is not None for model in models])
         if alone:
             usable = np.arange(len(models)) == chosen
-        return rows, decide(self._task, self._targets[rows], each, chosen, usable)
+        return rows, decide(self._task, self._targets[rows], each, chosen, usable, groups_among(self.groups, rows))
 
     def _commit(self, folder: Path, verdict: _Verdict) -> None:
         sources = {model.name: model.weights for model in verdict.members if model.weights}
@@ -296,6 +307,13 @@ class Shelf:
         for folder in self._trials.iterdir():
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_the_running(models: Sequence[Model], best: Judged) -> list[Model]:
+    """Those with weights, the best one, and of the others, that tell what luck does, the first `MOST_COMPARED`."""
+    others = [model for model in models if model.weights is None and model.judged is not best]
+    far = sorted(others, key=lambda model: -model.judged.score)[MOST_COMPARED:]
+    return [model for model in models if not any(model is other for other in far)]
 
 
 def _by_share(decision: Decision) -> list[int]:

@@ -230,3 +230,25 @@ def test_weights_go_with_their_rows_and_are_one_in_the_mean():
     np.testing.assert_allclose(found.weights / found.weights[0], frame["w"][found.kept], rtol=1e-6)
     with pytest.raises(DataError, match="both the target and the weight"):
         inspect_table(frame, Overrides(weight="label", target=("label",)))
+
+
+def test_one_slip_does_not_raise_all_answers_that_are_learned_by_their_logarithms():
+    random = np.random.default_rng(0)
+    task = made_tasks.of_numbers(Scale(mean=0.0, deviation=1.0, log=True))
+    answers = random.normal(size=(125, 1)).astype(np.float32)
+    targets = answers + 0.5 * random.normal(size=(125, 1)).astype(np.float32)
+    (plain,) = task.rules.calibrate(task, targets, answers)["shifts"]
+    targets[7] = np.log(0.01)
+    (with_a_slip,) = task.rules.calibrate(task, targets, answers)["shifts"]
+    assert plain == pytest.approx([0.125], abs=0.03)
+    assert with_a_slip == pytest.approx(plain, abs=0.02)
+
+
+def test_intervals_of_few_rows_are_wider_than_their_largest_error():
+    random, task = np.random.default_rng(0), made_tasks.of_numbers()
+    held = np.zeros(len(COVERAGES))
+    for _ in range(400):
+        off = random.normal(size=(4, 1)).astype(np.float32)
+        widths = np.array(task.rules.calibrate(task, np.zeros((4, 1), np.float32), off)["widths"])[:, 0]
+        held += (np.abs(random.normal(size=(50, 1))) <= widths).mean(0) / 400
+    assert (held >= np.array(COVERAGES) - 0.06).all(), held
