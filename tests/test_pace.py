@@ -69,7 +69,7 @@ def test_trials_leave_time_to_validate_their_best_on_the_other_parts_or_none_whe
     pace = Pace(Clock(200.0))
     pace.learn_forward("a", 0.001, exact=0.002)
     pace.learn_judging("a", 1.0, views=0)
-    pace.begin_trials()
+    pace.begin_trials(["a"])
     pace.release("refit")
     all_of_it = pace.seconds_of_training("a")
     pace.folds = 3
@@ -92,7 +92,7 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace.learn_forward("a", 0.001, exact=0.002)
     pace.learn_judging("a", 1.0, views=0)
     all_of_it = pace.seconds_of_training("a")
-    pace.begin_trials()
+    pace.begin_trials(["a"])
     assert pace.seconds_of_training("a") == pytest.approx(0.75 * all_of_it, abs=1.0)  # no trial is known: a quarter
     pace.trial_length("a", "tune", 5.0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # a third of a trial
@@ -123,7 +123,7 @@ def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():
     pace.learn_forward("a", 0.001, exact=0.002)
     pace.learn_judging("a", 1.0, views=0)
     all_of_it = pace.seconds_of_training("a")
-    pace.begin_trials()
+    pace.begin_trials(["a"])
     assert pace.trial_length("a", "tune", 1000.0).seconds == pytest.approx(all_of_it, abs=0.5)
 
 
@@ -181,3 +181,27 @@ def test_rows_to_test_on_keep_a_part_of_the_time_however_many_they_are():
     assert pace.seconds_to_the_end() == pytest.approx(all_of_it - 16.0, abs=0.1)
     pace.test_rows = 100_000
     assert pace.seconds_to_the_end() == pytest.approx(all_of_it - 30.0, abs=0.1)
+
+
+def test_a_slow_backbone_that_was_only_looked_at_stops_no_training_of_a_fast_one():
+    pace = Pace(Clock(300.0))
+    pace.judges = 500
+    pace.learn_forward("fast", 0.005, exact=0.01)
+    pace.learn_judging("fast", 1.0, views=0, head=True)
+    pace.learn_forward("slow", 0.3, exact=0.6)  # judging a model of it takes 195 s
+    pace.begin_trials(["fast"])
+    assert pace.time_for_a_trial()
+    assert pace.judging_seconds(None) < 10
+    pace = pace.under(Clock(60.0))
+    pace.begin_trials(["fast", "slow"])
+    assert pace.time_for_a_trial()
+    assert (pace.time_to_judge("fast"), pace.time_to_judge("slow")) == (True, False)
+    pace.begin_trials(["slow"])
+    assert not pace.time_for_a_trial()
+
+
+def test_a_run_that_goes_on_for_minutes_may_not_be_late_by_a_share_of_its_hours():
+    began = time.monotonic() - 12 * 3600.0
+    pace = Pace(Clock(12 * 3600.0 + 600.0, start=began))
+    pace.used = 12 * 3600.0
+    assert 600.0 < pace.patience() + 3.0 < 612.0

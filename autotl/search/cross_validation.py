@@ -67,17 +67,18 @@ class CrossValidation:
         return self._pace.folds * self._pace.seconds_of_trial(number)
 
     def _ask(self, model: Model, part: int) -> Message:
-        usual, limited = self._seconds(model) / self._pace.folds, self._pace.limited and self._again.passes_rows(model)
+        usual, training = self._seconds(model) / self._pace.folds, self._again.passes_rows(model)
         left = self._pace.seconds_of_training(model.member.backbone)
-        if limited and left < usual / SLOWER:
+        silence = TIMES_THE_FORECAST * usual + SECONDS_BESIDE
+        if self._pace.limited and training and left < usual / SLOWER:
             raise TrialError("too little time was left for all of them", kind="time")
         return self._dialogue.ask(
             f"cross-validation of {named(model)}",
             "training",
-            silence=TIMES_THE_FORECAST * usual + SECONDS_BESIDE,
+            silence=silence,
             do="validate",
             part=part,
-            seconds=min(SLOWER * usual, left) if limited else None,
+            seconds=min(SLOWER * usual if training else silence, left) if self._pace.limited else None,
             late_checkpoint=None,
             **self._again.fitting(model, views=self._judge.views_mean_the_same),
         )

@@ -11,6 +11,7 @@ import torch
 from autotl.budget import Clock
 from autotl.config import cache_folder
 from autotl.data.paths import obstacle, paths_of
+from autotl.errors import TrialError
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds, SpeedBook
@@ -19,11 +20,20 @@ from autotl.plugins.contracts import PICTORIAL, Candidate, InputEncoder, Modalit
 from autotl.plugins.manager import plugins
 from autotl.search.line import Message
 
-#: Between two looks at the clock while rows are seen; more rows at once let texts of like length find each other.
-ROWS_A_LOOK, SECONDS_A_LOOK = 256, 1.0
+#: Between two looks at the clock while rows are seen; more rows at once let texts of like length find each other. Fewer
+#: of a network that would take longer for them than it has, but as many as pass together.
+ROWS_A_LOOK, SECONDS_A_LOOK, FEWEST_A_LOOK = 256, 1.0, 8
 
 #: Rows that are seen however little time there is, and that a training has.
 FEWEST_ROWS = 500
+
+#: Rows that must be seen in any case may take so many times the seconds of a look; of 0.3 s each, a base ViT's on two
+#: cores, a hundred took half a minute of the five that there were.
+PATIENCE = 2.0
+
+#: What a row that is trained on costs beside its first look, in forward passes: with half of a network frozen a step
+#: takes two. Of rows that no training can pass there is no need.
+TRAINED = 2.0
 
 #: Cells that settle how inputs are read, such as their usual size.
 SAMPLE = 256
@@ -46,6 +56,7 @@ class Looks:
         self._rows: dict[str, EncodedRows] = {}  #: by the encoder
         self._frozen: dict[str, FrozenBackbone] = {}
         self._seen: dict[str, tuple[int, np.ndarray]] = {}
+        self._took: dict[str, float] = {}  #: seconds a row, reading it included, in the last look
         self._reach: dict[str, int] = {}  #: training rows that the budget could pass through a backbone
 
     def through(self, candidate: Candidate) -> FrozenBackbone:
@@ -77,14 +88,15 @@ class Looks:
         return readable
 
     def trainable(self, frozen: FrozenBackbone, train: np.ndarray) -> np.ndarray:
-        """Of rows in random order the readable ones, and as many as the whole budget could pass.
+        """Of rows in random order the readable ones, and as many as the whole budget could read and train on once.
 
         Of a large table others are not even encoded. Of 261,000 texts all were, before a training of 50 batches: with
         this the time from screening to it fell from 21 to 7 s, of 120.
         """
         if math.isfinite(self._budget):
-            passing = max(math.ceil(self._budget / frozen.seconds_a_row), FEWEST_ROWS)
-            train = train[: self._reach.setdefault(frozen.candidate.key, passing)]
+            key, passing = frozen.candidate.key, frozen.seconds_a_row
+            once = max(self._took.get(key, 0.0), passing) + TRAINED * passing
+            train = train[: self._reach.setdefault(key, max(math.ceil(self._budget / once), FEWEST_ROWS))]
         return self.readable(frozen, train)
 
     def see(self, frozen: FrozenBackbone, seconds: float | None, most: int, *, fewest: int) -> np.ndarray:
@@ -95,15 +107,27 @@ class Looks:
         clock, key = Clock(seconds or math.inf), frozen.candidate.key
         looked, seen = self.seen(frozen)
         most, fewest = min(most, len(self.train)), min(fewest, FEWEST_ROWS)
-        at_once = max(ROWS_A_LOOK, most if seconds is None else round(SECONDS_A_LOOK / frozen.seconds_a_row))
+        at_once = max(ROWS_A_LOOK, most)
+        if seconds is not None:
+            at_once = max(min(ROWS_A_LOOK, round(seconds / frozen.seconds_a_row)), FEWEST_A_LOOK)
+            at_once = max(at_once, round(SECONDS_A_LOOK / frozen.seconds_a_row))
         while looked < most and (clock.remaining > 0 or len(seen) < fewest):
-            end = min(looked + at_once, most)
+            end, began = min(looked + at_once, most), clock.elapsed
             seen = np.concatenate([seen, frozen.see(self.train[looked:end])])
+            self._took[key] = (clock.elapsed - began) / (end - looked)
             frozen.rows.refuse_too_many(self._skip_limit, self.names.__getitem__)
             looked = end
             self._seen[key] = looked, seen
         self._store.flush()
         return seen
+
+    def refuse_too_slow(self, frozen: FrozenBackbone, seconds: float | None, *, fewest: int) -> None:
+        """Raises `TrialError` where the rows that must be seen would take far more than these seconds."""
+        left = min(fewest, FEWEST_ROWS, len(self.train)) - len(self.seen(frozen)[1])
+        if seconds is not None and (needed := left * frozen.seconds_a_row) > PATIENCE * seconds:
+            raise TrialError(
+                f"a look at {left} rows would take {needed:.0f} s, and there are {seconds:.0f}", kind="time"
+            )
 
     def seen(self, frozen: FrozenBackbone) -> tuple[int, np.ndarray]:
         """How many first training rows were looked at, and the readable ones among them."""

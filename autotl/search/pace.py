@@ -101,11 +101,13 @@ class Pace:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.used = 0.0  #: seconds on the clock that earlier processes had: nobody was promised a share of these
         self._forward: dict[str, float] = {}  #: seconds a row
         self._exact: dict[str, float] = {}  #: the same in fp32
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
         self._trained: set[str] = set()  #: backbones of which a training was judged
+        self._chosen: Collection[str] = ()  #: backbones that trials have, once they are known
         self.judges = 0  #: rows that judge a model
         self._views = 0
         self._screening_ends = 0.0  #: when it should, on the clock
@@ -191,8 +193,9 @@ class Pace:
         passes = sum(self._exact.get(member, 0.0) for member in members)
         return min(LOADING + TEST_COST * self.test_rows * passes, TEST_SHARE * self.clock.seconds)
 
-    def begin_trials(self) -> None:
-        """From now on a part of the time is kept free for what follows them."""
+    def begin_trials(self, backbones: Collection[str]) -> None:
+        """From now on a part of the time is kept free for what follows them. backbones: that they choose from."""
+        self._chosen = backbones
         self._for_trials = self.seconds_to_the_end()
         self._kept_for = {"folds", "refit"}
 
@@ -257,7 +260,7 @@ class Pace:
 
     @property
     def _grace(self) -> float:
-        return max(GRACE * self.clock.seconds, LEAST_GRACE)
+        return max(GRACE * (self.clock.seconds - self.used), LEAST_GRACE)
 
     @property
     def _closing(self) -> float:
@@ -289,11 +292,15 @@ class Pace:
     def judging_seconds(self, backbone: str | None) -> float:
         """The last act of a trial, by what it took for this backbone, or else by its speed beside another's.
 
-        backbone: None for the slowest.
+        backbone: None for the slowest of those that trials have or the answer is made of; of all that were seen, as
+        long as nobody knows which these are.
         """
-        forecasts = {key: self._forecast_judging(key) for key in self._forward.keys() | self._judging.keys()}
-        slowest = max(forecasts.values(), default=1.5)
-        return COMMITTING + CAUTION * (forecasts.get(backbone, slowest) if backbone else slowest)
+        known = self._forward.keys() | self._judging.keys()
+        forecasts = {key: self._forecast_judging(key) for key in known}
+        if backbone is None or backbone not in forecasts:
+            at_work = known & {*self._chosen, *self.members} if self._chosen else known
+            return COMMITTING + CAUTION * max((forecasts[key] for key in at_work), default=1.5)
+        return COMMITTING + CAUTION * forecasts[backbone]
 
     def _forecast_judging(self, backbone: str) -> float:
         if backbone in self._judging:
@@ -346,6 +353,13 @@ class Pace:
     def time_for_a_refit(self, backbone: str) -> bool:
         return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT
 
+    def time_to_judge(self, backbone: str) -> bool:
+        """Whether what is trained on it now could still be judged."""
+        return not self.limited or self.seconds_to_the_end() > self.judging_seconds(backbone) + SHORTEST_TRIAL
+
     def time_for_a_trial(self) -> bool:
-        learning = FEWEST_ROWS * STEP_COST * min(self._forward.values(), default=0.0)
-        return self.seconds_to_the_end() > self.judging_seconds(None) + max(SHORTEST_TRIAL, learning)
+        """Of the fastest backbone that trials have: one that was merely looked at, or takes longer, stops no other."""
+        known = [self._forward[key] for key in self._chosen if key in self._forward]
+        learning = FEWEST_ROWS * STEP_COST * min(known, default=0.0)
+        last_act = min(map(self.judging_seconds, self._chosen))
+        return self.seconds_to_the_end() > last_act + max(SHORTEST_TRIAL, learning)

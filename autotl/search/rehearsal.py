@@ -144,7 +144,7 @@ class Rehearsal(Search):
         clock = _Imagined(budget, first.at - first.data["seconds"])
         pace = self._pace.under(clock)
         features = self._imagine_screening(survivors, clock, pace)
-        pace.begin_trials()
+        pace.begin_trials([candidate.key for candidate in survivors])
         space, course = self._space(survivors, pace), _Course()
         full_trials, rungs = 0.0, None
         for config in itertools.cycle(list(space.portfolio())):  # what the sampler proposes later is of their kind

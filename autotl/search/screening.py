@@ -69,7 +69,8 @@ class Screening:
             if not known and hopeless(candidate.prior, list(seen.values())):
                 self._note(f"{candidate.key} was not screened: by its prior it cannot win here")
                 continue
-            seconds = self._pace.screening_seconds(len(candidates) - position, needed=not seen or bool(known))
+            needed = not seen or bool(known)
+            seconds = self._pace.screening_seconds(len(candidates) - position, needed=needed)
             if seconds is not None and seconds <= 0:
                 self._note(
                     f"{candidate.key} is looked at only if time is left: there is too little for it in this budget"
@@ -78,7 +79,7 @@ class Screening:
                 continue
             try:
                 first, choosing = not seen and not known, len(candidates) > SURVIVORS
-                seen[candidate.key] = self._screen(candidate, seconds, first=first, choosing=choosing)
+                seen[candidate.key] = self._screen(candidate, seconds, first=first, choosing=choosing, needed=needed)
             except TrialError as error:
                 refused.append(str(error))
                 self._note(f"{candidate.key} cannot be used: {error}")
@@ -98,18 +99,23 @@ class Screening:
             self._offer_heads(going_on)
         return going_on
 
-    def _screen(self, candidate: Candidate, seconds: float | None, *, first: bool, choosing: bool) -> Screened:
+    def _screen(
+        self, candidate: Candidate, seconds: float | None, *, first: bool, choosing: bool, needed: bool
+    ) -> Screened:
         """first: whether no network has answered yet, so that it should soon.
 
-        choosing: whether there are more candidates than can go on, so that second opinions matter.
+        choosing: whether there are more candidates than can go on, so that second opinions matter. needed: whether it
+        is looked through however slow it is.
         """
         began = self._pace.clock.elapsed
         if first:
             look = None if seconds is None else FIRST_SECONDS
-            self._check(candidate, self._look(candidate, look, most_rows=FIRST_ANSWER, opinions=False))
+            self._check(candidate, self._look(candidate, look, most_rows=FIRST_ANSWER, opinions=False, needed=needed))
             self._offer_head(candidate, quick=True)
             seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
-        answer = self._look(candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing)
+        answer = self._look(
+            candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing, needed=needed
+        )
         self._check(candidate, answer)
         score, rows = answer["ridge_score"], answer["rows"]
         self._note_unreadable(answer["unreadable"])
@@ -124,7 +130,9 @@ class Screening:
         )  # fmt: skip
         return Screened(score, rows, candidate.prior, answer["opinions"], candidate.parameters)
 
-    def _look(self, candidate: Candidate, seconds: float | None, *, most_rows: int | None, opinions: bool) -> Message:
+    def _look(
+        self, candidate: Candidate, seconds: float | None, *, most_rows: int | None, opinions: bool, needed: bool
+    ) -> Message:
         """What the worker saw of the rows, beside those that it had seen before."""
         answer = self._dialogue.ask(
             _named(candidate),
@@ -135,6 +143,7 @@ class Screening:
             seconds=seconds,
             most_rows=most_rows,
             opinions=opinions,
+            needed=needed,
         )
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
         return answer
@@ -147,7 +156,7 @@ class Screening:
         while self._put_off and (seconds := LATE_SHARE * self._pace.seconds_to_the_end()) >= SHORTEST_SCREENING:
             candidate = self._put_off.pop(0)
             try:
-                self._screen(candidate, seconds, first=False, choosing=False)
+                self._screen(candidate, seconds, first=False, choosing=False, needed=False)
                 self._offer_head(candidate, quick=False, seconds=seconds)
             except TrialError as error:
                 self._note(f"{candidate.key} cannot be used: {error}")
@@ -155,7 +164,7 @@ class Screening:
     def appraise(self, candidate: Candidate) -> float:
         """Accuracy of a head on a backbone that breaks the limits, leave-one-out. Raises `TrialError`."""
         seconds = self._pace.screening_seconds(1, needed=True)
-        score: float = self._look(candidate, seconds, most_rows=FIRST_LOOK, opinions=False)["ridge_score"]
+        score: float = self._look(candidate, seconds, most_rows=FIRST_LOOK, opinions=False, needed=False)["ridge_score"]
         return score
 
     def _check(self, candidate: Candidate, answer: Message) -> None:

@@ -103,6 +103,7 @@ class Trials:
         for running in self._take_over(past):
             self._run(running)
         while self._pace.time_for_a_trial() and not self._failures.hopeless:
+            self._leave_out_the_slow()
             if (next_one := self._next()) is not None:
                 running = self._paused.pop(next_one)
                 running.why = "promise"
@@ -149,6 +150,14 @@ class Trials:
                 cut.append(running)
         return cut
 
+    def _leave_out_the_slow(self) -> None:
+        """Backbones are proposed no more that could not be judged in the time that is left."""
+        for key in list(self._space.candidates):
+            if not self._pace.time_to_judge(key) and self._space.leave_out(backbone=key) and not self._started:
+                self._events.emit(
+                    "note", text=f"{key} is not trained: judging it alone would take the time that is left"
+                )
+
     @property
     def _started(self) -> int:
         return len(self._study.get_trials(deepcopy=False))
@@ -162,6 +171,7 @@ class Trials:
             seconds, usual = {number: running.left for number, running in self._paused.items()}, self._usual
             # a new one that does not fit whole is worth less than one that has come some way
             more = more and usual <= max(self._pace.seconds_of_training(key) for key in self._space.candidates)
+        seconds = {n: left for n, left in seconds.items() if self._pace.time_to_judge(self._paused[n].config.backbone)}
         if not more and not self._pace.limited:
             seconds = {number: left for number, left in seconds.items() if self._scheduler.may_go_on(number)}
         return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None)

@@ -132,9 +132,12 @@ class Workbench:
     def screen(self, request: Message) -> Message:
         """How well a ridge head does on the features of as many training rows as the seconds allow.
 
-        most_rows: a limit to them, where there is one. opinions: whether screeners are asked too.
+        most_rows: a limit to them, where there is one. opinions: whether screeners are asked too. Raises `TrialError`
+        for a backbone that is too slow for that, unless it is `needed`.
         """
         frozen = self._look_through(request["candidate"])
+        if not request["needed"]:
+            self._looks.refuse_too_slow(frozen, request["seconds"], fewest=self._fewest_rows)
         limit = request["most_rows"]
         most = len(self._holdout.train) if limit is None else max(limit, self._fewest_rows)
         seen = self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
