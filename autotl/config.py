@@ -190,10 +190,16 @@ def make_request(
 
 
 def moved(
-    *, data: str | None, test: str | None, costs: str | None, set_aside: str | None, models: Sequence[str] | None
+    *,
+    data: str | None,
+    test: str | None,
+    costs: str | None,
+    set_aside: str | None,
+    teacher: str | None,
+    models: Sequence[str] | None,
 ) -> dict[str, str | tuple[str, ...]]:
     """Fields of a `SearchRequest` that other places stand in; None leaves what it was."""
-    places = {"data": data, "test": test, "costs": costs, "set_aside": set_aside}
+    places = {"data": data, "test": test, "costs": costs, "set_aside": set_aside, "teacher": teacher}
     found: dict[str, str | tuple[str, ...]] = {name: _whole(path) for name, path in places.items() if path is not None}
     return found | ({"models": tuple(_whole(folder) for folder in models)} if models else {})
 

@@ -42,12 +42,10 @@ class Result:
         return self.seconds[self.reference] / self.seconds[contender]
 
 
-def contest(
-    name: str, contenders: Mapping[str, Contender], *, reference: str, rows: int, note: str = "", rounds: int = ROUNDS
-) -> Result:
+def contest(name: str, contenders: Mapping[str, Contender], *, reference: str, rows: int, note: str = "") -> Result:
     """Times `contenders` on the same `rows` rows; the first in the mapping runs first in each round."""
     seconds: dict[str, list[float]] = {key: [] for key in contenders}
-    for round_ in range(rounds + 1):
+    for round_ in range(ROUNDS + 1):
         for key, contender in contenders.items():
             prepared = contender.prepare()
             began = time.perf_counter()

@@ -23,26 +23,26 @@ PADDED_ROWS = 256
 SIDE = 160
 
 
-def _warmed(bench: Bench) -> tuple[FeatureStore, EncodedRows, FrozenBackbone]:
-    """The store with all inputs in it, the rows, and the backbone, its precision settled."""
+def _warmed(bench: Bench) -> tuple[EncodedRows, FrozenBackbone]:
+    """The rows, all of them encoded, and the backbone, its precision settled."""
     warm = FeatureStore(bench.cache)
     rows = bench.rows(warm)
     rows.readable(bench.all)
     warm.flush()
-    return warm, rows, bench.look(warm, rows)
+    return rows, bench.look(warm, rows)
 
 
 def image_pass(shared: Path | None, table: Table, architecture: str, name: str, folder: Path) -> Result:
     """Warm: decoded images are in the store. Cold: nothing is. The loop is timm's usual DataLoader, fp32."""
     bench = Bench(image_candidate(shared, architecture, name, folder), table, side=SIDE)
-    warm, rows, frozen = _warmed(bench)
+    rows, frozen = _warmed(bench)
     batches = [
         frozen.precision.place(rows.batch(bench.all[part], DEVICE), DEVICE)
         for part in inference_batches(None, len(bench.all))
     ]
     contenders = {
         "raw forward": Contender(lambda _: _raw(frozen, batches)),
-        "AutoTL, decoded": Contender(lambda fresh: fresh.see(bench.all), lambda: _forgetful(bench, warm, frozen)),
+        "AutoTL, decoded": Contender(lambda fresh: fresh.see(bench.all), lambda: _forgetful(frozen)),
         "AutoTL, from JPEG": Contender(lambda fresh: fresh.see(bench.all), lambda: _new(bench)),
         "timm loader, fp32": Contender(lambda _: _timm_loop(frozen, table, SIDE)),
     }
@@ -53,14 +53,14 @@ def image_pass(shared: Path | None, table: Table, architecture: str, name: str, 
 def text_pass(table: Table) -> Result:
     """The library's network gets batches of like length; the tutorial pads all to 128, in fp32, in batches of 32."""
     bench = Bench(text_candidate(), table)
-    warm, rows, frozen = _warmed(bench)
+    rows, frozen = _warmed(bench)
     batches = [
         frozen.precision.place(rows.batch(bench.all[part], DEVICE), DEVICE)
         for part in inference_batches(rows.lengths(bench.all), len(bench.all))
     ]
     contenders = {
         "raw forward": Contender(lambda _: _raw_texts(frozen, batches)),
-        "AutoTL": Contender(lambda fresh: fresh.see(bench.all), lambda: _forgetful(bench, warm, frozen)),
+        "AutoTL": Contender(lambda fresh: fresh.see(bench.all), lambda: _forgetful(frozen)),
         "padded to 128, fp32": Contender(lambda _: _padded(table), rows=PADDED_ROWS),
     }
     note = f"{frozen.precision}, {rows.lengths(bench.all).mean():.0f} tokens on average"
@@ -84,7 +84,7 @@ def _raw_texts(frozen: Any, batches: list[dict[str, torch.Tensor]]) -> None:
             _mean(hidden, mask).float().cpu()
 
 
-def _forgetful(bench: Bench, warm: FeatureStore, frozen: FrozenBackbone) -> FrozenBackbone:
+def _forgetful(frozen: FrozenBackbone) -> FrozenBackbone:
     """The same backbone before decoded rows, with no features kept."""
     frozen.store = FeatureStore(None)
     return frozen

@@ -49,7 +49,7 @@ class NewHead(Trial):
 
     def starting_head(self) -> LinearHead:
         width = self.frozen.backbone.width
-        return LinearHead(np.zeros((width, self.outputs), np.float32), np.zeros(self.outputs, np.float32))
+        return LinearHead.zeros(width, self.outputs)
 
 
 def methods(bench: Bench, seconds: float) -> list[Method]:

@@ -67,7 +67,7 @@ def _steps(bench: Bench, trial: Trial, depth: int):  # type: ignore[no-untyped-d
 
 
 def _no_head(width: int, classes: int) -> LinearHead:
-    return LinearHead(np.zeros((width, classes), np.float32), np.zeros(classes, np.float32))
+    return LinearHead.zeros(width, classes)
 
 
 def step_benches(shared: Path | None, images: Table, texts: Table, folder: Path) -> list[tuple[str, Bench]]:

@@ -43,8 +43,15 @@ def _rungs() -> None:
 def _combination() -> None:
     """The best single model is the answer."""
 
-    def alone(task: Task, targets: np.ndarray, each: np.ndarray, best: int, usable: np.ndarray) -> Decision:
-        decision = decide(task, targets, each[best : best + 1], 0, usable[best : best + 1])
+    def alone(
+        task: Task,
+        targets: np.ndarray,
+        each: np.ndarray,
+        best: int,
+        usable: np.ndarray,
+        groups: np.ndarray | None = None,
+    ) -> Decision:
+        decision = decide(task, targets, each[best : best + 1], 0, usable[best : best + 1], groups)
         shares, temperatures = np.zeros(len(each)), np.ones(len(each))
         shares[best], temperatures[best] = 1.0, decision.combination.temperatures[0]
         return replace(decision, combination=replace(decision.combination, shares=shares, temperatures=temperatures))

@@ -6,6 +6,7 @@ Tables that cannot be used are in `data/test_bad_tables.py`, settings in `test_b
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -175,3 +176,31 @@ def test_wrong_usage_is_exit_code_2(command, capsys):
         main(command)
     assert ended.value.code == 2
     assert "usage: autotl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["search", "--data"], ["predict"], ["show"], ["resume"], ["watch"], ["report"]],
+    ids=lambda words: words[0],
+)
+def test_a_name_that_is_too_long_for_any_file(refused, tmp_path, words):
+    name, table = tmp_path / ("x" * 300) / "t.csv", tmp_path / "t.csv"
+    table.write_text("\n".join(GOOD))
+    more = {"predict": ["--data", table], "show": ["0"]}.get(words[0], [])
+    assert "x" * 300 in refused(*words, name, *more)
+
+
+def test_what_may_not_be_entered_is_named(refused, tmp_path, monkeypatch):
+    whole = Path.stat
+
+    def locked(path, **how):
+        if "runs" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return whole(path, **how)
+
+    monkeypatch.setattr(Path, "stat", locked)
+    for words in (["resume", tmp_path / "runs"], ["report", tmp_path / "runs"], ["watch", tmp_path / "runs"]):
+        told = refused(*words)
+        assert "runs" in told
+        assert "report.html" not in told
+        assert "Permission denied" in told

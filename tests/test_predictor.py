@@ -12,6 +12,7 @@ from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
+import made_tasks
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -241,6 +242,10 @@ def test_other_classes_are_strings(tiny, zoo, tmp_path, names):
 def test_a_notebook_shows_the_answer_and_runs_nothing_of_the_table(predictor):
     shown = predictor._repr_html_()
     assert "none of tiny/one" in shown
+    assert "predict_proba" in shown
+    numbers = as_html(predictor.card.model_copy(update={"task": made_tasks.of_numbers()}))
+    assert "predict_interval" in numbers
+    assert "predict_proba" not in numbers
     assert "0.5000 (95 %: 0.3000 to 0.7000)" in shown
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     task = predictor.task

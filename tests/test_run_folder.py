@@ -8,6 +8,7 @@ import pytest
 from run_folders import events, read_until, run_file
 
 from autotl.cli.main import main
+from autotl.search.portfolio_file import Entry, Portfolio, Sources
 
 
 def test_second_search_in_a_folder_is_refused_with_the_first_ones_process(started, table, zoo, here, tmp_path, capsys):
@@ -23,7 +24,12 @@ def test_folder_of_a_search_that_was_killed_in_its_first_second_can_be_searched_
     (tmp_path / "run" / "trials").mkdir(parents=True)
     (tmp_path / "run" / ".lock.json").write_text('{"process": 1, "host": "elsewhere"}')
     (tmp_path / "run" / "events.jsonl").write_text('{"at": 0.1, "kind": "phase", "name": "rea')
-    assert main(["search", "--data", str(table), "--models", str(zoo), "--trials", "1", "--quiet", "--out", "run"]) == 0
+    sources = Sources(runs=1, tasks=1, trials=1)
+    entry = Entry(strategy="probe", settings={"penalty_multiplier": 1.0}, mean_regret=0.0)
+    for folder in (tmp_path, tmp_path / "run"):
+        Portfolio(sources=sources, entries=(entry,)).save(folder / "portfolio.json")
+    request = ["search", "--data", str(table), "--models", str(zoo), "--trials", "1", "--quiet", "--out", "run"]
+    assert main([*request, "--portfolio", str(tmp_path / "portfolio.json")]) == 0
     assert events(tmp_path / "run", "phase")[0]["name"] == "reading"
 
 

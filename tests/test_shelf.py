@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from autotl.config import Limits
 from autotl.data.task import InputColumn, Task
 from autotl.plugins.contracts import Candidate, Recipe
 from autotl.predictor.bundle import Member, read_card
+from autotl.predictor.combination import decide
 from autotl.search.again import Again
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
@@ -330,6 +333,29 @@ def test_of_two_heads_on_a_backbone_the_one_of_more_rows_is_found_last(shelf, tm
         shelf.put(model)
     again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
     assert [judged.score for judged in again.restore()] == [quick.judged.score, whole.judged.score]
+
+
+def test_views_of_one_network_have_its_weights_once(tmp_path, task):
+    limits = Limits(parameters=1500)  # one and a half of what the backbone has
+    shelf = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(limits), {"autotl": "0"})
+    model, seen = a_model(tmp_path, 0), a_model(tmp_path / "view", 1)
+    shelf.put(model)
+    shelf.put(dataclasses.replace(model, name=f"{model.name}-view1", judged=seen.judged, weights=seen.weights))
+    assert len(shelf.answer(model.judged).card.members) == 2
+    shelf.put(a_model(tmp_path, 2, noise=0.9))
+    assert len({member.trial for member in shelf.answer(model.judged).card.members}) == 1
+
+
+def test_the_benchmark_without_combination_answers_with_one_model(shelf, tmp_path, monkeypatch):
+    monkeypatch.setattr("autotl.search.shelf.decide", decide)  # put back at the end
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    without = importlib.import_module("without")
+    for number in range(2):
+        shelf.put(a_model(tmp_path, number))
+    best = shelf.entries("0000")[0].judged
+    assert len(shelf.answer(best).card.members) == 2
+    without.PARTS["combination"]()
+    assert len(shelf.answer(best).card.members) == 1
 
 
 def test_a_backbone_that_kept_the_limit_once_keeps_it_on_a_busy_machine():

@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
             "interval": result.interval,
             "rows": result.rows,
             "left_out": result.left_out,
+            "notes": list(result.notes),
             "unlearned": result.unlearned,
             "own_table": own,
             **result.scores,
@@ -63,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
             style="yellow",
             soft_wrap=True,
         )
+    for note in result.notes:
+        console.print(plain(note, "yellow"), soft_wrap=True)
     if result.left_out:
         console.print(f"{counted(result.left_out, 'row')} left out: no label, or not readable", style="yellow")
     for name, value in result.scores.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from autotl.cli.started import PROCESS_START  # isort: skip  # noqa: F401  first of all: it is the time now
 
 import argparse
+import errno
 import io
 import logging
 import os
@@ -48,6 +49,10 @@ _COMMANDS = (
     search, resume, watch, report, show, compare, predict, evaluate, export, serve, inspect, models, plan, portfolio,
     plugins, plugin, cache, doctor, completion,
 )  # fmt: skip
+
+
+#: What is wrong with a path that nobody has to look for in our code: it is locked, or no path at all.
+_UNUSABLE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 def build_parser(foreign: Sequence[Command] = ()) -> argparse.ArgumentParser:
@@ -117,6 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence_output()  # `autotl models | head` is no error
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _UNUSABLE and error.filename is not None:
+            told = f"autotl: {error.filename} cannot be used ({error.strerror})"
+            print(for_terminal(told), file=sys.stderr)
+            return 2
         if not is_disk_full(error):
             raise
         what = getattr(error, "filename", None) or "what was to be written"

@@ -166,10 +166,12 @@ def new_file(path: str) -> Path:
 
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
-    """Raises `RunError` for a file that cannot be written."""
+    """Raises `RunError` for a file that cannot be written; what else fails meanwhile names itself."""
     try:
         yield
     except BrokenPipeError:  # standard output's
         raise
     except OSError as error:
+        if error.filename is not None and Path(error.filename).parent != out.parent:
+            raise
         raise RunError(f"{out} cannot be written ({error.strerror})") from error

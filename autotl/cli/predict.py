@@ -43,12 +43,14 @@ def run(options: argparse.Namespace) -> int:
     table = TableParts(options.data)
     predictor = Predictor(options.folder)
     added = predictor.task.rules.columns(predictor.task)
-    if clash := sorted(set(added) & set(table.columns)):
-        raise DataError(f"{table.name} has a column {clash[0]!r} already; rename it, as the predictions bring one")
     as_table = bool(out) or not options.json
+    if as_table and (clash := sorted(set(added) & set(table.columns))):
+        raise DataError(f"{table.name} has a column {clash[0]!r} already; rename it, as the predictions bring one")
     rows, unreadable = 0, 0
     with _destination(out) as write:
         for part, predictions in predictor.in_parts(table):
+            for note in () if rows else part.notes:
+                print(f"autotl: {for_terminal(note)}", file=sys.stderr)
             told = predictor.written(predictions)
             if options.json:
                 for row in told:

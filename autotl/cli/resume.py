@@ -16,7 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="the run's folder, such as runs/flowers")
     parser.add_argument("--budget", metavar="TIME", help="+10m for so much more, or a new total")
     parser.add_argument("--trials", metavar="+N", help="so many trials more, for a run that counts trials")
-    moved = {"data": "table", "test": "test table", "costs": "table of costs", "set-aside": "list of rows left out"}
+    moved = {
+        "data": "table",
+        "test": "test table",
+        "costs": "table of costs",
+        "set-aside": "list of rows left out",
+        "teacher": "run or bundle to learn from",
+    }
     for name, what in moved.items():
         parser.add_argument(f"--{name}", metavar="PATH", help=f"where the {what} is by now, if it was moved")
     parser.add_argument(
@@ -50,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
                 test=options.test,
                 costs=options.costs,
                 set_aside=options.set_aside,
+                teacher=options.teacher,
                 models=options.models,
             ),
             listeners=[view],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 from collections import Counter
@@ -98,11 +99,14 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     if error is not None:
         console.print(f"Trials were off their forecast by {error:.0%} (median)", style="dim")
     console.print("\nNext:", style="dim")
+    lines, folder = [], shlex.quote(str(outcome.folder))
     if (report := outcome.folder / "report.html").is_file():
-        console.print(plain(f"  a browser shows all of it: {report}"))
-    console.print(plain(f"  autotl predict {outcome.folder} --data new.csv --out predictions.csv"))
-    console.print(plain(f"  autotl evaluate {outcome.folder} --data test.csv"))
-    console.print(plain(f"  autotl resume {outcome.folder} --budget +10m"))
+        lines.append(f"  a browser shows all of it: {report}")
+    lines.append(f"  autotl predict {folder} --data new.csv --out predictions.csv")
+    lines.append(f"  autotl evaluate {folder} --data test.csv")
+    lines.append(f"  autotl resume {folder} --budget +10m")
+    for line in lines:  # whole, to be pasted
+        console.print(plain(line), soft_wrap=True)
     return 130 if outcome.interrupted else 0
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from autotl.data.cells import count_words
 from autotl.data.contents import Contents, contents_of
-from autotl.data.groups import merge_groups, number_groups
+from autotl.data.groups import members_of, merge_groups, number_groups
 from autotl.data.inspection import Inspection, read_inputs
 from autotl.data.near_duplicates import near_duplicates
 from autotl.data.repeated_ids import repeated_id_notes
@@ -291,8 +291,7 @@ def _repeats(groups: Indices) -> int:
 
 def _repeated(groups: Indices) -> Iterator[list[int]]:
     """The rows of each group that has several, ascending."""
-    order = np.argsort(groups, kind="stable")
-    for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+    for members in members_of(groups):
         if len(members) > 1:
             yield members.tolist()
 

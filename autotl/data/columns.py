@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
-from autotl.data.cells import are_few, count_words, distinct, is_missing, is_number, is_whole, spread
+from autotl.data.cells import are_few, count_words, distinct, is_missing, is_number, is_whole, number_and_unit, spread
 from autotl.data.folders import IMAGE_SUFFIXES
 from autotl.data.paths import image_path, is_address, obstacle
 from autotl.data.tables import Table
@@ -21,6 +21,11 @@ _TRIED = 3  #: texts that are tried as names of files, with each ending
 _READ = 1000  #: cells whose words are counted; the mean is then within a few per cent
 _ID_NAME = re.compile(r"(id|idx|index|uuid|guid|row|unnamed: \d+|__index_level_\d+__)", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+#: Year, month and day in any order, and the time: what has two words for their sake alone.
+_DATE = re.compile(
+    r"\d{1,4}([-./])\d{1,2}\1\d{1,4}([T ,]+\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)?( ?(Z|UTC|GMT|AM|PM|[+-]\d{2}:?\d{2}))?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ def judge_column(table: Table, name: str) -> ColumnRole:
         return ColumnRole(name, "ignore", 0.8, f"neither text nor image paths: it holds {other} values")
     if all(_UUID.fullmatch(text.strip()) for text in spread(texts, _LOOKED_AT)):
         return ColumnRole(name, "ignore", 0.95, "UUIDs; looks like an id")
+    if all(_DATE.fullmatch(text.strip()) or number_and_unit(text) for text in spread(texts, _READ)):
+        return ColumnRole(name, "ignore", 0.9, "dates, or numbers with units; tabular inputs are not used")
     return _judge_text(name, texts, different)
 
 

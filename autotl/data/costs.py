@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autotl.data.cells import is_missing
+from autotl.data.cells import have_decimal_commas, is_missing, with_point
 from autotl.data.labels import label_of, without_fraction
 from autotl.data.tables import Table, read_table
 from autotl.data.wording import did_you_mean, listed, shortened
@@ -64,7 +64,8 @@ def _plain(cell: Any) -> str:
 
 
 def _cost(table: Table, row: int, column: str, *, right: bool) -> float:
-    cell = table.column(column)[row]
+    cells = table.column(column)
+    cell = with_point(cells[row]) if have_decimal_commas(cells) else cells[row]
     if is_missing(cell) and right:
         return 0.0
     try:

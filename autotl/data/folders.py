@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "
 def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[Any]], list[str]]:
     """The columns ``image`` (path relative to `folder`) and ``label`` (name of the class folder), and notes.
 
-    Only images directly in a class folder count; what is left out is counted in the notes. Rows are in the
-    order of their paths. labelled: whether classes are asked for; else images beside the class folders are rows, too,
-    without a label. Raises `DataError` where there are no class folders, or where parts (train, test)
-    stand in their place.
+    What lies in folders of a class folder is of that class, unless all images do: then these may be the classes. What
+    is left out is counted in the notes. Rows are in the order of their paths. labelled: whether classes are asked for;
+    else images beside the class folders are rows, too, without a label. Raises `DataError` where there are no class
+    folders, or where parts (train, test) stand in their place.
     """
     top = _visible(folder)
     subfolders = [entry for entry in top if entry.is_dir()]
@@ -31,11 +31,14 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
     without: list[str] = []
     left_out = len(_all(folder)) - len(top)
     left_out += sum(1 for entry in top if entry.is_file() and not _is_image(entry))
+    deeper: list[str] = []
+    nested = any(map(_holds_images, subfolders))
     for subfolder in subfolders:
-        found = [entry for entry in _visible(subfolder) if entry.is_file() and _is_image(entry)]
-        left_out += len(_all(subfolder)) - len(found)
-        images += [f"{subfolder.name}/{entry.name}" for entry in found]
+        found, others = _images_within(subfolder, nested=nested)
+        left_out += others
+        images += [entry.relative_to(folder).as_posix() for entry in found]
         labels += [subfolder.name] * len(found)
+        deeper += [entry.parent.relative_to(folder).as_posix() for entry in found if entry.parent != subfolder]
         if not found:
             without.append(subfolder.name)
     loose = [entry.name for entry in top if entry.is_file() and _is_image(entry)]
@@ -48,16 +51,44 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
         raise DataError(
             f"{folder}: no class folders with images{beside}. Put each class into its own folder "
             f"({folder.name}/CLASS/1.jpg), or pass a table with a column of image paths and one of labels"
-            + (f", such as --data {tables[0]}" if tables else "")
+            + (f", such as --data {_to_train_on(tables)}" if tables else "")
         )
     notes = []
     if loose:
         notes.append(f"left out {counted(len(loose), 'image')} beside the class folders: {listed(loose, limit=3)}")
     if without:
         notes.append(f"no images in {counted(len(without), 'folder')}: {listed(without, limit=3)}")
+    if deeper:
+        inner = listed(sorted(set(deeper)), limit=3)
+        notes.append(f"{counted(len(deeper), 'image')} in folders of a class folder count for that class: {inner}")
     if left_out:
-        notes.append(f"left out {counted(left_out, 'entry', 'entries')}: hidden, not an image, or a folder in a class")
+        notes.append(f"left out {counted(left_out, 'entry', 'entries')}: hidden, or not an image")
     return {"image": images, "label": labels} if any(labels) else {"image": images}, notes
+
+
+def _images_within(folder: Path, *, nested: bool) -> tuple[list[Path], int]:
+    """Its images in the order of their paths, and how many other entries there are. nested: with those of its folders.
+
+    Links to folders are not followed, as they may lead around in a circle.
+    """
+    found: list[Path] = []
+    others = len(_all(folder)) - len(_visible(folder))
+    for entry in _visible(folder):
+        if nested and entry.is_dir() and not entry.is_symlink():
+            inside, more = _images_within(entry, nested=True)
+            found, others = found + inside, others + more
+        elif entry.is_file() and _is_image(entry):
+            found.append(entry)
+        else:
+            others += 1
+    return found, others
+
+
+def _to_train_on(tables: Sequence[Path]) -> Path:
+    """The table that is likeliest to be learned from."""
+    named = [table for table in tables if table.stem.casefold().startswith("train")]
+    others = [table for table in tables if table.stem.casefold() not in SPLIT_NAMES]
+    return [*named, *others, *tables][0]
 
 
 def _refuse_parts(folder: Path, subfolders: Iterable[Path]) -> None:

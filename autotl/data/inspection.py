@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotl.data.cells import in_whole_characters, is_missing, is_nested, is_number
+from autotl.data.cells import (
+    have_decimal_commas,
+    in_whole_characters,
+    is_missing,
+    is_nested,
+    is_number,
+    with_point,
+)
 from autotl.data.columns import ColumnRole, judge_images, unended_note
 from autotl.data.folders import IMAGE_SUFFIXES
 from autotl.data.groups import merge_groups, number_groups
@@ -125,12 +132,19 @@ def read_inputs(table: Table, task: Task) -> list[Any]:
     Raises `DataError` with the closest name when the table lacks the column, and naming the row for a cell that is
     neither text nor a path.
     """
-    return _input_cells(table, task.inputs)
+    return _input_cells(named_as(table, task), task.inputs)
+
+
+def named_as(table: Table, task: Task) -> Table:
+    """A table of class folders under the names of the task's columns, where these are one image and one target."""
+    if task.modality != "image" or len(task.targets) > 1:
+        return table
+    return table.named(task.columns[0], task.targets[0])
 
 
 def read_test(source: str | Path | pd.DataFrame, task: Task) -> Table:
     """A labelled table to score on. Raises `DataError` for whatever would keep it from that, before time is spent."""
-    table = read_table(source)
+    table = named_as(read_table(source), task)
     if not isinstance(source, str | os.PathLike):
         table = replace(table, name=f"the test {table.name}")  # the other one may be a frame too
     inputs = read_inputs(table, task)
@@ -192,6 +206,8 @@ def _told_groups(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.ND
 def _weights(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """What each row counts, 1 in the mean. Raises `DataError` naming the row that has no number above 0."""
     cells, found = table.column(name), np.empty(len(kept))
+    if have_decimal_commas(cells):
+        cells = list(map(with_point, cells))
     for place, row in enumerate(kept.tolist()):
         cell = cells[row]
         number = float(cell) if is_number(cell) else math.nan

@@ -61,18 +61,17 @@ class Overrides:
 _OPTIONS: dict[Modality, str] = {"image": "--image", "images": "--image", "text": "--text", "text_pair": "--pair"}
 
 
-def infer_roles(table: Table, overrides: Overrides, *, need_target: bool = True) -> list[ColumnRole]:
+def infer_roles(table: Table, overrides: Overrides) -> list[ColumnRole]:
     """The role of every column, in the order of the table: one input, one target or more, the rest ignored.
 
     An input has several columns where two texts are by their names a pair, and where a person says so; several images
     are never guessed.
-    Without `need_target` (a table to predict) a target is recognised by its name only and may be absent.
     Raises `DataError` for a column that does not exist, image paths that lead nowhere or a group that is the target
     or the input, and `TaskError` where the target or the input is missing or could be several.
     """
     overrides = overrides.in_table(table)
     _check(table, overrides)
-    targets = {role.name: role for role in _find_targets(table, overrides, need_target=need_target)}
+    targets = {role.name: role for role in _find_targets(table, overrides)}
     chosen = {role.name: role for role in _chosen_inputs(table, overrides)}
     roles = []
     for name in table.columns:
@@ -175,7 +174,7 @@ def _with_pair(table: Table, roles: list[ColumnRole], *, group: str | None) -> l
     return found
 
 
-def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> list[ColumnRole]:
+def _find_targets(table: Table, overrides: Overrides) -> list[ColumnRole]:
     if overrides.target:
         return [ColumnRole(name, "target", 1.0, "chosen with --target") for name in overrides.target]
     taken = {name for names in overrides.inputs.values() for name in names} | {overrides.group, overrides.weight}
@@ -183,8 +182,6 @@ def _find_targets(table: Table, overrides: Overrides, *, need_target: bool) -> l
     named = [name for name in free if name.strip().casefold() in TARGET_NAMES]
     if len(named) == 1:
         return [ColumnRole(named[0], "target", 0.95, f"its name; {_values(table, named[0])}")]
-    if not need_target:
-        return []
     if named:
         raise TaskError(
             f"{table.name}: {len(named)} columns could be the target: {listed(named)}. "

@@ -50,6 +50,7 @@ class Table:
     numbers: Sequence[int]  #: of each row in its source, counted from 1 without the header; kept by `select`
     lines: Sequence[int] | None = None  #: on which each row begins in its file, counted from 1
     notes: tuple[str, ...] = ()  #: what reading left out
+    of_class_folders: bool = False  #: so that its columns were named by nobody
 
     @property
     def rows(self) -> int:
@@ -96,14 +97,19 @@ class Table:
     def select(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Table:
         """The rows at `indices` (from 0), in that order, under the numbers they had."""
         chosen = [int(index) for index in indices]
-        return Table(
-            name=self.name,
-            root=self.root,
+        return replace(
+            self,
             columns={name: [cells[i] for i in chosen] for name, cells in self.columns.items()},
             numbers=[self.numbers[i] for i in chosen],
             lines=None if self.lines is None else [self.lines[i] for i in chosen],
-            notes=self.notes,
         )
+
+    def named(self, image: str, label: str) -> Table:
+        """The same under the names that a task has for image and label, where it was read from class folders."""
+        if not self.of_class_folders:
+            return self
+        names = {"image": image, "label": label}
+        return replace(self, columns={names.get(name, name): cells for name, cells in self.columns.items()})
 
 
 def read_table(source: str | Path | pd.DataFrame, *, labelled: bool = True) -> Table:
@@ -223,7 +229,8 @@ def _read_folder(folder: Path, *, labelled: bool) -> Table:
     if is_dataset(folder):
         return _table(folder.absolute().name, folder.absolute(), read_dataset(folder))
     columns, notes = read_class_folders(folder, labelled=labelled)
-    return _table(folder.absolute().name, folder.absolute(), columns, notes=notes)
+    table = _table(folder.absolute().name, folder.absolute(), columns, notes=notes)
+    return replace(table, of_class_folders=True)
 
 
 def _file_parts(path: Path) -> Iterator[tuple[dict[str, list[Any]], list[int] | None]]:

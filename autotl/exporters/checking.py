@@ -15,6 +15,7 @@ from autotl.data.inspection import read_inputs
 from autotl.data.tables import Table
 from autotl.data.task import Task, encode_targets
 from autotl.predictor import metrics
+from autotl.usage import folder_bytes
 
 if TYPE_CHECKING:
     from autotl.predictor.predictor import Predictor
@@ -70,8 +71,8 @@ def compare(
         bundle_score=_score(model.task, table, expected),
         seconds=seconds,
         bundle_seconds=bundle_seconds,
-        size=_bytes(folder),
-        bundle_size=_bytes(model.folder),
+        size=folder_bytes(folder),
+        bundle_size=folder_bytes(model.folder),
     )
 
 
@@ -110,7 +111,3 @@ def _score(task: Task, table: Table, answers: np.ndarray) -> float | None:
     if not judged.any() or not task.rules.fits(task, task.metric, targets):
         return None
     return metrics.score(task, targets, answers[judged])
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

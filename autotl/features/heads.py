@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from autotl.budget import Clock
+from autotl.data.groups import members_of
 from autotl.data.task import Task
 from autotl.features.descent import least
 
@@ -58,6 +59,11 @@ class LinearHead:
 
     weight: np.ndarray
     bias: np.ndarray
+
+    @classmethod
+    def zeros(cls, width: int, outputs: int) -> LinearHead:
+        """One that knows nothing."""
+        return cls(np.zeros((width, outputs), np.float32), np.zeros(outputs, np.float32))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """By torch: threads of numpy's BLAS would keep cores busy for a tenth of a second, beside the next network."""
@@ -135,8 +141,7 @@ def _with_company(groups: np.ndarray | None) -> list[np.ndarray]:
     """The rows of each group that has several: ``[groups, rows of each] int64`` for each size that groups have."""
     if groups is None:
         return []
-    order = np.argsort(groups, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    parts = members_of(groups)
     sizes = sorted({len(part) for part in parts} - {1})
     return [np.stack([part for part in parts if len(part) == size]) for size in sizes]
 

@@ -248,6 +248,10 @@ class Real:
     log: bool = False
     usual: float | None = None
 
+    def holds(self, value: Value) -> bool:
+        """Whether it can have this value."""
+        return not isinstance(value, str) and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -260,6 +264,10 @@ class Choice:
     name: str
     options: tuple[float, ...] | tuple[str, ...]
     weights: tuple[float, ...] = ()
+
+    def holds(self, value: Value) -> bool:
+        """Whether it can have this value."""
+        return value in self.options
 
 
 Parameter: TypeAlias = Real | Choice

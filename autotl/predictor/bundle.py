@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from autotl.data.task import Task
@@ -27,6 +28,7 @@ from autotl.errors import BundleError
 from autotl.escaping import for_markdown
 from autotl.files import reach_the_disk, write_durably
 from autotl.kinds.kind import Calibration
+from autotl.kinds.mixing import Combination
 from autotl.untrusted import is_plain_name, read_object
 
 BUNDLE_FILE = "bundle.json"
@@ -72,6 +74,12 @@ class BundleCard(BaseModel):
     latency: float = 0.0  #: seconds from one row to its answer, where it was made; 0 where that is not known
     versions: dict[str, str]
     created: str  #: UTC, ISO 8601
+
+    @property
+    def combination(self) -> Combination:
+        """How its members' answers become one."""
+        shares = np.array([member.share for member in self.members])
+        return Combination(shares, np.array([member.temperature for member in self.members]), self.temperature)
 
     def describe(self) -> str:
         """The answer in one line."""

@@ -120,9 +120,15 @@ def decide(
 
     targets of the rows; each ``[models, rows, outputs] float32``, of all models that were looked at; groups as
     `metrics.standard_error` has them. A mixture
-    costs as many passes as it has members, so it must be better on rows that had no part in mixing: by a standard
-    error in loss, which tells near equals apart long before they differ in accuracy, and at least as good by the
-    metric. Where rows are few, it only must not be far behind the single model, which is the luckiest of all.
+    costs as many passes as it has members, so it must be better on rows that had no part in mixing: in loss, which
+    tells near equals apart long before they differ in accuracy, and by the metric not behind by a standard error. No
+    more, as the single model was chosen by these very rows and looks better than it is, and the mixture was not. Where
+    rows are few, it only must not be far behind the single model, which is the luckiest of all.
+
+    Simulated, 500 rows to choose by, five models of four classes, 30 times each, right of 6000 new rows: equals with 60
+    and 85 % of their noise in common 0.9774 and 0.9661 by this, 0.9755 and 0.9617 where a standard error in loss and
+    the same metric were asked for, as it was before; skills that differ by a tenth 0.9809 and 0.9777, before 0.9797 and
+    0.9763; one far better than the others 0.9806 and 0.9786, before 0.9790 and 0.9785. Always mixing is as good.
     """
     apart = len(targets) if groups is None else len(np.unique(groups))
     trust = min(apart / ROWS_TO_BELIEVE, 1.0)
@@ -143,9 +149,9 @@ def decide(
     gain = (rules.losses_of(stakes[best]) - rules.losses(targets, chosen_by_others)) * weights
     lead, error = float(gain.mean()), float(metrics.error_of_mean(gain, groups))
     single_score = metrics.score(task, targets, calibrated[best])
-    doubt, noise = FAR_BEHIND * (1 - trust), metrics.standard_error(task, targets, calibrated[best], groups)
+    behind, noise = FAR_BEHIND * (1 - trust), metrics.standard_error(task, targets, calibrated[best], groups)
     by_metric = metrics.score(task, targets, chosen_by_others) - single_score
-    mix = lead > (trust - doubt) * error and by_metric >= -doubt * noise
+    mix = lead > -behind * error and by_metric >= -max(behind, 1.0) * noise
 
     def choose(rows: np.ndarray) -> np.ndarray:
         """As if these rows alone had decided, also which models are usable: those that did best on them were kept."""

@@ -27,8 +27,11 @@ def example(task: Task) -> str:
 def as_html(card: BundleCard) -> str:
     """The answer, its score, and how it is used; in the colours and the type of the page that it stands in."""
     task = card.task
+    more = """model.predict_interval("new.csv") # between which nine of ten new rows lie"""
+    if task.classes:
+        more = """model.predict_proba("new.csv")    # a column a class: model.classes_"""
     usage = f"""model.predict([{example(task)}])         # or a file, a folder, a DataFrame with {listed(task.columns)}
-model.predict_proba("new.csv")    # a column a class: model.classes_
+{more}
 model.evaluate("labelled.csv")    # with the column {task.target!r}"""
     what = f"{kind_of_input(task.modality)} {escape(task.input_name)}"
     return (

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from autotl.data.inspection import read_inputs
+from autotl.data.inspection import named_as, read_inputs
 from autotl.data.tables import Table, plain_list, read_table, table_of
 from autotl.data.task import Task, encode_targets
 from autotl.errors import BundleError, DataError, TaskError
 from autotl.kinds.kind import Breakdown
-from autotl.kinds.mixing import Combination, activated, mixed
+from autotl.kinds.mixing import activated, mixed
 from autotl.plugins.contracts import PICTORIAL, Unreadable
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.predictor.display import as_html, described_score
@@ -61,6 +61,7 @@ class Evaluation:
     breakdown: Breakdown
     unlearned: int  #: rows among `rows` with a class or label that the model was not taught
     left_out: int = 0  #: rows without a target, or that cannot be read
+    notes: tuple[str, ...] = ()  #: what reading the table left out
 
 
 #: What is predicted: a file, a folder of class folders or a DataFrame, whose target column may be missing; or inputs by
@@ -274,13 +275,7 @@ class Predictor:
             answers[readable] = activated(outputs, self.task.rules.activation)
             each.append(answers)
             yield from ((index, Unreadable(reason)) for index, reason in rows.unreadable.items())
-        members = self.card.members
-        combination = Combination(
-            np.array([member.share for member in members]),
-            np.array([member.temperature for member in members]),
-            self.card.temperature,
-        )
-        answers = mixed(np.stack(each)[:, readable], combination, self.task.rules.activation)
+        answers = mixed(np.stack(each)[:, readable], self.card.combination, self.task.rules.activation)
         yield from zip(readable.tolist(), answers, strict=True)
 
     def evaluate(self, data: Data, labels: Iterable[Any] | None = None) -> Evaluation:
@@ -299,7 +294,8 @@ class Predictor:
         usable = known & ~np.isnan(answers[:, 0])
         if not usable.any():
             raise DataError(f"{table.name}: no row has a label in {task.target!r}")
-        return replace(self.judged(targets[usable], answers[usable]), left_out=int((~usable).sum()))
+        left_out = int((~usable).sum())
+        return replace(self.judged(targets[usable], answers[usable]), left_out=left_out, notes=table.notes)
 
     def judged(self, targets: np.ndarray, answers: np.ndarray) -> Evaluation:
         """Scores answers of this model ``[rows, outputs] float32`` by the targets of their rows, at least one.
@@ -331,7 +327,7 @@ class Predictor:
 
     def _table(self, data: Data, *, labelled: bool = False) -> Table:
         if isinstance(data, str | os.PathLike) or hasattr(data, "columns"):
-            return read_table(cast("str | Path | pd.DataFrame", data), labelled=labelled)
+            return named_as(read_table(cast("str | Path | pd.DataFrame", data), labelled=labelled), self.task)
         return table_of(data, self.task.columns)
 
     def __repr__(self) -> str:

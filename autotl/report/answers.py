@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotl.data.task import Task
-from autotl.kinds.mixing import Combination, mixed
+from autotl.kinds.mixing import mixed
 from autotl.predictor.answers import SUFFIX, read_answers
 from autotl.predictor.bundle import BundleCard
 
@@ -46,12 +46,7 @@ def answers_of(folder: Path, card: BundleCard, targets: np.ndarray) -> Answers |
     if not len(rows):
         return None
     each = np.stack([probabilities[np.searchsorted(valid, rows)] for valid, probabilities in parts])
-    combination = Combination(
-        np.array([member.share for member in card.members]),
-        np.array([member.temperature for member in card.members]),
-        card.temperature,
-    )
-    return Answers(card.task, rows, targets[rows], mixed(each, combination, card.task.rules.activation))
+    return Answers(card.task, rows, targets[rows], mixed(each, card.combination, card.task.rules.activation))
 
 
 def _in_all(each: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:

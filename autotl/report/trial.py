@@ -89,8 +89,7 @@ def _again(record: Record, row: Row, weights: str) -> str:
     if record.request.budget_seconds is None:
         ways.append(f"'{command(record.request, trials=int(row.name) + 1)}' trains it again as its last trial")
     else:
-        ways.append(
-            "--portfolio FILE writes its settings down; with 'autotl search --portfolio FILE --trials 2 --backbones "
-            f"{row.backbone}' they are trained by again"
-        )
+        alone = {"backbones": (row.backbone,), "portfolio": "FILE"}
+        again = command(record.request.model_copy(update=alone), trials=2)
+        ways.append(f"--portfolio FILE writes its settings down; with '{again}' they are trained again as trial 1")
     return "; ".join(ways)

@@ -77,7 +77,7 @@ def choice_sentence(record: Record) -> str:
         why += f"{others[-1]['score']:.4f} on the same rows, and nothing beat it by more than noise"
     else:
         why = "was there first, and nothing beat it by more than noise"
-    mixture = f"; no mixture was better by more than its error ({lead})" if answer["error"] else ""
+    mixture = f"; no mixture was better on rows that had no part in mixing ({lead})" if answer["error"] else ""
     return f"One model was chosen: {what} {why}{mixture}. It takes {1000 * card.latency:.3g} ms a row."
 
 

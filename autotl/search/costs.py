@@ -39,9 +39,13 @@ class Costs:
         """Seconds a row when one answer is made by these in turn."""
         return sum(self._latency.get(backbone, 0.0) for backbone in backbones)
 
-    def allow(self, backbones: Sequence[str]) -> bool:
-        """Whether an answer that is made by these in turn keeps the limits."""
-        parameters = sum(self._parameters.get(backbone, 0) for backbone in backbones)
+    def allow(self, backbones: Sequence[str], networks: Sequence[str] | None = None) -> bool:
+        """Whether an answer that is made by these in turn keeps the limits.
+
+        networks: the backbone of each that has weights, where a network passes more than once, before other views of
+        the rows.
+        """
+        parameters = sum(self._parameters.get(backbone, 0) for backbone in networks or backbones)
         if self._limits.passes is not None and len(backbones) > self._limits.passes:
             return False
         return not (self._limits.too_slow(self.latency(backbones)) or self._limits.too_large(parameters))

@@ -134,7 +134,8 @@ class Search:
     def _open(self, ending: ExitStack) -> None:
         """Opens what `ending` closes in whatever way the search ends: its worker, and the log of its events."""
         if self._resumed is None:  # what one left that was killed in its first second
-            (self._folder / EVENTS_FILE).unlink(missing_ok=True)
+            for left in (EVENTS_FILE, PORTFOLIO_FILE):
+                (self._folder / left).unlink(missing_ok=True)
         self._dialogue = Dialogue(self._folder, self._disk, self._pace, self._ledger, offline=self._request.offline)
         ending.callback(self._dialogue.close)
         listeners = [self._keep_leaderboard, *self._listeners]
@@ -323,10 +324,18 @@ class Search:
         if self._resumed is not None or not self._screening.unreadable:
             return
         inspection = self._given.inspection
+        unreadable, split = self._screening.unreadable, self._given.split
         whole = inspection.without(
-            {int(inspection.kept[place]): f"unreadable: {why}" for place, why in self._screening.unreadable.items()}
+            {int(inspection.kept[place]): f"unreadable: {why}" for place, why in unreadable.items()}
         )
         self._disk.keep(lambda: write_set_aside(self._folder / SET_ASIDE_FILE, whole))
+        # the rows stay where they are, as models know them by their places
+        self._given = dataclasses.replace(
+            self._given, inspection=dataclasses.replace(inspection, set_aside=whole.set_aside)
+        )
+        left = {"training": split.train, "validation": split.valid}
+        rows = {part: sum(row not in unreadable for row in indices.tolist()) for part, indices in left.items()}
+        self._update(rows=rows | {"set aside": len(whole.set_aside)})
         self._events.emit("note", text=f"{SET_ASIDE_FILE} lists the rows that cannot be read too, with their reasons")
 
     def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:

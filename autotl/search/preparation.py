@@ -111,7 +111,8 @@ def prepare(
     test = None if given is None else read_test(given, inspection.task)
     teacher_notes = _check_teacher(request, inspection)
     audited = _audit(request, inspection, test, seconds)
-    inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *teacher_notes))
+    test_notes = [f"{test.name}: {note}" for note in test.notes] if test else []
+    inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *test_notes, *teacher_notes))
     divided = _divided(inspection, inspection.groups, seed=request.seed)
     families = plugins().families_for(inspection.task.modality)
     folders = zoo_folders(request.models)

@@ -20,6 +20,7 @@ from autotl.search.judging import Judge
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.shelf import Model
+from autotl.search.trials import SECONDS_BESIDE, TIMES_THE_FORECAST
 
 #: A training that has seen this many times the rows that judged it learns nothing from them that it does not know.
 MANY_TIMES = 20
@@ -61,12 +62,15 @@ class Refit:
             self._events.emit("refit", trial=model.judged.trial, rows=answer["training_rows"], taken=taken)
 
     def _ask(self, model: Model) -> Message:
-        late = self._checkpoints.late(model.judged.trial)
+        number, backbone = model.judged.trial, model.member.backbone
+        late = self._checkpoints.late(number)
+        usual = self._pace.seconds_of_trial(number) if number >= 0 else self._pace.seconds_of_a_head_again(backbone)
         return self._dialogue.ask(
             f"refit of {named(model)}",
             "training",
+            silence=TIMES_THE_FORECAST * usual + SECONDS_BESIDE,
             do="refit",
-            seconds=self._pace.seconds_of_training(model.member.backbone) if self._pace.limited else None,
+            seconds=self._pace.seconds_of_training(backbone) if self._pace.limited else None,
             late_checkpoint=str(late) if self._again.passes_rows(model) else None,
             **self._again.fitting(model, views=self._judge.views_mean_the_same),
         )

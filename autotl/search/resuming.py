@@ -36,7 +36,13 @@ def resume(
         raise RunError(
             f"{folder} was tested on a DataFrame, which is gone; save it: autotl resume {folder} --test PATH"
         )
-    paths = {"data": request.data, "test": request.test, "costs": request.costs, "set-aside": request.set_aside}
+    paths = {
+        "data": request.data,
+        "test": request.test,
+        "costs": request.costs,
+        "set-aside": request.set_aside,
+        "teacher": request.teacher,
+    }
     for name, path in paths.items():
         if path is not None and not Path(path).exists():
             raise RunError(

@@ -190,7 +190,7 @@ class Shelf:
         models = [model for model in self._models.values() if self.may_answer(model.member.backbone)]
         single = next(model for model in models if model.judged is best)
         verdict = self._decide(models, best)
-        if not self._costs.allow([model.member.backbone for model in verdict.members]):
+        if not self._keeps_limits(verdict):
             verdict = self._decide(models, best, alone=True)
         self._needed = {model.name for model in verdict.members} | {single.name}
         self._commit(self._bundle, verdict)
@@ -203,6 +203,10 @@ class Shelf:
         latency = self._costs.latency([single.member.backbone])
         return Answer(verdict.card, verdict.decision, shares, latency, folders)
 
+    def _keeps_limits(self, verdict: _Verdict) -> bool:
+        networks = {model.trial_folder: model.member.backbone for model in verdict.members}
+        return self._costs.allow([model.member.backbone for model in verdict.members], list(networks.values()))
+
     def teacher(self) -> Path | None:
         """Makes a bundle of the best answer without limits, for others to learn from; None where it keeps them."""
         # what was refitted before a run was resumed has learned from the rows that are to judge the students
@@ -211,7 +215,7 @@ class Shelf:
         if not usable:
             return None
         verdict = self._decide(models, max(usable, key=lambda model: model.judged.score).judged)
-        if self._costs.allow([model.member.backbone for model in verdict.members]):
+        if self._keeps_limits(verdict):
             return None
         self._commit(self._teacher, verdict)
         return self._teacher

@@ -224,7 +224,7 @@ class Space:
         published = next(iter(self._settings(strategy, backbone)), {})
         values: dict[str, Value] = {}
         for name, parameter in self._parameters(strategy, backbone).items():
-            source = settings if name in settings and _holds(parameter, settings[name]) else published
+            source = settings if name in settings and parameter.holds(settings[name]) else published
             if name not in source:
                 return None
             values[name] = source[name]
@@ -255,7 +255,7 @@ class Space:
             complete = {**usual, **settings}
             wrong = set(complete) ^ set(parameters)
             wrong |= {
-                name for name, value in complete.items() if name in parameters and not _holds(parameters[name], value)
+                name for name, value in complete.items() if name in parameters and not parameters[name].holds(value)
             }
             if wrong:
                 names = ", ".join(sorted(wrong))
@@ -275,12 +275,6 @@ class Space:
 def _instead(drawn: str, options: Sequence[str], number: int) -> str:
     """What was drawn, where it is among the options, and one of these in turn where it is not."""
     return drawn if drawn in options else options[number % len(options)]
-
-
-def _holds(parameter: Parameter, value: Value) -> bool:
-    if isinstance(parameter, Choice):
-        return value in parameter.options
-    return not isinstance(value, str) and parameter.low <= value <= parameter.high
 
 
 def _is_equal(value: Value, other: Value) -> bool:

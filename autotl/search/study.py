@@ -69,7 +69,6 @@ def open_study(folder: Path, disk: Disk, *, seed: int) -> optuna.Study:
         group=False,
         # one worker: trials that are paused are not to be stayed away from
         constant_liar=False,
-        n_ei_candidates=24,
     )
     return study
 

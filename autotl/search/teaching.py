@@ -8,6 +8,7 @@ their turn. What they make is judged like anything: it is the answer only when i
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from autotl.errors import TrialError
@@ -18,6 +19,7 @@ from autotl.search.judging import Judge, Subject
 from autotl.search.pace import Pace
 from autotl.search.screening import Screening
 from autotl.search.space import Space, TrialConfig
+from autotl.search.trials import SECONDS_BESIDE
 
 #: With fewer full trials than this the student is better off with all of the time for itself.
 ENOUGH_TRIALS = 4.0
@@ -75,12 +77,15 @@ class Teaching:
         space = self._space.beside(tutor)
         published = next(space.portfolio())
         limited = self._pace.limited
+        seconds = self._pace.seconds_of_training(tutor.key) / 2 if limited else None
+        judging = self._pace.judging_seconds(tutor.key)
         self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
         subject = Subject(TUTOR, tutor, published)
         try:
             self._dialogue.ask(
                 f"training of {tutor.key}",
                 "training",
+                silence=math.inf if seconds is None else seconds + judging + SECONDS_BESIDE,
                 hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
                 do="trial",
                 number=-TUTOR,  # of which its seed is made
@@ -89,7 +94,7 @@ class Teaching:
                 strategy=published.strategy,
                 settings=dict(published.settings),
                 views=self._judge.views_mean_the_same,
-                seconds=self._pace.seconds_of_training(tutor.key) / 2 if limited else None,
+                seconds=seconds,
                 fill_time=limited,
                 judged_on_the_way=True,
                 checkpoint=None,  # it is neither continued nor refitted

@@ -40,7 +40,6 @@ class Scratch:
         return Work(passes=context.candidate.recipe.passes(context.rows), augment=augment, pretrained=False)
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
-        import numpy as np
         import torch
 
         from autotl.features.heads import LinearHead
@@ -50,8 +49,8 @@ class Scratch:
         frozen, recipe = trial.frozen, trial.frozen.candidate.recipe
         torch.manual_seed(trial.seed)
         backbone = trial.load_backbone(pretrained=False)
-        zeros = LinearHead(np.zeros((backbone.width, trial.outputs), np.float32), np.zeros(trial.outputs, np.float32))
-        trial.model = Classifier(backbone, zeros).to(trial.device)
+        head = LinearHead.zeros(backbone.width, trial.outputs)
+        trial.model = Classifier(backbone, head).to(trial.device)
         plan = Plan(
             epochs=recipe.passes(len(trial.train)),
             batch_size=recipe.batch_size,

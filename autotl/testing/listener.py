@@ -91,7 +91,7 @@ TRIALS: tuple[tuple[str, dict[str, Any]], ...] = (
 )  # fmt: skip
 
 END: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("transfer", {"difference": 0.2, "low": 0.1, "high": 0.3}),
+    ("transfer", {"difference": 0.2, "low": 0.1, "high": 0.3, "pretrained": 0, "control": 4}),
     ("compared", {
         "strategy": "lora", "twin": "finetune", "backbone": "tiny/one", "difference": 0.0, "low": -0.1, "high": 0.1,
     }),

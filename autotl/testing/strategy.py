@@ -113,13 +113,6 @@ def check_parameter(thing: str, parameter: Parameter) -> None:
         expect(kept, thing, "each option has a weight above 0, or none has one", parameter)
 
 
-def holds(parameter: Parameter, value: Value) -> bool:
-    """Whether a parameter can have this value."""
-    if isinstance(parameter, Choice):
-        return value in parameter.options
-    return not isinstance(value, str) and parameter.low <= value <= parameter.high
-
-
 def _check_portfolio(
     thing: str, strategy: Strategy, context: StrategyContext, parameters: Mapping[str, Parameter]
 ) -> None:
@@ -134,7 +127,7 @@ def _check_portfolio(
         missing, foreign = sorted(parameters.keys() - settings.keys()), sorted(settings.keys() - possible.keys())
         expect(not missing, thing, f"an entry of the portfolio has every parameter{where}", f"none for {missing}")
         expect(not foreign, thing, f"an entry of the portfolio has no other names{where}", foreign)
-        wrong = {name: value for name, value in settings.items() if not holds(possible[name], value)}
+        wrong = {name: value for name, value in settings.items() if not possible[name].holds(value)}
         expect(not wrong, thing, f"settings of the portfolio lie inside the parameters{where}", wrong)
         with expect_no_error(thing, f"work() says what settings take{where}"):
             work = strategy.work(context, settings)

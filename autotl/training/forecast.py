@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from autotl.features.boundary import Boundary, stage_at
 from autotl.features.heads import LinearHead
 from autotl.training.model import Classifier
@@ -42,7 +40,7 @@ def forecast(trial: Trial, work: Work) -> Forecast:
         key = own  # before its first trial, another method is taken to be as fast as plain steps
     elif frozen.speeds.known(key) is None:
         backbone = frozen.family.load(frozen.candidate)
-        head = LinearHead(np.zeros((backbone.width, trial.outputs), np.float32), np.zeros(trial.outputs, np.float32))
+        head = LinearHead.zeros(backbone.width, trial.outputs)
         model = Classifier(backbone, head).to(trial.device)
         groups = parameter_groups(model, stage, learning_rate=0.0, layer_decay=1.0, weight_decay=0.0)
         Stepper(model, trial, boundary).settle(AdamW(groups), size)

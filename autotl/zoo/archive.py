@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from autotl.errors import ZooError
-from autotl.files import new_folder
+from autotl.files import new_folder, replacing
 from autotl.plugins.contracts import Candidate
 from autotl.untrusted import LARGEST_JSON, parse_json, refuse_links
 from autotl.zoo.local import PICKLES
@@ -45,22 +45,15 @@ def pack(candidates: Sequence[Candidate], out: Path) -> Manifest:
         sources |= {f"{model.folder}/{name}": file for name, file in files.items()}
     manifest = Manifest(models=tuple(models))
     parse_manifest(manifest.model_dump(), str(out))  # by the rules of who unpacks it
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-                content = manifest.model_dump_json(indent=1).encode()
-                _add(archive, MANIFEST_FILE, len(content), io.BytesIO(content))
-                for path, packed in manifest.paths.items():
-                    with sources[path].open("rb") as source:
-                        _add(archive, path, packed.size, source)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
+        with replacing(out) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            content = manifest.model_dump_json(indent=1).encode()
+            _add(archive, MANIFEST_FILE, len(content), io.BytesIO(content))
+            for path, packed in manifest.paths.items():
+                with sources[path].open("rb") as source:
+                    _add(archive, path, packed.size, source)
     except (OSError, ValueError) as error:
         raise ZooError(f"{out} cannot be written ({error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return manifest
 
 

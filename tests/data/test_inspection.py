@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autotl.data.inspection import inspect_table, read_inputs
+from autotl.data.inspection import inspect_table, read_inputs, read_test
 from autotl.data.roles import Overrides
 from autotl.data.splits import holdout
 from autotl.data.tables import read_table
@@ -195,3 +195,18 @@ def test_a_first_line_that_may_be_a_row_is_told(tmp_path):
     frame.to_json(tmp_path / "table.jsonl", orient="records", lines=True)
     for source in (frame, tmp_path / "table.jsonl"):
         assert not any("line 1" in note for note in inspect_table(source).notes)
+
+
+def test_images_in_class_folders_are_read_under_the_names_that_a_table_gave_its_columns(tmp_path):
+    from PIL import Image
+
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    columns = {"file": [str(tmp_path / "a/1.png"), str(tmp_path / "b/1.png")] * 4, "species": ["a", "b"] * 4}
+    task = inspect_table(pd.DataFrame(columns)).task
+    assert task.columns == ("file",)
+    folder = read_test(tmp_path, task)
+    assert folder.column("species") == ["a", "a", "b"]
+    assert read_inputs(folder, task) == [str(tmp_path / name) for name in ("a/1.png", "a/2.png", "b/1.png")]
+    assert read_inputs(read_table(tmp_path), task) == read_inputs(folder, task)

@@ -18,8 +18,8 @@ TEXTS = [f"review number {n} was written" for n in range(N)]
 LABELS = ["good", "bad"] * (N // 2)
 
 
-def roles(columns, overrides=NONE, **keywords):
-    found = infer_roles(read_table(pd.DataFrame(columns)), overrides, **keywords)
+def roles(columns, overrides=NONE):
+    found = infer_roles(read_table(pd.DataFrame(columns)), overrides)
     assert [role.name for role in found] == list(columns)
     assert all(role.evidence and 0 <= role.confidence <= 1 for role in found)
     return {role.name: role.role for role in found}
@@ -174,6 +174,9 @@ def test_chinese_without_spaces_is_text():
         ("city", ["New York", "Den Haag"] * (N // 2), "category"),
         ("tags", [["a"]] * N, "list"),
         ("void", [None, " "] * (N // 2), "empty"),
+        ("created_at", [f"2024-01-{n % 28 + 1:02} 10:11:{n:02}" for n in range(N)], "dates"),
+        ("seen", [f"{n % 28 + 1}.3.2024 8:{n:02}" for n in range(N)], "dates"),
+        ("cost", [f"{n}.50 EUR" for n in range(N)], "numbers with units"),
     ],
 )
 def test_other_columns_are_ignored_with_their_reason(name, cells, evidence):
@@ -337,8 +340,3 @@ def test_overrides_that_cannot_be_are_refused(overrides, error, message):
     columns = {"review": TEXTS, "void": [None] * N, "stars": [1, 2] * 20, "label": LABELS}
     with pytest.raises(error, match=message):
         roles(columns, overrides)
-
-
-def test_a_table_to_predict_needs_no_target():
-    assert roles({"review": TEXTS}, need_target=False) == {"review": "text"}
-    assert roles({"review": TEXTS, "label": LABELS}, need_target=False)["label"] == "target"

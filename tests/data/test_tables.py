@@ -200,12 +200,22 @@ def test_class_folders_become_images_and_labels(tmp_path):
     images(tmp_path, "rose/2.JPG", "rose/1.png", "ant/a.jpeg", ".ipynb_checkpoints/x.jpg", "rose/.DS_Store")
     images(tmp_path, "rose/notes.txt", "empty/readme.md", "loose.jpg", "rose/deep/3.jpg")
     table = read_table(tmp_path)
-    assert table.columns == {"image": ["ant/a.jpeg", "rose/1.png", "rose/2.JPG"], "label": ["ant", "rose", "rose"]}
+    found = ["ant/a.jpeg", "rose/1.png", "rose/2.JPG", "rose/deep/3.jpg"]
+    assert table.columns == {"image": found, "label": ["ant", "rose", "rose", "rose"]}
     assert table.root == tmp_path
     notes = " / ".join(table.notes)
     assert "1 image beside the class folders: 'loose.jpg'" in notes
     assert "no images in 1 folder: 'empty'" in notes
-    assert "5 entries" in notes
+    assert "1 image in folders of a class folder count for that class: 'rose/deep'" in notes
+    assert "4 entries" in notes
+
+
+def test_a_class_whose_images_are_all_in_folders_is_a_class_and_links_to_folders_are_not_followed(tmp_path):
+    images(tmp_path, "a/1.jpg", "c/2021/1.jpg", "c/2022/1.jpg", "c/2022/.hidden/2.jpg")
+    (tmp_path / "c" / "again").symlink_to(tmp_path / "c")
+    assert read_table(tmp_path).columns == {
+        "image": ["a/1.jpg", "c/2021/1.jpg", "c/2022/1.jpg"], "label": ["a", "c", "c"]
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -214,7 +224,9 @@ def test_class_folders_become_images_and_labels(tmp_path):
         (["train/a/1.jpg", "test/a/1.jpg"], r"--data \S+train and --test \S+test"),
         (["Train/a/1.jpg", "val/a/1.jpg"], r"--data \S+Train and --test \S+val"),
         (["1.jpg", "2.jpg"], "no class folders with images .2 images beside each other"),
-        (["images/a/1.jpg", "train.csv"], r"no class folders.*such as --data \S+train\.csv"),
+        (["images/a/1.jpg", "test.csv", "train.csv"], r"no class folders.*such as --data \S+train\.csv"),
+        (["images/a/1.jpg", "test.csv", "who.csv"], r"no class folders.*such as --data \S+who\.csv"),
+        (["fold1/a/1.jpg", "fold1/b/1.jpg", "fold2/a/1.jpg", "fold2/b/1.jpg"], "no class folders"),
         (["a/readme.md"], "no class folders"),
     ],
 )

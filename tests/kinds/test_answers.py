@@ -228,6 +228,8 @@ def test_weights_go_with_their_rows_and_are_one_in_the_mean():
     found = inspect_table(frame, Overrides(weight="w"))
     assert found.weights.mean() == pytest.approx(1.0)
     np.testing.assert_allclose(found.weights / found.weights[0], frame["w"][found.kept], rtol=1e-6)
+    frame["w"] = ["0,5", "1,5"] * 20  # as tables come that were written where a comma is the point
+    np.testing.assert_allclose(inspect_table(frame, Overrides(weight="w")).weights, found.weights, rtol=1e-6)
     with pytest.raises(DataError, match="both the target and the weight"):
         inspect_table(frame, Overrides(weight="label", target=("label",)))
 

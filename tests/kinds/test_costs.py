@@ -44,7 +44,10 @@ def frame(rows=120):
 def test_costs_are_in_the_order_of_the_classes(tmp_path):
     path = tmp_path / "costs.csv"
     path.write_text("is,b,a,10\nb,,2,3\n10,4,5,0.5\na,7,0,-1\n", encoding="utf-8")
-    assert read_costs(path, ["a", "b", "10"]) == ((0.0, 7.0, -1.0), (2.0, 0.0, 3.0), (5.0, 4.0, 0.5))
+    expected = ((0.0, 7.0, -1.0), (2.0, 0.0, 3.0), (5.0, 4.0, 0.5))
+    assert read_costs(path, ["a", "b", "10"]) == expected
+    path.write_text("is;b;a;10\nb;;2;3\n10;4;5;0,5\na;7;0;-1\n", encoding="utf-8")
+    assert read_costs(path, ["a", "b", "10"]) == expected
 
 
 @pytest.mark.parametrize(
