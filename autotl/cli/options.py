@@ -172,6 +172,6 @@ def writing(out: Path) -> Iterator[None]:
     except BrokenPipeError:  # standard output's
         raise
     except OSError as error:
-        if error.filename is not None and Path(error.filename).parent != out.parent:
+        if error.filename is not None and out.name not in Path(error.filename).name:  # or its temporary name
             raise
         raise RunError(f"{out} cannot be written ({error.strerror})") from error
