@@ -301,3 +301,23 @@ def test_hostile_bytes_are_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"."):
         read_header(path)
+
+
+def test_what_no_family_takes_is_named_with_its_kind(tmp_path):
+    (tmp_path / "dino").mkdir()
+    (tmp_path / "dino" / "config.json").write_text('{"model_type": "dinov2"}')
+
+    class Nothing(Shelf):
+        def candidates(self, context):
+            return []
+
+    with pytest.raises(ZooError, match=r"no family for it takes dino \(dinov2\)\. .*laid out as a local-dir of timm"):
+        usable_candidates("image", [Nothing()], ZooContext((tmp_path,)))
+
+
+def test_what_was_fetched_as_a_pickle_is_not_asked_to_be_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--huge" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "pytorch_model.bin").write_bytes(b"")
+    assert "pytorch_model.bin is a pickle, which is never read" in judged(ZooContext(hub=True))["huge"][1]

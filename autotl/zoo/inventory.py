@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotl.config import Limits, zoos_of_environment
 from autotl.errors import ZooError
 from autotl.plugins.contracts import PICTORIAL, Candidate, Modality, ModelFamily, ZooContext
+from autotl.untrusted import read_object
 from autotl.zoo.licences import allowed
-from autotl.zoo.local import model_folders, pickled_only
+from autotl.zoo.local import cached_snapshots, model_folders, pickled_only
 from autotl.zoo.manifest import packed_model
 
 logger = logging.getLogger(__name__)
@@ -24,6 +26,9 @@ _NO_LIMITS = Limits()
 
 #: Why a backbone that could be downloaded is not.
 TOO_LARGE = "too large to download inside a budget; fetch it once, then it is found"
+
+#: The same of one that was fetched, and is of no use.
+PICKLED = "in the hub's cache, but {} is a pickle, which is never read: convert it to safetensors"
 
 #: What families say of a licence that nothing states.
 UNKNOWN = "unknown"
@@ -86,7 +91,9 @@ def _judge(candidate: Candidate, context: ZooContext, limits: Limits, licences: 
     if not context.hub:
         return Listing(candidate, False, "the hub is not reachable and it is not cached here")
     if candidate.parameters > LARGEST_DOWNLOAD:
-        return Listing(candidate, False, TOO_LARGE)
+        fetched = (pickled_only(folder) for name, folder in cached_snapshots() if name == candidate.location)
+        pickled = next(filter(None, fetched), "")
+        return Listing(candidate, False, PICKLED.format(pickled) if pickled else TOO_LARGE)
     return Listing(candidate, True, "from the hub")
 
 
@@ -120,8 +127,20 @@ def usable_candidates(
     if not usable:
         looked = ", ".join(str(folder) for folder in context.folders) or "the hub's cache on this machine"
         hub = "" if context.hub or context.folders else " and the hub is not reachable"
+        layout = "a local-dir of timm" if modality in PICTORIAL else "the hub has them"
         raise ZooError(
-            f"no {kind} backbone found in {looked}{hub}. Give a folder of models with --models FOLDER "
-            "(timm's local-dir or Hugging Face layout, safetensors), or see 'autotl models'"
+            f"no {kind} backbone found in {looked}{hub}{_untaken(context)}. Give a folder of models with --models "
+            f"FOLDER (laid out as {layout}, safetensors), or see 'autotl models'"
         )
     return usable
+
+
+def _untaken(context: ZooContext) -> str:
+    """What lies in the folders given and says of itself which kind of network it is."""
+    kinds = []
+    for folder in model_folders(context.folders):
+        with suppress(OSError, ValueError):
+            config = read_object(folder / "config.json")
+            kind = config.get("model_type") or config.get("architecture") or config.get("architectures")
+            kinds += [f"{folder.name} ({kind})"] if kind else []
+    return f": no family for it takes {', '.join(kinds[:3])}" if kinds else ""

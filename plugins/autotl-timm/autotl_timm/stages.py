@@ -7,12 +7,14 @@ with the library's own pooling, so that all stages together are ``forward_head(f
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.models.convnext import ConvNeXt
 from timm.models.efficientnet import EfficientNet
+from timm.models.eva import Eva
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.regnet import RegNet
 from timm.models.resnet import ResNet
@@ -159,6 +161,10 @@ def _split(network: Any) -> list[tuple[Run, Owned]]:
     for kind, split in _SPLITTERS:
         if isinstance(network, kind):
             return split(network)
+    return _whole(network)
+
+
+def _whole(network: Any) -> list[tuple[Run, Owned]]:
     return [(lambda x: network.forward_head(network.forward_features(x), pre_logits=True), [network])]
 
 
@@ -279,6 +285,43 @@ def _for_the_class_token(block: Any) -> Run:
     return run
 
 
+def _eva(network: Any) -> list[tuple[Run, Owned]]:
+    """EVA-02, DINOv3 and their kin: each block asks anew for the rotations by which it knows positions.
+
+    Whole where these differ by the block, or are drawn at random while training, as all blocks have the same then.
+    """
+    rope = network.rope
+    drawn = any(getattr(rope, name, None) for name in ("shift_coords", "jitter_coords", "rescale_coords"))
+    if network.rope_mixed or drawn or network.patch_drop is not None:
+        return _whole(network)
+    tables = [network.cls_token, network.reg_token, network.pos_embed]
+
+    def embed(x: torch.Tensor) -> torch.Tensor:
+        embedded: torch.Tensor = network.norm_pre(network._pos_embed(network.patch_embed(x))[0])
+        return embedded
+
+    def rotations(x: torch.Tensor) -> torch.Tensor | None:
+        if rope is None:
+            return None
+        if not network.dynamic_img_size and hasattr(rope, "feat_shape"):
+            fixed: torch.Tensor = rope.get_embed()
+            return fixed
+        side = math.isqrt(x.shape[1] - network.num_prefix_tokens)  # images are squares
+        found: torch.Tensor = rope.get_embed(shape=(side, side))
+        return found
+
+    def through(block: Any) -> Run:
+        return lambda x: block(x, rope=rotations(x))
+
+    last = through(network.blocks[-1])
+    tail = [network.norm, network.attn_pool, network.fc_norm, network.head_drop, network.head]
+    return [
+        (embed, [network.patch_embed, network.pos_drop, network.norm_pre, rope, *tables]),
+        *((through(block), [block]) for block in network.blocks[:-1]),
+        (_features(network, lambda x: network.norm(last(x))), [network.blocks[-1], *tail]),
+    ]
+
+
 def _swin(network: Any) -> list[tuple[Run, Owned]]:
     table = getattr(network, "absolute_pos_embed", None)
     last = network.layers[-1]
@@ -296,5 +339,6 @@ _SPLITTERS: tuple[tuple[Any, Callable[[Any], list[tuple[Run, Owned]]]], ...] = (
     (MobileNetV3, _mobilenetv3),
     (ConvNeXt, _convnext),
     (VisionTransformer, _vit),
+    (Eva, _eva),
     ((SwinTransformer, SwinTransformerV2), _swin),
 )

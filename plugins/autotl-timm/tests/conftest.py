@@ -37,6 +37,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "deit3": ("deit3_small_patch16_224", TINY_VIT, 64),
     "dinov2": ("vit_small_patch14_dinov2", TINY_VIT | {"img_size": 98}, 98),
     "dinov2-registers": ("vit_small_patch14_reg4_dinov2", TINY_VIT | {"img_size": 98}, 98),
+    "eva02": ("eva02_tiny_patch14_224", TINY_VIT | {"img_size": 98}, 98),
+    "dinov3": ("vit_small_patch16_dinov3", TINY_VIT, 64),
+    "eva-mixed": ("vit_small_patch16_rope_mixed_224", TINY_VIT | {"img_size": 64}, 64),
     "swin": ("swin_tiny_patch4_window7_224", TINY_SWIN | {"img_size": 64}, 64),
     "swinv2": ("swinv2_tiny_window8_256", TINY_SWIN | {"img_size": 64}, 64),
     "ghostnet": ("ghostnet_050", {}, 64),
@@ -44,7 +47,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
 }
 
 #: Kinds that the family does not take apart.
-WHOLE = {"ghostnet", "densenet"}
+WHOLE = {"ghostnet", "densenet", "eva-mixed"}
 
 
 def make_every_part_matter(network: torch.nn.Module, side: int) -> None:

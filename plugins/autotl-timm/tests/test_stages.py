@@ -158,7 +158,7 @@ def test_drop_acts_in_training_mode_only(family, local, photos, kind, taken_apar
     assert torch.equal(features(plain.train(), state), features(plain, state))
     assert not torch.allclose(features(dropping.train(), state), features(dropping, state), atol=1e-3)
     depths = [m for m in dropping.modules() if isinstance(m, DropPath) and m.training and m.drop_prob > 0]
-    assert bool(depths) == taken_apart
+    assert bool(depths) == (taken_apart or kind == "eva-mixed")
 
 
 @pytest.mark.parametrize("name", ["resnet", "vit", "swin", "ghostnet"])

@@ -241,6 +241,24 @@ class ModernBert(Layered):
         return [guides[kind] for kind in kinds]
 
 
+class Rotated(Layered):
+    """Nomic's BERT and GTE: rotary positions, the same for all layers."""
+
+    def stages(self) -> list[nn.Module]:
+        return [Embeddings(self.model.embeddings, shared=[self.model.rotary_emb]), *map(Layer, self.model.layers)]
+
+    @property
+    def ragged(self) -> bool:
+        return takes_ragged(self.model, self.model.layers[0])
+
+    def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
+        counted = torch.arange(x.shape[1], device=x.device)[None]
+        positions = visible.positions if isinstance(visible, Ragged) else counted
+        rotations = self.model.rotary_emb(x, positions)
+        guide = {"attention_mask": attention_bias(visible, x.dtype), "position_embeddings": rotations}
+        return [guide] * len(self.model.layers)
+
+
 def attention_bias(visible: Visible, dtype: torch.dtype) -> Tensor | Ragged | None:
     """What is added to attention scores: ``[batch, 1, queries or 1, keys]``, 0 where one may look, else `MASKED`.
 
@@ -271,9 +289,9 @@ def near_bias(visible: Visible, reach: int, dtype: torch.dtype) -> Tensor | Ragg
 def anatomy_of(model: Any) -> Anatomy:
     """The layout of `model`, by its type; in one piece where it is not known."""
     layouts: dict[str, type[Anatomy]] = dict.fromkeys(
-        ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra"), Bert
+        ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "ernie", "data2vec-text"), Bert
     )
-    layouts |= {"mpnet": MPNet, "deberta-v2": Deberta}
+    layouts |= {"mpnet": MPNet, "deberta-v2": Deberta, "nomic_bert": Rotated, "gte": Rotated}
     if hasattr(model, "rotary_emb"):  # in transformers 4.48 its layers keep their rotations to themselves
         layouts["modernbert"] = ModernBert
     return layouts.get(model.config.model_type, Anatomy)(model)

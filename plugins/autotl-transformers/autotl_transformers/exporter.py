@@ -9,6 +9,7 @@ side by side either: for a head that reads several the README has transformers a
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 from collections.abc import Callable, Sequence
@@ -187,7 +188,7 @@ class HuggingFaceExporter(Exporter):
             **about,
             **lines,
             torch="import torch\n" if "torch." in reading.encoded + answers else "",
-            pooler=_POOLER if hasattr(backbone.model, "pooler") else "",
+            pooler=_POOLER if _is_given_a_pooler(backbone.model) else "",
             answers=answers,
             backbone=for_markdown(member.backbone),
             licence=for_markdown(member.licence),
@@ -300,3 +301,9 @@ def _save_modules(backbone: Backbone, folder: Path, *, headed: bool) -> None:
 
 def _write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _is_given_a_pooler(model: Any) -> bool:
+    """Whether transformers makes one for every network of this type that it loads."""
+    asked = inspect.signature(type(model).__init__).parameters.get("add_pooling_layer")
+    return hasattr(model, "pooler") and (asked is None or asked.default is not False)

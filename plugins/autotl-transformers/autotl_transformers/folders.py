@@ -14,11 +14,14 @@ logger = logging.getLogger(__name__)
 
 #: The types of encoder that are taken apart into stages, and albert, whose layers share their weights.
 MODEL_TYPES = frozenset(
-    ("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "deberta-v2", "modernbert")
-) | {"albert"}
+    (
+        "bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "ernie", "data2vec-text", "mpnet",
+        "deberta-v2", "modernbert", "nomic_bert", "gte",
+    )
+) | {"albert"}  # fmt: skip
 
 #: These count positions from the padding index (1) on, so two of their positions hold no token.
-OFFSET_POSITIONS = frozenset(("roberta", "xlm-roberta", "camembert", "mpnet"))
+OFFSET_POSITIONS = frozenset(("roberta", "xlm-roberta", "camembert", "data2vec-text", "mpnet"))
 
 #: Encoders can be built for more, but attention over longer texts costs more than a search can spend.
 LONGEST_INPUT = 512

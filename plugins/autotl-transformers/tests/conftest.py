@@ -64,6 +64,10 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "deberta-v3": ("DebertaV2", DEBERTA),
     "deberta-v2": ("DebertaV2", DEBERTA | {"conv_kernel_size": 3, "conv_act": "gelu", "position_biased_input": True}),
     "modernbert": ("ModernBert", MODERNBERT),
+    "ernie": ("Ernie", BERT),
+    "data2vec": ("Data2VecText", BERT),
+    "nomic": ("NomicBert", BERT),
+    "gte": ("Gte", BERT),
     "albert": ("Albert", BERT | {"embedding_size": 16}),
 }
 

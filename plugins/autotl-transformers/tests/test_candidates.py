@@ -43,7 +43,7 @@ def test_a_folder_of_models_and_a_model_folder_are_both_taken(family, one):
 def test_what_is_known_of_a_folder(family, zoo, kind):
     candidate = found(family, zoo)[kind]
     parameters = sum(parameter.numel() for parameter in AutoModel.from_pretrained(zoo / kind).parameters())
-    offset = 2 if kind in {"roberta", "xlm-roberta", "camembert", "mpnet"} else 0
+    offset = 2 if kind in {"roberta", "xlm-roberta", "camembert", "data2vec", "mpnet"} else 0
     assert candidate.parameters == parameters
     assert (candidate.width, candidate.input_size, candidate.licence) == (32, 64 - offset, "unknown")
     assert (candidate.family, candidate.modality, candidate.source) == ("transformers", "text", "folder")

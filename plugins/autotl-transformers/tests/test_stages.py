@@ -15,7 +15,10 @@ from autotl.plugins.contracts import Candidate
 pytestmark = pytest.mark.usefixtures("zoo")
 
 #: Those whose attention can be told which tokens are of one text.
-RAGGED = {"bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "modernbert"}
+RAGGED = {
+    "bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "ernie", "data2vec", "modernbert", "nomic",
+    "gte",
+}  # fmt: skip
 
 
 def state_of(family: TransformersFamily, candidate: Candidate, texts: Sequence[str]) -> dict[str, torch.Tensor]:
