@@ -291,6 +291,7 @@ class StrategyContext:
     doubtful: bool = False  #: whether it has to be measured here that pretrained weights help at all
     squared: bool = False  #: whether the loss is the squared error of numbers
     teacher: bool = False  #: whether there is a bundle to learn from (`Trial.teacher`)
+    stages: int = 0  #: of the backbone; 0 where nobody has loaded it
 
     @property
     def classes(self) -> int:

@@ -1,7 +1,8 @@
 """The engine: spends a budget on one table. It schedules, asks Optuna, judges, and never touches torch.
 
-The phases are prepare, screen, trials, finish. Each can be cut at any moment: what is on disk is whole, the worker
-is killed when it does not answer in time, and the end comes with the best model so far.
+The phases are reading, screening, searching, cross-validating, refitting and finishing. Each can be cut at any moment:
+what is on disk is whole, the worker is killed when it does not answer in time, and the end comes with the best model so
+far.
 """
 
 from __future__ import annotations
@@ -354,6 +355,7 @@ class Search:
                 doubtful=is_doubtful(self._screening.score, task.rules.guess(targets), full_trials),
                 squared=task.rules.squared,
                 teacher=self._teacher is not None,
+                stages=self._screening.stages[candidate.key],
             )
             for candidate in survivors
         }

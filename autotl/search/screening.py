@@ -52,6 +52,7 @@ class Screening:
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self.unreadable: dict[int, str] = {}  #: why, by the place among the rows that the audit left
         self._put_off: list[Candidate] = []  #: that there was no time for
+        self.stages: dict[str, int] = {}  #: of each backbone that was looked through
         self.score = 0.0  #: of the best head, leave-one-out
         self.too_slow: list[Candidate] = []  #: what could be used but for the limits
 
@@ -145,6 +146,7 @@ class Screening:
             opinions=opinions,
             needed=needed,
         )
+        self.stages[candidate.key] = answer["stages"]
         self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
         return answer
 

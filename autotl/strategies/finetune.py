@@ -48,10 +48,15 @@ class Finetune:
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         """Five or six, and the regularizers that are on, which most are not: some ten trials tell few more apart."""
         usual_decay = _nearest(context.candidate.recipe)
-        return [
+        depth = [
             # the deeper the more rows there are to train on (VTAB-1k: full fine-tuning loses to part of it below 1000)
             Choice("frozen_fraction", FROZEN, (3, 1, 3, 2, 1) if context.rows >= 1000 else (1, 1, 3, 3, 2)),
             Choice("layer_decay", LAYER_DECAYS, tuple(3.0 if decay == usual_decay else 1.0 for decay in LAYER_DECAYS)),
+        ]
+        if context.stages == 1:  # which has no lower half, and no layers that its family tells apart
+            depth = [Choice("frozen_fraction", (0.0,)), Choice("layer_decay", (1.0,))]
+        return [
+            *depth,
             Choice("schedule", ("constant-cooldown", "cosine", "linear", "one-cycle")),
             *tuning.parameters(context),
         ]
@@ -62,13 +67,15 @@ class Finetune:
         """
         whole: dict[str, Value] = {
             "frozen_fraction": 0.0,
-            "layer_decay": _nearest(context.candidate.recipe),
+            "layer_decay": 1.0 if context.stages == 1 else _nearest(context.candidate.recipe),
             "schedule": "constant-cooldown",
             **tuning.usual(context),
         }
         half = whole | {"frozen_fraction": 0.5, "epochs_multiplier": LONGER}
         textual = context.candidate.modality in TEXTUAL
         first, other = (whole, half) if textual or tuning.affords(context, ENOUGH) else (half, whole)
+        if context.stages == 1:
+            first, other = whole, whole | {"schedule": "cosine"}
         return [
             first,
             other,

@@ -25,7 +25,7 @@ class Gradual:
     weight = 0.2
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
-        return tuning.parameters(context)
+        return [] if context.stages == 1 else tuning.parameters(context)
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         return [tuning.usual(context)]

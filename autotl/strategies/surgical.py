@@ -23,6 +23,8 @@ class Surgical:
     weight = 0.2
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
+        if context.stages == 1:
+            return []
         return [Choice("trained_fraction", (0.25, 0.5)), *tuning.parameters(context)]
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
