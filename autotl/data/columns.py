@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
-from autotl.data.cells import are_few, count_words, distinct, is_missing, is_number, is_whole, number_and_unit, spread
+from autotl.data.cells import are_few, count_words, distinct, is_missing, is_number, is_whole, spread, without_unit
 from autotl.data.folders import IMAGE_SUFFIXES
 from autotl.data.paths import image_path, is_address, obstacle
 from autotl.data.tables import Table
@@ -63,8 +63,10 @@ def judge_column(table: Table, name: str) -> ColumnRole:
         return ColumnRole(name, "ignore", 0.8, f"neither text nor image paths: it holds {other} values")
     if all(_UUID.fullmatch(text.strip()) for text in spread(texts, _LOOKED_AT)):
         return ColumnRole(name, "ignore", 0.95, "UUIDs; looks like an id")
-    if all(_DATE.fullmatch(text.strip()) or number_and_unit(text) for text in spread(texts, _READ)):
-        return ColumnRole(name, "ignore", 0.9, "dates, or numbers with units; tabular inputs are not used")
+    if all(_DATE.fullmatch(text.strip()) for text in spread(texts, _READ)):
+        return ColumnRole(name, "ignore", 0.9, "dates; tabular inputs are not used")
+    if unit := without_unit(spread(texts, _READ))[1]:
+        return ColumnRole(name, "ignore", 0.9, f"numbers of {shortened(unit)}; tabular inputs are not used")
     return _judge_text(name, texts, different)
 
 

@@ -176,7 +176,7 @@ def test_chinese_without_spaces_is_text():
         ("void", [None, " "] * (N // 2), "empty"),
         ("created_at", [f"2024-01-{n % 28 + 1:02} 10:11:{n:02}" for n in range(N)], "dates"),
         ("seen", [f"{n % 28 + 1}.3.2024 8:{n:02}" for n in range(N)], "dates"),
-        ("cost", [f"{n}.50 EUR" for n in range(N)], "numbers with units"),
+        ("cost", [f"{n}.50 EUR" for n in range(N)], "numbers of 'EUR'"),
     ],
 )
 def test_other_columns_are_ignored_with_their_reason(name, cells, evidence):
