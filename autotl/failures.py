@@ -22,12 +22,16 @@ REMEDIES: Mapping[FailureKind, str] = {
 }
 
 
+#: What torch says where it has no type for it: on processors, and for cuBLAS and cuDNN.
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "status_alloc_failed")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out: torch has a type for that on accelerators only."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     words = str(error).lower()
-    return isinstance(error, RuntimeError) and ("allocate memory" in words or "out of memory" in words)
+    return isinstance(error, RuntimeError) and any(sign in words for sign in _OUT_OF_MEMORY)
 
 
 def kind_of(error: BaseException, plugins: frozenset[str] = frozenset()) -> FailureKind:

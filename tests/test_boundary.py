@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from autotl.errors import DivergedError
 from autotl.features.boundary import SAMPLE, VIEWS, Boundary, stage_at
 from autotl.features.frozen import FrozenBackbone
+from autotl.features.layers import Layered
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Precision, SettledSpeeds, SpeedBook
 from autotl.features.states import pack, unpack
@@ -85,6 +87,28 @@ def test_what_rows_take_in_earnest_corrects_the_race_in_fp32_too(look):
     frozen.see(np.arange(60))
     assert 0.0 < frozen.seconds_a_row < 1.0
     assert frozen.exact_seconds_a_row == pytest.approx(2 * frozen.seconds_a_row)
+
+
+@pytest.mark.parametrize("anyhow", [False, True], ids=["beyond 16 bits", "beyond 32 bits"])
+def test_rows_that_16_bits_do_not_hold_pass_again_in_32(look, monkeypatch, anyhow):
+    frozen, pool = look(), Layered.pool
+
+    def overflowing(self, state):
+        pooled = pool(self, state)
+        if anyhow or torch.is_autocast_enabled("cpu"):
+            pooled[-1] = torch.inf
+        return pooled
+
+    expected = frozen.layers(frozen.rows.readable(np.arange(12)))
+    again = look(store=FeatureStore(None))
+    again.precision = Precision("bf16")
+    monkeypatch.setattr(Layered, "pool", overflowing)
+    rows = again.rows.readable(np.arange(12))
+    if anyhow:
+        with pytest.raises(DivergedError, match="1 rows among 12 are not finite"):
+            again.layers(rows)
+    else:
+        np.testing.assert_allclose(again.layers(rows), expected, atol=0.05)
 
 
 def test_a_changed_row_computes_that_row_only(look, frame, monkeypatch):

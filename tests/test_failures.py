@@ -173,3 +173,12 @@ def test_the_last_thing_that_could_be_tried_is_never_left_out(search):
     for _ in range(HOPELESS - 5):
         tried.fail("one", "probe")
     assert tried.failures.hopeless
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "CUDA out of memory. Tried to"],
+)
+def test_accelerators_say_in_many_words_that_memory_ran_out(words):
+    assert kind_of(RuntimeError(words)) == "memory"
+    assert kind_of(RuntimeError("CUDA error: no kernel image is available")) != "memory"

@@ -49,7 +49,7 @@ def examine() -> dict[str, str]:
     import torch
 
     from autotl.config import cache_folder
-    from autotl.features.speed import half_format, measure_matrix_product
+    from autotl.features.speed import best_device, half_format, measure_matrix_product
     from autotl.plugins.manager import plugins
     from autotl.search.run_file import versions
     from autotl.usage import cores, folder_bytes
@@ -58,8 +58,9 @@ def examine() -> dict[str, str]:
     cache = cache_folder()
     present = next(folder for folder in (cache, *cache.parents) if folder.exists())
     used = folder_bytes(cache)
+    device = best_device()
     cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    device = torch.device("cuda" if cuda else "cpu")
+    cuda += ["which cannot be used: see above"] * (bool(cuda) and device.type == "cpu")
     ratio = measure_matrix_product(device)
     off = [f"{record.package}: {record.reason}" for record in plugins().records if record.state == "off"]
     return {

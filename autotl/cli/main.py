@@ -39,6 +39,7 @@ from autotl.cli import (
 from autotl.cli.actions import CommandParser
 from autotl.errors import AutoTLError
 from autotl.escaping import for_terminal
+from autotl.failures import is_out_of_memory
 from autotl.files import is_disk_full
 from autotl.usage import keep_freed_memory, threads_of_container
 
@@ -125,6 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno in _UNUSABLE and error.filename is not None:
             told = f"autotl: {error.filename} cannot be used ({error.strerror})"
             print(for_terminal(told), file=sys.stderr)
+            return 2
+        if is_out_of_memory(error):
+            print("autotl: memory ran out; close other programs, or give fewer rows at a time", file=sys.stderr)
             return 2
         if not is_disk_full(error):
             raise

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ from autotl.errors import DivergedError
 from autotl.failures import is_out_of_memory
 from autotl.features.batches import IMAGES_A_BATCH, cost_of_padding, inference_batches
 from autotl.features.layers import Layered, folded, upper_layers
-from autotl.features.memory import halving_on_out_of_memory
+from autotl.features.memory import free_cache, halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision, Speed, SpeedBook, options_for
+from autotl.features.speed import Precision, Speed, SpeedBook, in_whole_fp32, options_for
 from autotl.features.store import Collection, FeatureStore
 from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, ModelFamily, State
 
@@ -107,9 +108,11 @@ class FrozenBackbone:
         self.device = device
         self.speeds = speeds
         self.store = store
-        self.backbone = family.load(candidate).to(device)  #: as published
+        published = family.load(candidate)
+        # what rows pass through to features; folded here, where no TF32 makes it look different
+        self._passing = folded(published).to(device)
+        self.backbone = published.to(device)  #: as published
         self.layered = Layered(self.backbone, self.last, width=self.backbone.width)  #: for heads, after `calibrate`
-        self._passing = folded(self.backbone)  # what rows pass through to features
         self._seen = Layered(self._passing, self.last, width=self.backbone.width)
         self.precision = Precision()
         self.seconds_a_row = 0.0
@@ -155,8 +158,7 @@ class FrozenBackbone:
                     raise
             # outside of the handler, which would keep the failed pass alive
             indices = indices[: len(indices) // 2]
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            free_cache()
 
     def _race(self, key: str, indices: np.ndarray) -> Speed:
         state = self.rows.batch(indices, self.device)
@@ -199,7 +201,7 @@ class FrozenBackbone:
     def latency(self, cell: object) -> float:
         """Seconds from one readable cell to its features, as a prediction takes it: in fp32, by itself."""
         seconds = []
-        with torch.no_grad():
+        with torch.no_grad(), in_whole_fp32(self.device):
             for _ in range(TIMED):
                 began = time.perf_counter()
                 rows = [row for row in self.rows.encoder.encode([cell]) if isinstance(row, np.ndarray)]
@@ -243,9 +245,12 @@ class FrozenBackbone:
 
         def keep(places: np.ndarray, passed: torch.Tensor) -> None:
             batch = passed.cpu().numpy()
-            if not np.isfinite(batch).all():
-                wrong = int((~np.isfinite(batch).all(1)).sum())
-                raise DivergedError(f"its features of {wrong} rows among {len(batch)} are not finite")
+            wrong = ~np.isfinite(batch).all(1)
+            if wrong.any() and not self.precision.exact:  # beyond what 16 bits hold, and perhaps not beyond 32
+                batch[wrong] = self._pass_exactly(indices[places[wrong]])
+                wrong = ~np.isfinite(batch).all(1)
+            if wrong.any():
+                raise DivergedError(f"its features of {int(wrong.sum())} rows among {len(batch)} are not finite")
             for place, row in zip(places.tolist(), batch, strict=True):
                 layers[place] = row
             kept.add([digests[place] for place in places], [{"x": row} for row in batch])
@@ -261,6 +266,14 @@ class FrozenBackbone:
             self.speeds.learn(self.speed_key("forward"), (time.perf_counter() - began) / len(missing))
             self._go_by(self.speeds.known(self.speed_key("forward")))
         return [row for row in layers if row is not None]
+
+    def _pass_exactly(self, indices: np.ndarray) -> np.ndarray:
+        """The layers of readable rows, in fp32."""
+        precision = replace(self.precision, format="fp32")
+        with torch.no_grad(), precision.autocast(self.device):
+            state = precision.place(self.rows.batch(indices, self.device), self.device)
+            passed: np.ndarray = self._seen.pool(self._seen(state)).float().cpu().numpy()
+        return passed
 
     def prefix(self, state: State, boundary: int) -> State:
         """The state after the first `boundary` stages, without gradients; `state` is the input of stage 0.

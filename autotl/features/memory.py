@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,13 @@ def _memory(account: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(f"{account}:")).split()[1])
 
 
+def free_cache() -> None:
+    """Gives back to an accelerator what torch keeps for itself, and what cycles of Python still hold."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
 def halving_on_out_of_memory(run: Callable[[np.ndarray], None], rows: np.ndarray) -> None:
     """Runs on all `rows` at once or, when memory runs out, on their halves. Raises when one row alone is too much."""
     try:
@@ -85,8 +93,7 @@ def halving_on_out_of_memory(run: Callable[[np.ndarray], None], rows: np.ndarray
         if len(rows) == 1 or not is_out_of_memory(error):
             raise
     # outside of the handler, which would keep the failed pass alive
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    free_cache()
     half = len(rows) // 2
     halving_on_out_of_memory(run, rows[:half])
     halving_on_out_of_memory(run, rows[half:])

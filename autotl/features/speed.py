@@ -7,8 +7,10 @@ before 2020 have fp16 in its place, whose small range asks for care (`autotl.tra
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import logging
 import math
 import os
 import platform
@@ -27,6 +29,8 @@ from autotl.untrusted import read_object
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import State
+
+logger = logging.getLogger(__name__)
 
 #: A lower precision must pay clearly before its rounding is accepted.
 WORTH_IT = 1.15
@@ -256,6 +260,21 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
         return taken[option] * (1.0 if option == first else SAME if same else WORTH_IT)
 
     return min(taken, key=handicapped), taken
+
+
+@functools.cache
+def best_device() -> torch.device:
+    """An accelerator where there is one that computes: torch also finds those that are full, or that it has no kernels
+    for any more.
+    """
+    if torch.cuda.is_available():
+        try:
+            torch.ones(8, 8, device="cuda").sum().item()
+            return torch.device("cuda")
+        except RuntimeError as error:
+            said = next(iter(str(error).splitlines()), "")
+            logger.warning("the GPU cannot be used (%s): computing on the processor", said)
+    return torch.device("cpu")
 
 
 def wait_for(device: torch.device) -> None:

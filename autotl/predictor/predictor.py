@@ -105,16 +105,18 @@ class Predictor:
     def _device(self) -> torch.device:
         import torch
 
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        from autotl.features.speed import best_device
+
+        return torch.device(self.device) if self.device else best_device()
 
     @cached_property
     def _models(self) -> list[tuple[Classifier, InputEncoder]]:
         from autotl.features.layers import folded
 
-        models = [(model.to(self._device), encoder) for _, model, encoder in self.members()]
+        models = [(model, encoder) for _, model, encoder in self.members()]
         for model, _ in models:
             model.backbone = folded(model.backbone)  # it only predicts
-            self._precision.arrange(model.backbone)
+            self._precision.arrange(model.to(self._device).backbone)
         return models
 
     @property

@@ -141,7 +141,10 @@ class EngineEnd:
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""
         self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(
+            subprocess.TimeoutExpired
+        ):  # one that waits for a driver or a disk ends when these let go
+            self._process.wait(1.0)
         self._log.close()
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # what it was told last it never read

@@ -40,7 +40,7 @@ class RunFile(BaseModel):
     survivors: tuple[str, ...] = ()  #: backbones that the search chooses from, best first
     origins: tuple[Origin, ...] = ()  #: of these
     seconds: float = 0.0  #: used so far, without the time between an end and a resume
-    ledger: dict[str, float] = {}  #: seconds by phase
+    ledger: dict[str, float] = {}  #: seconds by account
     memory: int = 0  #: bytes that the engine and the worker had resident at most, both together; at the end
     versions: dict[str, str]
     machine: str

@@ -24,6 +24,7 @@ from autotl.features.bag_of_words import WordsFamily
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.heads import LinearHead, balanced, choose_and_fit, ridge_leave_one_out
 from autotl.features.memory import limit_memory
+from autotl.features.speed import best_device
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
 from autotl.kinds.mixing import activated
@@ -82,7 +83,7 @@ class Workbench:
         self._seed: int = request["seed"]
         self._folder = Path(request["folder"])
         self._teacher = Path(request["teacher"]) if request["teacher"] else None
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = best_device()
         if self.device.type != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have there by default
         limit_memory(request["max_memory"])
@@ -151,6 +152,7 @@ class Workbench:
             "opinions": self._opinions(frozen.features(apart), self._strata[apart]) if request["opinions"] else {},
             "rows": len(seen),
             "features": frozen.layered.width,
+            "stages": frozen.last,
             "bytes_a_row": float(np.mean([row.nbytes for row in frozen.rows.gather(seen[:ROWS_A_LOOK])])),
             "seconds_a_row": frozen.seconds_a_row,
             "exact_seconds_a_row": frozen.exact_seconds_a_row,

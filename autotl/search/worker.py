@@ -23,6 +23,12 @@ from autotl.usage import keep_freed_memory
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
+#: What the engine may ask for, by the names of the workbench's methods.
+REQUESTS = frozenset(
+    ("alike", "split", "screen", "head", "words", "forecast", "trial", "validate", "refit", "teach", "test")
+)
+
+
 def main() -> None:
     """Serves the engine until it hangs up. Ctrl-C in a terminal reaches the engine too, and the engine decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -36,34 +42,13 @@ def main() -> None:
     while True:
         request = line.receive()
         try:
-            match request["do"]:
-                case "set_up":
-                    bench = Workbench(line, request)
-                    line.say("done", device=str(bench.device))
-                case "alike" if bench:
-                    line.say("done", **bench.alike(request))
-                case "split" if bench:
-                    line.say("done", **bench.split(request))
-                case "screen" if bench:
-                    line.say("done", **bench.screen(request))
-                case "head" if bench:
-                    line.say("done", **bench.head(request))
-                case "words" if bench:
-                    line.say("done", **bench.words(request))
-                case "forecast" if bench:
-                    line.say("done", **bench.forecast(request))
-                case "trial" if bench:
-                    line.say("done", **bench.trial(request))
-                case "validate" if bench:
-                    line.say("done", **bench.validate(request))
-                case "refit" if bench:
-                    line.say("done", **bench.refit(request))
-                case "teach" if bench:
-                    line.say("done", **bench.teach(request))
-                case "test" if bench:
-                    line.say("done", **bench.test(request))
-                case other:  # an engine that waits for an answer would wait until the budget's end
-                    raise ValueError(f"no such request: {other!r}")
+            if request["do"] == "set_up":
+                bench = Workbench(line, request)
+                line.say("done", device=str(bench.device))
+            elif bench and request["do"] in REQUESTS:
+                line.say("done", **getattr(bench, request["do"])(request))
+            else:  # an engine that waits for an answer would wait until the budget's end
+                raise ValueError(f"no such request: {request['do']!r}")
         except Exception as error:  # the engine books it on the trial; the worker lives on
             print(traceback.format_exc(), file=sys.stderr, flush=True)
             what, fatal = f"{type(error).__name__}: {str(error) or repr(error)}", isinstance(error, DataError)

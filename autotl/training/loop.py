@@ -19,6 +19,7 @@ import torch
 
 from autotl.errors import DivergedError
 from autotl.features.boundary import Boundary
+from autotl.features.speed import wait_for
 from autotl.plugins.contracts import Progress
 from autotl.training.average import Average
 from autotl.training.batches import Batches, Sampler, seed_of
@@ -117,6 +118,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
                 judged = ahead.pop(0)
             details = {"steps": float(step)}
             if losses:
+                wait_for(trial.device)  # the last of them may be on its way to the host
                 details["loss"] = _finite(torch.stack(losses).mean(), step)
             stepper.write_down()
             if ahead:
@@ -140,7 +142,9 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         torch.manual_seed(seed_of(trial.seed, step))
         generator.manual_seed(seed_of(trial.seed, step))
         losses.append(stepper.step(optimizer, batch, number, generator))
-        _finite(losses[-1 if trial.device.type == "cpu" else -2 :][0], step + 1)  # an accelerator is not waited for
+        _finite(
+            losses[-1 if trial.device.type == "cpu" else -2 :][0], step + 1
+        )  # an accelerator's is there a step later
         step += 1
         for effect in trial.effects:
             effect.stepped(step - 1, progress_so_far() - progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from autotl.failures import is_out_of_memory
+from autotl.features.memory import free_cache
 from autotl.features.speed import Precision, options_for, wait_for
 from autotl.training.capture import Captured
 from autotl.training.optimizer import AdamW, LossScale, clip
@@ -106,6 +108,7 @@ class Stepper:
         """alike: rows of a batch, where all batches have its shape."""
         if precision != self.precision:
             self._captured = None  # the weights move, and another pass is meant
+            self.parts = 1  # what had no room in another precision may have it in this one
         self.precision = precision
         self._scale = LossScale(self._trial.device) if precision.format == "fp16" else None
         precision.arrange(self._model.backbone)
@@ -115,33 +118,44 @@ class Stepper:
     def _capture(self, rows: np.ndarray) -> None:
         device, stage = self._trial.device, self._boundary.stage
         state = self.precision.place(self._boundary.batch(rows, 0, torch.Generator().manual_seed(0)), device)
+        gc.collect()  # what torch makes of a recording is a cycle, which keeps its weights and gradients on the device
         with contextlib.suppress(RuntimeError):  # steps do without
             self._captured = Captured(self._model, stage, self.precision, state, device)
         if self._captured is None:
-            torch.cuda.empty_cache()
+            free_cache()
 
     def step(self, optimizer: AdamW, batch: np.ndarray, number: int, generator: torch.Generator) -> torch.Tensor:
         """One update on the rows `batch` in their pass `number`.
 
-        Returns the loss, a scalar, which is not finite where the gradients are not.
+        Returns the loss, a scalar on the host, not finite where the gradients are not; an accelerator's is there
+        when the next step returns.
         """
         began, below = time.perf_counter(), self._boundary.seconds
         loss = self._forward_and_back(batch, number, generator)
         norm = clip(optimizer, LARGEST_GRADIENT, self._scale)
         optimizer.step()
         optimizer.zero_grad()
-        self._wait_for_the_step_before()
+        told = loss + 0.0 * norm
+        if self._scale is not None and optimizer.found_inf is not None:  # a step that is left out has no loss
+            told = told.where((optimizer.found_inf == 0) | (self._scale.value < 1.0), 0.0)
+        if self._trial.device.type == "cuda":
+            told = self._on_the_host(told)
         self._seconds += time.perf_counter() - began - (self._boundary.seconds - below)
         self._rows += len(batch)
-        return loss + 0.0 * norm
+        return told
 
-    def _wait_for_the_step_before(self) -> None:
-        """An accelerator is given one step ahead and no more, so that a step takes here what it takes there."""
-        if self._trial.device.type == "cuda":
-            done, self._done = self._done, torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._done.record()
-            if done is not None:
-                done.synchronize()
+    def _on_the_host(self, told: torch.Tensor) -> torch.Tensor:
+        """A scalar that arrives there with the end of this step, once the step before has ended.
+
+        So an accelerator is given one step ahead and no more, and a step takes here what it takes there. Whoever asked
+        the accelerator itself for a number would wait for all that it was given.
+        """
+        arriving = torch.empty((), pin_memory=True).copy_(told, non_blocking=True)
+        done, self._done = self._done, torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._done.record()
+        if done is not None:
+            done.synchronize()
+        return arriving
 
     def write_down(self) -> None:
         """Lets the speed book know what a row of this trial took so far, above the boundary and below it."""
@@ -164,8 +178,8 @@ class Stepper:
             # outside of the handler, which would keep the failed pass alive
             self._model.zero_grad(set_to_none=True)
             self.parts = min(2 * self.parts, len(batch))
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            self._captured = None  # it is of whole batches
+            free_cache()
 
     def _piece(self, rows: np.ndarray, share: float, number: int, generator: torch.Generator) -> torch.Tensor:
         device, stage = self._trial.device, self._boundary.stage
