@@ -196,3 +196,28 @@ def test_comparisons_of_groups_are_less_sure():
         advantage(two("accuracy"), labels, probabilities, other, groups)[1] for groups in (None, np.arange(400) // 8)
     )
     assert together > 2 * alone
+
+
+def test_a_group_by_itself_is_worth_a_row_and_groups_alike_by_chance_no_more_than_their_rows():
+    labels = np.arange(50) % 2
+    answers = np.eye(2, dtype=np.float32)[np.where(np.arange(50) < 35, labels, 1 - labels)]
+    low, high = interval(two("accuracy"), labels, answers, np.zeros(50, np.int64))
+    assert (low, high) == pytest.approx(interval(two("accuracy"), labels[:1], answers[:1]), abs=0.3)
+    assert high - low > 0.7
+    for right in (2, 3):  # of four each, in ten groups
+        hits = np.tile(np.arange(4) < right, 10)
+        labels = np.zeros(40, np.int64)
+        labels[::2] = 1
+        answers = np.eye(2, dtype=np.float32)[np.where(hits, labels, 1 - labels)]
+        alike = interval(two("accuracy"), labels, answers, np.arange(40) // 4)
+        assert alike == pytest.approx(interval(two("accuracy"), labels, answers))
+
+
+def test_a_scorer_that_needs_every_class_has_an_error_where_resamples_of_groups_lack_one():
+    pytest.importorskip("sklearn")
+    random = np.random.default_rng(0)
+    groups = np.arange(160) // 4
+    labels = np.where(np.arange(160) % 4 == 3, 2, groups % 2)  # the third class is never the first of its group
+    labels[7:] = np.where(labels[7:] == 2, groups[7:] % 2, labels[7:])
+    answers = random.dirichlet(np.ones(3), 160).astype(np.float32)
+    assert 0 < standard_error(made_tasks.of_classes(3, "roc_auc_ovr"), labels, answers, groups) < 0.5

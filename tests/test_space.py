@@ -17,8 +17,10 @@ from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, Strategy, 
 from autotl.plugins.manager import plugins
 from autotl.search.space import Space, TrialConfig
 from autotl.strategies.finetune import Finetune
+from autotl.strategies.gradual import Gradual
 from autotl.strategies.probe import Probe
 from autotl.strategies.scratch import Scratch
+from autotl.strategies.surgical import Surgical
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -386,3 +388,26 @@ def test_trial_that_is_taken_up_again_keeps_its_strategy_though_plugins_changed(
     again = optuna.Trial(trials, trial._trial_id)
     after = space(candidates=[BEST], strategies=[Newcomer(), Finetune(), Probe()]).suggest(again)
     assert after == before
+
+
+def test_a_backbone_that_has_no_turn_now_is_not_suggested_and_has_one_again():
+    known = space()
+    assert known.do_without([BEST.key, THIRD.key])
+    assert {known.suggest(study(seed).ask()).backbone for seed in range(20)} == {SECOND.key}
+    assert not known.offers(TrialConfig(BEST.key, "finetune", {}))
+    assert not known.do_without([BEST.key, SECOND.key, THIRD.key])
+    assert known.do_without(())
+    assert {known.suggest(study(seed).ask()).backbone for seed in range(40)} == {BEST.key, SECOND.key, THIRD.key}
+
+
+def test_networks_of_one_stage_begin_with_the_published_recipe_and_freeze_nothing():
+    known = Finetune()
+    context = StrategyContext(BEST, 1000, (500, 500), "accuracy", True, 2.0)
+    first, *_ = known.portfolio(context)
+    assert (first["frozen_fraction"], first["epochs_multiplier"]) == (0.5, 2.0)
+    whole = dataclasses.replace(context, stages=1)
+    first, *others = known.portfolio(whole)
+    assert (first["frozen_fraction"], first["epochs_multiplier"], first["layer_decay"]) == (0.0, 1.0, 1.0)
+    assert all(recipe["frozen_fraction"] == 0.0 and recipe != first for recipe in others)
+    assert not Gradual().parameters(whole)
+    assert not Surgical().parameters(whole)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+from autotl.features.speed import best_device
 
 if TYPE_CHECKING:
     from autotl.features.layers import Layered
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 #: Rows of a batch without gradients. Images: on two cores a row of MobileNetV2-1.0 took 3.4 ms in batches of 64 and 32,
 #: 8.5 and 6.7 ms at 192 pixels, and races are over in half the time; an accelerator needs more to be busy. Texts: about
 #: this many tokens keep two cores busy and the activations inside the cache.
-IMAGES_A_BATCH, TOKENS_A_BATCH = (256, 32768) if torch.cuda.is_available() else (32, 4096)
+IMAGES_A_BATCH, TOKENS_A_BATCH = (256, 32768) if best_device().type == "cuda" else (32, 4096)
 
 #: What a pass of texts costs besides its tokens, in tokens: weights are read, and operations are called. MiniLM on two
 #: cores, ms a row of 16, 48 and 1024 rows: with 16 here 2.87, 2.09 and 1.35, with 64 2.61, 1.92 and 1.34, with 192
 #: 2.70, 1.93 and 1.40. An accelerator takes 5 ms to call MiniLM's operations, and for 10,000 tokens (reckoned, not
 #: measured).
-TOKENS_A_PASS = 4096 if torch.cuda.is_available() else 64
+TOKENS_A_PASS = 4096 if best_device().type == "cuda" else 64
 
 
 #: What a token of padding costs, in tokens, where texts pass without it: what comes of them is padded and pooled.

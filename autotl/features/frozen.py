@@ -23,7 +23,7 @@ from autotl.features.batches import IMAGES_A_BATCH, cost_of_padding, inference_b
 from autotl.features.layers import Layered, folded, upper_layers
 from autotl.features.memory import free_cache, halving_on_out_of_memory
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision, Speed, SpeedBook, in_whole_fp32, options_for
+from autotl.features.speed import Precision, Speed, SpeedBook, best_device, in_whole_fp32, options_for
 from autotl.features.store import Collection, FeatureStore
 from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, ModelFamily, State
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
 
 #: Images that are passed without a look at what else is decoded: an accelerator goes on while the next are gathered.
-IMAGES_AT_ONCE = 4 * IMAGES_A_BATCH if torch.cuda.is_available() else 1
+IMAGES_AT_ONCE = 4 * IMAGES_A_BATCH if best_device().type == "cuda" else 1
 
 #: Texts that precisions are raced on: the batch of a usual training step, or as many as an accelerator notices.
-TEXTS_A_RACE = 512 if torch.cuda.is_available() else 32
+TEXTS_A_RACE = 512 if best_device().type == "cuda" else 32
 
 #: Single rows that are timed for a latency: the median of seven forgets the first, which is slow.
 TIMED = 7
@@ -225,6 +225,11 @@ class FrozenBackbone:
         """``[rows, width of layered] float32`` for readable rows: their features come last."""
         computed = self._compute(indices)
         return np.stack(computed) if computed else np.empty((0, self.layered.width), np.float32)
+
+    def knows(self, indices: np.ndarray) -> bool:
+        """Whether what heads see of these rows is in the store."""
+        kept = self.collection("features", f"{self.layered.lowest} to {self.last}")
+        return all(digest in kept for digest in self.rows.digests(self.rows.readable(indices)))
 
     def _compute(self, indices: np.ndarray) -> list[np.ndarray]:
         """The layers of each row, from the store or by a pass."""

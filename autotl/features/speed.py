@@ -162,7 +162,7 @@ class SpeedBook:
             exact = min((taken[option] for option in taken if option.exact), default=seconds)
             self._known[key] = Speed(precision, seconds / rows, exact / rows)
             share = (time.process_time() - used) / (time.perf_counter() - began) / torch.get_num_threads()
-            if torch.cuda.is_available() or share > BUSY or seconds < ONE_THREAD:
+            if best_device().type == "cuda" or share > BUSY or seconds < ONE_THREAD:
                 self._write()
             else:
                 self._unsure.add(key)
@@ -322,4 +322,4 @@ def _processor() -> str:
         model += hashlib.sha256(flags.encode()).hexdigest()[:8]
     except (OSError, StopIteration):
         model = platform.processor()
-    return model + (torch.cuda.get_device_name() if torch.cuda.is_available() else "")
+    return model + (torch.cuda.get_device_name() if best_device().type == "cuda" else "")

@@ -86,7 +86,15 @@ def _rounds(
     """
     drawn = _resamples(task, targets, groups)
     resamples = _doubted(task, targets, asked, groups, drawn) if doubt else ((targets[r], asked[r]) for r in drawn)
-    return np.array([task.rules.score(task, truth, said, metric=task.metric) for truth, said in resamples])
+    return np.array([_score_if_any(task, truth, said) for truth, said in resamples])
+
+
+def _score_if_any(task: Task, targets: np.ndarray, asked: np.ndarray) -> float:
+    """NaN where there is no score, as of rows without one of the classes; scikit-learn's scorers raise there."""
+    try:
+        return task.rules.score(task, targets, asked, metric=task.metric)
+    except (ZeroDivisionError, FloatingPointError, ValueError):
+        return float("nan")
 
 
 def _doubted(
@@ -172,16 +180,18 @@ def interval(
 def _rows_worth(right: np.ndarray, groups: np.ndarray | None) -> float:
     """How many rows by themselves would tell a share as surely as these do (Dean and Pagano 2015).
 
-    By the variance of the share over groups. Where nothing or all is right that says nothing, and rows of a group are
-    taken to be all alike.
+    By the variance of the share over groups. Where nothing or all is right, or there is one group, that says nothing,
+    and rows of a group are taken to be all alike.
     """
     rows, share = float(len(right)), float(right.mean())
     if groups is None:
         return rows
     sizes = np.array([len(members) for members in members_of(groups)])
     fewest = rows**2 / float((sizes**2).sum())
-    variance = float(error_of_mean(right, groups)) ** 2 * len(sizes) / max(len(sizes) - 1, 1)
-    return float(np.clip(share * (1 - share) / variance, fewest, rows)) if variance else fewest
+    if len(sizes) == 1 or share in (0.0, 1.0):
+        return fewest
+    variance = float(error_of_mean(right, groups)) ** 2 * len(sizes) / (len(sizes) - 1)
+    return float(np.clip(share * (1 - share) / max(variance, 1e-12), fewest, rows))
 
 
 def wilson(hits: float, count: float) -> tuple[float, float]:

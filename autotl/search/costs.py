@@ -31,7 +31,7 @@ class Costs:
 
     def remember(self, backbone: str, seconds: float, parameters: int | None) -> None:
         """What an earlier process learned of a backbone, which may be gone by now while its models are there."""
-        self._latency[backbone] = seconds
+        self._latency[backbone] = min(seconds, self._latency.get(backbone, seconds))
         if parameters is not None:
             self._parameters.setdefault(backbone, parameters)
 

@@ -69,7 +69,7 @@ class CrossValidation:
     def _ask(self, model: Model, part: int) -> Message:
         usual, training = self._seconds(model) / self._pace.folds, self._again.passes_rows(model)
         left = self._pace.seconds_of_training(model.member.backbone)
-        silence = TIMES_THE_FORECAST * usual + SECONDS_BESIDE
+        silence = TIMES_THE_FORECAST * usual + SECONDS_BESIDE if training else math.inf
         if self._pace.limited and training and left < usual / SLOWER:
             raise TrialError("too little time was left for all of them", kind="time")
         return self._dialogue.ask(
@@ -78,7 +78,7 @@ class CrossValidation:
             silence=silence,
             do="validate",
             part=part,
-            seconds=min(SLOWER * usual if training else silence, left) if self._pace.limited else None,
+            seconds=min(SLOWER * usual if training else left, left) if self._pace.limited else None,
             late_checkpoint=None,
             **self._again.fitting(model, views=self._judge.views_mean_the_same),
         )

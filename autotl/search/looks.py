@@ -123,7 +123,10 @@ class Looks:
 
     def refuse_too_slow(self, frozen: FrozenBackbone, seconds: float | None, *, fewest: int) -> None:
         """Raises `TrialError` where the rows that must be seen would take far more than these seconds."""
-        left = min(fewest, FEWEST_ROWS, len(self.train)) - len(self.seen(frozen)[1])
+        looked, seen = self.seen(frozen)
+        left = min(min(fewest, FEWEST_ROWS) - len(seen), len(self.train) - looked)
+        if frozen.knows(self.train[looked : looked + FEWEST_A_LOOK]):  # what an earlier search has seen costs nothing
+            return
         if seconds is not None and (needed := left * frozen.seconds_a_row) > PATIENCE * seconds:
             raise TrialError(
                 f"a look at {left} rows would take {needed:.0f} s, and there are {seconds:.0f}", kind="time"

@@ -9,6 +9,7 @@ cooled down. The score that is reported stays the one from before: these rows ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sized
 
 from autotl.errors import TrialError
@@ -64,13 +65,14 @@ class Refit:
     def _ask(self, model: Model) -> Message:
         number, backbone = model.judged.trial, model.member.backbone
         late = self._checkpoints.late(number)
-        usual = self._pace.seconds_of_trial(number) if number >= 0 else self._pace.seconds_of_a_head_again(backbone)
+        training = self._again.passes_rows(model)  # what is solved for knows how long it may take
+        usual = self._pace.seconds_of_trial(number) if training else math.inf
         return self._dialogue.ask(
             f"refit of {named(model)}",
             "training",
             silence=TIMES_THE_FORECAST * usual + SECONDS_BESIDE,
             do="refit",
             seconds=self._pace.seconds_of_training(backbone) if self._pace.limited else None,
-            late_checkpoint=str(late) if self._again.passes_rows(model) else None,
+            late_checkpoint=str(late) if training else None,
             **self._again.fitting(model, views=self._judge.views_mean_the_same),
         )

@@ -11,7 +11,7 @@ from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
 from autotl.plugins.manager import plugins
 from autotl.search.costs import Costs
-from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.dialogue import Dialogue, OutOfTime, WorkerStuck
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
@@ -83,7 +83,11 @@ class Screening:
                 seen[candidate.key] = self._screen(candidate, seconds, first=first, choosing=choosing, needed=needed)
             except TrialError as error:
                 refused.append(str(error))
-                self._note(f"{candidate.key} cannot be used: {error}")
+                if error.kind == "time" and not isinstance(error, WorkerStuck):
+                    self._put_off.append(candidate)
+                    self._note(f"{candidate.key} is looked at only if time is left ({error})")
+                else:
+                    self._note(f"{candidate.key} cannot be used: {error}")
             except OutOfTime:
                 if not seen:
                     self._note(f"{candidate.key} had not come to an answer when the time was up")
@@ -127,7 +131,7 @@ class Screening:
             "screened", backbone=candidate.key, score=score, metric=answer["metric"], rows=rows,
             precision=answer["precision"], parameters=candidate.parameters, licence=candidate.licence,
             opinions=answer["opinions"], features=answer["features"], bytes_a_row=answer["bytes_a_row"],
-            latency=answer["latency"], seconds=self._pace.clock.elapsed - began,
+            latency=self._costs.latency([candidate.key]), seconds=self._pace.clock.elapsed - began,
         )  # fmt: skip
         return Screened(score, rows, candidate.prior, answer["opinions"], candidate.parameters)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import cast
@@ -61,6 +61,7 @@ class Space:
         self._regularizers = {regularizer.name: regularizer for regularizer in regularizers}
         self._contexts = contexts
         self._left_out: set[tuple[str, str]] = set()  #: backbone, strategy
+        self._without: Collection[str] = ()  #: backbones that have no turn now
         self._before: dict[str, Sequence[str]] = {}
 
     def keep_options(self, name: str, options: Sequence[str]) -> None:
@@ -86,9 +87,14 @@ class Space:
         self._left_out |= out
         return True
 
+    def do_without(self, backbones: Collection[str]) -> bool:
+        """Never suggests these, until it is told anew. Returns whether anything is left that it may."""
+        self._without = backbones
+        return any(map(self._applying, self.candidates))
+
     def offers(self, config: TrialConfig) -> bool:
         """Whether a configuration may be tried, by what was left out since it was made."""
-        return (config.backbone, config.strategy) not in self._left_out
+        return config.backbone not in self._without and (config.backbone, config.strategy) not in self._left_out
 
     def context(self, backbone: str) -> StrategyContext:
         """What strategies and regularizers know of a backbone here."""
@@ -206,7 +212,7 @@ class Space:
 
     def beside(self, other: Candidate) -> Space:
         """The same for another backbone of the same kind alone."""
-        context = replace(next(iter(self._contexts.values())), candidate=other)
+        context = replace(next(iter(self._contexts.values())), candidate=other, stages=0)
         return Space([other], list(self._strategies.values()), list(self._regularizers.values()), {other.key: context})
 
     def teach(self) -> None:
@@ -268,7 +274,7 @@ class Space:
         return [
             name
             for name, strategy in self._strategies.items()
-            if (backbone, name) not in self._left_out and strategy.parameters(context)
+            if backbone not in self._without and (backbone, name) not in self._left_out and strategy.parameters(context)
         ]
 
 

@@ -102,8 +102,7 @@ class Trials:
         queue = deque(config for config in portfolio if not any(map(config.was_that_of, past)))
         for running in self._take_over(past):
             self._run(running)
-        while self._pace.time_for_a_trial() and not self._failures.hopeless:
-            self._leave_out_the_slow()
+        while self._pace.time_for_a_trial() and not self._failures.hopeless and self._some_can_be_judged():
             if (next_one := self._next()) is not None:
                 running = self._paused.pop(next_one)
                 running.why = "promise"
@@ -112,6 +111,7 @@ class Trials:
                 self._start(queue)
             else:
                 break
+        self._space.do_without(())  # time that is kept for something else may be free the next time
 
     def give_way(self) -> None:
         """Removes the checkpoints that the search can do without: paused trials begin anew."""
@@ -150,13 +150,12 @@ class Trials:
                 cut.append(running)
         return cut
 
-    def _leave_out_the_slow(self) -> None:
-        """Backbones are proposed no more that could not be judged in the time that is left."""
-        for key in list(self._space.candidates):
-            if not self._pace.time_to_judge(key) and self._space.leave_out(backbone=key) and not self._started:
-                self._events.emit(
-                    "note", text=f"{key} is not trained: judging it alone would take the time that is left"
-                )
+    def _some_can_be_judged(self) -> bool:
+        """Whether any backbone could still be judged; those that could not are not proposed meanwhile."""
+        late = [key for key in self._space.candidates if not self._pace.time_to_judge(key)]
+        if late and not self._started:
+            self._events.emit("note", text=f"judging them would take the time that is left: {', '.join(late)}")
+        return self._space.do_without(late)
 
     @property
     def _started(self) -> int:

@@ -61,7 +61,9 @@ def _accelerator_is_lost() -> bool:
     """Whether an error has left the accelerator in a state in which all that follows would fail alike."""
     import torch
 
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    from autotl.features.speed import best_device
+
+    if best_device().type == "cpu":
         return False
     try:
         torch.cuda.synchronize()

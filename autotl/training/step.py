@@ -56,6 +56,7 @@ class Stepper:
         self._method = ", ".join([*([method] if method else []), *trial.slowed_by])
         self._key = ""
         self._seconds, self._rows = 0.0, 0
+        self._lost = torch.zeros(())  #: in the last step, be it one that is left out
         self._scale: LossScale | None = None  #: in fp16
         self._captured: Captured | None = None  #: the pass of a batch, where it can be recorded and pays
         self._done: torch.cuda.Event | None = None  #: with the step before
@@ -87,7 +88,7 @@ class Stepper:
             loss = self.step(optimizer, typical, 0, generator)
             wait_for(self._trial.device)
             seconds = time.perf_counter() - began - (self._boundary.seconds - below)
-            return seconds if precision.exact or bool(loss.isfinite()) else math.inf
+            return seconds if precision.exact or bool((self._lost + loss).isfinite()) else math.inf
 
         self._key = train_key(frozen, self._boundary.stage, batch_size, self._method)
         speed = frozen.speeds.race(self._key, options_for(sample, self._trial.device), pass_, rows=len(typical))
@@ -132,6 +133,7 @@ class Stepper:
         """
         began, below = time.perf_counter(), self._boundary.seconds
         loss = self._forward_and_back(batch, number, generator)
+        self._lost = loss
         norm = clip(optimizer, LARGEST_GRADIENT, self._scale)
         optimizer.step()
         optimizer.zero_grad()
