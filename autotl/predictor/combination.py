@@ -119,11 +119,11 @@ def decide(
     """The model `best` alone, or a mixture of those that are `usable` ``[models] bool``.
 
     targets of the rows; each ``[models, rows, outputs] float32``, of all models that were looked at; groups as
-    `metrics.standard_error` has them. A mixture
-    costs as many passes as it has members, so it must be better on rows that had no part in mixing: in loss, which
-    tells near equals apart long before they differ in accuracy, and by the metric not behind by a standard error. No
-    more, as the single model was chosen by these very rows and looks better than it is, and the mixture was not. Where
-    rows are few, it only must not be far behind the single model, which is the luckiest of all.
+    `metrics.standard_error` has them. A mixture costs as many passes as it has members, so it must be better on rows
+    that had no part in mixing: in loss, which tells near equals apart long before they differ in accuracy, and by the
+    metric not behind by a standard error. No more, as the single model was chosen by these very rows and looks better
+    than it is, and the mixture was not. Where rows are few, it only must not be far behind the single model, which is
+    the luckiest of all.
 
     Simulated, 500 rows to choose by, five models of four classes, 30 times each, right of 6000 new rows: equals with 60
     and 85 % of their noise in common 0.9774 and 0.9661 by this, 0.9755 and 0.9617 where a standard error in loss and
