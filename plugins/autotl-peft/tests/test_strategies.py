@@ -19,6 +19,7 @@ from autotl.search.fitting import fit
 from autotl.testing import check_plugin, check_strategy
 from autotl.training.loop import RUNGS
 from autotl.training.model import Classifier, save_model
+from autotl.training.settings import Settings
 
 STRATEGIES = ["lora", "ia3"]
 
@@ -219,3 +220,10 @@ def test_plugin_and_strategies_keep_their_contracts():
     check_plugin("peft")
     for strategy in STRATEGIES:
         check_strategy(plugins().strategy(strategy))
+
+
+@pytest.mark.parametrize(("asked", "rank"), [(4.0, 4), (8.0, 8), (16.0, 8)])
+def test_the_scale_is_one_for_all_ranks_and_no_rank_is_too_large_for_its_layers(asked, rank):
+    """Two towers say that they are four times as wide as their layers."""
+    config = plugins().strategy("lora").config({"layer": torch.nn.Linear(384, 1536)}, Settings({"rank": asked}))
+    assert (config.r, config.lora_alpha) == (rank, 16)

@@ -214,7 +214,23 @@ class Deberta(Layered):
         return [guide] * len(encoder.layer)
 
 
-class ModernBert(Layered):
+class Rotated(Layered):
+    """Nomic's BERT and GTE: rotary positions, the same for all layers."""
+
+    def stages(self) -> list[nn.Module]:
+        return [Embeddings(self.model.embeddings, shared=[self.model.rotary_emb]), *map(Layer, self.model.layers)]
+
+    @property
+    def ragged(self) -> bool:
+        return takes_ragged(self.model, self.model.layers[0])
+
+    def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
+        rotations = self.model.rotary_emb(x, places(x, visible))
+        guide = {"attention_mask": attention_bias(visible, x.dtype), "position_embeddings": rotations}
+        return [guide] * len(self.model.layers)
+
+
+class ModernBert(Rotated):
     """Rotary positions, and most layers look at their neighbourhood only."""
 
     def stages(self) -> list[nn.Module]:
@@ -222,13 +238,8 @@ class ModernBert(Layered):
         stem = Embeddings(self.model.embeddings, shared=[self.model.rotary_emb])
         return [stem, *map(Layer, layers), NormedLayer(last, self.model.final_norm)]
 
-    @property
-    def ragged(self) -> bool:
-        return takes_ragged(self.model, self.model.layers[0])
-
     def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
-        counted = torch.arange(x.shape[1], device=x.device)[None]
-        positions = visible.positions if isinstance(visible, Ragged) else counted
+        positions = places(x, visible)
         biases = {
             "full_attention": attention_bias(visible, x.dtype),
             "sliding_attention": near_bias(visible, self.model.config.local_attention // 2, x.dtype),
@@ -241,22 +252,9 @@ class ModernBert(Layered):
         return [guides[kind] for kind in kinds]
 
 
-class Rotated(Layered):
-    """Nomic's BERT and GTE: rotary positions, the same for all layers."""
-
-    def stages(self) -> list[nn.Module]:
-        return [Embeddings(self.model.embeddings, shared=[self.model.rotary_emb]), *map(Layer, self.model.layers)]
-
-    @property
-    def ragged(self) -> bool:
-        return takes_ragged(self.model, self.model.layers[0])
-
-    def guides(self, x: Tensor, visible: Visible) -> list[Guide]:
-        counted = torch.arange(x.shape[1], device=x.device)[None]
-        positions = visible.positions if isinstance(visible, Ragged) else counted
-        rotations = self.model.rotary_emb(x, positions)
-        guide = {"attention_mask": attention_bias(visible, x.dtype), "position_embeddings": rotations}
-        return [guide] * len(self.model.layers)
+def places(x: Tensor, visible: Visible) -> Tensor:
+    """Where each token of ``x`` ``[batch, tokens, width]`` stands in its text: ``[1, tokens] int64``."""
+    return visible.positions if isinstance(visible, Ragged) else torch.arange(x.shape[1], device=x.device)[None]
 
 
 def attention_bias(visible: Visible, dtype: torch.dtype) -> Tensor | Ragged | None:
