@@ -42,6 +42,26 @@ def finished(command_line, table, new_table, zoo, tmp_path_factory):
     return cwd / "runs" / "kinds", answer
 
 
+def test_the_first_answer_of_a_large_table_does_not_wait_for_all_rows_that_judge(frame, zoo, here, tmp_path):
+    rows = pd.concat([frame] * (12_000 // len(frame))).reset_index(drop=True)
+    rows["text"] = [f"{text} {number}" for number, text in enumerate(rows["text"])]
+    rows.to_csv(tmp_path / "large.csv", index=False)
+    judged_by = []
+
+    def look(event: Event) -> None:
+        if event.kind == "answer":
+            judged_by.append(autotl.load(tmp_path / "run").card.validation_rows)
+
+    # whoever names a backbone wants no bag of words, which would be there first
+    request = SearchRequest(
+        data=str(tmp_path / "large.csv"), models=(str(zoo / "one"),), backbones=("tiny/one",), trials=1
+    )
+    Search(request, tmp_path / "run", listeners=[look]).run()
+    everything = run_file(tmp_path / "run")["rows"]["validation"]
+    assert everything >= 1000
+    assert judged_by[0] < 600 < judged_by[-1] == everything
+
+
 @pytest.fixture
 def run(finished, tmp_path):
     """A copy of the finished run that a test may change."""
@@ -65,7 +85,7 @@ def test_search_leaves_a_run_folder_with_everything(finished):
     assert (folder / "best" / "README.md").is_file()
     assert run_file(folder)["state"] == "finished"
     kept = [path.name for path in (folder / "trials").iterdir()]
-    assert sorted(kept) == ["0000", "0001", "0002", "head-1", "head-1-quick", "head-2", "words"]
+    assert sorted(kept) == ["0000", "0001", "0002", "head-1", "head-2", "words"]
     assert states(folder)[0] == states(folder)[1] == states(folder)[2] == TrialState.COMPLETE
 
 

@@ -319,6 +319,21 @@ def test_a_view_that_the_head_is_far_worse_on_means_something_else(shelf, tmp_pa
         assert judge.views_mean_the_same == same
 
 
+def test_a_hurried_head_that_few_rows_judged_has_no_part_in_what_more_rows_judge(shelf, tmp_path, task):
+    """Not even as a rival: what all models are compared by are the rows that judged each of them."""
+    hurried = a_model(tmp_path, 1, noise=0.5)
+    few = dataclasses.replace(
+        hurried.judged, trial=-1, permille=500, valid=hurried.judged.valid[::4], answers=hurried.judged.answers[::4]
+    )
+    shelf.put(dataclasses.replace(hurried, judged=few))
+    assert shelf.answer(few).card.validation_rows == len(few.valid)
+    whole = a_model(tmp_path, 0, noise=0.6)
+    shelf.put(whole)
+    card = shelf.answer(whole.judged).card
+    assert card.validation_rows == len(whole.judged.valid)
+    assert [member.folder for member in card.members] == [whole.name]
+
+
 def test_of_two_heads_on_a_backbone_the_one_of_more_rows_is_found_last(shelf, tmp_path, task):
     quick, whole = (
         dataclasses.replace(model, judged=dataclasses.replace(model.judged, trial=-1))

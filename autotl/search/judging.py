@@ -140,7 +140,7 @@ class Judge:
         first = [model for model in self._shelf.models if model.name == model.trial_folder and model.weights]
         answer += [model for model in first if model.judged is best and model.trial_folder not in self._folders]
         named = {model.name for model in answer}
-        heads = [model for model in first if model.judged.trial < 0 and model.name not in named]
+        heads = [model for model in first if model.judged.trial < 0 and model.finished and model.name not in named]
         return answer, [head for head in heads if self._shelf.may_answer(head.member.backbone)]
 
     def take_folds(self, found: Sequence[tuple[Model, Sequence[Message]]]) -> BundleCard:

@@ -189,9 +189,8 @@ class Screening:
                     self._offer_head(candidate, quick=False, seconds=seconds)
 
     def _offer_head(self, candidate: Candidate, *, quick: bool, seconds: float | None = None) -> None:
-        """A head on what screening saw of a backbone, as a model of its own: the first bundle, or a better one."""
+        """A head on what screening saw of a backbone: the first bundle, or a better one, which takes its place."""
         number = self.head_number(candidate.key)
-        name = f"head{number}-quick" if quick else f"head{number}"  # the better one may be the quick one, by luck
         subject = Subject(number, candidate, TrialConfig(candidate.key, "probe", {}))
 
         def tell(judged: Judged) -> bool:
@@ -200,8 +199,8 @@ class Screening:
             return True
 
         self._dialogue.ask(
-            _named(candidate), "heads", do="head", candidate=dataclasses.asdict(candidate), name=name, quick=quick,
-            seconds=seconds, hearer=lambda offer: self._judge.hear(offer, subject, tell),
+            _named(candidate), "heads", do="head", candidate=dataclasses.asdict(candidate), name=f"head{number}",
+            quick=quick, seconds=seconds, hearer=lambda offer: self._judge.hear(offer, subject, tell),
         )  # fmt: skip
 
     def head_number(self, backbone: str) -> int:

@@ -66,6 +66,11 @@ class Model:
         return self.judged.permille >= 1000
 
     @property
+    def hurried(self) -> bool:
+        """Whether it is the first state of a head, which few of the rows judged: no part of what they all judged."""
+        return self.judged.trial < 0 and not self.finished
+
+    @property
     def config(self) -> TrialConfig:
         """What it was made by; a head's says nothing that matters."""
         return TrialConfig(self.member.backbone, self.member.strategy, self.member.settings)
@@ -210,7 +215,7 @@ class Shelf:
     def teacher(self) -> Path | None:
         """Makes a bundle of the best answer without limits, for others to learn from; None where it keeps them."""
         # what was refitted before a run was resumed has learned from the rows that are to judge the students
-        models = [model for model in self._models.values() if not model.refit]
+        models = [model for model in self._models.values() if not (model.refit or model.hurried)]
         usable = [model for model in models if model.weights is not None]
         if not usable:
             return None
@@ -315,6 +320,7 @@ class Shelf:
 
 def _in_the_running(models: Sequence[Model], best: Judged) -> list[Model]:
     """Those with weights, the best one, and of the others, that tell what luck does, the first `MOST_COMPARED`."""
+    models = [model for model in models if not model.hurried or model.judged is best]
     others = [model for model in models if model.weights is None and model.judged is not best]
     far = sorted(others, key=lambda model: -model.judged.score)[MOST_COMPARED:]
     return [model for model in models if not any(model is other for other in far)]
