@@ -367,4 +367,4 @@ def cache_folder() -> Path:
         return Path.home() / "Library" / "Caches" / "autotl"
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "autotl"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "autotl"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autotl"

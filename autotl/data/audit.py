@@ -110,14 +110,22 @@ def audit(
     if learned and chosen is not None and test is not None:
         notes.append(f"{counted(learned, 'row')} of {test.name} stay in training, as {chosen.name} does not list them")
 
-    near, compared = _near_duplicates(contents, alike, seconds)
+    everything, compared = _near_duplicates(contents, contents.alike, seconds)
+    near, different = everything[:rows], len(set(alike.tolist()))
+    compared = min(compared, different)
+    nearly = int((np.isin(everything[rows:], near[stay]) & scored).sum()) - learned
+    if nearly and test is not None:
+        notes.append(
+            f"{counted(nearly, 'row')} of {test.name} {'repeats' if nearly == 1 else 'repeat'} rows that are learned "
+            "from but for case, punctuation or a few words: a score on them flatters"
+        )
     together, pattern_notes = _without_patterns(inspection, near, alike)
     remaining = replace(inspection, groups=merge_groups(inspection.groups, together)).without(
         {int(inspection.kept[position]): reason for position, reason in leaving.items()}
     )
     notes += _repeat_notes(remaining, number_groups(contents.cells[i] for i in stay), together[stay])
     notes += pattern_notes
-    if compared < (different := len(set(alike.tolist()))) and task.modality in TEXTUAL:
+    if compared < different and task.modality in TEXTUAL:
         notes.append(f"near-duplicates were looked for in the first {compared} of {different} different texts only")
     notes += _undivided_notes(remaining)
     notes += repeated_id_notes(remaining)
@@ -314,7 +322,7 @@ def _shortcut(inspection: Inspection, contents: Contents, stay: Indices) -> Shor
 def _lengths(inspection: Inspection, contents: Contents, stay: Indices) -> dict[str, Any] | None:
     """The least, the median and the most words of a text, or bytes of an input's files; None where there are none."""
     if inspection.task.modality in TEXTUAL:
-        unit, numbers = "words", [count_words(contents.cells[i]) for i in stay]
+        unit, numbers = "words", [count_words(contents.cells[i]) for i in stay[looked_at(len(stay))]]
     else:
         unit, numbers = "bytes", [sum(contents.sizes[i]) for i in stay if min(contents.sizes[i]) >= 0]
     if not numbers:

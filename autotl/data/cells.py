@@ -29,6 +29,19 @@ _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*", re.ASCII)
 
 #: A number, and what stands behind it without another digit or what separates labels.
 _WITH_UNIT = re.compile(r"\s*([+-]?\d[\d.,]*)\s*([^\d\s.,;|][^\d,;|]*?)\s*", re.ASCII)
+#: A number behind the sign of a currency.
+_WITH_CURRENCY = re.compile(r"\s*([+-]?)([$€£¥₹₩₽])\s*(\d[\d.,]*)\s*", re.ASCII)
+
+#: A number with commas between thousands.
+_GROUPED = re.compile(r"\s*[+-]?([1-9]\d{0,2})(,\d{3})+(\.\d+)?\s*", re.ASCII)
+
+_TIME = r"([T ,]+\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)?( ?(Z|UTC|GMT|AM|PM|[+-]\d{2}:?\d{2}))?"
+_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
+_DAY = r"\d{1,2}(st|nd|rd|th)?"
+_NUMERIC_DAY = r"\d{1,4}([-./])\d{1,2}\2\d{1,4}"
+_NAMED_DAY = rf"([a-z]{{3,9}},? )?({_MONTH} {_DAY},?|{_DAY}[ -]{_MONTH},?)[ -]\d{{2,4}}"
+#: Year, month and day in any order, and the time: what has two words for their sake alone. Months may be named.
+_DATE = re.compile(rf"({_NUMERIC_DAY}|{_NAMED_DAY}){_TIME}", re.IGNORECASE | re.ASCII)
 
 
 def is_missing(cell: Any) -> bool:
@@ -96,16 +109,26 @@ def are_numbers(cells: Sequence[Any]) -> bool:
     )
 
 
+def is_date(text: str) -> bool:
+    """Whether a text says a day, and nothing else but the time."""
+    return _DATE.fullmatch(text.strip()) is not None
+
+
 def number_and_unit(cell: Any) -> tuple[str, str] | None:
-    """The number that a text begins with, as it is written, and its unit: ``("5,0", "Tage")``; None for any other."""
-    found = _WITH_UNIT.fullmatch(cell) if isinstance(cell, str) else None
-    if found is None or not (is_number(found[1]) or has_decimal_comma(found[1])):
+    """The number of a text, as it is written, and its unit: ``("5,0", "Tage")``, ``("9", "$")``; None for any other."""
+    if not isinstance(cell, str):
         return None
-    return found[1], found[2]
+    if priced := _WITH_CURRENCY.fullmatch(cell):
+        number, unit = priced[1] + priced[3], priced[2]
+    elif measured := _WITH_UNIT.fullmatch(cell):
+        number, unit = measured[1], measured[2]
+    else:
+        return None
+    return (number, unit) if is_number(number) or has_decimal_comma(number) or _GROUPED.fullmatch(number) else None
 
 
 def without_unit(cells: Sequence[Any]) -> tuple[Sequence[Any], str]:
-    """The cells without the unit that all filled ones have behind a number, and it; else as they are, and ``""``."""
+    """The cells without the unit that all filled ones have at a number, and it; else as they are, and ``""``."""
     numbers: list[Any] = []
     units = set()
     for cell in cells:
@@ -116,6 +139,31 @@ def without_unit(cells: Sequence[Any]) -> tuple[Sequence[Any], str]:
         units.add(found[1])
     units.discard("")
     return (numbers, units.pop()) if len(units) == 1 else (cells, "")
+
+
+def have_grouped_thousands(cells: Iterable[Any], *, unit: str = "") -> bool:
+    """Whether a column's commas stand between thousands, and cannot be anything else.
+
+    All cells are numbers then, and one with a comma is ``1,299.00`` or ``1,011,000``, or has the sign of a currency for
+    a `unit`. Labels of three digits each may look so but for their first, which is shorter somewhere.
+    """
+    grouped = []
+    for cell in cells:
+        if isinstance(cell, str) and "," in cell:
+            grouped.append(_GROUPED.fullmatch(cell))
+            if grouped[-1] is None:
+                return False
+        elif not (is_missing(cell) or is_number(cell)):
+            return False
+    if unit and _WITH_CURRENCY.fullmatch(f"{unit}1"):
+        return bool(grouped)
+    plain = (found and (found[3] or (len(found[1]) < 3 and found[0].count(",") > 1)) for found in grouped)
+    return any(plain)
+
+
+def ungrouped(cell: Any) -> Any:
+    """The cell without the commas between thousands."""
+    return cell.replace(",", "") if isinstance(cell, str) and _GROUPED.fullmatch(cell) else cell
 
 
 def is_whole(cell: Any) -> bool:

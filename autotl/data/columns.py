@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
-from autotl.data.cells import are_few, count_words, distinct, is_missing, is_number, is_whole, spread, without_unit
+from autotl.data.cells import (
+    are_few,
+    count_words,
+    distinct,
+    is_date,
+    is_missing,
+    is_number,
+    is_whole,
+    spread,
+    without_unit,
+)
 from autotl.data.folders import IMAGE_SUFFIXES
 from autotl.data.paths import image_path, is_address, obstacle
 from autotl.data.tables import Table
@@ -21,11 +32,10 @@ _TRIED = 3  #: texts that are tried as names of files, with each ending
 _READ = 1000  #: cells whose words are counted; the mean is then within a few per cent
 _ID_NAME = re.compile(r"(id|idx|index|uuid|guid|row|unnamed: \d+|__index_level_\d+__)", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-#: Year, month and day in any order, and the time: what has two words for their sake alone.
-_DATE = re.compile(
-    r"\d{1,4}([-./])\d{1,2}\1\d{1,4}([T ,]+\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)?( ?(Z|UTC|GMT|AM|PM|[+-]\d{2}:?\d{2}))?",
-    re.IGNORECASE,
-)
+
+
+#: What to do where cells hold images and not where they are.
+IMAGES_INSIDE = "its images are in the table itself: write each to a file, and give the column their paths"
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ def judge_column(table: Table, name: str) -> ColumnRole:
         return ColumnRole(name, "ignore", 1.0, "every cell is empty")
     if looks_like_images(cells):
         return judge_images(table, name)
+    if _is_picture(cells[0]):  # before anything spells them out as text
+        return ColumnRole(name, "ignore", 0.8, IMAGES_INSIDE)
     different = distinct(cells)
     unique = different == len(cells) > 1
     if unique and _ID_NAME.fullmatch(name.strip()):
@@ -63,11 +75,16 @@ def judge_column(table: Table, name: str) -> ColumnRole:
         return ColumnRole(name, "ignore", 0.8, f"neither text nor image paths: it holds {other} values")
     if all(_UUID.fullmatch(text.strip()) for text in spread(texts, _LOOKED_AT)):
         return ColumnRole(name, "ignore", 0.95, "UUIDs; looks like an id")
-    if all(_DATE.fullmatch(text.strip()) for text in spread(texts, _READ)):
+    if all(map(is_date, spread(texts, _READ))):
         return ColumnRole(name, "ignore", 0.9, "dates; tabular inputs are not used")
     if unit := without_unit(spread(texts, _READ))[1]:
         return ColumnRole(name, "ignore", 0.9, f"numbers of {shortened(unit)}; tabular inputs are not used")
     return _judge_text(name, texts, different)
+
+
+def _is_picture(cell: object) -> bool:
+    """What holds an image itself: a mapping with its bytes, as data sets of the hub have them, Pillow's, an array."""
+    return (isinstance(cell, Mapping) and "bytes" in cell) or hasattr(cell, "getpixel") or hasattr(cell, "ndim")
 
 
 def holds_words(table: Table, name: str) -> bool:
@@ -100,9 +117,8 @@ def judge_images(table: Table, name: str) -> ColumnRole:
     missing: list[tuple[int, str]] = []
     for row, cell in sample:
         if not isinstance(cell, str):
-            raise DataError(
-                f"{table.describe_row(row)}: column {name!r} holds {type(cell).__name__}, not the path of an image."
-            )
+            what = IMAGES_INSIDE if _is_picture(cell) else "not the path of an image."
+            raise DataError(f"{table.describe_row(row)}: column {name!r} holds {type(cell).__name__}, {what}")
         path = image_path(table.root, cell)
         if not _exists(path):
             missing.append((row, path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from autotl.data.wording import counted, listed
 from autotl.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_PICTURES = "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png ppm tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{ending}" for ending in _PICTURES.split())
 TABLE_SUFFIXES = frozenset({".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt"})
 #: How people call the parts of a data set.
 SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "valid", "validation"})
@@ -61,8 +63,11 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
     if deeper:
         inner = listed(sorted(set(deeper)), limit=3)
         notes.append(f"{counted(len(deeper), 'image')} in folders of a class folder count for that class: {inner}")
+    if tables := [entry for entry in top if entry.suffix.lower() in TABLE_SUFFIXES]:
+        which = _to_train_on(tables)
+        notes.append(f"{which.name} beside the class folders is not read; where it has the labels, pass --data {which}")
     if left_out:
-        notes.append(f"left out {counted(left_out, 'entry', 'entries')}: hidden, or not an image")
+        notes.append(f"left out {counted(left_out, 'entry', 'entries')}: hidden, or not an image{_dicom(folder)}")
     return {"image": images, "label": labels} if any(labels) else {"image": images}, notes
 
 
@@ -93,6 +98,16 @@ def _to_train_on(tables: Sequence[Path]) -> Path:
 
 def _refuse_parts(folder: Path, subfolders: Iterable[Path]) -> None:
     """A training and a test part side by side would become two classes called train and test."""
+    with_images = {entry.name for entry in subfolders if _holds_images(entry)}
+    if with_images and all(map(_names_a_part, with_images)):
+        tables = [entry for entry in _visible(folder) if entry.suffix.lower() in TABLE_SUFFIXES]
+        way_out = (
+            f"--data {_to_train_on(tables)}" if tables else "a table with a column of image paths and one of labels"
+        )
+        raise DataError(
+            f"{folder}: {listed(sorted(with_images))} hold images and no class folders, so that nothing says what is "
+            f"in them. Pass {way_out}, or put each class into its own folder"
+        )
     parts = {
         entry.name
         for entry in subfolders
@@ -106,6 +121,17 @@ def _refuse_parts(folder: Path, subfolders: Iterable[Path]) -> None:
     if train and others:
         advice += f" and --test {folder / (next((o for o in others if o.casefold() == 'test'), others[0]))}"
     raise DataError(f"{folder}: {listed(sorted(parts))} hold class folders of their own. Pass {advice}")
+
+
+def _dicom(folder: Path) -> str:
+    """A word on what hospitals have, where it is there."""
+    there = any(entry.suffix.lower() == ".dcm" for part in _visible(folder) if part.is_dir() for entry in _all(part))
+    return "; DICOM (.dcm) is not read: convert it to PNG of 16 bits" if there else ""
+
+
+def _names_a_part(name: str) -> bool:
+    """``train``, or ``train_images``."""
+    return not SPLIT_NAMES.isdisjoint(re.split(r"[\W_]+", name.casefold()))
 
 
 def _holds_images(folder: Path) -> bool:

@@ -25,7 +25,7 @@ from autotl.data.groups import merge_groups, number_groups
 from autotl.data.joining import APART, one_input
 from autotl.data.labels import label_of
 from autotl.data.paths import image_path
-from autotl.data.roles import Overrides, infer_roles
+from autotl.data.roles import Overrides, infer_roles, rows_of_other_parts
 from autotl.data.tables import Table, read_table
 from autotl.data.task import InputColumn, Task, encode_targets, infer_task, input_columns
 from autotl.data.wording import counted, in_words, shortened
@@ -108,7 +108,7 @@ def inspect_table(
     notes = [*table.notes]
     if task.modality in TEXTUAL:
         notes += [note for column in columns if (note := unended_note(table, column.name))]
-    notes += _header_notes(table, roles)
+    notes += [*_header_notes(table, roles), *_part_notes(table, roles)]
     if empty:
         notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {_quoted(columns)}")
     notes += [*inference.notes, *_repeat_notes(table, task, kept, targets, equal)]
@@ -219,6 +219,17 @@ def _weights(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArra
         found[place] = number
     weights: npt.NDArray[np.float32] = (found / found.mean()).astype(np.float32)
     return weights
+
+
+def _part_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
+    """What a person should know of a column that says which rows are to be trained on: it is not asked."""
+    others = {role.name: rows_of_other_parts(table, role.name) for role in roles if role.role == "ignore"}
+    return [
+        f"{name!r} is not used, and {counted(rows, 'row')} of other parts than training are learned from like all: to "
+        "score on them, write them to a table of their own, and pass that with --test"
+        for name, rows in others.items()
+        if rows
+    ]
 
 
 def _header_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:

@@ -221,6 +221,14 @@ def _names_parts(table: Table, name: str) -> bool:
     return name.strip().casefold() in _NAMES_OF_SPLITS or bool(_only(table, name, SPLIT_NAMES))
 
 
+def rows_of_other_parts(table: Table, name: str) -> int:
+    """How many rows a column of names of parts puts elsewhere than into training; 0 where it has no other words."""
+    if len(_only(table, name, SPLIT_NAMES)) < 2:
+        return 0
+    words = (str(cell).strip().casefold() for cell in table.column(name) if not is_missing(cell))
+    return sum(not word.startswith("train") for word in words)
+
+
 def _is_flag(table: Table, name: str) -> bool:
     return _only(table, name, _FLAGS[0] | _FLAGS[1] | _FLAGS[2]) in _FLAGS
 

@@ -92,6 +92,11 @@ class Task(BaseModel):
         """How much of their advantage frequent classes are to lose, from 0 to 1, where every class counts alike."""
         return BALANCE.get(self.metric, 0.0) if self.rules.exclusive else 0.0
 
+    @property
+    def ranks_by(self) -> str:
+        """The metric that backbones are ranked by, or nearly so."""
+        return "balanced_accuracy" if self.balance else self.rules.ranks_by
+
 
 @dataclass(frozen=True)
 class Inference:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ def words_of(text: str) -> list[str]:
 
 def terms_of(cell: Any) -> Iterator[str]:
     """Words and pairs of words, without case; of several texts those of all."""
-    found = words_of((cell if isinstance(cell, str) else "\n".join(cell)).casefold())[:_WORDS]
+    text = (cell if isinstance(cell, str) else "\n".join(cell)).casefold()
+    found = [word[0] for word in islice(_WORD.finditer(text), _WORDS)]  # of a long document no more is read
     yield from found
     yield from (f"{first} {second}" for first, second in pairwise(found))
 

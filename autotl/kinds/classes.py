@@ -11,6 +11,7 @@ import numpy as np
 from autotl.data.cells import are_numbers, have_decimal_commas, is_missing, may_be_thousands, with_point
 from autotl.data.labels import (
     MOST_SINGLE,
+    SMALLEST_CODE,
     are_codes,
     balance_note,
     in_natural_order,
@@ -144,7 +145,8 @@ class Classes(Kind):
                 f"numbers, and {option('--task', 'multilabel')} for labels with commas between them"
             )
         numbers = {float(with_point(label)) for label in counts} if are_numbers(list(counts)) else set()
-        if len(numbers) > _MANY_NUMBERS and not are_codes(numbers):
+        alike = bool(counts) and min(counts.values()) * len(counts) >= SMALLEST_CODE * counts.total()
+        if len(numbers) > _MANY_NUMBERS and not (alike and are_codes(numbers)):
             notes.append(
                 f"{target!r} has {len(counts)} different numbers, each a class, and a neighbour of the right one is as "
                 f"wrong as any; where they are quantities, say {option('--task', 'regression')}"
@@ -207,11 +209,20 @@ class Classes(Kind):
 
         return torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
 
-    def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
-        return float((outputs.argmax(1) == targets).mean())
+    def ranking(self, targets: np.ndarray, outputs: np.ndarray, balance: float = 0.0) -> float:
+        """Accuracy; with a balance, of outputs without that much of the classes' shares, a row of few counting more.
 
-    def guess(self, targets: np.ndarray) -> float:
-        return float(np.bincount(targets).max() / len(targets))
+        Without it nearly every backbone of a table of 95 to 5 had 0.95, by one answer for all.
+        """
+        counts = np.maximum(np.bincount(targets, minlength=outputs.shape[1]), 1.0)
+        weights = counts[targets] ** -balance
+        right = (np.maximum(outputs, 0.0) / counts**balance).argmax(1) == targets
+        return float((weights * right).sum() / weights.sum())
+
+    def guess(self, targets: np.ndarray, balance: float = 0.0) -> float:
+        counts = np.bincount(targets)
+        weights = counts[counts > 0] ** (1.0 - balance)
+        return float(weights.max() / weights.sum())
 
     def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:
         shares: np.ndarray = np.bincount(targets, minlength=outputs) / len(targets)

@@ -39,7 +39,8 @@ class Scale(BaseModel):
     deviation: float
     log: bool = False
     comma: bool = False  #: whether the training table wrote it with a decimal comma
-    unit: str = ""  #: that the training table wrote behind each
+    unit: str = ""  #: that the training table wrote at each
+    thousands: bool = False  #: whether it had commas between thousands
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,14 @@ class Kind(ABC):
         return losses.mean() if weights is None else (losses * weights).mean()
 
     @abstractmethod
-    def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
-        """How well outputs of a ridge head order or hit the targets, 1 at best: what backbones are ranked by."""
+    def ranking(self, targets: np.ndarray, outputs: np.ndarray, balance: float = 0.0) -> float:
+        """How well outputs of a ridge head order or hit the targets, 1 at best: what backbones are ranked by.
+
+        balance: as `Task.balance` has it.
+        """
 
     @abstractmethod
-    def guess(self, targets: np.ndarray) -> float:
+    def guess(self, targets: np.ndarray, balance: float = 0.0) -> float:
         """What `ranking` gives to one answer for all."""
 
     @abstractmethod

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
-from autotl.data.cells import are_numbers, is_missing, is_nested, is_number, number_and_unit, spelled_list
+from autotl.data.cells import (
+    are_numbers,
+    have_grouped_thousands,
+    is_date,
+    is_missing,
+    is_nested,
+    is_number,
+    number_and_unit,
+    spelled_list,
+)
 from autotl.data.labels import in_natural_order, label_of
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
@@ -137,6 +146,11 @@ class Labels(Kind):
         notes = []
         if rare:
             notes.append(_rare_note(table, rows, rare))
+        if len(columns) > 1 and all(len(found) == 1 for found in rows):
+            notes.append(
+                "each row has exactly one of the labels: if it always has, one column with their names (in pandas "
+                f"frame[columns].idxmax(axis=1)) is learned as classes; here each of {len(names)} is decided by itself"
+            )
         if none := sum(not found for found in rows):
             notes.append(f"{counted(none, 'row')} of {table.rows} with none of the labels: they are taken to be so")
         return Reading(
@@ -204,10 +218,10 @@ class Labels(Kind):
 
         return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none").sum(1)
 
-    def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+    def ranking(self, targets: np.ndarray, outputs: np.ndarray, balance: float = 0.0) -> float:
         return _average_precision(targets, outputs)
 
-    def guess(self, targets: np.ndarray) -> float:
+    def guess(self, targets: np.ndarray, balance: float = 0.0) -> float:
         return float(targets.mean())
 
     def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:
@@ -326,7 +340,9 @@ def _with_lists(table: Table, columns: Sequence[str]) -> Table:
 def _find_delimiter(cells: Sequence[Any]) -> str | None:
     """What separates labels in a column of text, where that is plain: cells combine fewer labels in many ways."""
     present = [str(cell) for cell in cells if not is_missing(cell)]
-    if all(are_numbers([text]) or number_and_unit(text) for text in present):  # a decimal comma
+    if all(are_numbers([text]) or number_and_unit(text) for text in present) or have_grouped_thousands(present):
+        return None
+    if sum(map(is_date, present)) >= _MOSTLY * len(present):  # March 4, 2021
         return None
     for delimiter in DELIMITERS:
         several = [text for text in present if delimiter in text.strip().strip(delimiter)]

@@ -13,8 +13,10 @@ from autotl.data.cells import (
     are_numbers,
     has_decimal_comma,
     have_decimal_commas,
+    have_grouped_thousands,
     is_missing,
     may_be_thousands,
+    ungrouped,
     with_point,
     without_unit,
 )
@@ -125,25 +127,25 @@ class Numbers(Kind):
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         if len(columns) == 1:
-            return look_like_quantities(_without_unit(table.column(columns[0]))[0])
-        each = (_without_unit(table.column(column))[0] for column in columns)
+            return look_like_quantities(_plain(table.column(columns[0]))[0])
+        each = (_plain(table.column(column))[0] for column in columns)
         return all(are_numbers([cell for cell in cells if not is_missing(cell)]) for cells in each)
 
     def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
-        table, units = _without_units(table, columns)
+        table, units, grouped = _in_plain_numbers(table, columns)
         values = _values(table, columns)
         known = ~np.isnan(values).any(1)
         notes = missing_notes(table, columns, (~known).tolist())
         values = values[known]
         scales = []
-        for column, numbers, unit in zip(columns, values.T, units, strict=True):
+        for column, numbers, unit, thousands in zip(columns, values.T, units, grouped, strict=True):
             if len(set(numbers.tolist())) < _FEWEST_VALUES:
                 raise TaskError(
                     f"{table.name}: every row has the value {numbers[0]:g} in column {column!r}. Add rows with other "
                     "values, or choose another column with --target"
                 )
             cells = table.column(column)
-            scale = _scale(numbers, comma=have_decimal_commas(cells), unit=unit)
+            scale = _scale(numbers, comma=have_decimal_commas(cells), unit=unit, thousands=thousands)
             notes += _reading_notes(column, cells, numbers, scale, alone=len(columns) == 1)
             learned = np.log(numbers) if scale.log else numbers
             if (far := _far_beyond(learned)).any():
@@ -158,7 +160,7 @@ class Numbers(Kind):
         return Reading("regression", "r2", scales=tuple(scales), notes=tuple(notes))
 
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
-        table, units = _without_units(table, task.targets)
+        table, units, _ = _in_plain_numbers(table, task.targets, task.scales)
         for scale, unit, name in zip(task.scales, units, task.targets, strict=True):
             if unit and unit != scale.unit:
                 learned = f"in {scale.unit!r}" if scale.unit else "without a unit"
@@ -206,10 +208,10 @@ class Numbers(Kind):
         """Half the squared error, the mean over targets: its gradient is the error."""
         return 0.5 * (outputs - targets).square().mean(1)
 
-    def ranking(self, targets: np.ndarray, outputs: np.ndarray) -> float:
+    def ranking(self, targets: np.ndarray, outputs: np.ndarray, balance: float = 0.0) -> float:
         return _r2(targets, outputs)
 
-    def guess(self, targets: np.ndarray) -> float:
+    def guess(self, targets: np.ndarray, balance: float = 0.0) -> float:
         return 0.0
 
     def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:
@@ -371,11 +373,12 @@ def _standardized(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
     return np.stack(columns, 1).astype(np.float32)
 
 
-def _scale(numbers: np.ndarray, *, comma: bool, unit: str) -> Scale:
+def _scale(numbers: np.ndarray, *, comma: bool, unit: str, thousands: bool) -> Scale:
     """Logarithms where all numbers are above 0 and skewed, and their logarithms less than half as much."""
     log = bool(numbers.min() > 0 and _skew(numbers) > _SKEWED and abs(_skew(np.log(numbers))) < _skew(numbers) / 2)
     learned = np.log(numbers) if log else numbers
-    return Scale(mean=float(learned.mean()), deviation=float(learned.std()) or 1.0, log=log, comma=comma, unit=unit)
+    mean, deviation = float(learned.mean()), float(learned.std()) or 1.0
+    return Scale(mean=mean, deviation=deviation, log=log, comma=comma, unit=unit, thousands=thousands)
 
 
 def _skew(numbers: np.ndarray) -> float:
@@ -401,8 +404,13 @@ def _reading_notes(column: str, cells: Sequence[Any], numbers: np.ndarray, scale
         )
     if scale.unit:
         notes.append(
-            f"{column!r} has numbers with the unit {scale.unit!r} behind them, and they are learned without it; where "
+            f"{column!r} has numbers with the unit {scale.unit!r} at them, and they are learned without it; where "
             f"the cells are classes, say {option('--task', 'multiclass')}"
+        )
+    if scale.thousands:
+        notes.append(
+            f"{column!r} has commas between thousands, and is read without them; where they stand between labels, say "
+            f"{option('--task', 'multilabel')}"
         )
     if scale.comma:
         example = next(cell for cell in cells if has_decimal_comma(cell)).strip()
@@ -418,19 +426,31 @@ def _reading_notes(column: str, cells: Sequence[Any], numbers: np.ndarray, scale
     return notes
 
 
-def _without_units(table: Table, columns: Sequence[str]) -> tuple[Table, list[str]]:
-    """The table with plain numbers in the columns, and each column's unit, "" without one."""
-    units = []
-    for column in columns:
-        cells, unit = _without_unit(table.column(column))
+def _in_plain_numbers(
+    table: Table, columns: Sequence[str], scales: Sequence[Scale] = ()
+) -> tuple[Table, list[str], list[bool]]:
+    """The table with plain numbers in the columns, each column's unit, "" without one, and whether it had thousands.
+
+    scales: of the training table, where they are known; they tell commas between thousands from decimal ones.
+    """
+    units, grouped = [], []
+    for place, column in enumerate(columns):
+        known = bool(scales) and scales[place].thousands
+        cells, unit, thousands = _plain(table.column(column), thousands=known)
         table = table.labelled([column], cells)
         units.append(unit)
-    return table, units
+        grouped.append(thousands)
+    return table, units, grouped
 
 
-def _without_unit(cells: Sequence[Any]) -> tuple[Sequence[Any], str]:
-    """The cells as `without_unit` has them, and nothing where a word says that a number is missing."""
-    return without_unit(without_missing_words(cells))
+def _plain(cells: Sequence[Any], *, thousands: bool = False) -> tuple[Sequence[Any], str, bool]:
+    """The cells without unit and thousands' commas, nothing where a word says that a number is missing; and both.
+
+    thousands: whether commas are known to be such.
+    """
+    cells, unit = without_unit(without_missing_words(cells))
+    grouped = thousands or have_grouped_thousands(cells, unit=unit)
+    return list(map(ungrouped, cells)) if grouped else cells, unit, grouped
 
 
 def _values(table: Table, columns: Sequence[str], scales: Sequence[Scale] = ()) -> np.ndarray:

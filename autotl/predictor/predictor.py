@@ -36,6 +36,7 @@ ROWS_AT_A_TIME = 1024
 
 #: A class that pandas reads as a whole number, of 64 bits at most.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_FRACTION = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,20 @@ class Predictor:
     def classes_(self) -> np.ndarray:
         """The classes or labels ``[classes]``, in the order of `predict_proba`'s columns. Numbers have none.
 
-        Classes that are all whole numbers are ``int64``, and true and false are ``bool``, as pandas reads such a
-        column; all others are strings, ``object``.
+        Classes that are all whole numbers are ``int64``, numbers with a point ``float64``, and true and false are
+        ``bool``, as pandas reads such a column; all others are strings, ``object``.
         """
         if not self.task.classes:
             raise AttributeError(f"a {self.task.kind} model has no classes")
         names = np.array(self.task.classes, dtype=object)
-        if self.task.rules.exclusive and all(map(_WHOLE.fullmatch, names)):
+        if not self.task.rules.exclusive:
+            return names
+        if all(map(_WHOLE.fullmatch, names)):
             return names.astype(np.int64)
-        if self.task.rules.exclusive and set(names) == {"False", "True"}:
-            return np.array(names == "True")
+        if all(map(_FRACTION.fullmatch, names)):
+            return names.astype(np.float64)
+        if {name.casefold() for name in names} == {"false", "true"}:
+            return np.array([name.casefold() == "true" for name in names])
         return names
 
     def members(self) -> Iterator[tuple[Member, Classifier, InputEncoder]]:

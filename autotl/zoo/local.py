@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 #: Weights that run code when they are read. They are not.
@@ -28,10 +29,16 @@ def cached_snapshots() -> Iterator[tuple[str, Path]]:
 
     The revision is the one that ``main`` points to, else the newest on the disk.
     """
-    for repository in sorted(hub_cache().glob("models--*/")):
-        snapshots = sorted((repository / "snapshots").glob("*/"), key=lambda path: path.stat().st_mtime)
-        reference = repository / "refs" / "main"
-        main = reference.read_text(encoding="utf-8", errors="replace").strip() if reference.is_file() else ""
+    repositories: list[Path] = []
+    with suppress(OSError):  # of another user, who lets nobody in: there is nothing for us then
+        repositories = sorted(hub_cache().glob("models--*/"))
+    for repository in repositories:
+        snapshots: list[Path] = []
+        main = ""
+        with suppress(OSError):
+            snapshots = sorted((repository / "snapshots").glob("*/"), key=lambda path: path.stat().st_mtime)
+            reference = repository / "refs" / "main"
+            main = reference.read_text(encoding="utf-8", errors="replace").strip() if reference.is_file() else ""
         if snapshots:
             chosen = next((path for path in snapshots if path.name == main), snapshots[-1])
             yield "/".join(repository.name.split("--")[1:]), chosen

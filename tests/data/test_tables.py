@@ -228,11 +228,21 @@ def test_a_class_whose_images_are_all_in_folders_is_a_class_and_links_to_folders
         (["images/a/1.jpg", "test.csv", "who.csv"], r"no class folders.*such as --data \S+who\.csv"),
         (["fold1/a/1.jpg", "fold1/b/1.jpg", "fold2/a/1.jpg", "fold2/b/1.jpg"], "no class folders"),
         (["a/readme.md"], "no class folders"),
+        (["train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg"], "'test', 'train' hold images and no class folders"),
+        (["train_images/1.jpg", "test_images/2.jpg", "train.csv"], r"nothing says what is.*--data \S+train\.csv"),
     ],
 )
 def test_folders_without_classes_are_refused(tmp_path, names, message):
     with pytest.raises(DataError, match=message):
         read_table(images(tmp_path, *names))
+
+
+def test_a_table_beside_class_folders_is_named_and_pictures_of_scanners_and_browsers_are_read(tmp_path):
+    table = read_table(images(tmp_path, "a/1.pgm", "b/2.jfif", "b/scan.dcm", "labels.csv"))
+    assert table.columns["image"] == ["a/1.pgm", "b/2.jfif"]
+    notes = " / ".join(table.notes)
+    assert "labels.csv beside the class folders is not read" in notes
+    assert "DICOM (.dcm) is not read" in notes
 
 
 def test_a_class_called_test_is_a_class(tmp_path):

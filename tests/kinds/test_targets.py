@@ -108,6 +108,52 @@ def test_numbers_with_a_unit_behind_them_are_learned_without_it():
         encode_targets(read_table(pd.DataFrame({"stay": ["1 Wochen"]})), found.task)
 
 
+@pytest.mark.parametrize(
+    ("written", "unit"),
+    [
+        ("${:,.0f}".format, "$"),
+        ("€ {:.2f}".format, "€"),
+        ("{:,.2f}".format, ""),
+        (lambda price: f"{price * 40:,.0f}", ""),
+    ],
+)
+def test_prices_are_numbers_whatever_stands_between_their_thousands(written, unit):
+    prices = np.exp(numbers(120) / 8) * 900
+    found = inspected("price", price=list(map(written, prices)))
+    assert (found.task.kind, found.task.scales[0].unit) == ("regression", unit)
+    assert found.task.scales[0].thousands == ("," in written(1e6))
+    plain = inspected("price", price=[float(written(price).strip("$€ ").replace(",", "")) for price in prices])
+    np.testing.assert_allclose(found.targets, plain.targets, atol=1e-5)
+    lone = read_table(pd.DataFrame({"price": [written(1234.0)]}))  # which alone may be a decimal comma
+    there = float(written(1234.0).strip("$€ ").replace(",", ""))
+    (code,), _ = encode_targets(lone, found.task)
+    (same,), _ = encode_targets(read_table(pd.DataFrame({"price": [there]})), plain.task)
+    np.testing.assert_allclose(code, same, atol=1e-5)
+
+
+def test_days_with_the_names_of_months_are_no_labels():
+    days = [
+        f"{month} {day}, {year}" for month in ("March", "April", "May") for day in range(1, 29) for year in (2020, 2021)
+    ]
+    table = pd.DataFrame(
+        {"text": [f"text {row} of many words" for row in range(len(days))], "rating": 1.5, "date": days}
+    )
+    with pytest.raises(TaskError, match="the last one, 'date', does not look like"):
+        inspect_table(table)
+
+
+def test_ages_are_told_to_be_quantities_and_codes_are_not():
+    ages = [age for age in range(1, 81) for _ in range(3 + age % 40)]
+    assert any("each a class" in note and "--task regression" in note for note in inspected("age", age=ages).notes)
+    assert not any("each a class" in note for note in inspected("code", code=[*range(1, 81)] * 20).notes)
+
+
+def test_columns_of_which_each_row_has_one_are_said_to_be_classes():
+    one = np.eye(3, dtype=int)[np.arange(60) % 3]
+    found = inspected(["a", "b", "c"], a=one[:, 0], b=one[:, 1], c=one[:, 2])
+    assert any("exactly one of the labels" in note and "idxmax" in note for note in found.notes)
+
+
 def test_a_comma_in_a_number_with_a_unit_separates_no_labels():
     found = inspected("dose", dose=["0,5 mg", "1,5 mg", "0,5 g", "1 g", "5 g", "1,0 mg", "5,1 g", "0"] * 5)
     assert found.task.kind == "multiclass"
@@ -191,11 +237,11 @@ REFUSED = {
         "row 19: 'y' is 'many'",
     ),
     "commas and points": (
-        {"y": [*["4.5", "3.0"] * 9, "1,234.5"]},
+        {"y": [*["4.5", "3.0"] * 9, "12,34.5"]},
         "y",
         "regression",
         DataError,
-        "row 19: 'y' is '1,234.5'.*nothing between thousands",
+        "row 19: 'y' is '12,34.5'.*nothing between thousands",
     ),
     "infinity": ({"y": [*np.arange(30) / 7, float("inf")]}, "y", None, DataError, r"row 31: 'y' is 'inf'"),
     "one value": ({"y": [3.5] * 30}, "y", "regression", TaskError, "every row has the value 3.5"),
