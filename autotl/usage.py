@@ -29,6 +29,24 @@ def peak_memory(*, children: bool = False) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+#: Files that a process should be able to have open: each segment of the store that is mapped is one, and macOS lets a
+#: process have 256 unless it asks for more.
+OPEN_FILES = 8192
+
+
+def allow_open_files() -> None:
+    """Raises this process's own limit on open files, as far as the system lets it."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 #: Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 

@@ -41,7 +41,7 @@ def segments(cache):
 def found(cache, numbers, *, size=64, **about):
     """Which of `numbers` a new process would find; each must be right."""
     collection = FeatureStore(cache).collection(**(about or {"kind": "numbers"}))
-    present = [number for number in numbers if digest(number) in collection]
+    present = [number for number in numbers if collection.get(digest(number)) is not None]
     for number in present:
         np.testing.assert_array_equal(collection.get(digest(number))["x"], row(number, size)["x"])
     return present
@@ -139,6 +139,51 @@ def test_least_recently_used_segments_make_way(tmp_path):
     for number in (0, 2, 3, 9):
         assert found(tmp_path, [number], size=1000, number=number) == [number]
     assert sum(path.stat().st_size for path in segments(tmp_path)) <= before
+
+
+def test_rows_of_other_tables_count_for_nobody_and_make_way_before_ours(tmp_path):
+    """They share collections with ours, as decoded images do, and no row of them is asked for."""
+    fill(FeatureStore(tmp_path), range(100), size=1000)
+    run = tmp_path / "run"
+    run.mkdir()
+    store = FeatureStore(tmp_path, limit=250_000, run=run, together=100_000)
+    fill(store, range(200, 240), size=1000)
+    assert found(tmp_path, range(200, 240), size=1000) == list(range(200, 240))
+    fill(store, range(300, 500), size=1000)  # more than half of what run and cache may take: held in memory
+    assert found(tmp_path, range(100), size=1000) == list(range(100))
+    assert not found(tmp_path, range(300, 500), size=1000)
+
+
+def test_a_run_without_room_lets_go_of_its_own_and_of_nobody_elses(tmp_path):
+    fill(FeatureStore(tmp_path), range(20), size=1000)
+    run = tmp_path / "run"
+    run.mkdir()
+    store = FeatureStore(tmp_path, run=run, together=50_000)
+    fill(store, range(30, 40), size=1000)
+    with pytest.raises(OSError, match="--max-disk"):
+        store.claim(60_000)
+    store.give_way()
+    fill(store, range(50, 60), size=1000)
+    assert found(tmp_path, range(20), size=1000) == list(range(20))
+    assert not found(tmp_path, range(30, 60), size=1000)
+
+
+def test_states_of_trainings_that_ended_make_way_for_those_of_others(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    store = FeatureStore(tmp_path, run=run, together=100_000)
+    fill(store, range(5), size=1000)
+    for depth in range(4):
+        fill(store, range(20), size=1000, kind="states", boundary=depth)
+        store.let_states_make_way()
+    there = [len(found(tmp_path, range(20), size=1000, kind="states", boundary=depth)) for depth in range(4)]
+    assert there[0] == 0
+    assert there[3] == 20
+    assert found(tmp_path, range(5), size=1000) == list(range(5))
+    # what a later training begins from again is in use again
+    fill(store, (), kind="states", boundary=3).get(digest(0))
+    fill(store, range(20), size=1000, kind="states", boundary=4)
+    assert len(found(tmp_path, range(20), size=1000, kind="states", boundary=3)) == 20
 
 
 def test_beyond_the_limit_rows_stay_in_memory_as_far_as_they_may(tmp_path):

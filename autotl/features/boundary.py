@@ -16,6 +16,7 @@ import torch
 from autotl.features.memory import free_memory
 from autotl.features.speed import Precision, wait_for
 from autotl.features.states import pack, unpack
+from autotl.features.store import STATES
 
 if TYPE_CHECKING:
     from autotl.features.frozen import FrozenBackbone
@@ -89,7 +90,7 @@ class Boundary:
         """Views of these rows whose states are not stored."""
         digests = self._frozen.rows.digests(train)
         return sum(
-            digest not in self._frozen.collection("states", self.stage, self._view(number))
+            digest not in self._frozen.collection(STATES, self.stage, self._view(number))
             for number in range(self._views)
             for digest in digests
         )
@@ -152,7 +153,7 @@ class Boundary:
 
     def _stored(self, indices: np.ndarray, number: int) -> State:
         name = self._view(number)
-        kept = self._frozen.collection("states", self.stage, name)
+        kept = self._frozen.collection(STATES, self.stage, name)
         digests = self._frozen.rows.digests(indices)
         found: list[Row | None] = [kept.get(digest) for digest in digests]
         missing = [place for place, row in enumerate(found) if row is None]

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: Images that are passed without a look at what else is decoded: an accelerator goes on while the next are gathered.
 IMAGES_AT_ONCE = 4 * IMAGES_A_BATCH if best_device().type == "cuda" else 1
 
+#: Rows that tell whether a speed of an earlier search is far too slow for these.
+DOUBTED_ROWS = 8
+
 #: Texts that precisions are raced on: the batch of a usual training step, or as many as an accelerator notices.
 TEXTS_A_RACE = 512 if best_device().type == "cuda" else 32
 
@@ -135,6 +138,8 @@ class FrozenBackbone:
         """Settles the precision and which layers heads see, and measures a row's seconds, on one batch of rows."""
         key = self.speed_key("forward")
         self._go_by(self.speeds.known(key) or self._race_in_memory(key, indices))
+        if self.speeds.is_stale(key):
+            self._doubt(key, indices[:DOUBTED_ROWS])
         for network in (self.backbone, self._passing):
             self.precision.arrange(network)
         state = self.precision.place(self.rows.batch(indices[:1], self.device), self.device)
@@ -147,6 +152,23 @@ class FrozenBackbone:
             self.precision, self.seconds_a_row, self.exact_seconds_a_row = (
                 speed.precision, speed.seconds_a_row, speed.exact
             )  # fmt: skip
+
+    def _doubt(self, key: str, indices: np.ndarray) -> None:
+        """Passes a few rows where an earlier search had measured the speed: what it says may be far too slow.
+
+        Of longer texts, or of a busy machine. Too fast is seen as soon as rows pass in earnest.
+        """
+        if not len(indices):
+            return
+        self.precision.arrange(self._passing)
+        began = time.perf_counter()
+        with torch.no_grad(), self.precision.autocast(self.device):
+            state = self.precision.place(self.rows.batch(indices, self.device), self.device)
+            self._passing.pool(self._passing(state)).cpu()
+        seconds = (time.perf_counter() - began) / len(indices)
+        if seconds < self.seconds_a_row:
+            self.speeds.learn(key, seconds)
+            self._go_by(self.speeds.known(key))
 
     def _race_in_memory(self, key: str, indices: np.ndarray) -> Speed:
         """On as many of these rows as find room, halved until they do."""

@@ -131,7 +131,7 @@ def ridge_leave_one_out(
             blocks = (left[members] * shrink) @ left[members].transpose(0, 2, 1) + 1.0 / rows
             residual[members] = np.linalg.solve((1 + 1e-9) * np.eye(members.shape[1]) - blocks, plain[members])
         left_out = (dense - residual + offset).astype(np.float32)
-        score = task.rules.ranking(targets, left_out)
+        score = task.rules.ranking(targets, left_out, task.balance)
         if score > best.score:
             best = RidgeScores(penalty, score, left_out)
     return best

@@ -51,6 +51,9 @@ WORTH_OF_PLAIN = 4.0
 #: A race in which this process got less of its cores was disturbed by others: its winner is for this process only.
 BUSY = 0.6
 
+#: What was measured is written down again where it has changed by so much: each time it waits for the disk.
+CHANGED = 1.25
+
 #: Steps of so few seconds are mostly one thread's work, which says nothing about the other cores.
 ONE_THREAD = 0.02
 
@@ -145,7 +148,13 @@ class SpeedBook:
         name = f"speed-{hashlib.sha256(machine.encode()).hexdigest()[:12]}.json"
         self._path = None if folder is None else folder / name
         self._known = {} if self._path is None else _read_speeds(self._path)
+        self._written = {key: speed.seconds_a_row for key, speed in self._known.items()}
+        self._ours: set[str] = set()  #: what this process has measured
         self._unsure: set[str] = set()
+
+    def is_stale(self, key: str) -> bool:
+        """Whether what is known is an earlier process's: of other texts, or of a machine that was busy."""
+        return key in self._known and key not in self._ours
 
     def known(self, key: str) -> Speed | None:
         return self._known.get(key)
@@ -161,6 +170,7 @@ class SpeedBook:
             seconds = taken[precision]
             exact = min((taken[option] for option in taken if option.exact), default=seconds)
             self._known[key] = Speed(precision, seconds / rows, exact / rows)
+            self._ours.add(key)
             share = (time.process_time() - used) / (time.perf_counter() - began) / torch.get_num_threads()
             if best_device().type == "cuda" or share > BUSY or seconds < ONE_THREAD:
                 self._write()
@@ -173,12 +183,18 @@ class SpeedBook:
         if raced := self._known.get(key):
             exact = raced.exact * seconds_a_row / raced.seconds_a_row if raced.seconds_a_row else seconds_a_row
             self._known[key] = Speed(raced.precision, seconds_a_row, exact)
-            self._write()
+            self._ours.add(key)
+            before = self._written.get(key, 0.0)
+            if not before / CHANGED < seconds_a_row < before * CHANGED:
+                self._write()
 
     def _write(self) -> None:
+        """Adds what this process knows to what others have written meanwhile."""
         if self._path is None:
             return
-        entries = {key: asdict(speed) for key, speed in self._known.items() if key not in self._unsure}
+        known = _read_speeds(self._path) | {key: self._known[key] for key in self._ours - self._unsure}
+        self._written = {key: speed.seconds_a_row for key, speed in known.items()}
+        entries = {key: asdict(speed) for key, speed in known.items()}
         with contextlib.suppress(OSError):  # where nothing can be kept, the next process races again
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_durably(self._path, json.dumps(entries, indent=1, sort_keys=True))

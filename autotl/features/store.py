@@ -28,6 +28,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from autotl.features.memory import free_memory
 from autotl.untrusted import TensorFile, parse_json, read_header
 from autotl.usage import folder_bytes
 
@@ -45,11 +46,17 @@ SHARE_OF_DISK, MOST_BYTES = 0.2, 20 * 10**9
 #: there. As long as the folder grows, the cache leaves it a half of what is not taken.
 SHARE_OF_FREE, LEFT_TO_THE_RUN = 0.5, 0.5
 
+#: Of the memory that is free, for rows that cannot be written, and bytes at most.
+SHARE_OF_MEMORY, MOST_IN_MEMORY = 0.125, 2**30
+
 #: A temporary file older than this belongs to nobody any more.
 ABANDONED_SECONDS = 3600.0
 
 #: Rows are written when so many wait, which are at most the above and those of one batch; a larger file is not ours.
 LARGEST_SEGMENT = 2**30
+
+#: What `about` calls states at a stage boundary.
+STATES = "states"
 
 _SUFFIX, _WRITING = ".safetensors", ".writing"
 _FOLDER = "store"
@@ -65,6 +72,8 @@ class _Segment:
     shapes: dict[str, np.ndarray]
     starts: dict[str, np.ndarray]
     data: dict[str, np.ndarray]
+    size: int  #: bytes of the file
+    used: bool = False  #: whether any of its rows was asked for, or written, by this process
     intact: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,31 +109,38 @@ class Collection:
     """Rows of one kind, by the digest of their content. Safe for several threads."""
 
     def __init__(self, store: FeatureStore, folder: Path | None, about: Mapping[str, Any]) -> None:
+        self.about = about
         self._store = store
         self._folder = folder
-        self._about = about
         self._lock = threading.RLock()
         self._places: dict[bytes, tuple[_Segment, int]] = {}
         self._waiting: dict[bytes, Row] = {}
         self._waiting_bytes = 0
         self._held: dict[bytes, Row] = {}
+        self._segments: list[_Segment] = []
         if folder is not None:
             for path in sorted(folder.glob(f"*{_SUFFIX}")):
                 self._open(path)
 
-    def _open(self, path: Path) -> None:
-        segment = _read_segment(path)
+    def _open(self, path: Path, *, used: bool = False) -> None:
+        """used: whether this process wrote it."""
+        try:
+            segment = _read_segment(path)
+        except OSError:  # too many files are open, or another process was faster: it may be whole
+            return
         if segment is None:
             with contextlib.suppress(OSError):  # torn by a failing disk: nothing in it can be used
                 path.unlink()
             return
-        with contextlib.suppress(OSError):  # the time of last use, for eviction
-            os.utime(path)
+        segment.used = used
+        self._segments.append(segment)
         for place, digest in enumerate(segment.digests):
             self._places[digest.tobytes()] = segment, place
 
     def __contains__(self, digest: bytes) -> bool:
-        return self.get(digest) is not None
+        """Whether it has the row, as far as is known before it is read: a torn one is computed again."""
+        with self._lock:
+            return digest in self._waiting or digest in self._held or digest in self._places
 
     def get(self, digest: bytes) -> Row | None:
         """The row's arrays, read-only, or None when it has to be computed."""
@@ -134,6 +150,10 @@ class Collection:
             if (known := self._places.get(digest)) is None:
                 return None
             segment, place = known
+            if not segment.used:
+                segment.used = True
+                with contextlib.suppress(OSError):  # the time of last use, for eviction
+                    os.utime(segment.path)
             if not segment.is_intact(place):
                 del self._places[digest]
                 return None
@@ -150,16 +170,19 @@ class Collection:
                 self.flush()
 
     def let_go(self) -> None:
-        """Removes what is on disk; it has to be computed again."""
+        """Removes what this process used of what is on disk; it has to be computed again."""
         with self._lock:
-            self._places.clear()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+            for path in self.used:
+                with contextlib.suppress(OSError):  # is gone already, or open elsewhere on Windows
+                    path.unlink()
+            self._segments = [segment for segment in self._segments if not segment.used]
+            self._places = {digest: (kept, at) for digest, (kept, at) in self._places.items() if not kept.used}
 
     @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return 0 if self._folder is None else folder_bytes(self._folder)
+    def used(self) -> dict[Path, int]:
+        """The files of which this process has read or written a row, and their bytes."""
+        with self._lock:
+            return {segment.path: segment.size for segment in self._segments if segment.used}
 
     def flush(self) -> None:
         """Writes what waits. Where the disk takes nothing, rows stay in memory as far as the store may use it."""
@@ -171,10 +194,9 @@ class Collection:
             path = None
             if self._folder is not None and self._store.make_room(size):
                 with contextlib.suppress(OSError, SafetensorError):  # a full or read-only disk must not end a search
-                    path = _write_segment(self._folder, rows, self._about)
+                    path = _write_segment(self._folder, rows, self.about)
             if path is not None:
-                self._open(path)
-                self._store.wrote(path)
+                self._open(path, used=True)
             elif self._store.hold(size):
                 self._held |= rows
 
@@ -187,13 +209,14 @@ class FeatureStore:
         cache: Path | None,
         *,
         limit: int | None = None,
-        memory: int = 2**30,
+        memory: int | None = None,
         run: Path | None = None,
         together: int | None = None,
     ) -> None:
         """cache: where to keep things, or None for memory only. limit: bytes on disk; None: `default_limit`.
 
-        memory: bytes of rows to hold where they cannot be written; beyond that they are computed again.
+        memory: bytes of rows to hold where they cannot be written, beyond which they are computed again; None for a
+        part of what is free.
         run: the folder of the run that this serves. together: bytes that the run and what is kept for it may take; None
         for a share of what is free.
         """
@@ -202,9 +225,9 @@ class FeatureStore:
         self._run = run
         self._together = default_together(run) if run is not None and together is None else together
         self._share_spent = False  #: whether the last claim was for more than that
-        self._memory_left = memory
+        self._memory_left = _part_of_memory() if memory is None else memory
         self._collections: dict[str, Collection] = {}
-        self._mine: set[Path] = set()
+        self._loose: dict[Path, int] = {}  #: files of this process that may make way, and their bytes
 
     def collection(self, **about: Any) -> Collection:
         """The collection of what `about` describes: all that decides the values, and nothing else."""
@@ -218,30 +241,46 @@ class FeatureStore:
         for collection in self._collections.values():
             collection.flush()
 
+    def let_states_make_way(self) -> None:
+        """A training has ended: states that it began from may make room for those of another, and are found until then.
+
+        A search of many depths and strengths of augmentation used to have no room left after the third.
+        """
+        self.flush()
+        for name, collection in list(self._collections.items()):
+            if collection.about.get("kind") == STATES:
+                self._loose |= collection.used
+                del self._collections[name]
+
     def room(self) -> int:
         """Bytes that this process may still add, when all that it does not use itself makes way."""
         if self.folder is None:
             return 0
-        mine = sum(segment.size for segment in _segments(self.folder) if segment.path in self._mine)
-        free = shutil.disk_usage(_existing(self.folder)).free
-        return max(min(self.limit - mine, free, self._left_beside_the_run()), 0)
+        free = shutil.disk_usage(_existing(self.folder)).free + sum(self._loose.values())
+        return max(min(self.limit - sum(self._used.values()), free, self._left_beside_the_run()), 0)
 
     def _left_beside_the_run(self) -> int:
         """Bytes that may still be kept for the run, a half of the rest being its own."""
         if self._run is None or self._together is None:
             return self.limit
-        return int(LEFT_TO_THE_RUN * (self._together - folder_bytes(self._run))) - self._for_the_run
+        return int(LEFT_TO_THE_RUN * (self._together - folder_bytes(self._run))) - sum(self._used.values())
 
     @property
-    def _for_the_run(self) -> int:
-        """Bytes on disk that this process uses, whoever computed them."""
-        return sum(collection.size for collection in self._collections.values())
+    def _used(self) -> dict[Path, int]:
+        """Files that this process uses, whoever computed them, and their bytes; what may make way is not among them."""
+        found: dict[Path, int] = {}
+        for collection in self._collections.values():
+            found |= collection.used
+        for path in found.keys() & self._loose.keys():  # a later training begins from them again
+            del self._loose[path]
+        return found
 
     def claim(self, size: int) -> None:
         """Raises `OSError`, as on a full disk, where the run's folder may not grow by so many bytes."""
         if self._run is None or self._together is None:
             return
-        self._share_spent = folder_bytes(self._run) + self._for_the_run + size > self._together
+        kept = sum(self._used.values()) + sum(self._loose.values())
+        self._share_spent = folder_bytes(self._run) + kept + size > self._together
         if self._share_spent:
             raise OSError(errno.ENOSPC, f"the run and its cache may take {self._together / 1e6:.0f} MB (--max-disk)")
 
@@ -252,26 +291,31 @@ class FeatureStore:
         self.limit = 0
         for collection in self._collections.values():
             collection.let_go()
+        for path in self._loose:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        self._loose.clear()
         if not self._share_spent:
             clear_store(self.folder.parent)
 
-    def wrote(self, path: Path) -> None:
-        self._mine.add(path)
-
     def make_room(self, size: int) -> bool:
-        """Evicts until `size` more bytes fit; False when they cannot."""
-        if self.folder is None or size > self._left_beside_the_run():
+        """Evicts until `size` more bytes fit; False, and nothing is evicted, when they cannot."""
+        used = self._used
+        left = self._left_beside_the_run()
+        if self.folder is None or size > min(left, self.limit - sum(used.values())):
             return False
         segments = sorted(_segments(self.folder), key=lambda segment: segment.last_used)
         excess = sum(segment.size for segment in segments) + size - self.limit
+        beside = sum(self._loose.values()) + size - left  # of what the run may take
         for segment in segments:
-            if excess <= 0:
-                break
-            if segment.path not in self._mine:
-                with contextlib.suppress(OSError):  # another process was faster, or has it open on Windows
-                    segment.path.unlink()
-                    excess -= segment.size
-        return excess <= 0
+            loose = segment.path in self._loose
+            if segment.path in used or (excess <= 0 and not (loose and beside > 0)):
+                continue
+            with contextlib.suppress(OSError):  # another process was faster, or has it open on Windows
+                segment.path.unlink()
+                excess -= segment.size
+                beside -= self._loose.pop(segment.path, 0)
+        return excess <= 0 and beside <= 0
 
     def hold(self, size: int) -> bool:
         """Whether so many bytes more may stay in memory."""
@@ -286,6 +330,12 @@ class StoredSegment:
     path: Path
     size: int
     last_used: float
+
+
+def _part_of_memory() -> int:
+    """Bytes of rows to hold where the disk takes none: a small part of what this process may take."""
+    free = free_memory()
+    return MOST_IN_MEMORY if free is None else min(int(SHARE_OF_MEMORY * free), MOST_IN_MEMORY)
 
 
 def default_limit(cache: Path) -> int:
@@ -306,7 +356,11 @@ def on_one_disk(one: Path, other: Path) -> bool:
 
 def _existing(folder: Path) -> Path:
     """The folder, or the one above it that exists."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    for place in (folder, *folder.absolute().parents):
+        with contextlib.suppress(OSError):  # in a folder that may not be entered
+            if place.exists():
+                return place
+    return Path(folder.absolute().anchor)
 
 
 @dataclass(frozen=True)
@@ -413,7 +467,7 @@ _DTYPES = {
 
 
 def _read_segment(path: Path) -> _Segment | None:
-    """Maps a segment; None when it is not whole, or not what `_write_segment` writes."""
+    """Maps a segment; None when it is not whole, or not what `_write_segment` writes. Raises `OSError`."""
     try:
         stored = _header(path)
         raw = np.memmap(path, np.uint8, "r", stored.begin)
@@ -429,9 +483,10 @@ def _read_segment(path: Path) -> _Segment | None:
             {name: np.array(arrays[f"{name}.shapes"]) for name in names},
             {name: np.array(arrays[f"{name}.starts"]) for name in names},
             {name: arrays[f"{name}.data"] for name in names},
+            path.stat().st_size,
         )
         return segment if segment.agrees else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+from functools import cached_property
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -63,10 +66,7 @@ class Looks:
         """The frozen backbone of a candidate; encoded rows are shared by all whose encoders agree."""
         if candidate.key not in self._frozen:
             family = plugins().family(candidate.family)
-            sample = [self.cells[index] for index in self.train[:SAMPLE]]
-            if self._modality in PICTORIAL:
-                sample = [cell for cell in sample if not any(map(obstacle, paths_of(cell)))]
-            encoder = family.encoder(candidate, sample)
+            encoder = family.encoder(candidate, self._sample)
             shared = self._rows.setdefault(encoder.fingerprint, self.encoded(encoder, self._store))
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
             frozen = FrozenBackbone(
@@ -76,6 +76,17 @@ class Looks:
             frozen.calibrate(self.readable(frozen, self.train[: frozen.race_size]))
             self._frozen[candidate.key] = frozen
         return self._frozen[candidate.key]
+
+    @cached_property
+    def _sample(self) -> list[Any]:
+        """Cells that settle how inputs are read: those of the smallest checksums, whatever the order or the seed.
+
+        So that a table with a row more is read as before, and what an earlier search has kept is found.
+        """
+        sample = heapq.nsmallest(SAMPLE, self.cells, key=lambda cell: crc32(repr(cell).encode("utf-8", "replace")))
+        if self._modality in PICTORIAL:
+            sample = [cell for cell in sample if not any(map(obstacle, paths_of(cell)))]
+        return sample
 
     def encoded(self, encoder: InputEncoder, store: FeatureStore) -> EncodedRows:
         """All cells, as they are encoded when they are asked for."""

@@ -17,7 +17,7 @@ from autotl.errors import DataError
 from autotl.failures import kind_of
 from autotl.plugins.manager import plugins
 from autotl.search.line import WorkerEnd
-from autotl.usage import keep_freed_memory
+from autotl.usage import allow_open_files, keep_freed_memory
 
 #: ``PR_SET_PDEATHSIG`` of prctl(2).
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -35,6 +35,7 @@ def main() -> None:
     logging.basicConfig(format="%(name)s: %(message)s")  # to standard error, which is the run's worker.log
     _end_with_engine()
     keep_freed_memory()
+    allow_open_files()
     line = WorkerEnd()
     from autotl.search.workbench import Workbench  # loads torch while the engine still reads the table
 
