@@ -239,7 +239,7 @@ def test_a_strategy_whose_model_answers_in_a_wrong_shape_is_a_failed_trial(searc
 def test_a_strategy_that_never_returns_costs_its_trial_and_the_search_goes_on(search, distribution, monkeypatch):
     monkeypatch.setattr(trials, "SECONDS_BESIDE", 3.0)
     began = time.monotonic()
-    folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=36.0)
+    folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=36.0, count=5)
     assert time.monotonic() - began < 39
     row = rows_of(folder, "stuck")[0]
     assert row["state"] == "failed"
@@ -263,9 +263,43 @@ def test_a_strategy_that_never_returns_is_not_waited_for_a_third_time(search, di
 @pytest.mark.slow
 def test_a_strategy_that_never_returns_is_cut_at_the_end_at_the_latest(search, distribution):
     began = time.monotonic()
-    folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=20.0)
-    assert time.monotonic() - began < 22.5
+    folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=14.0)
+    assert time.monotonic() - began < 16.5
     assert rows_of(folder, "stuck")[0]["state"] in {"cut", "failed"}
+
+
+def test_names_that_would_be_taken_for_something_else_cost_their_strategy(search, distribution):
+    """Words that another strategy has not, under its name; and names that the log has for other things."""
+    words = 'return [Choice("schedule", ("up", "down"))]'
+    clash = strategy("clash", "pass").replace('return [Real("depth", 0.0, 1.0)]', words)
+    clash = clash.replace('[{"depth": depth} for depth in (0.5, 0.2, 0.8)]', '[{"schedule": "up"}]')
+    clash = clash.replace("import Progress", "import Choice, Progress")
+    taken = strategy("taken", "pass").replace('"depth"', '"kind"')
+    told = notes(search(distribution("clash", clash), distribution("taken", taken), count=2))
+    assert any("strategy 'clash'" in note and "'schedule' offers other options" in note for note in told)
+    assert any("strategy 'taken'" in note and "no parameter can be called 'kind'" in note for note in told)
+
+
+def test_what_a_strategy_tells_and_fails_to_say_costs_itself(search, distribution):
+    """Figures by the names that the log has, and work that nobody can tell once it is asked for in earnest."""
+    model = (
+        "from autotl.training.model import Classifier",
+        "trial.model = Classifier(trial.load_backbone(), trial.starting_head())",
+    )
+    talks = strategy("talks", *model, 'yield Progress(500, {"score": 9.0, "trial": 7, "kind": 1.0, "loss": 0.5})')
+    # says it as long as nobody trains, which is when it is vetted
+    silent = strategy("silent", *model).replace(
+        "return Work(0.0)", 'return {True: Work(0.0)}[sys._getframe(2).f_code.co_name != "_forecast"]'
+    )
+    folder = search(distribution("talks", talks), distribution("silent", "import sys\n" + silent), count=8)
+    told = [event for event in events(folder, "progress") if "loss" in event and event["loss"] == 0.5]
+    assert told
+    assert all(event["score"] <= 1.0 and event["trial"] != 7 for event in told)
+    ours = {event["trial"] for event in events(folder, "trial_started") if event["strategy"] == "silent"}
+    ended = [event for event in events(folder, "trial_ended") if event["trial"] in ours]
+    failed = [event["reason"] for event in ended if event["state"] != "complete"]
+    assert failed
+    assert all("does not say what it would do" in reason for reason in failed), failed
 
 
 @pytest.mark.slow

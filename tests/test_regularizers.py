@@ -121,6 +121,15 @@ def test_each_applies_where_its_evidence_is_from():
     assert known("logit_adjustment").usual(context((600, 100), metric="macro_f1")) == 0.5
 
 
+def test_frequent_classes_lose_their_advantage_wherever_the_metric_wants_it():
+    """Heads do at any imbalance, and trainings begin at these."""
+    adjustment = next(known for known in plugins().regularizers if known.name == "logit_adjustment")
+    assert adjustment.strengths(context((400, 100), metric="accuracy")) is None
+    assert adjustment.usual(context((400, 100), metric="balanced_accuracy")) == 1.0
+    assert adjustment.strengths(context((400, 100), metric="balanced_accuracy")).holds(1.0)
+    assert adjustment.strengths(context((400, 400), metric="balanced_accuracy")) is None
+
+
 def test_strength_zero_is_the_training_without(bench):
     recipe = {
         "frozen_fraction": 0.0,

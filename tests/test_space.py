@@ -360,7 +360,8 @@ def test_new_weights_are_tried_only_where_transfer_is_in_doubt_and_then_early():
     assert [config.strategy for config in space(doubtful=True).portfolio()][:3] == ["finetune", "probe", "scratch"]
     tried = space(doubtful=True)
     for config in tried.portfolio():
-        assert tried.work(config).pretrained == (config.strategy != "scratch")
+        assert tried.begins_pretrained(config) == (config.strategy != "scratch")
+        assert config.strategy != "scratch" or not {"l2_sp", "reinit_top"} & config.settings.keys()
 
 
 def test_strategies_of_less_weight_wait_and_are_drawn_less_often():

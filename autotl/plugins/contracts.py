@@ -253,6 +253,12 @@ class Real:
         return not isinstance(value, str) and self.low <= value <= self.high
 
 
+#: What no parameter and no figure of a strategy may be called: the log of a run has these names for other things.
+RESERVED_NAMES = frozenset(
+    {"at", "backbone", "kind", "permille", "planned_seconds", "score", "strategy", "trial", "units", "why"}
+)
+
+
 @dataclass(frozen=True)
 class Choice:
     """One of a few values that the search may choose.
@@ -292,6 +298,7 @@ class StrategyContext:
     squared: bool = False  #: whether the loss is the squared error of numbers
     teacher: bool = False  #: whether there is a bundle to learn from (`Trial.teacher`)
     stages: int = 0  #: of the backbone; 0 where nobody has loaded it
+    pretrained: bool = True  #: whether the strategy that trains begins at published weights, for regularizers
 
     @property
     def classes(self) -> int:
@@ -315,7 +322,6 @@ class Work:
     step_cost: float = 1.0  #: factor on a step's time; the core sets it by the regularizers at work
     frozen_fraction: float = 0.0  #: of the stages, from the input on: computed once a row and view where possible
     augment: float = 0.0  #: strength; above 0 each row has several views
-    pretrained: bool = True  #: whether it starts from published weights; the others are the control of these
     #: A strategy that does the same but for what this one adds: where both have finished a trial of the same backbone
     #: and settings, the search tells which of them was better.
     twin: str = ""
@@ -336,11 +342,13 @@ class Strategy(Protocol):
     name: str
     regularized: bool = False  #: whether it trains by `autotl.training.loop.train`, which heeds the regularizers
     weight: float = 1.0  #: how likely it is to be tried before anything is known; fine-tuning has 1
+    pretrained: bool = True  #: whether it begins at published weights; those that do not are the control of these
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         """What the search may choose; empty where the strategy does not apply.
 
-        Names are shared with other strategies wherever the meaning is the same.
+        Names are shared with other strategies wherever the meaning is the same, and words are the same then: Optuna has
+        one list for a name. None is among `RESERVED_NAMES`.
         """
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:

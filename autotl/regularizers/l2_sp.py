@@ -30,6 +30,8 @@ class L2SP(Regularizer):
     name = "l2_sp"
 
     def strengths(self, context: StrategyContext) -> Choice | None:
+        if not context.pretrained:
+            return None
         return Choice(self.name, (0.0, 0.3, 1.0, 3.0), (2, 6, 3, 1) if context.few_rows else (6, 1, 2, 1))
 
     def usual(self, context: StrategyContext) -> float:

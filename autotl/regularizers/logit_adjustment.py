@@ -22,9 +22,11 @@ class LogitAdjustment(Regularizer):
     def strengths(self, context: StrategyContext) -> Choice | None:
         from autotl.data.labels import is_imbalanced
 
-        if not context.class_rows or not is_imbalanced(context.class_rows):
-            return None
         usual, strengths = self.usual(context), (0.0, 0.5, 1.0)
+        # heads are balanced wherever the metric wants it, and trainings begin at these
+        wanted = usual > 0 and len(set(context.class_rows)) > 1
+        if not (wanted or (context.class_rows and is_imbalanced(context.class_rows))):
+            return None
         likely = 3.0 if usual else 6.0  # where the metric asks for none, as most regularizers are left out
         return Choice(self.name, strengths, tuple(likely if strength == usual else 1.0 for strength in strengths))
 

@@ -25,7 +25,7 @@ class ReinitTop(Regularizer):
     name = "reinit_top"
 
     def strengths(self, context: StrategyContext) -> Choice | None:
-        if context.augments or context.rows >= MOST_ROWS:
+        if not context.pretrained or context.augments or context.rows >= MOST_ROWS:
             return None
         return Choice(self.name, (0.0, 1.0, 2.0), (8, 1, 1))
 

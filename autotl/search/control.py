@@ -52,7 +52,7 @@ def verdict(models: list[Model], space: Space, lead: Lead) -> Verdict | None:
         head = model.judged.trial < 0
         if member.backbone == BAG_OF_WORDS.key or not (head or space.knows(model.config)):  # the first is no network
             continue
-        starts_pretrained = head or space.work(model.config).pretrained
+        starts_pretrained = head or space.begins_pretrained(model.config)
         holder = best.get(starts_pretrained)
         if finished and (holder is None or model.judged.score > holder.judged.score):
             best[starts_pretrained] = model

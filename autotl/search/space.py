@@ -152,9 +152,27 @@ class Space:
         known, context = self._strategies[strategy], self._contexts[backbone]
         found: dict[str, Parameter] = {parameter.name: parameter for parameter in known.parameters(context)}
         if found and known.regularized:
+            context = replace(context, pretrained=known.pretrained)
             for name, regularizer in self._regularizers.items():
                 if strengths := regularizer.strengths(context):
                     found.setdefault(name, strengths)
+        return found
+
+    def begins_pretrained(self, config: TrialConfig) -> bool:
+        """Whether a trial begins at published weights."""
+        return self._strategies[config.strategy].pretrained
+
+    def words(self, strategy: str) -> dict[str, Sequence[Value] | None]:
+        """The options of each parameter of a strategy that are words, by its name; None for numbers.
+
+        Raises `PluginError` where one has other words for another backbone.
+        """
+        found: dict[str, Sequence[Value] | None] = {}
+        for backbone in self.candidates:
+            for name, parameter in self._parameters(strategy, backbone).items():
+                options = parameter.options if isinstance(parameter, Choice) and _is_named(parameter) else None
+                if found.setdefault(name, options) != options:
+                    raise PluginError(f"{name!r} has other words for another backbone, and the sampler has one list")
         return found
 
     def units(self, config: TrialConfig) -> dict[str, Value]:

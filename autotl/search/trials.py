@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import FailureKind, TrialError
 from autotl.events import EventLog
+from autotl.plugins.contracts import RESERVED_NAMES
 from autotl.plugins.manager import plugins
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue, OutOfTime
@@ -86,12 +87,14 @@ class Trials:
         self._rungs: tuple[int, ...] | None = None  #: not known before the first forecast
         self._usual = 0.0  #: seconds that a full trial takes, by the last forecast
         self._count = math.inf
+        self._control: int | None = None  #: the number of the first trial that has nothing of what is pretrained
         self._failures = Failures(space, events)
 
-    def run(self, portfolio: Iterable[TrialConfig], count: float) -> None:
+    def run(self, portfolio: Iterable[TrialConfig], count: float, *, urgent: bool = False) -> None:
         """portfolio: configurations that go first, but for those that the study has had. count: of trials.
 
-        Raises `OutOfTime` when the worker has to be cut.
+        urgent: whether the first of them goes before trials that are paused. Raises `OutOfTime` when the worker has to
+        be cut.
         """
         self._count = count
         past = self._study.get_trials(deepcopy=False)
@@ -103,7 +106,10 @@ class Trials:
         for running in self._take_over(past):
             self._run(running)
         while self._pace.time_for_a_trial() and not self._failures.hopeless and self._some_can_be_judged():
-            if (next_one := self._next()) is not None:
+            if urgent and queue and self._started < count:
+                urgent = False
+                self._start(queue)
+            elif (next_one := self._next()) is not None:
                 running = self._paused.pop(next_one)
                 running.why = "promise"
                 self._run(running)
@@ -285,15 +291,16 @@ class Trials:
 
         def goes_on(judged: Judged) -> bool:
             running.permille, running.score = judged.permille, judged.score
-            self._events.emit(
-                "progress", trial=running.number, permille=judged.permille, score=judged.score, **offer["details"]
-            )
+            told = {name: value for name, value in offer["details"].items() if name not in RESERVED_NAMES}
+            told |= {"trial": running.number, "permille": judged.permille, "score": judged.score}
+            self._events.emit("progress", **told)
             if judged.permille > running.reported:
                 running.optuna_trial.report(judged.score, judged.permille)
                 running.reported = judged.permille
             running.optuna_trial.set_user_attr("starts", 1)
             self._scheduler.record(running.number, judged.permille, judged.score)
-            if judged.permille not in (self._rungs or ()) or running.number == DEFAULT_TRIAL:
+            compared = judged.permille in (self._rungs or ())
+            if not compared or running.number in (DEFAULT_TRIAL, self._control):
                 return True
             self._paused[running.number] = running
             next_one = self._next()  # when its turn would be next, it need not be put down
@@ -307,12 +314,18 @@ class Trials:
         config = running.config
         if running.permille and running.planned:
             return self._pace.rest_of_trial(config.backbone, running.left)
-        work, seconds = self._space.work(config), 0.0
+        try:
+            work, seconds = self._space.work(config), 0.0
+        except Exception as error:  # a foreign plugin may fail in any way, by settings that nobody has tried yet
+            text = f"strategy {config.strategy!r} does not say what it would do ({type(error).__name__}: {error})"
+            raise TrialError(text, kind="plugin") from error
+        if self._control is None and not self._space.begins_pretrained(config):
+            self._control = running.number  # to its end: weights that begin at random are far behind on their way
         if work.passes:
             candidate = dataclasses.asdict(self._space.candidates[config.backbone])
             answer = self._dialogue.ask(
                 f"forecast of {config.strategy}", "training", do="forecast", candidate=candidate,
-                work=dataclasses.asdict(work),
+                work=dataclasses.asdict(work), views=self._judge.views_mean_the_same,
             )  # fmt: skip
             seconds = answer["seconds"]
         length = self._pace.trial_length(config.backbone, config.strategy, seconds)

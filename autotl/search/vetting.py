@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotl.errors import PluginError
-from autotl.plugins.contracts import Candidate, Regularizer, Strategy, StrategyContext
+from autotl.plugins.contracts import RESERVED_NAMES, Candidate, Regularizer, Strategy, StrategyContext, Value
 from autotl.plugins.manager import plugins
 from autotl.search.space import Space
 
@@ -35,16 +35,34 @@ def vetted(
             found.regularizers.append(regularizer)
         except Exception as error:  # a foreign plugin may fail in any way
             found.complaints.append(_complaint("regularizer", regularizer.name, error))
+    known: dict[str, Sequence[Value] | None] = {}
     for strategy in strategies:
         try:
-            space = Space(candidates, [strategy], found.regularizers, contexts)
-            for config in space.portfolio():
-                space.units(config)
-                space.work(config)
+            for taught in (False, True):  # a teacher may come later
+                told = {key: replace(context, teacher=context.teacher or taught) for key, context in contexts.items()}
+                space = Space(candidates, [strategy], found.regularizers, told)
+                for config in space.portfolio():
+                    space.units(config)
+                    space.work(config)
+                words = space.words(strategy.name)
+                _refuse_names(words, known)
+            known |= words
             found.strategies.append(strategy)
         except Exception as error:
             found.complaints.append(_complaint("strategy", strategy.name, error))
     return found
+
+
+def _refuse_names(words: Mapping[str, Sequence[Value] | None], known: Mapping[str, Sequence[Value] | None]) -> None:
+    """Raises `PluginError` for a parameter that would be taken for something else, by Optuna or in the log."""
+    if taken := sorted(RESERVED_NAMES & words.keys()):
+        raise PluginError(f"no parameter can be called {taken[0]!r}: the log of a run has that name for another thing")
+    for name, options in words.items():
+        if known.get(name, options) != options:
+            raise PluginError(
+                f"{name!r} offers other options than those of another strategy, and Optuna has one list for a name: "
+                "give it a name of its own"
+            )
 
 
 def _try_regularizer(regularizer: Regularizer, context: StrategyContext) -> None:

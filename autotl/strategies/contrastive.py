@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Parameter, Progress, Recipe, StrategyContext, Value, Work
+from autotl.plugins.contracts import Parameter, Progress, Recipe, Strategy, StrategyContext, Value, Work
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ MOST_ROWS_A_CLASS = 64
 FEWEST_STEPS = 40
 
 
-class Contrastive:
+class Contrastive(Strategy):
     """AdamW on all stages by the supervised contrastive loss of the features; at every rung a logistic head on them."""
 
     name = "contrastive"

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import TEXTUAL, Choice, Parameter, Progress, Recipe, StrategyContext, Value, Work
+from autotl.plugins.contracts import (
+    TEXTUAL,
+    Choice,
+    Parameter,
+    Progress,
+    Recipe,
+    Strategy,
+    StrategyContext,
+    Value,
+    Work,
+)
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -35,7 +45,7 @@ def _nearest(recipe: Recipe) -> float:
     return min(LAYER_DECAYS, key=lambda decay: abs(decay - recipe.layer_decay))
 
 
-class Finetune:
+class Finetune(Strategy):
     """AdamW on the stages above the freeze depth, the head started from the linear probe (LP-FT).
 
     Starting at the probe keeps the first steps from tearing the features apart (Kumar et al. 2022), given rows enough.

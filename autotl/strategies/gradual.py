@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Parameter, Progress, StrategyContext, Value, Work
+from autotl.plugins.contracts import Parameter, Progress, Strategy, StrategyContext, Value, Work
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 THAWS = ((0.0, 0.75), (0.15, 0.5), (0.4, 0.0))
 
 
-class Gradual:
+class Gradual(Strategy):
     """AdamW on ever more stages, from the linear probe's head. Early steps are cheap, as what is frozen is stored."""
 
     name = "gradual"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Parameter, Progress, StrategyContext, Value, Work
+from autotl.plugins.contracts import Parameter, Progress, Strategy, StrategyContext, Value, Work
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RATE = 10.0
 
 
-class NormBias:
+class NormBias(Strategy):
     """AdamW on every parameter with one dimension, at all depths, from the linear probe's head.
 
     On a thousand rows it is as good as other ways to tune a few parameters, and makes other mistakes than full

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Parameter, Progress, Real, StrategyContext, Value, Work
+from autotl.plugins.contracts import Parameter, Progress, Real, Strategy, StrategyContext, Value, Work
 
 if TYPE_CHECKING:
     from autotl.training.trial import Trial
 
 
-class Probe:
+class Probe(Strategy):
     """The linear head with the least loss on what the upper layers of the frozen backbone say: logistic regression, or
     ridge for numbers.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Parameter, Progress, Real, StrategyContext, Value, Work
+from autotl.plugins.contracts import Parameter, Progress, Real, Strategy, StrategyContext, Value, Work
 
 if TYPE_CHECKING:
     from autotl.training.trial import Trial
@@ -18,7 +18,7 @@ RATE = 5.0
 AUGMENT = 0.6
 
 
-class Scratch:
+class Scratch(Strategy):
     """AdamW on all stages from new weights, for as many passes as the published recipe fine-tunes.
 
     Applies only where it has to be measured that transfer helps (`StrategyContext.doubtful`). Where source and target
@@ -28,6 +28,7 @@ class Scratch:
     name = "scratch"
     regularized = True
     weight = 1.0
+    pretrained = False
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         return [Real("learning_rate_multiplier", 0.1, 10.0, log=True, usual=1.0)] if context.doubtful else []
@@ -37,7 +38,7 @@ class Scratch:
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
         augment = AUGMENT if context.augments else 0.0
-        return Work(passes=context.candidate.recipe.passes(context.rows), augment=augment, pretrained=False)
+        return Work(passes=context.candidate.recipe.passes(context.rows), augment=augment)
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
         import torch

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Choice, Parameter, Progress, StrategyContext, Value, Work
+from autotl.plugins.contracts import Choice, Parameter, Progress, Strategy, StrategyContext, Value, Work
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autotl.training.trial import Trial
 
 
-class Surgical:
+class Surgical(Strategy):
     """AdamW on the first part of the stages and on the head, which starts from the linear probe."""
 
     name = "surgical"

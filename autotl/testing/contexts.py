@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from autotl.plugins.contracts import Candidate, Recipe, StrategyContext
 
@@ -18,7 +19,7 @@ _METRICS, _OTHER_METRICS = ("accuracy", "balanced_accuracy"), ("r2",)
 #: Passes that the budget affords: less than one, a few, any number.
 _PASSES = (0.5, 20.0, math.inf)
 
-_CANDIDATE = Candidate(
+_TEXTS = Candidate(
     name="any",
     family="any",
     modality="text",
@@ -32,6 +33,9 @@ _CANDIDATE = Candidate(
     recipe=Recipe(learning_rate=1e-4, layer_decay=0.75),
 )
 
+#: Of images, which are augmented: convolutions, whose layers have one rate.
+_IMAGES = replace(_TEXTS, modality="image", recipe=Recipe(learning_rate=1e-4))
+
 
 def contexts() -> Iterator[StrategyContext]:
     """Every combination: 168 of them."""
@@ -40,9 +44,11 @@ def contexts() -> Iterator[StrategyContext]:
     for (rows, class_rows, metric), augments, passes, doubtful, teacher in itertools.product(
         tables, yes_or_no, _PASSES, yes_or_no, yes_or_no
     ):
+        candidate, stages = (_IMAGES, 12) if augments else (_TEXTS, 0)
         yield StrategyContext(
-            _CANDIDATE, rows, class_rows, metric, augments, passes, doubtful, squared=not class_rows, teacher=teacher
-        )
+            candidate, rows, class_rows, metric, augments, passes, doubtful, squared=not class_rows, teacher=teacher,
+            stages=stages,
+        )  # fmt: skip
 
 
 def described(context: StrategyContext) -> str:

@@ -94,6 +94,7 @@ END: tuple[tuple[str, dict[str, Any]], ...] = (
     ("transfer", {"difference": 0.2, "low": 0.1, "high": 0.3, "pretrained": 0, "control": 4}),
     ("compared", {
         "strategy": "lora", "twin": "finetune", "backbone": "tiny/one", "difference": 0.0, "low": -0.1, "high": 0.1,
+        "trial": 1, "other": 0,
     }),
     ("phase", {"name": "cross-validating"}),
     ("cross_validated", {"trials": [0, -1], "folds": 4, "rows": 80, "score": 0.78}),

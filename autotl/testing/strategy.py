@@ -15,7 +15,17 @@ import torch
 
 from autotl.errors import TrialError
 from autotl.features.frozen import weights_digest
-from autotl.plugins.contracts import Choice, Parameter, Progress, Real, Strategy, StrategyContext, Value, Work
+from autotl.plugins.contracts import (
+    RESERVED_NAMES,
+    Choice,
+    Parameter,
+    Progress,
+    Real,
+    Strategy,
+    StrategyContext,
+    Value,
+    Work,
+)
 from autotl.plugins.manager import plugins
 from autotl.testing.bench import Bench, image_bench, number_bench, one_thread, text_bench
 from autotl.testing.contexts import contexts, described
@@ -69,7 +79,7 @@ def _applying(strategy: Strategy, bench: Bench) -> StrategyContext | None:
 def check_choices(strategy: Strategy) -> None:
     """Parameters, portfolio and work agree with each other wherever a strategy may be asked. Raises `BrokenPromise`."""
     thing = f"strategy {getattr(strategy, 'name', type(strategy).__name__)!r}"
-    members = ("name", "regularized", "weight", "parameters", "portfolio", "work", "fit")
+    members = ("name", "regularized", "weight", "pretrained", "parameters", "portfolio", "work", "fit")
     missing = [name for name in members if not hasattr(strategy, name)]
     expect(not missing, thing, "has all members of Strategy", f"no {', '.join(missing)}")
     expect(re.fullmatch(r"\w+", strategy.name) is not None, thing, "its name is a word", repr(strategy.name))
@@ -94,6 +104,8 @@ def check_choices(strategy: Strategy) -> None:
 
 def check_parameter(thing: str, parameter: Parameter) -> None:
     """What the search may choose can be chosen. Raises `BrokenPromise`."""
+    named = parameter.name not in RESERVED_NAMES
+    expect(named, thing, "a parameter has a name that the log of a run has for nothing else", parameter.name)
     if isinstance(parameter, Real):
         low, high, usual = parameter.low, parameter.high, parameter.usual
         kept = -math.inf < low < high < math.inf and (low > 0 or not parameter.log)

@@ -49,4 +49,6 @@ class BalancedBatches:
         for label in classes:
             rows = self._of_class[label]
             chosen.append(rows[torch.randperm(len(rows), generator=generator)[:each].numpy()])
-        return step * self._size // self._rows, np.concatenate(chosen)
+        rows = np.concatenate(chosen)
+        # a batch that memory cuts into pieces has all classes in each, or rows would be compared with their like alone
+        return step * self._size // self._rows, rows[torch.randperm(len(rows), generator=generator).numpy()]

@@ -136,6 +136,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         if plan.frozen_at(progress) < stepper.stage:
             stepper.write_down()
             stepper = enter(plan.frozen_at(progress))
+            progress = progress_so_far()  # what entering took is no part of the step
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(min(progress, 1.0))
         number, batch = batches.at(step)

@@ -51,8 +51,10 @@ class DistillCommand:
         from autotl.cli.screen import show_outcome, watched
         from autotl.cli.started import PROCESS_START
         from autotl.errors import TaskError
+        from autotl.events import read_events
         from autotl.predictor.bundle import find_bundle, read_card
         from autotl.search.engine import Search
+        from autotl.search.run_file import EVENTS_FILE
 
         teacher = Path(options.folder).expanduser().resolve()
         request = _request(teacher, options)
@@ -66,7 +68,10 @@ class DistillCommand:
         )
         code = show_outcome(outcome, options)
         if not (options.quiet or options.json):
-            print(f"\n{for_terminal(beside_the_teacher(card, read_card(find_bundle(outcome.folder))))}")
+            events = read_events(outcome.folder / EVENTS_FILE)
+            taught = any(event.kind == "compared" and event.data["strategy"] == self.name for event in events)
+            told = beside_the_teacher(card, read_card(find_bundle(outcome.folder)), compared=taught)
+            print(f"\n{for_terminal(told)}")
         return code
 
 
@@ -100,10 +105,15 @@ def _request(teacher: Path, options: argparse.Namespace) -> SearchRequest:
     )
 
 
-def beside_the_teacher(teacher: BundleCard, student: BundleCard) -> str:
-    """Whether the student learned from its teacher, and what became of score and speed."""
+def beside_the_teacher(teacher: BundleCard, student: BundleCard, *, compared: bool) -> str:
+    """Whether the student learned from its teacher, and what became of score and speed.
+
+    compared: whether one that learned from it came to an end beside one that did not.
+    """
     (only,) = student.members
-    learned = "learned from the teacher" if only.strategy == DistillCommand.name else "did better without the teacher"
+    learned = "did better without the teacher" if compared else "had no training with the teacher that came to its end"
+    if only.strategy == DistillCommand.name:
+        learned = "learned from the teacher"
     told = f"{only.backbone} {learned}: {student.task.metric} {student.score:.4f}, the teacher {teacher.score:.4f}"
     if teacher.latency and student.latency:
         ours, theirs = 1000 * student.latency, 1000 * teacher.latency

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import TEXTUAL, Choice, Parameter, Progress, StrategyContext, Value, Work
+from autotl.plugins.contracts import TEXTUAL, Choice, Parameter, Progress, Strategy, StrategyContext, Value, Work
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from autotl.training.trial import Trial
 
 
-class Adapters(ABC):
+class Adapters(Strategy, ABC):
     """AdamW on small parts put into the linear layers, from the linear probe's head; no other weight changes.
 
     Applies to texts, whose encoders all consist of linear layers, and to image networks whose published recipe has

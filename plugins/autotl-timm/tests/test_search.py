@@ -42,7 +42,7 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
 
     answers = {path.stem for path in (tmp_path / "run" / "trials").rglob("*.json") if path.stem == path.parent.name}
     views = {path.stem for path in (tmp_path / "run" / "trials").rglob("*-view1.json")}
-    assert answers == {"0000", "head-1", "head-1-quick"}
+    assert answers == {"0000", "head-1"}
     assert views == {"0000-view1", "head-1-view1"}
     predicted = found.predict(table)
     log = (tmp_path / "run" / "events.jsonl").read_text(encoding="utf-8")

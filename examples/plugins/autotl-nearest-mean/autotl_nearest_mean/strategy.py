@@ -23,7 +23,8 @@ class NearestMean(Strategy):
         from autotl.features.heads import LinearHead, standardization
         from autotl.training.model import Classifier
 
-        features, labels = trial.frozen.features(trial.train), trial.targets[trial.train]
+        rows = trial.known  # that have passed already
+        features, labels = trial.frozen.features(rows), trial.targets[rows]
         mean, scale = standardization(features)
         inputs = (features - mean) / scale
         belongs = np.eye(trial.outputs)[labels]
