@@ -39,6 +39,15 @@ class Run(Predictor):
         """What it was made with, by the name of the constructor."""
         return {"folder": self.bundle}
 
+    @property
+    def test(self) -> dict[str, Any] | None:
+        """What the rows of ``fit(test=…)`` said: metric, score, interval (95 %), rows, unlearned and learned ones.
+
+        None where there were none, or no time was left to score them.
+        """
+        found = [event.data for event in read_events(self.run_folder / "events.jsonl") if event.kind == "tested"]
+        return found[-1] if found else None
+
     def leaderboard(self) -> pd.DataFrame:
         """One row a model, best first: trial, share of the answer, score, what it is, seconds, and its settings."""
         import pandas as pd

@@ -390,3 +390,32 @@ def test_of_hundreds_of_models_those_tell_of_luck_that_could_have_had_it(shelf, 
         answer = shelf.answer(first.judged)
     assert answer.card.chosen_among == MOST_COMPARED + 20
     assert answer.card.optimism > 0
+
+
+def test_a_refit_of_fewer_rows_or_gone_wrong_is_not_taken(shelf, tmp_path, task):
+    incumbent = Incumbent(task, LABELS, training_rows=100)
+    judge = Judge(incumbent, shelf, None, None, None)
+    model = a_model(tmp_path, 0, noise=0.5)
+    shelf.put(model)
+    incumbent.replace(model.judged)
+    for answer in ({"score": 1.0, "training_rows": 50}, {"score": 0.1, "training_rows": 300}):
+        refitted = tmp_path / "trials" / "0000" / "0000-refit"
+        refitted.mkdir()
+        assert not judge.take_refit(model, {**answer, "weights": refitted.name, "views": []})
+        assert not refitted.exists()
+        (kept,) = shelf.entries("0000")
+        assert not kept.refit
+        assert kept.weights.is_dir()
+
+
+def test_views_of_a_model_do_not_take_the_places_of_others(shelf, tmp_path):
+    for number in range(KEPT):
+        model = a_model(tmp_path, number, noise=0.5 + number / 20, alike=True)
+        view = dataclasses.replace(
+            model, name=f"{model.name}-view1", weights=tmp_path / "trials" / model.name / "view1"
+        )
+        shutil.copytree(model.weights, view.weights)
+        shelf.put(model)
+        shelf.put(view)
+    shelf.answer(shelf.models[0].judged)
+    assert all(model.weights and model.weights.is_dir() for model in shelf.models)

@@ -92,7 +92,7 @@ def screening(record: Record) -> Picture | None:
     order = sorted(proxy, key=lambda name: -proxy[name])[:MOST_BARS]
     scored = [(row.backbone, row.score) for row in record.trials if row.score is not None]
     reached = {name: [score for backbone, score in scored if backbone == name] for name in order}
-    metric, proxy_metric = record.task.metric, record.task.rules.ranks_by
+    metric, proxy_metric = record.task.metric, record.task.ranks_by
     # what is negated has a unit of its own; others go to 1, as the head's score does
     tried = {} if metric.startswith("neg_") else reached
     figure, axes = new_figure(0.8 + 0.42 * len(order))

@@ -62,11 +62,14 @@ def choice_sentence(record: Record) -> str:
     card, answer = record.card, record.last("answer")
     if card is None or answer is None:
         return ""
-    lead = f"{answer['lead']:+.4f} ± {answer['error']:.4f} in log loss"
+    loss = f"{abs(answer['lead']):.4f} ± {answer['error']:.4f} in loss"
     if len(card.members) > 1:
+        beside = f"is no worse than the best single model beyond noise ({loss} behind, and rows are few)"
+        if answer["lead"] > 0:
+            beside = f"beats the best single model by {loss}"
         return (
             f"A mean of {counted(len(card.members), 'answer')} was chosen because on rows that had no part in mixing "
-            f"it beats the best single model by {lead}. It takes {1000 * card.latency:.3g} ms a row; the best model "
+            f"it {beside}. It takes {1000 * card.latency:.3g} ms a row; the best model "
             f"alone is expected to reach {answer['single_score']:.4f} in {1000 * answer['single_latency']:.3g} ms."
         )
     held = [event.data for event in record.of("incumbent")]
@@ -77,7 +80,11 @@ def choice_sentence(record: Record) -> str:
         why += f"{others[-1]['score']:.4f} on the same rows, and nothing beat it by more than noise"
     else:
         why = "was there first, and nothing beat it by more than noise"
-    mixture = f"; no mixture was better on rows that had no part in mixing ({lead})" if answer["error"] else ""
+    mixture = ""
+    if answer["error"] and answer["lead"] > 0:
+        mixture = f"; a mixture is ahead by {loss} on rows that had no part in mixing, but behind by the metric"
+    elif answer["error"]:
+        mixture = f"; no mixture was better on rows that had no part in mixing ({loss} behind)"
     return f"One model was chosen: {what} {why}{mixture}. It takes {1000 * card.latency:.3g} ms a row."
 
 

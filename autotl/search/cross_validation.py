@@ -31,15 +31,15 @@ class CrossValidation:
         self._again, self._dialogue = again, dialogue
         self._judge, self._pace, self._events = judge, pace, events
 
-    def run(self) -> None:
-        """The answer is whole at any moment. Raises `OutOfTime` when the worker has to be cut."""
+    def run(self) -> bool:
+        """Whether it came to an end; the answer is whole at any moment. Raises `OutOfTime` when the worker is cut."""
         answer, heads = self._judge.contenders()
         if not all(model.finished and self._again.can_fit(model) for model in answer):
-            return
+            return False
         found: list[tuple[Model, list[Message]]] = []
         due = [model for model in answer if model.folds == 1]
         if not due or sum(map(self._seconds, due)) > self._time_left():
-            return
+            return False
         beside = [head for head in heads if head.folds == 1 and self._again.can_fit(head)]
         for needed, model in [*((True, model) for model in due), *((False, head) for head in beside)]:
             if not needed and self._seconds(model) > self._time_left():
@@ -49,12 +49,13 @@ class CrossValidation:
             except TrialError as error:
                 self._events.emit("note", text=f"{named(model)} was judged by one part of the rows only ({error})")
                 if needed:
-                    return
+                    return False
         card = self._judge.take_folds(found)
         self._events.emit(
             "cross_validated", trials=[model.judged.trial for model, _ in found], folds=card.folds,
             rows=card.validation_rows, score=card.score,
         )  # fmt: skip
+        return True
 
     def _time_left(self) -> float:
         return self._pace.seconds_to_the_end() if self._pace.limited else math.inf

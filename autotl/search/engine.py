@@ -352,7 +352,7 @@ class Search:
                 metric=task.metric,
                 augments=given.augments[candidate.family],
                 passes=passes[candidate.key],
-                doubtful=is_doubtful(self._screening.score, task.rules.guess(targets), full_trials),
+                doubtful=is_doubtful(self._screening.score, task.rules.guess(targets, task.balance), full_trials),
                 squared=task.rules.squared,
                 teacher=self._teacher is not None,
                 stages=self._screening.stages[candidate.key],
@@ -386,8 +386,10 @@ class Search:
             pace.keep_tail(teaching.share)
             trials.run(portfolio, count - 1)
             pace.release_tail()
-            portfolio = [*teaching.run(), *portfolio]
-        trials.run(portfolio, count)
+            lessons = teaching.run()
+            trials.run([*lessons, *portfolio], count, urgent=bool(lessons))
+        else:
+            trials.run(portfolio, count)
         if pace.limited and count and not self._study.get_trials(deepcopy=False):
             events.emit("note", text="no training fits into the time: it would see too few rows to beat a head")
             self._screening.use_time_left()
@@ -402,7 +404,8 @@ class Search:
         again = Again(self._given.candidates, space)
         if pace.folds:
             self._phase("cross-validating")
-            CrossValidation(again, dialogue, judge, pace, events).run()
+            if not CrossValidation(again, dialogue, judge, pace, events).run():
+                trials.run(portfolio, count)  # in the time that was kept for it
         pace.release("refit")
         self._phase("refitting")
         Refit(again, checkpoints, dialogue, judge, pace, events).run()

@@ -158,8 +158,8 @@ class Judge:
                         self._judge_by_more(entry, more)
             for model, _ in found:
                 (entry, *_) = self._shelf.entries(model.trial_folder)
-                if self._incumbent.yields_to(entry.judged):
-                    self._incumbent.replace(entry.judged)
+                if entry.judged is not self.best and self._incumbent.yields_to(entry.judged):
+                    self._replace(entry.judged)
             assert self._incumbent.held_by is not None
             return self._renew_answer(self._incumbent.held_by)
 
@@ -177,12 +177,13 @@ class Judge:
     def take_refit(self, model: Model, answer: Message) -> bool:
         """Puts what the worker refitted in the place of a model and its views, and renews the bundle.
 
-        Unless it does clearly worse on the validation rows than before it was trained on them, which only a training
-        that went wrong does; returns whether it did not. The rows that chose the answer say nothing new of it.
+        Unless it saw fewer rows than before, or does clearly worse on those that validate than before it was trained on
+        them, which only a training that went wrong does; returns whether it did not. The rows that chose the answer say
+        nothing new of it.
         """
         before = model.judged.score
         names = [answer["weights"], *answer["views"]]
-        if answer["score"] < before - self._incumbent.noise:
+        if answer["score"] < before - self._incumbent.noise or answer["training_rows"] < model.training_rows:
             for name in names:
                 shutil.rmtree(self._shelf.place(model.trial_folder) / name, ignore_errors=True)
             return False
@@ -206,11 +207,13 @@ class Judge:
             for model in models:
                 self._shelf.put(model)
             if better:
-                self._incumbent.replace(judged)
-                score, permille = judged.score, judged.permille
-                self._events.emit("incumbent", trial=subject.number, permille=permille, score=score)
+                self._replace(judged)
             if self._incumbent.held_by is not None:
                 self._renew_answer(self._incumbent.held_by)
+
+    def _replace(self, judged: Judged) -> None:
+        self._incumbent.replace(judged)
+        self._events.emit("incumbent", trial=judged.trial, permille=judged.permille, score=judged.score)
 
     def _renew_answer(self, best: Judged) -> BundleCard:
         answer = self._shelf.answer(best)

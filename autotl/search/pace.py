@@ -247,10 +247,15 @@ class Pace:
         kept = self._refit_seconds() + self._folds_seconds() + self._tail if self.limited else 0.0
         return self.clock.remaining - self._closing - self._test_seconds() - kept
 
-    @property
-    def loading_seconds(self) -> float:
-        """After which a backbone that is not loaded, or not downloaded, is given up."""
-        return min(max(LOADING_SHARE * self.clock.remaining, LEAST_LOADING), MOST_LOADING)
+    def loading_seconds(self, *, needed: bool = True) -> float:
+        """After which a backbone that is not loaded, or not downloaded, is given up.
+
+        needed: whether there is no other so far; one more is waited for as long as screening lasts.
+        """
+        longest = LOADING_SHARE * self.clock.remaining
+        if not needed:
+            longest = min(longest, self._screening_ends - self.clock.elapsed)
+        return min(max(longest, LEAST_LOADING), MOST_LOADING)
 
     def patience(self, *, testing: bool = False) -> float:
         """Seconds after which a worker that has not answered is given up."""

@@ -217,6 +217,11 @@ def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[s
             f"{', '.join(ours.outputs[:5])} for {kind_of_input(ours.modality, several=True)}: a teacher needs the same "
             "classes and kind of input"
         )
+    if not ours.rules.exclusive:
+        raise BundleError(
+            f"--teacher {request.teacher}: only classes are learned from a teacher, and {inspection.table.name} has "
+            f"{ours.kind}. Leave it out"
+        )
     if theirs.columns != ours.columns and max(len(theirs.columns), len(ours.columns)) > 1:
         raise BundleError(
             f"--teacher {request.teacher} reads {theirs.input_name}, and {inspection.table.name} has {ours.input_name} "

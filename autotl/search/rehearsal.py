@@ -226,6 +226,7 @@ class Rehearsal(Search):
                     do="forecast",
                     candidate=dataclasses.asdict(candidate),
                     work=dataclasses.asdict(work),
+                    views=True,
                 )
                 self._worker_memory = max(self._worker_memory, answer["memory"])
                 self._known[key] = _Cost(answer["seconds"], answer["states"], answer["trained"])
@@ -243,9 +244,8 @@ class Rehearsal(Search):
         Models with the same backbone, such as heads and other views of the rows, share its room.
         """
         trials = self._folder / "trials"
-        views = max(sum(part.is_dir() for part in folder.iterdir()) for folder in trials.iterdir())
         sizes = [BYTES_A_PARAMETER * candidate.parameters for candidate in survivors]
         models = sum(sizes) + course.finished * sizes[0]
-        kept = min(1.0, KEPT / (views * (len(sizes) + course.finished) + 1))
+        kept = min(1.0, KEPT / (len(sizes) + course.finished + 1))
         paused = min(len(course.paused), KEPT_PAUSED) * COPIES_IN_A_CHECKPOINT * BYTES * course.trained
         return folder_bytes(self._folder) - folder_bytes(trials) + kept * models + paused

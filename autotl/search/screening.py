@@ -52,6 +52,7 @@ class Screening:
         self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
         self.unreadable: dict[int, str] = {}  #: why, by the place among the rows that the audit left
         self._put_off: list[Candidate] = []  #: that there was no time for
+        self._hungry: dict[str, Candidate] = {}  #: whose heads have not seen all rows, by key
         self.stages: dict[str, int] = {}  #: of each backbone that was looked through
         self.score = 0.0  #: of the best head, leave-one-out
         self.too_slow: list[Candidate] = []  #: what could be used but for the limits
@@ -79,7 +80,8 @@ class Screening:
                 self._put_off.append(candidate)
                 continue
             try:
-                first, choosing = not seen and not known, len(candidates) > SURVIVORS
+                # what was chosen has seen all rows that it had time for, and does so again
+                first, choosing = not seen and not known, not known and len(candidates) > SURVIVORS
                 seen[candidate.key] = self._screen(candidate, seconds, first=first, choosing=choosing, needed=needed)
             except TrialError as error:
                 refused.append(str(error))
@@ -142,7 +144,7 @@ class Screening:
         answer = self._dialogue.ask(
             _named(candidate),
             "screening",
-            silence=self._pace.loading_seconds + (seconds or 0.0),
+            silence=self._pace.loading_seconds(needed=needed) + (seconds or 0.0),
             do="screen",
             candidate=dataclasses.asdict(candidate),
             seconds=seconds,
@@ -157,6 +159,7 @@ class Screening:
     def use_time_left(self) -> None:
         """Where no training fits, backbones that were put off for its sake are looked through: a head may be better.
 
+        Then heads that have seen a part of the rows see the others, the best backbone's first.
         Raises `OutOfTime` when the worker has to be cut.
         """
         while self._put_off and (seconds := LATE_SHARE * self._pace.seconds_to_the_end()) >= SHORTEST_SCREENING:
@@ -166,6 +169,10 @@ class Screening:
                 self._offer_head(candidate, quick=False, seconds=seconds)
             except TrialError as error:
                 self._note(f"{candidate.key} cannot be used: {error}")
+        for candidate in self._hungry.copy().values():
+            if (seconds := self._pace.seconds_of_training(candidate.key)) >= SHORTEST_SCREENING:
+                with suppress(TrialError):  # the one of fewer rows stands
+                    self._offer_head(candidate, quick=False, seconds=seconds)
 
     def appraise(self, candidate: Candidate) -> float:
         """Accuracy of a head on a backbone that breaks the limits, leave-one-out. Raises `TrialError`."""
@@ -198,10 +205,13 @@ class Screening:
             self._events.emit("head", trial=number, score=judged.score, backbone=candidate.key, latency=latency)
             return True
 
-        self._dialogue.ask(
+        answer = self._dialogue.ask(
             _named(candidate), "heads", do="head", candidate=dataclasses.asdict(candidate), name=f"head{number}",
             quick=quick, seconds=seconds, hearer=lambda offer: self._judge.hear(offer, subject, tell),
         )  # fmt: skip
+        self._hungry.pop(candidate.key, None)
+        if not quick and not answer["saw_all"]:
+            self._hungry[candidate.key] = candidate
 
     def head_number(self, backbone: str) -> int:
         """Of the head on a candidate, by its key: from -1 downwards, as trials count from 0."""

@@ -29,7 +29,8 @@ from autotl.zoo.words import NUMBER
 #: Where in a run's folder the best answer without limits is, once it teaches.
 TEACHER_FOLDER = "teacher"
 
-#: Models whose weights stay on disk, views counted: greedy selection rarely gives more than these a share.
+#: Trials and heads whose weights stay on disk: greedy selection rarely gives more than these a share. Views of a model
+#: share its weights' room.
 KEPT = 8
 
 #: Models without weights that still tell how much better the best of many looks. Whenever another one is judged, each
@@ -309,9 +310,11 @@ class Shelf:
 
     def _make_room(self) -> None:
         """Takes away the weights of all but the best models and the answer's, and what failed trials left."""
-        others = [model for model in self._models.values() if model.weights and model.name not in self._needed]
-        others.sort(key=lambda model: -model.judged.score)
-        self._take_away(self._needed | {model.name for model in others[: max(KEPT - len(self._needed), 0)]})
+        needed = {self._models[name].trial_folder for name in self._needed}
+        usable = sorted((model for model in self.models if model.weights), key=lambda model: -model.judged.score)
+        others = [model.trial_folder for model in usable if model.trial_folder not in needed]
+        kept = {*needed, *list(dict.fromkeys(others))[: max(KEPT - len(needed), 0)]}
+        self._take_away({model.name for model in usable if model.trial_folder in kept})
         known = {model.trial_folder for model in self._models.values()}
         for folder in self._trials.iterdir():
             if folder.name not in known:

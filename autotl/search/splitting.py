@@ -62,7 +62,7 @@ class Splitting:
 
     def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
         candidate = dataclasses.asdict(given.candidates[0])
-        silence = self._pace.loading_seconds + (seconds or 0.0)
+        silence = self._pace.loading_seconds() + (seconds or 0.0)
         try:
             answer = self._dialogue.ask(
                 "audit", "auditing", silence=silence, do="alike", candidate=candidate, seconds=seconds

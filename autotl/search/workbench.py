@@ -155,7 +155,7 @@ class Workbench:
         apart = seen if groups is None else seen[np.sort(np.unique(groups, return_index=True)[1])]
         return {
             "ridge_score": ridge.score,
-            "metric": self._task.rules.ranks_by,
+            "metric": self._task.ranks_by,
             "opinions": self._opinions(frozen.features(apart), self._strata[apart]) if request["opinions"] else {},
             "rows": len(seen),
             "features": frozen.layered.width,
@@ -245,7 +245,7 @@ class Workbench:
             details={},
             hurried=request["quick"],
         )
-        return {}
+        return {"saw_all": self._looks.seen(frozen)[0] >= len(self._holdout.train)}
 
     def _for_the_metric(self, head: LinearHead, rows: np.ndarray) -> LinearHead:
         """A head that was fitted to these rows, as the metric wants it."""
@@ -254,7 +254,8 @@ class Workbench:
 
     def forecast(self, request: Message) -> Message:
         """What a trial will take, and the memory that this process has taken so far."""
-        trial = self._prepare(request["candidate"], Settings({}), number=0, clock=Clock())
+        views: bool = request["views"]  # states are kept by how rows are augmented
+        trial = self._prepare(request["candidate"], Settings({}), number=0, clock=Clock(), views=views)
         return {**dataclasses.asdict(forecast(trial, Work(**request["work"]))), "memory": peak_memory()}
 
     def trial(self, request: Message) -> Message:
@@ -289,7 +290,7 @@ class Workbench:
             if answer["seconds_left"] is not None:  # the engine knows better by now what judging takes
                 left = clock.elapsed + answer["seconds_left"]
                 clock.seconds = left if trial.fill_time else min(left, clock.seconds)
-        self._store.flush()
+        self._store.let_states_make_way()
         if not permille:
             raise TrialError(f"strategy {request['strategy']!r} ended without a model", kind="plugin")
         return {"permille": permille, "seconds": clock.elapsed}
