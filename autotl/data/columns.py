@@ -84,7 +84,8 @@ def judge_column(table: Table, name: str) -> ColumnRole:
 
 def _is_picture(cell: object) -> bool:
     """What holds an image itself: a mapping with its bytes, as data sets of the hub have them, Pillow's, an array."""
-    return (isinstance(cell, Mapping) and "bytes" in cell) or hasattr(cell, "getpixel") or hasattr(cell, "ndim")
+    with_bytes = isinstance(cell, Mapping) and "bytes" in cell
+    return with_bytes or hasattr(cell, "getpixel") or getattr(cell, "ndim", 0) in (2, 3)
 
 
 def holds_words(table: Table, name: str) -> bool:

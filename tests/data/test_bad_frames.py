@@ -112,6 +112,8 @@ REFUSED = {
     "half a character as a label": (frame(objects("\ud83d", "b")), ["row 1", "not UTF-8"]),
     "every text missing": (frame(text=[None] * N), ["no column looks like images or text", "empty"]),
     "arrays as inputs": (frame(text=objects(np.zeros(2), np.ones(2))), ["'text'", "ndarray", "--text"]),
+    "images as inputs": (frame(text=objects(np.zeros((4, 4)), np.ones((4, 4)))), ["'text'", "write each to a file"]),
+    "bytes of images": (frame(text=objects({"bytes": b"a"}, {"bytes": b"b"})), ["'text'", "write each to a file"]),
     "a list of rows": ([("a", "b")], ["a path or a pandas DataFrame, not a list"]),
     "a frame of another library": (Polars(), ["pandas DataFrame, not a ", ".Polars"]),
     "a frame that knows pandas": (Dataset(), ["pandas DataFrame, not a ", ".Dataset. Pass what its to_pandas() gives"]),
