@@ -70,7 +70,10 @@ class EncodedRows:
         found = [self._kept.get(self._digests[int(index)]) for index in indices]
         missing = [place for place, row in enumerate(found) if row is None]
         if missing:  # the store could not keep them, or another search needed the room
-            again = self._encode([int(indices[place]) for place in missing])
+            wanted = [int(indices[place]) for place in missing]
+            parts = [wanted[start : start + SMALLEST_CHUNK] for start in range(0, len(wanted), SMALLEST_CHUNK)]
+            with ThreadPoolExecutor(cores()) as pool:  # a step of a training waits for these
+                again = [pair for part in pool.map(self._encode, parts) for pair in part]
             for place, (_, array) in zip(missing, again, strict=True):
                 if isinstance(array, Unreadable):
                     raise DataError(

@@ -445,9 +445,8 @@ def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, 
     name = uuid.uuid4().hex
     temporary = folder / f"{name}{_WRITING}"
     try:
+        # nobody waits until the disk has it: what a power cut leaves is refused by its header or by its checksums
         save_file(tensors, temporary, metadata={"about": json.dumps(about)})
-        with temporary.open("rb+") as file:  # the bytes reach the disk before the name does
-            os.fsync(file.fileno())
         return temporary.replace(folder / f"{name}{_SUFFIX}")
     except BaseException:  # Ctrl-C leaves nothing behind either
         temporary.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ class CrossValidation:
             raise TrialError("too little time was left for all of them", kind="time")
         return self._dialogue.ask(
             f"cross-validation of {named(model)}",
-            "training",
+            "cross-validating",
             silence=silence,
             do="validate",
             part=part,

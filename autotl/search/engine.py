@@ -188,7 +188,7 @@ class Search:
         self._portfolio = self._read_portfolio()
         with self._ledger.book("reading"):
             seconds = self._resumed.audit_seconds if self._resumed else audit_seconds(request)
-            self._given = given = prepare(request, self._frame, self._test_frame, seconds=seconds)
+            self._given = given = prepare(request, self._frame, self._test_frame, seconds=seconds, ledger=self._ledger)
         inspection = given.inspection
         self._pace.test_rows = 0 if given.test is None else len(given.test.cells)
         here = [candidate.key for candidate in given.candidates]

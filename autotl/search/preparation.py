@@ -28,6 +28,8 @@ from autotl.zoo.inventory import usable_candidates, zoo_folders
 if TYPE_CHECKING:
     import pandas as pd
 
+    from autotl.search.ledger import Ledger
+
 
 #: Of the budget, for the part of the audit that grows with the table: what a search can lose without noticing.
 _AUDIT_SHARE = 0.03
@@ -97,12 +99,13 @@ def audit_seconds(request: SearchRequest) -> float:
 
 
 def prepare(
-    request: SearchRequest, frame: pd.DataFrame | None, test_frame: pd.DataFrame | None, *, seconds: float
-) -> Preparation:
+    request: SearchRequest, frame: pd.DataFrame | None, test_frame: pd.DataFrame | None, *, seconds: float,
+    ledger: Ledger,
+) -> Preparation:  # fmt: skip
     """Reads the table, audits and splits it, and looks for backbones. Writes nothing.
 
     frame, test_frame: the table, and the one to test on, where they are no files.
-    seconds: `audit_seconds` of the request that began the run, as the split depends on it.
+    seconds: `audit_seconds` of the request that began the run, as the split depends on it. ledger: books the audit.
     Raises `AutoTLError` for whatever cannot be used.
     """
     inspection = _inspect(request, request.data if frame is None else frame)
@@ -110,7 +113,8 @@ def prepare(
     given = request.test if test_frame is None else test_frame
     test = None if given is None else read_test(given, inspection.task)
     teacher_notes = _check_teacher(request, inspection)
-    audited = _audit(request, inspection, test, seconds)
+    with ledger.book("auditing"):
+        audited = _audit(request, inspection, test, seconds)
     test_notes = [f"{test.name}: {note}" for note in test.notes] if test else []
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *test_notes, *teacher_notes))
     divided = _divided(inspection, inspection.groups, seed=request.seed)

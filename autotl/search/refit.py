@@ -69,7 +69,7 @@ class Refit:
         usual = self._pace.seconds_of_trial(number) if training else math.inf
         return self._dialogue.ask(
             f"refit of {named(model)}",
-            "training",
+            "refitting",
             silence=TIMES_THE_FORECAST * usual + SECONDS_BESIDE,
             do="refit",
             seconds=self._pace.seconds_of_training(backbone) if self._pace.limited else None,
