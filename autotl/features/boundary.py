@@ -65,8 +65,11 @@ class Boundary:
         self.kept = self.size > 0 and self._fits(train)
 
     def _size(self, train: np.ndarray) -> float:
-        sample = pack(self._prefix(train[:SAMPLE], 0.0, None), **self._format)
-        return sum(array.nbytes for row in sample for array in row.values()) / len(sample) * len(train) * self._views
+        sample, lengths = train[:SAMPLE], self._frozen.rows.lengths
+        packed = pack(self._prefix(sample, 0.0, None), **self._format)
+        known = sum(array.nbytes for row in packed for array in row.values())
+        # a text's state grows with its tokens, and a few texts say little of how many the others have
+        return known * int(lengths(train).sum()) / int(lengths(sample).sum()) * self._views
 
     def _fits(self, train: np.ndarray) -> bool:
         """Whether all states find room in memory, and on the disk those that are not there yet."""

@@ -241,7 +241,9 @@ class FrozenBackbone:
 
     def features(self, indices: np.ndarray) -> np.ndarray:
         """``[rows, width] float32`` for readable rows, computing what is missing."""
-        return self.layers(indices)[:, -self.backbone.width :]
+        width = self.backbone.width
+        computed = [row[-width:] for row in self._compute(indices)]  # all layers are several times as much
+        return np.stack(computed) if computed else np.empty((0, width), np.float32)
 
     def layers(self, indices: np.ndarray) -> np.ndarray:
         """``[rows, width of layered] float32`` for readable rows: their features come last."""
