@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from autotl.plugins.contracts import Choice, Regularizer
-from autotl.testing.bench import Bench, image_bench, one_thread, text_bench
+from autotl.testing.bench import Bench, image_bench, number_bench, one_thread, text_bench
 from autotl.testing.contexts import contexts, described
 from autotl.testing.promises import expect, expect_no_error
 from autotl.testing.strategy import check_parameter
@@ -39,6 +39,8 @@ def check_regularizer(regularizer: Regularizer, bench: Bench | None = None) -> N
         if strengths:
             if bench is None:
                 bench = image_bench() if augments else text_bench()
+                if not augments and regularizer.strengths(bench.context) is None:
+                    bench = number_bench()  # for what applies to these alone
             with one_thread():
                 _check_trainings(regularizer, bench, sorted(strengths))
             return
@@ -74,7 +76,8 @@ def check_strengths(regularizer: Regularizer) -> None:
 
 def _check_trainings(regularizer: Regularizer, bench: Bench, strengths: list[float]) -> None:
     thing = f"regularizer {regularizer.name!r} on {bench.frozen.candidate.key}"
-    for frozen_stages in (0, 1):
+    everything = len(bench.frozen.backbone.stages)
+    for frozen_stages in (0, 1, everything):
         off = _trained(bench, None, frozen_stages)
         for strength in strengths:
             what = f"{thing} at strength {strength:g}, {frozen_stages} stages frozen"
@@ -86,8 +89,13 @@ def _check_trainings(regularizer: Regularizer, bench: Bench, strengths: list[flo
                 on = _trained(bench, effect, frozen_stages)
             broken = [name for name, value in on.items() if not bool(value.isfinite().all())]
             expect(not broken, what, "weights stay finite numbers", f"others in {', '.join(broken[:3])}")
-            changed = any(not torch.equal(value, off[name]) for name, value in on.items())
-            expect(changed, what, "changes the training, as 0 alone is off", "the same weights as without it")
+            if frozen_stages < everything:  # there may be nothing for it in a head alone
+                changed = any(not torch.equal(value, off[name]) for name, value in on.items())
+                expect(changed, what, "changes the training, as 0 alone is off", "the same weights as without it")
+            if frozen_stages == 0 and strength == strengths[-1]:
+                again = _trained(bench, regularizer.effect(strength), frozen_stages)
+                same = all(torch.equal(value, again[name]) for name, value in on.items())
+                expect(same, what, "the same seed gives the same training", "other weights the second time")
 
 
 def _trained(bench: Bench, effect: Effect | None, frozen_stages: int) -> Mapping[str, torch.Tensor]:

@@ -55,6 +55,32 @@ class Exploding(Effect):
         return logits.sum() * float("inf")
 
 
+class Restless(Effect):
+    """Draws what no seed decides."""
+
+    def loss(self, logits, again):
+        return logits.square().mean() * float(np.random.default_rng().uniform(0.1, 1.0))
+
+
+class HeadsAlone(Effect):
+    """Fails where no stage is trained."""
+
+    def begin(self, model, trial):
+        self.trained = [weight for weight in model.backbone.parameters() if weight.requires_grad]
+
+    def loss(self, logits, again):
+        return self.trained[0].square().sum()
+
+
+class OfNumbers(Slow):
+    """Applies to numbers alone, and must be tried on such."""
+
+    effect_class = Exploding
+
+    def strengths(self, context):
+        return super().strengths(context) if context.squared else None
+
+
 @pytest.mark.parametrize(
     ("regularizer", "told"),
     [
@@ -63,6 +89,9 @@ class Exploding(Effect):
         (AlwaysOn(), r"0 the least, which is off.*\(0.5, 1.0\)"),
         (Unusual(), r"what is usual is among the strengths.*0.3 of \[0.0, 1.0\]"),
         (type("Wild", (Slow,), {"effect_class": Exploding})(), r"finite losses.*DivergedError: the loss is not finite"),
+        (type("Luck", (Slow,), {"effect_class": Restless})(), r"the same seed gives the same training"),
+        (type("Deep", (Slow,), {"effect_class": HeadsAlone})(), r"3 stages frozen.*goes through.*IndexError"),
+        (OfNumbers(), r"a training of 24 steps goes through with finite losses"),
         (type("Alien", (Slow,), {"effect_class": dict})(), r"effect\(\) gives an Effect. Found: dict"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Slow) else "",
