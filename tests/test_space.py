@@ -16,6 +16,7 @@ from autotl.errors import PluginError
 from autotl.plugins.contracts import Candidate, Choice, Real, Recipe, Strategy, StrategyContext, Work
 from autotl.plugins.manager import plugins
 from autotl.search.space import Space, TrialConfig
+from autotl.search.vetting import vetted
 from autotl.strategies.finetune import Finetune
 from autotl.strategies.gradual import Gradual
 from autotl.strategies.probe import Probe
@@ -362,6 +363,20 @@ def test_new_weights_are_tried_only_where_transfer_is_in_doubt_and_then_early():
     for config in tried.portfolio():
         assert tried.begins_pretrained(config) == (config.strategy != "scratch")
         assert config.strategy != "scratch" or not {"l2_sp", "reinit_top"} & config.settings.keys()
+
+
+def test_a_teacher_from_whom_nobody_learns_is_told():
+    class Pupil(Probe):
+        name = "pupil"
+
+        def parameters(self, context):
+            return super().parameters(context) if context.teacher else []
+
+    for strategies, told in (((Finetune(), Probe()), 1), ((Finetune(), Pupil()), 0)):
+        for teacher in (False, True):
+            contexts = {BEST.key: dataclasses.replace(space().context(BEST.key), teacher=teacher)}
+            complaints = vetted(strategies, [], [BEST], contexts).complaints
+            assert sum("learns from a teacher" in text for text in complaints) == told * teacher
 
 
 def test_strategies_of_less_weight_wait_and_are_drawn_less_often():

@@ -36,6 +36,7 @@ def vetted(
         except Exception as error:  # a foreign plugin may fail in any way
             found.complaints.append(_complaint("regularizer", regularizer.name, error))
     known: dict[str, Sequence[Value] | None] = {}
+    learns = False
     for strategy in strategies:
         try:
             for taught in (False, True):  # a teacher may come later
@@ -47,10 +48,19 @@ def vetted(
                 words = space.words(strategy.name)
                 _refuse_names(words, known)
             known |= words
+            learns = learns or any(_learns(strategy, context) for context in contexts.values())
             found.strategies.append(strategy)
         except Exception as error:
             found.complaints.append(_complaint("strategy", strategy.name, error))
+    if any(context.teacher for context in contexts.values()) and not learns:
+        found.complaints.append("no strategy that is installed learns from a teacher ('autotl plugins' lists them)")
     return found
+
+
+def _learns(strategy: Strategy, context: StrategyContext) -> bool:
+    """Whether it has something of a teacher."""
+    taught, alone = (len(strategy.parameters(replace(context, teacher=teacher))) for teacher in (True, False))
+    return taught > alone
 
 
 def _refuse_names(words: Mapping[str, Sequence[Value] | None], known: Mapping[str, Sequence[Value] | None]) -> None:
