@@ -45,8 +45,9 @@ class Run(Predictor):
 
         None where there were none, or no time was left to score them.
         """
-        found = [event.data for event in read_events(self.run_folder / "events.jsonl") if event.kind == "tested"]
-        return found[-1] if found else None
+        events = read_events(self.run_folder / "events.jsonl")
+        last = next((event for event in reversed(events) if event.kind in ("tested", "answer")), None)
+        return last.data if last and last.kind == "tested" else None
 
     def leaderboard(self) -> pd.DataFrame:
         """One row a model, best first: trial, share of the answer, score, what it is, seconds, and its settings."""

@@ -216,7 +216,14 @@ class Tags(HTMLParser):
 
 
 @pytest.mark.parametrize(
-    ("names", "kind"), [(("0", "1", "10"), np.int64), (("-1", "0", "1"), np.int64), (("False", "True"), np.bool_)]
+    ("names", "kind"),
+    [
+        (("0", "1", "10"), np.int64),
+        (("-1", "0", "1"), np.int64),
+        (("False", "True"), np.bool_),
+        (("FALSE", "TRUE"), np.bool_),
+        (("0.0", "0.5", "1.0"), np.float64),
+    ],
 )
 def test_classes_come_back_as_pandas_reads_them(tiny, zoo, tmp_path, names, kind):
     """So that what is predicted compares with the column that was learned."""
@@ -225,13 +232,23 @@ def test_classes_come_back_as_pandas_reads_them(tiny, zoo, tmp_path, names, kind
     said = model.predict(texts)
     assert said.dtype == model.classes_.dtype == kind
     assert said.tolist() == model.classes_[model.predict_proba(texts).argmax(1)].tolist()
-    assert [str(name) for name in model.classes_] == list(names)
+    assert [str(name).casefold() for name in model.classes_] == [name.casefold() for name in names]
     assert get_scorer("accuracy")(model, texts, said) == 1.0
     with_a_gap = model.predict([*texts, None])
     assert with_a_gap.tolist() == [*said.tolist(), None]
 
 
-@pytest.mark.parametrize("names", [("01", "2", "3"), ("1", "2", "x"), ("False", "True", "maybe"), ("1.5", "2", "3")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("01", "2", "3"),
+        ("1", "2", "x"),
+        ("False", "True", "maybe"),
+        ("1.5", "2", "3"),
+        ("3.1", "3.10", "3.9"),
+        ("true", "TRUE", "false"),
+    ],
+)
 def test_other_classes_are_strings(tiny, zoo, tmp_path, names):
     texts = ["one two", "three four", "five six"]
     model = make_bundle(tiny, tiny.candidates(ZooContext((zoo,)))[:1], texts, tmp_path / "run", classes=names)

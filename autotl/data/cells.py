@@ -32,6 +32,8 @@ _WITH_UNIT = re.compile(r"\s*([+-]?\d[\d.,]*)\s*([^\d\s.,;|][^\d,;|]*?)\s*", re.
 #: A number behind the sign of a currency.
 _WITH_CURRENCY = re.compile(r"\s*([+-]?)([$€£¥₹₩₽])\s*(\d[\d.,]*)\s*", re.ASCII)
 
+#: A number that may have a point between thousands.
+_POINTED = re.compile(r"\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*", re.ASCII)
 #: A number with commas between thousands.
 _GROUPED = re.compile(r"\s*[+-]?([1-9]\d{0,2})(,\d{3})+(\.\d+)?\s*", re.ASCII)
 
@@ -159,6 +161,14 @@ def have_grouped_thousands(cells: Iterable[Any], *, unit: str = "") -> bool:
         return bool(grouped)
     plain = (found and (found[3] or (len(found[1]) < 3 and found[0].count(",") > 1)) for found in grouped)
     return any(plain)
+
+
+def may_have_pointed_thousands(cells: Iterable[Any], *, unit: str) -> bool:
+    """Whether the points of prices, in the currency `unit`, might stand between thousands: three digits follow each."""
+    if not _WITH_CURRENCY.fullmatch(f"{unit}1"):
+        return False
+    pointed = [cell for cell in cells if isinstance(cell, str) and "." in cell]
+    return bool(pointed) and all(_POINTED.fullmatch(cell) for cell in pointed)
 
 
 def ungrouped(cell: Any) -> Any:

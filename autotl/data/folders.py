@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ IMAGE_SUFFIXES = frozenset(f".{ending}" for ending in _PICTURES.split())
 TABLE_SUFFIXES = frozenset({".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".txt"})
 #: How people call the parts of a data set.
 SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "valid", "validation"})
+#: Words beside these in the names of folders.
+_BESIDE_PARTS = frozenset({"data", "image", "images", "img", "imgs", "pictures", "set", "split"})
 
 
 def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[Any]], list[str]]:
@@ -27,7 +29,7 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
     """
     top = _visible(folder)
     subfolders = [entry for entry in top if entry.is_dir()]
-    _refuse_parts(folder, subfolders)
+    _refuse_parts(folder, subfolders, labelled=labelled)
     images: list[str] = []
     labels: list[str | None] = []
     without: list[str] = []
@@ -96,24 +98,16 @@ def _to_train_on(tables: Sequence[Path]) -> Path:
     return [*named, *others, *tables][0]
 
 
-def _refuse_parts(folder: Path, subfolders: Iterable[Path]) -> None:
+def _refuse_parts(folder: Path, subfolders: Sequence[Path], *, labelled: bool) -> None:
     """A training and a test part side by side would become two classes called train and test."""
-    with_images = {entry.name for entry in subfolders if _holds_images(entry)}
-    if with_images and all(map(_names_a_part, with_images)):
-        tables = [entry for entry in _visible(folder) if entry.suffix.lower() in TABLE_SUFFIXES]
-        way_out = (
-            f"--data {_to_train_on(tables)}" if tables else "a table with a column of image paths and one of labels"
-        )
-        raise DataError(
-            f"{folder}: {listed(sorted(with_images))} hold images and no class folders, so that nothing says what is "
-            f"in them. Pass {way_out}, or put each class into its own folder"
-        )
     parts = {
         entry.name
         for entry in subfolders
         if entry.name.casefold() in SPLIT_NAMES and any(_holds_images(inner) for inner in _visible(entry))
     }
     if not parts:
+        if labelled:
+            _refuse_parts_without_classes(folder, subfolders)
         return
     train = next((part for part in sorted(parts) if part.casefold().startswith("train")), None)
     others = sorted(parts - {train} if train else parts)
@@ -123,6 +117,19 @@ def _refuse_parts(folder: Path, subfolders: Iterable[Path]) -> None:
     raise DataError(f"{folder}: {listed(sorted(parts))} hold class folders of their own. Pass {advice}")
 
 
+def _refuse_parts_without_classes(folder: Path, subfolders: Sequence[Path]) -> None:
+    """Nor do folders of images have classes that are all called as parts are."""
+    with_images = {entry.name for entry in subfolders if _holds_images(entry)}
+    if not with_images or not all(map(_names_a_part, with_images)):
+        return
+    tables = [entry for entry in _visible(folder) if entry.suffix.lower() in TABLE_SUFFIXES]
+    way_out = f"--data {_to_train_on(tables)}" if tables else "a table with a column of paths and one of labels"
+    raise DataError(
+        f"{folder}: {listed(sorted(with_images))} hold images and no class folders, so that nothing says what is "
+        f"in them. Pass {way_out}, or put each class into its own folder"
+    )
+
+
 def _dicom(folder: Path) -> str:
     """A word on what hospitals have, where it is there."""
     there = any(entry.suffix.lower() == ".dcm" for part in _visible(folder) if part.is_dir() for entry in _all(part))
@@ -130,8 +137,9 @@ def _dicom(folder: Path) -> str:
 
 
 def _names_a_part(name: str) -> bool:
-    """``train``, or ``train_images``."""
-    return not SPLIT_NAMES.isdisjoint(re.split(r"[\W_]+", name.casefold()))
+    """``train``, or ``train_images``; but ``freight_train`` may be a class."""
+    words = [word for word in re.split(r"[\W_\d]+", name.casefold()) if word]
+    return not SPLIT_NAMES.isdisjoint(words) and set(words) <= SPLIT_NAMES | _BESIDE_PARTS
 
 
 def _holds_images(folder: Path) -> bool:

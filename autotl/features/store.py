@@ -28,7 +28,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from autotl.features.memory import free_memory
 from autotl.untrusted import TensorFile, parse_json, read_header
 from autotl.usage import folder_bytes
 
@@ -117,6 +116,7 @@ class Collection:
         self._waiting: dict[bytes, Row] = {}
         self._waiting_bytes = 0
         self._held: dict[bytes, Row] = {}
+        self.held_bytes = 0
         self._segments: list[_Segment] = []
         if folder is not None:
             for path in sorted(folder.glob(f"*{_SUFFIX}")):
@@ -199,6 +199,7 @@ class Collection:
                 self._open(path, used=True)
             elif self._store.hold(size):
                 self._held |= rows
+                self.held_bytes += size
 
 
 class FeatureStore:
@@ -250,14 +251,16 @@ class FeatureStore:
         for name, collection in list(self._collections.items()):
             if collection.about.get("kind") == STATES:
                 self._loose |= collection.used
+                self._memory_left += collection.held_bytes
                 del self._collections[name]
 
     def room(self) -> int:
         """Bytes that this process may still add, when all that it does not use itself makes way."""
         if self.folder is None:
             return 0
+        used = self._used
         free = shutil.disk_usage(_existing(self.folder)).free + sum(self._loose.values())
-        return max(min(self.limit - sum(self._used.values()), free, self._left_beside_the_run()), 0)
+        return max(min(self.limit - sum(used.values()), free, self._left_beside_the_run()), 0)
 
     def _left_beside_the_run(self) -> int:
         """Bytes that may still be kept for the run, a half of the rest being its own."""
@@ -271,8 +274,8 @@ class FeatureStore:
         found: dict[Path, int] = {}
         for collection in self._collections.values():
             found |= collection.used
-        for path in found.keys() & self._loose.keys():  # a later training begins from them again
-            del self._loose[path]
+        # but for those that a later training begins from again, and that others have removed
+        self._loose = {path: size for path, size in self._loose.items() if path not in found and path.exists()}
         return found
 
     def claim(self, size: int) -> None:
@@ -318,9 +321,10 @@ class FeatureStore:
         return excess <= 0 and beside <= 0
 
     def hold(self, size: int) -> bool:
-        """Whether so many bytes more may stay in memory."""
-        self._memory_left -= size
-        return self._memory_left >= 0
+        """Whether so many bytes more may stay in memory; they are taken then."""
+        granted = size <= self._memory_left
+        self._memory_left -= size * granted
+        return granted
 
 
 @dataclass(frozen=True)
@@ -334,6 +338,8 @@ class StoredSegment:
 
 def _part_of_memory() -> int:
     """Bytes of rows to hold where the disk takes none: a small part of what this process may take."""
+    from autotl.features.memory import free_memory  # with torch, which the engine does without
+
     free = free_memory()
     return MOST_IN_MEMORY if free is None else min(int(SHARE_OF_MEMORY * free), MOST_IN_MEMORY)
 

@@ -323,9 +323,11 @@ def _taken(task: Task, answers: np.ndarray) -> np.ndarray:
 def _compared(label: str) -> str:
     """A label as it is compared; classes of bundles may have been named when spaces counted.
 
-    4,5 is 4.5, as it depends on the program that wrote a table; 1,000 may be a thousand.
+    4,5 is 4.5 and TRUE is True, as it depends on the program that wrote a table; 1,000 may be a thousand.
     """
     label = label_of(label) or label
+    if label.casefold() in ("true", "false"):
+        return label.capitalize()
     return without_fraction(label if may_be_thousands([label]) else with_point(label))
 
 

@@ -19,7 +19,7 @@ from autotl.data.cells import (
     number_and_unit,
     spelled_list,
 )
-from autotl.data.labels import in_natural_order, label_of
+from autotl.data.labels import in_natural_order, label_of, without_missing_words
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, in_halves, rounded
@@ -339,7 +339,7 @@ def _with_lists(table: Table, columns: Sequence[str]) -> Table:
 
 def _find_delimiter(cells: Sequence[Any]) -> str | None:
     """What separates labels in a column of text, where that is plain: cells combine fewer labels in many ways."""
-    present = [str(cell) for cell in cells if not is_missing(cell)]
+    present = [str(cell) for cell in without_missing_words(cells) if not is_missing(cell)]
     if all(are_numbers([text]) or number_and_unit(text) for text in present) or have_grouped_thousands(present):
         return None
     if sum(map(is_date, present)) >= _MOSTLY * len(present):  # March 4, 2021

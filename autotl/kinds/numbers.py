@@ -16,6 +16,7 @@ from autotl.data.cells import (
     have_grouped_thousands,
     is_missing,
     may_be_thousands,
+    may_have_pointed_thousands,
     ungrouped,
     with_point,
     without_unit,
@@ -133,6 +134,9 @@ class Numbers(Kind):
 
     def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         table, units, grouped = _in_plain_numbers(table, columns)
+        for column, unit in zip(columns, units, strict=True):
+            if unit and may_have_pointed_thousands(table.column(column), unit=unit):
+                _refuse_points(table, column)
         values = _values(table, columns)
         known = ~np.isnan(values).any(1)
         notes = missing_notes(table, columns, (~known).tolist())
@@ -435,21 +439,21 @@ def _in_plain_numbers(
     """
     units, grouped = [], []
     for place, column in enumerate(columns):
-        known = bool(scales) and scales[place].thousands
-        cells, unit, thousands = _plain(table.column(column), thousands=known)
+        cells, unit, thousands = _plain(table.column(column), scales[place] if scales else None)
         table = table.labelled([column], cells)
         units.append(unit)
         grouped.append(thousands)
     return table, units, grouped
 
 
-def _plain(cells: Sequence[Any], *, thousands: bool = False) -> tuple[Sequence[Any], str, bool]:
+def _plain(cells: Sequence[Any], scale: Scale | None = None) -> tuple[Sequence[Any], str, bool]:
     """The cells without unit and thousands' commas, nothing where a word says that a number is missing; and both.
 
-    thousands: whether commas are known to be such.
+    scale: of the training table, where it is known.
     """
     cells, unit = without_unit(without_missing_words(cells))
-    grouped = thousands or have_grouped_thousands(cells, unit=unit)
+    known = scale is not None and (scale.thousands or scale.comma)
+    grouped = scale.thousands if scale is not None and known else have_grouped_thousands(cells, unit=unit)
     return list(map(ungrouped, cells)) if grouped else cells, unit, grouped
 
 
@@ -481,6 +485,17 @@ def _values(table: Table, columns: Sequence[str], scales: Sequence[Scale] = ()) 
                 )
             values[row, place] = value
     return values
+
+
+def _refuse_points(table: Table, column: str) -> NoReturn:
+    """Raises `DataError` for prices whose points may stand before a fraction or between thousands."""
+    cells = table.column(column)
+    row, cell = next((row, cell) for row, cell in enumerate(cells) if isinstance(cell, str) and "." in cell)
+    raise DataError(
+        f"{table.describe_row(row)}: {column!r} is {cell} of a currency, which may be {cell.replace('.', '')}: three "
+        f"digits follow every point of the column. Write {column!r} without points between thousands, or with two "
+        "digits of a fraction"
+    )
 
 
 def _refuse_thousands(table: Table, column: str, cells: Sequence[Any]) -> NoReturn:

@@ -148,9 +148,9 @@ class Predictor:
             return names
         if all(map(_WHOLE.fullmatch, names)):
             return names.astype(np.int64)
-        if all(map(_FRACTION.fullmatch, names)):
+        if all(_FRACTION.fullmatch(name) and str(float(name)) == name for name in names):  # of versions 3.10 is not 3.1
             return names.astype(np.float64)
-        if {name.casefold() for name in names} == {"false", "true"}:
+        if sorted(name.casefold() for name in names) == ["false", "true"]:
             return np.array([name.casefold() == "true" for name in names])
         return names
 

@@ -396,16 +396,17 @@ class Search:
         pace.settle()
         if not pace.trials_of_the_answer:  # heads are fitted again in a moment, so time is left
             trials.run(portfolio, count)
-        if found := verdict(judge.models, space, judge.lead):
-            events.emit("transfer", **dataclasses.asdict(found))
-        for compared in comparisons(judge.models, space, judge.lead):
-            events.emit("compared", **dataclasses.asdict(compared))
         pace.release("folds")
         again = Again(self._given.candidates, space)
         if pace.folds:
             self._phase("cross-validating")
             if not CrossValidation(again, dialogue, judge, pace, events).run():
-                trials.run(portfolio, count)  # in the time that was kept for it
+                self._phase("searching")  # in the time that was kept for it
+                trials.run(portfolio, count)
+        if found := verdict(judge.models, space, judge.lead):
+            events.emit("transfer", **dataclasses.asdict(found))
+        for compared in comparisons(judge.models, space, judge.lead):
+            events.emit("compared", **dataclasses.asdict(compared))
         pace.release("refit")
         self._phase("refitting")
         Refit(again, checkpoints, dialogue, judge, pace, events).run()

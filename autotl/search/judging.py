@@ -21,6 +21,9 @@ from autotl.search.pace import Pace
 from autotl.search.shelf import Model, Shelf
 from autotl.search.space import TrialConfig
 
+#: A refit of less than this share of a model's rows has seen fewer. It may have missed some that cannot be read.
+FEWER = 0.9
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -177,13 +180,13 @@ class Judge:
     def take_refit(self, model: Model, answer: Message) -> bool:
         """Puts what the worker refitted in the place of a model and its views, and renews the bundle.
 
-        Unless it saw fewer rows than before, or does clearly worse on those that validate than before it was trained on
-        them, which only a training that went wrong does; returns whether it did not. The rows that chose the answer say
-        nothing new of it.
+        Unless it saw clearly fewer rows than before, or does clearly worse on those that validate than before it was
+        trained on them, which only a training that went wrong does; returns whether it did not. The rows that chose the
+        answer say nothing new of it.
         """
         before = model.judged.score
         names = [answer["weights"], *answer["views"]]
-        if answer["score"] < before - self._incumbent.noise or answer["training_rows"] < model.training_rows:
+        if answer["score"] < before - self._incumbent.noise or answer["training_rows"] < FEWER * model.training_rows:
             for name in names:
                 shutil.rmtree(self._shelf.place(model.trial_folder) / name, ignore_errors=True)
             return False

@@ -38,8 +38,8 @@ PATIENCE = 2.0
 #: takes two. Of rows that no training can pass there is no need.
 TRAINED = 2.0
 
-#: Cells that settle how inputs are read, such as their usual size, and characters of each by which they are chosen.
-SAMPLE, SUMMED = 256, 200
+#: Cells that settle how inputs are read, such as their usual size.
+SAMPLE = 256
 
 
 class Looks:
@@ -79,11 +79,12 @@ class Looks:
 
     @cached_property
     def _sample(self) -> list[Any]:
-        """Cells that settle how inputs are read: those of the smallest checksums, whatever the order or the seed.
+        """Different cells that settle how inputs are read: those of the smallest checksums, whatever the seed is.
 
         So that a table with a row more is read as before, and what an earlier search has kept is found.
         """
-        sample = heapq.nsmallest(SAMPLE, self.cells, key=_checksum)
+        different = {_checksum(cell): cell for cell in self.cells}
+        sample = [different[checksum] for checksum in heapq.nsmallest(SAMPLE, different)]
         if self._modality in PICTORIAL:
             sample = [cell for cell in sample if not any(map(obstacle, paths_of(cell)))]
         return sample
@@ -157,6 +158,5 @@ class Looks:
 
 
 def _checksum(cell: Any) -> int:
-    """Of the end of what a cell says, which tells paths and texts apart."""
-    parts = (cell,) if isinstance(cell, str) else cell
-    return crc32("".join(part[-SUMMED:] for part in parts).encode("utf-8", "replace"))
+    """Of what a cell says: a text, a path, or several of them."""
+    return crc32("\n".join([cell] if isinstance(cell, str) else cell).encode("utf-8", "replace"))

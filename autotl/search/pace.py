@@ -250,10 +250,10 @@ class Pace:
     def loading_seconds(self, *, needed: bool = True) -> float:
         """After which a backbone that is not loaded, or not downloaded, is given up.
 
-        needed: whether there is no other so far; one more is waited for as long as screening lasts.
+        needed: whether there is no other so far; while screening lasts, one more is waited for until its end.
         """
         longest = LOADING_SHARE * self.clock.remaining
-        if not needed:
+        if not needed and self.clock.elapsed < self._screening_ends:
             longest = min(longest, self._screening_ends - self.clock.elapsed)
         return min(max(longest, LEAST_LOADING), MOST_LOADING)
 

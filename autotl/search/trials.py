@@ -129,6 +129,9 @@ class Trials:
             for name, distribution in frozen.distributions.items():
                 if isinstance(distribution, CategoricalDistribution):
                     self._space.keep_options(name, list(map(str, distribution.choices)))
+            config = TrialConfig(frozen.user_attrs.get("backbone", ""), frozen.user_attrs.get("strategy", ""), {})
+            if self._control is None and self._space.knows(config) and not self._space.begins_pretrained(config):
+                self._control = frozen.number
             known = frozen.user_attrs  # trials of older runs do not say what they took
             self._pace.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
             for permille, score in frozen.intermediate_values.items():

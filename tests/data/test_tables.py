@@ -229,6 +229,10 @@ def test_a_class_whose_images_are_all_in_folders_is_a_class_and_links_to_folders
         (["fold1/a/1.jpg", "fold1/b/1.jpg", "fold2/a/1.jpg", "fold2/b/1.jpg"], "no class folders"),
         (["a/readme.md"], "no class folders"),
         (["train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg"], "'test', 'train' hold images and no class folders"),
+        (
+            ["train/a/1.jpg", "test/1.jpg", "sample.csv"],
+            r"'train' hold class folders of their own. Pass --data \S+train",
+        ),
         (["train_images/1.jpg", "test_images/2.jpg", "train.csv"], r"nothing says what is.*--data \S+train\.csv"),
     ],
 )
@@ -243,6 +247,13 @@ def test_a_table_beside_class_folders_is_named_and_pictures_of_scanners_and_brow
     notes = " / ".join(table.notes)
     assert "labels.csv beside the class folders is not read" in notes
     assert "DICOM (.dcm) is not read" in notes
+
+
+def test_parts_may_be_predicted_and_classes_may_be_called_by_their_words(tmp_path):
+    (part,) = TableParts(images(tmp_path / "new", "test/1.jpg"))
+    assert part.columns["image"] == ["test/1.jpg"]
+    trains = read_table(images(tmp_path / "trains", "freight_train/1.jpg", "passenger_train/2.jpg"))
+    assert trains.columns["label"] == ["freight_train", "passenger_train"]
 
 
 def test_a_class_called_test_is_a_class(tmp_path):

@@ -119,16 +119,30 @@ def test_numbers_with_a_unit_behind_them_are_learned_without_it():
 )
 def test_prices_are_numbers_whatever_stands_between_their_thousands(written, unit):
     prices = np.exp(numbers(120) / 8) * 900
-    found = inspected("price", price=list(map(written, prices)))
+    found = inspected("price", price=[*map(written, prices), "N/A", "N/A"])
     assert (found.task.kind, found.task.scales[0].unit) == ("regression", unit)
     assert found.task.scales[0].thousands == ("," in written(1e6))
     plain = inspected("price", price=[float(written(price).strip("$€ ").replace(",", "")) for price in prices])
     np.testing.assert_allclose(found.targets, plain.targets, atol=1e-5)
+    assert len(found.kept) == len(prices)
     lone = read_table(pd.DataFrame({"price": [written(1234.0)]}))  # which alone may be a decimal comma
     there = float(written(1234.0).strip("$€ ").replace(",", ""))
     (code,), _ = encode_targets(lone, found.task)
     (same,), _ = encode_targets(read_table(pd.DataFrame({"price": [there]})), plain.task)
     np.testing.assert_allclose(code, same, atol=1e-5)
+
+
+def test_points_that_may_stand_between_thousands_of_prices_are_refused():
+    cells = [f"€ {number // 1000}.{number % 1000:03d}" for number in range(1000, 9000, 77)]
+    with pytest.raises(DataError, match=r"row 1: 'price' is 1\.000 of a currency, which may be 1000"):
+        inspected("price", price=cells)
+    assert inspected("price", price=[*cells, "€ 2.50"]).task.kind == "regression"
+
+
+def test_a_decimal_comma_that_was_learned_is_none_between_thousands():
+    found = inspected("price", price=[f"{number:.3f} €".replace(".", ",") for number in numbers(60)] + ["1,7 €"])
+    one, same = (read_table(pd.DataFrame({"price": [cell]})) for cell in ("1,659 €", "1,6590 €"))
+    np.testing.assert_array_equal(encode_targets(one, found.task)[0], encode_targets(same, found.task)[0])
 
 
 def test_days_with_the_names_of_months_are_no_labels():
