@@ -29,6 +29,35 @@ def peak_memory(*, children: bool = False) -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+def free_memory() -> int | None:
+    """Bytes that may still be taken, by the machine's and the container's account; None where nobody says."""
+    limits = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    for accounts in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")):
+        if (left := left_in_container(accounts)) is not None:
+            limits.append(left)
+    return min(limits, default=None)
+
+
+def left_in_container(accounts: Path) -> int | None:
+    """Bytes that a container may still take; None where `accounts`, a folder of cgroup's, names no limit.
+
+    What its processes read from files or wrote to them counts as used there, until the kernel takes it back: that is
+    left, too (as Kubernetes reckons working sets).
+    """
+    for most, used, of_files in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # "max" is no number: no limit
+            limit, taken = (int((accounts / name).read_text(encoding="ascii")) for name in (most, used))
+            lines = (accounts / "memory.stat").read_text(encoding="ascii").splitlines()
+            return max(limit - taken + int(dict(line.split() for line in lines)[of_files]), 0)
+    return None
+
+
 #: Files that a process should be able to have open: each segment of the store that is mapped is one, and macOS lets a
 #: process have 256 unless it asks for more.
 OPEN_FILES = 8192

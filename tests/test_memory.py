@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from autotl.config import LEAST_MEMORY, parse_memory, parse_size
 from autotl.errors import BudgetError
 from autotl.failures import is_out_of_memory
-from autotl.features.memory import free_memory, halving_on_out_of_memory, left_in_container
+from autotl.features.memory import halving_on_out_of_memory
+from autotl.usage import free_memory, left_in_container
 
 LIMITED = """
 import torch

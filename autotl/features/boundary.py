@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autotl.features.memory import free_memory
 from autotl.features.speed import Precision, wait_for
 from autotl.features.states import pack, unpack
 from autotl.features.store import STATES
+from autotl.usage import free_memory
 
 if TYPE_CHECKING:
     from autotl.features.frozen import FrozenBackbone

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sys
 from collections.abc import Callable
@@ -12,38 +11,10 @@ import numpy as np
 import torch
 
 from autotl.failures import is_out_of_memory
+from autotl.usage import free_memory
 
 #: Of what is free when the search starts: the rest is for the engine, the page cache and whoever else works here.
 SHARE_OF_FREE = 0.8
-
-
-def free_memory() -> int | None:
-    """Bytes that may still be taken, by the machine's and the container's account; None where nobody says."""
-    limits = []
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    for accounts in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")):
-        if (left := left_in_container(accounts)) is not None:
-            limits.append(left)
-    return min(limits, default=None)
-
-
-def left_in_container(accounts: Path) -> int | None:
-    """Bytes that a container may still take; None where `accounts`, a folder of cgroup's, names no limit.
-
-    What its processes read from files or wrote to them counts as used there, until the kernel takes it back: that is
-    left, too (as Kubernetes reckons working sets).
-    """
-    for most, used, of_files in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # "max" is no number: no limit
-            limit, taken = (int((accounts / name).read_text(encoding="ascii")) for name in (most, used))
-            lines = (accounts / "memory.stat").read_text(encoding="ascii").splitlines()
-            return max(limit - taken + int(dict(line.split() for line in lines)[of_files]), 0)
-    return None
 
 
 def limit_memory(most: int | None) -> None:

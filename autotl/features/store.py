@@ -29,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from autotl.untrusted import TensorFile, parse_json, read_header
-from autotl.usage import folder_bytes
+from autotl.usage import folder_bytes, free_memory
 
 #: Named arrays of one row; those of one collection agree in all dimensions but the first, and mostly in dtype.
 Row: TypeAlias = Mapping[str, np.ndarray]
@@ -338,8 +338,6 @@ class StoredSegment:
 
 def _part_of_memory() -> int:
     """Bytes of rows to hold where the disk takes none: a small part of what this process may take."""
-    from autotl.features.memory import free_memory  # with torch, which the engine does without
-
     free = free_memory()
     return MOST_IN_MEMORY if free is None else min(int(SHARE_OF_MEMORY * free), MOST_IN_MEMORY)
 

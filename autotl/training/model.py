@@ -13,9 +13,8 @@ from autotl.errors import BundleError
 from autotl.features.frozen import pooled
 from autotl.features.heads import LinearHead
 from autotl.features.layers import Layered
-from autotl.features.memory import free_memory
 from autotl.untrusted import read_header, refuse_links
-from autotl.usage import folder_bytes
+from autotl.usage import folder_bytes, free_memory
 
 if TYPE_CHECKING:
     from autotl.features.rows import EncodedRows
