@@ -222,7 +222,7 @@ class Tags(HTMLParser):
         (("-1", "0", "1"), np.int64),
         (("False", "True"), np.bool_),
         (("FALSE", "TRUE"), np.bool_),
-        (("0.0", "0.5", "1.0"), np.float64),
+        (("0.0", "1.0", "2.0"), np.float64),
     ],
 )
 def test_classes_come_back_as_pandas_reads_them(tiny, zoo, tmp_path, names, kind):
@@ -247,6 +247,7 @@ def test_classes_come_back_as_pandas_reads_them(tiny, zoo, tmp_path, names, kind
         ("1.5", "2", "3"),
         ("3.1", "3.10", "3.9"),
         ("true", "TRUE", "false"),
+        ("0.5", "1.0", "1.5"),
     ],
 )
 def test_other_classes_are_strings(tiny, zoo, tmp_path, names):

@@ -36,7 +36,7 @@ ROWS_AT_A_TIME = 1024
 
 #: A class that pandas reads as a whole number, of 64 bits at most.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_FRACTION = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
+_WHOLE_WITH_POINT = re.compile(r"(0|-?[1-9][0-9]{0,14})\.0")
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class Predictor:
     def classes_(self) -> np.ndarray:
         """The classes or labels ``[classes]``, in the order of `predict_proba`'s columns. Numbers have none.
 
-        Classes that are all whole numbers are ``int64``, numbers with a point ``float64``, and true and false are
-        ``bool``, as pandas reads such a column; all others are strings, ``object``.
+        Classes that are all whole numbers are ``int64``, or ``float64`` where they are written as 1.0, and true and
+        false are ``bool``, as pandas reads such a column; all others are strings, ``object``.
         """
         if not self.task.classes:
             raise AttributeError(f"a {self.task.kind} model has no classes")
@@ -148,7 +148,7 @@ class Predictor:
             return names
         if all(map(_WHOLE.fullmatch, names)):
             return names.astype(np.int64)
-        if all(_FRACTION.fullmatch(name) and str(float(name)) == name for name in names):  # of versions 3.10 is not 3.1
+        if all(map(_WHOLE_WITH_POINT.fullmatch, names)):
             return names.astype(np.float64)
         if sorted(name.casefold() for name in names) == ["false", "true"]:
             return np.array([name.casefold() == "true" for name in names])
@@ -213,7 +213,7 @@ class Predictor:
             told = np.array([values[name] for name in told], self.classes_.dtype)
         if readable.all():
             return told
-        numbers = told.dtype == np.float64
+        numbers = told.dtype == np.float64 and not task.rules.exclusive
         found = np.full((len(answers), *told.shape[1:]), np.nan if numbers else None, told.dtype if numbers else object)
         found[readable] = told
         return found
