@@ -136,7 +136,7 @@ class Numbers(Kind):
         table, units, grouped = _in_plain_numbers(table, columns)
         for column, unit in zip(columns, units, strict=True):
             if unit and may_have_pointed_thousands(table.column(column), unit=unit):
-                _refuse_points(table, column)
+                _refuse_thousands(table, column, table.column(column), mark=".")
         values = _values(table, columns)
         known = ~np.isnan(values).any(1)
         notes = missing_notes(table, columns, (~known).tolist())
@@ -487,23 +487,12 @@ def _values(table: Table, columns: Sequence[str], scales: Sequence[Scale] = ()) 
     return values
 
 
-def _refuse_points(table: Table, column: str) -> NoReturn:
-    """Raises `DataError` for prices whose points may stand before a fraction or between thousands."""
-    cells = table.column(column)
-    row, cell = next((row, cell) for row, cell in enumerate(cells) if isinstance(cell, str) and "." in cell)
-    raise DataError(
-        f"{table.describe_row(row)}: {column!r} is {cell} of a currency, which may be {cell.replace('.', '')}: three "
-        f"digits follow every point of the column. Write {column!r} without points between thousands, or with two "
-        "digits of a fraction"
-    )
-
-
-def _refuse_thousands(table: Table, column: str, cells: Sequence[Any]) -> NoReturn:
-    """Raises `DataError` for commas that may stand before a fraction or between thousands."""
-    row = next(row for row, cell in enumerate(cells) if has_decimal_comma(cell))
-    cell = cells[row].strip()
+def _refuse_thousands(table: Table, column: str, cells: Sequence[Any], *, mark: str = ",") -> NoReturn:
+    """Raises `DataError` for commas, or points of prices, that may stand before a fraction or between thousands."""
+    row, cell = next((row, cell.strip()) for row, cell in enumerate(cells) if isinstance(cell, str) and mark in cell)
+    called = "comma" if mark == "," else "point"
     raise DataError(
         f"{table.describe_row(row)}: {column!r} is {cell!r}, which may be {with_point(cell)} or "
-        f"{cell.replace(',', '')}: three digits follow every comma of the column. Write {column!r} without commas; or "
-        f"where they stand between labels, say {option('--task', 'multilabel')}"
+        f"{cell.replace(mark, '')}: three digits follow every {called} of the column. Write {column!r} without {called}s;"
+        f" or where they stand between labels, say {option('--task', 'multilabel')}"
     )
