@@ -493,6 +493,6 @@ def _refuse_thousands(table: Table, column: str, cells: Sequence[Any], *, mark: 
     called = "comma" if mark == "," else "point"
     raise DataError(
         f"{table.describe_row(row)}: {column!r} is {cell!r}, which may be {with_point(cell)} or "
-        f"{cell.replace(mark, '')}: three digits follow every {called} of the column. Write {column!r} without {called}s;"
-        f" or where they stand between labels, say {option('--task', 'multilabel')}"
+        f"{cell.replace(mark, '')}: three digits follow every {called} of the column. Write {column!r} without "
+        f"{called}s; or where they stand between labels, say {option('--task', 'multilabel')}"
     )
