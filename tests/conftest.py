@@ -17,11 +17,6 @@ import made_tasks
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import settings
-
-#: Examples are not timed: one of them may meet the other process's search on both cores.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 

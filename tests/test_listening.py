@@ -74,26 +74,26 @@ def test_a_plugin_hears_every_event_in_order_and_changes_none(put_on_path, distr
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("raising", "OSError: no such server"), ("leaving", "SystemExit: away"), ("drowsy", "it took more than")],
+    [("raising", "OSError: no such server"), ("leaving", "SystemExit: away"), ("drowsy", "it took more than 1 s")],
 )
 def test_a_plugin_that_fails_or_is_slow_hears_no_more_and_holds_nobody_up(
     put_on_path, distribution, tmp_path, monkeypatch, name, reason
 ):
-    monkeypatch.setattr(listening, "PATIENCE", 0.2)
+    monkeypatch.setattr(listening, "PATIENCE", 0.5)
     put_on_path(distribution(name, listener(FAULTS[name])), distribution("hears", HEARS))
     import autotl_hears
 
     run, began = Run(tmp_path), time.monotonic()
     run.log.emit("phase", name="reading")
-    assert time.monotonic() - began < 2.0  # the drowsy one sleeps for 600
-    time.sleep(1.0)
+    assert time.monotonic() - began < 0.25
+    time.sleep(0.6)
     run.log.emit("phase", name="screening")
     assert len(run.notes) == 1
     assert run.notes[0].startswith(f"plugin {name} hears no more of this run: {reason}")
     run.log.emit("phase", name="searching")
     began = time.monotonic()
     run.listening.close(10.0)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 0.25
     assert len(run.notes) == 1
     kinds = [kind for _, kind, _ in autotl_hears.heard]
     assert sorted(kinds) == ["note", "phase", "phase", "phase"]
@@ -121,7 +121,7 @@ def test_ctrl_c_ends_the_wait_for_plugins_and_nothing_else(put_on_path, distribu
     run = Run(tmp_path)
     run.log.emit("finished", score=0.5)
     began = time.monotonic()
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     run.listening.close(10.0)
     assert time.monotonic() - began < 5.0
     assert "the run ended before it had heard all" in run.notes[0]
