@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from pages import ROOT, Reader, blocks, commands, pages
 
-from autotl.cli.main import build_parser
+from autotl.cli.main import build_parser, main
 from autotl.plugins.manager import plugins
 
 PAGES = pages()
@@ -104,6 +105,31 @@ def test_the_reference_of_commands_has_each_with_its_options(monkeypatch):
     for option in ("`--data PATH`", "`-o, --out FILE`", "`--target-latency TIME`", "`NAME …`", "`--json`"):
         assert option in text
     assert "%%" not in text
+
+
+#: What each command of `docs/json.md` that is tried there is called with.
+ASKED = {
+    "inspect": ("--data", "flowers.csv"),
+    "evaluate": ("runs/flowers", "--data", "test.csv"),
+    "show": ("runs/flowers", "0"),
+    "compare": ("runs/flowers", "runs/flowers"),
+    "cache": (),
+    "plugins": (),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ASKED)
+def test_json_has_the_fields_that_the_page_names(command, reader, monkeypatch, capsys):
+    monkeypatch.chdir(reader.folder)
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    (said,) = re.findall(rf"^\| `autotl {command}` \| (.*?)(?:; with .*)? \|$", page, re.M)
+    assert main([command, *ASKED[command], "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    fields = set(found[0] if isinstance(found, list) else found)
+    if command == "evaluate":  # where each metric that fits is a field
+        fields -= {"accuracy", "balanced_accuracy", "macro_f1", "neg_log_loss"}
+    assert set(re.findall(r"`(\w+)`", said)) == fields
 
 
 def test_the_reference_of_names_has_what_programs_call(monkeypatch):
