@@ -50,9 +50,9 @@ def work(
 def plan(trial: Trial, *, rate: float = 1.0) -> Plan:
     """The recipe with the trial's settings of `parameters`; nothing is frozen, and all stages have one rate.
 
-    Its layer decay is for full fine-tuning. Strategies that hold back by what they train gain nothing from it: MiniLM on
-    trec6, two passes, two seeds, with one rate and with decay: lora 0.957 and 0.956, norm_bias 0.951 and 0.946, gradual
-    0.965 and 0.962.
+    Its layer decay is for full fine-tuning. Strategies that hold back by what they train gain nothing from it: MiniLM
+    on trec6, two passes, two seeds, with one rate and with decay: lora 0.957 and 0.956, norm_bias 0.951 and 0.946,
+    gradual 0.965 and 0.962.
 
     rate: what the recipe's is multiplied with besides.
     """
