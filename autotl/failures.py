@@ -22,8 +22,8 @@ REMEDIES: Mapping[FailureKind, str] = {
 }
 
 
-#: What torch says where it has no type for it: on processors, and for cuBLAS and cuDNN.
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "status_alloc_failed")
+#: What torch says where it has no type for it, on processors and for cuBLAS and cuDNN; and Python of a thread's stack.
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "status_alloc_failed", "can't start new thread")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

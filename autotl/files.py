@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,18 @@ Written = TypeVar("Written")
 #: What the system says where nothing more can be written: the disk is full, or the quota, or it can only be read.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
+#: The same as safetensors says it: by the system's own numbers, which on Windows are others.
+_FULL_IN_WORDS = (39, 112, 1295) if os.name == "nt" else _FULL
+
+#: Seconds in which a file on Windows is given up by whoever reads it: until then it cannot be replaced.
+_SECONDS_OF_READING = 1.0
+
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether an exception says that nothing more can be written; safetensors says it in words only."""
     if isinstance(error, OSError):
         return error.errno in _FULL
-    return any(f"(os error {code})" in str(error) for code in _FULL)
+    return any(f"(os error {code})" in str(error) for code in _FULL_IN_WORDS)
 
 
 def making_room(write: Callable[[], Written], givers: Iterable[Callable[[], object]]) -> Written:
@@ -67,10 +74,23 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _take_the_place(temporary, path)
     except BaseException:  # Ctrl-C leaves nothing behind either
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _take_the_place(temporary: Path, path: Path) -> None:
+    """Raises `PermissionError` on Windows where `path` stays open, such as in a spreadsheet."""
+    began = time.monotonic()
+    while True:
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() - began > _SECONDS_OF_READING:
+                raise
+        time.sleep(0.05)
 
 
 def append(file: io.FileIO, contents: bytes) -> None:
@@ -109,7 +129,7 @@ def append_line(path: Path, text: str) -> None:
 
 def reach_the_disk(file: Path) -> None:
     """Returns when the contents of a file will be there after a power cut."""
-    with file.open("rb") as opened:
+    with file.open("rb+") as opened:  # Windows refuses to flush what was opened to be read
         os.fsync(opened.fileno())
 
 

@@ -8,7 +8,8 @@ import math
 import os
 import stat
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 
 def peak_memory(*, children: bool = False) -> int:
@@ -35,7 +36,7 @@ def free_memory() -> int | None:
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         limits.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
-    for accounts in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")):
+    for accounts in _accounts("memory"):
         if (left := left_in_container(accounts)) is not None:
             limits.append(left)
     return min(limits, default=None)
@@ -103,9 +104,36 @@ def keep_freed_memory() -> None:
 def cores() -> int:
     """Cores that this process may keep busy: those that it may run on, as far as its container's time goes."""
     found = _cores_to_run_on()
-    for accounts in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cpu")):
+    for accounts in _accounts("cpu"):
         found = min(found, cores_of_container(accounts) or found)
     return found
+
+
+def _accounts(controller: str) -> Iterator[Path]:
+    """Folders of cgroup's that may limit this process: its own, and all above, as Slurm and systemd nest them.
+
+    A container that sees only its own has it at the top.
+    """
+    yield from accounts_above(Path("/sys/fs/cgroup"), _own_groups(), controller)
+
+
+def accounts_above(top: Path, groups: str, controller: str) -> Iterator[Path]:
+    """The same for the lines of ``/proc/PID/cgroup``, and `top`, where all are mounted."""
+    for line in ["0::/", f"1:{controller}:/", *groups.splitlines()]:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        mounted = top / controller if controllers else top
+        inside = PurePosixPath(path.lstrip("/"))
+        if ".." not in inside.parts:  # of another namespace
+            yield from (mounted / part for part in (inside, *inside.parents))
+
+
+def _own_groups() -> str:
+    try:
+        return Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _cores_to_run_on() -> int:

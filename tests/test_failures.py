@@ -51,6 +51,7 @@ def singular():
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk"),
         (OSError(errno.EROFS, "Read-only file system"), "disk"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "disk"),
+        (RuntimeError("can't start new thread"), "memory"),
         (PluginError("broken contract"), "plugin"),
         (TrialError("the loss is not finite", kind="numbers"), "numbers"),
         (ZeroDivisionError(), "defect"),

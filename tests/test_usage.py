@@ -30,6 +30,27 @@ def test_a_container_has_the_time_of_so_many_cores(tmp_path, files, cores):
     assert usage.cores_of_container(tmp_path) == cores
 
 
+SLURM = "0::/system.slice/slurm/job_1/step_0\n"
+NESTED = "5:cpu,cpuacct:/user.slice\n4:memory:/user.slice/me\n1:name=systemd:/x\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "controller", "expected"),
+    [
+        (SLURM, "memory", ["system.slice/slurm/job_1/step_0", "system.slice/slurm/job_1", "system.slice", "."]),
+        (NESTED, "memory", ["memory/user.slice/me", "memory/user.slice", "memory", "."]),
+        (NESTED, "cpu", ["cpu/user.slice", "cpu", "."]),
+        ("0::/../outside\n", "cpu", ["cpu", "."]),
+        ("", "memory", ["memory", "."]),
+    ],
+)
+def test_limits_are_looked_for_where_a_process_is_and_above(tmp_path, groups, controller, expected):
+    found = set(usage.accounts_above(tmp_path, groups, controller))
+    assert {tmp_path / part for part in expected} <= found
+    assert all(tmp_path == folder or tmp_path in folder.parents for folder in found)
+    assert not any("outside" in str(folder) or "cpuacct:" in str(folder) for folder in found)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere, processes run where they like")
 def test_cores_are_those_that_the_process_may_run_on():
     code = "import os; os.sched_setaffinity(0, {%d}); from autotl.usage import cores; print(cores())"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +28,12 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 
 def option(flag: str, *values: str) -> str:
     """``--text 'review text'``, quoted as a shell wants it."""
-    return " ".join([flag, *map(shlex.quote, values)])
+    return " ".join([flag, *map(for_shell, values)])
+
+
+def for_shell(text: str) -> str:
+    """One word of a command to be pasted, quoted where it must be, as the shell of this system wants it."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def in_words(names: Sequence[str]) -> str:
@@ -60,7 +67,8 @@ def scored_rows(rows: int, unlearned: int, *, noun: str = "row") -> str:
 def rows_of_test(tested: Mapping[str, Any], *, noun: str = "row") -> str:
     """``20 rows never used before``, of a ``tested`` event; runs from before do not know which training has seen."""
     rows, seen = scored_rows(tested["rows"], tested.get("unlearned", 0), noun=noun), tested.get("learned", 0)
-    return f"{rows}, {seen} of which training has seen" if seen else f"{rows} never used before"
+    told = f"{rows}, {seen} of which training has seen" if seen else f"{rows} never used before"
+    return f"{told}; {counted(left_out, noun)} could not be read" if (left_out := tested.get("left_out", 0)) else told
 
 
 def shortened(text: str, *, width: int = 60) -> str:

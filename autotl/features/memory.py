@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 from collections.abc import Callable
@@ -28,7 +29,10 @@ def limit_memory(most: int | None) -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    used, allocated = _memory("RssAnon"), _memory("VmData")
+    accounts = _accounts()
+    used, allocated = accounts.get("RssAnon", accounts.get("VmRSS")), accounts.get("VmData")
+    if used is None or allocated is None:  # a sandbox that does not tell
+        return
     free = free_memory()
     more = most - used if most is not None else None if free is None else int(SHARE_OF_FREE * free)
     if more is None:
@@ -42,10 +46,15 @@ def limit_memory(most: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
 
 
-def _memory(account: str) -> int:
-    """Bytes of this process, by one of the kernel's accounts."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(f"{account}:")).split()[1])
+def _accounts() -> dict[str, int]:
+    """Bytes of this process, by the name of each of the kernel's accounts; those that it does not keep are missing."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            name, _, said = line.partition(":")
+            if said.endswith(" kB"):
+                found[name] = 1024 * int(said.split()[0])
+    return found
 
 
 def free_cache() -> None:

@@ -10,6 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +19,9 @@ from autotl.plugins.manager import OFF_VARIABLE, plugins
 from autotl.usage import threads_of_container
 
 Message = dict[str, Any]
+
+#: Seconds for which nothing else is done while the worker is silent: before Python 3.14, Windows hears no Ctrl-C then.
+WAIT = 0.5
 
 
 class WorkerGone(TrialError):
@@ -123,10 +127,15 @@ class EngineEnd:
 
     def hear(self, seconds: float) -> Message:
         """The next message. Raises `TimeoutError` after `seconds`, `WorkerGone` when the worker has ended."""
-        try:
-            message = self._inbox.get(timeout=max(seconds, 0.0) if seconds < threading.TIMEOUT_MAX else None)
-        except queue.Empty:
-            raise TimeoutError from None
+        ends = time.monotonic() + seconds
+        while True:
+            left = max(ends - time.monotonic(), 0.0)
+            try:
+                message = self._inbox.get(timeout=min(left, WAIT))
+                break
+            except queue.Empty:
+                if left <= WAIT:
+                    raise TimeoutError from None
         if message is None:
             raise self._gone()
         return message

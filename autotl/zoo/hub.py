@@ -23,9 +23,11 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
         return False
     try:
         hub = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-        proxy = getproxies().get(hub.scheme) if hub.hostname and not proxy_bypass(hub.hostname) else None
+        proxies = getproxies() if hub.hostname and not proxy_bypass(hub.hostname) else {}
+        proxy = proxies.get(hub.scheme) or proxies.get("all")
         target = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else hub
-        address = target.hostname or "", target.port or (443 if target.scheme == "https" else 80)
+        usual = 1080 if target.scheme.startswith("socks") else 443 if target.scheme == "https" else 80
+        address = target.hostname or "", target.port or usual
     except ValueError:  # an endpoint or a proxy that is no address
         return False
     if not address[0]:
