@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,12 @@ def stage_at(fraction: float, backbone: Backbone) -> int:
     stages = len(backbone.stages)
     frozen = int(fraction * stages + 0.5)  # half of an odd number is the larger half, which trains faster
     return frozen if fraction >= 1.0 else min(frozen, stages - 1)
+
+
+def generator_of_view(view: str, digests: Sequence[bytes]) -> torch.Generator:
+    """What these rows are augmented by: the same whenever they come together in this view."""
+    seed = hashlib.sha256(view.encode() + b"".join(digests)).digest()
+    return torch.Generator().manual_seed(int.from_bytes(seed[:7], "little"))
 
 
 class Boundary:
@@ -163,8 +170,7 @@ class Boundary:
         if missing:
             began = time.perf_counter()
             absent = [digests[place] for place in missing]
-            seed = hashlib.sha256(name.encode() + b"".join(absent)).digest()
-            generator = torch.Generator().manual_seed(int.from_bytes(seed[:7], "little"))
+            generator = generator_of_view(name, absent)
             fresh = pack(self._prefix(indices[missing], self._augment, generator), **self._format)
             kept.add(absent, fresh)
             for place, row in zip(missing, fresh, strict=True):

@@ -44,14 +44,25 @@ TIMED = 7
 
 
 def pooled(
-    backbone: Backbone | Layered, rows: EncodedRows, indices: np.ndarray, precision: Precision, device: torch.device
+    backbone: Backbone | Layered,
+    rows: EncodedRows,
+    indices: np.ndarray,
+    precision: Precision,
+    device: torch.device,
+    *,
+    augment: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> np.ndarray:
-    """Features of readable rows: ``[rows, width] float32``, in the order of `indices`."""
+    """Features of readable rows: ``[rows, width] float32``, in the order of `indices`.
+
+    augment, generator: as `EncodedRows.batch` takes them.
+    """
     features = np.empty((len(indices), backbone.width), np.float32)
     backbone.eval()
 
     def run(positions: np.ndarray) -> None:
-        state = precision.place(rows.batch(indices[positions], device), device)
+        batch = rows.batch(indices[positions], device, augment=augment, generator=generator)
+        state = precision.place(batch, device)
         features[positions] = backbone.pool(backbone(state)).float().cpu().numpy()
 
     with torch.no_grad(), precision.autocast(device):

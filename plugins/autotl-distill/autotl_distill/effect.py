@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Taught(Effect):
     """The first among the effects of a training, so that it sees the model's own answer, which others may shift.
 
-    The teacher answers each row as it is, and the student learns that from every view of it: the labels of augmented
-    rows are taken from the row too. Showing both the same view is better where there are hundreds of passes (Beyer et
-    al. 2022), but a pass of the teacher for every step costs a short training a third of its steps and more.
+    The teacher has one answer to a row, and the student learns it from every view: the labels of augmented rows are
+    taken from the row too. Showing both the same view is better where there are hundreds of passes (Beyer et al. 2022),
+    but a pass of the teacher for every step costs a short training a third of its steps and more.
     """
 
     def __init__(self, answers: np.ndarray, *, loss: str, temperature: float, others: Sequence[Effect]) -> None:

@@ -67,7 +67,8 @@ class Distill(Strategy):
         temperature = trial.settings.number("distillation_temperature")
         assert trial.teacher is not None  # `parameters` said that it applies
         began = time.monotonic()
-        answers = Teacher(trial.teacher).answers(trial)
+        augment = trial.settings.number("augment") if trial.frozen.family.augments else 0.0
+        answers = Teacher(trial.teacher).answers(trial, augment=augment)
         # what the teacher took is gone, but no part of the schedule, or the training would begin without a warm-up
         trial.clock.set_back(began - time.monotonic())
         taught = Taught(answers, loss=loss, temperature=temperature, others=trial.effects)

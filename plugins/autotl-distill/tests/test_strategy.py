@@ -91,9 +91,9 @@ def test_a_training_with_a_teacher_goes_on_as_if_it_had_not_been_put_down(studen
 def test_what_the_teacher_takes_is_part_of_the_time_and_not_of_the_schedule(student, settings, monkeypatch):
     asked = Teacher.answers
 
-    def slow(self, trial):
+    def slow(self, trial, **options):
         time.sleep(0.5)
-        return asked(self, trial)
+        return asked(self, trial, **options)
 
     monkeypatch.setattr(Teacher, "answers", slow)
     trial = student.trial(settings, clock=Clock(60.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from autotl_distill import teacher as module
 from autotl_distill.teacher import Teacher
 
@@ -38,6 +39,43 @@ def test_a_teacher_is_asked_once_and_found_again_by_another_search(
 def test_rows_that_the_time_does_not_reach_have_their_label_for_an_answer(student, teacher):
     found = Teacher(teacher).answers(student.trial(clock=Clock(0.0)))
     np.testing.assert_array_equal(found[student.train], np.eye(3)[student.targets[student.train]])
+
+
+@pytest.fixture
+def augmented(tiny, monkeypatch):
+    """The strengths with which the tiny family was asked for batches; one leaves words out at random."""
+    (encoder, strengths) = type(tiny.encoder(None, [])), []
+    plain = encoder.batch
+
+    def batch(self, rows, *, augment=0.0, generator=None):
+        strengths.append(augment)
+        if augment:
+            kept = [torch.rand(len(row), generator=generator).numpy() >= augment for row in rows]
+            rows = [row[keep] if keep.any() else row for row, keep in zip(rows, kept, strict=True)]
+        return plain(self, rows)
+
+    monkeypatch.setattr(encoder, "batch", batch)
+    monkeypatch.setattr(type(tiny), "augments", True)
+    return strengths
+
+
+def test_the_answer_to_augmented_rows_is_the_mean_over_views(student, teacher, augmented, monkeypatch):
+    exact = Teacher(teacher).answers(student.trial())
+    assert not any(augmented)
+    mean = Teacher(teacher).answers(student.trial(), augment=0.5)
+    assert set(augmented) == {0.0, 0.5}
+    far = np.abs(mean - exact)[student.train].max(1)
+    assert (far > 1e-3).mean() > 0.5
+    np.testing.assert_allclose(mean[student.train].sum(1), 1.0, atol=1e-5)
+    first = Teacher(teacher).answers(student.trial(), augment=0.25)
+    assert (np.abs(first - exact)[student.train].max(1) < far).mean() > 0.6  # other views than those of before
+    monkeypatch.setattr(module, "load_model", lambda *arguments: pytest.fail("the teacher was asked again"))
+    np.testing.assert_array_equal(Teacher(teacher).answers(student.trial(), augment=0.5), mean)
+
+
+def test_a_view_that_the_time_does_not_reach_is_left_out(student, teacher, augmented):
+    exact = Teacher(teacher).answers(student.trial())
+    np.testing.assert_array_equal(Teacher(teacher).answers(student.trial(clock=Clock(0.0)), augment=0.5), exact)
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
