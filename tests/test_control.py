@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import made_tasks
 import numpy as np
@@ -12,20 +13,25 @@ import pytest
 from autotl.plugins.contracts import Work
 from autotl.predictor.bundle import Member
 from autotl.report.live import transfer_sentence, twin_sentence
-from autotl.search.control import comparisons, is_doubtful
+from autotl.search.control import comparisons, is_doubtful, verdict
 from autotl.search.incumbent import Incumbent, Judged
 from autotl.search.shelf import Model
 
 
 def test_weak_features_and_long_budgets_ask_for_a_control():
-    assert is_doubtful(0.55, 0.5, full_trials=2.0)
-    assert not is_doubtful(0.9, 0.5, full_trials=2.0)
+    assert is_doubtful(0.55, 0.5, full_trials=5.0)
+    assert not is_doubtful(0.9, 0.5, full_trials=5.0)
     assert is_doubtful(0.9, 0.5, full_trials=25.0)
 
 
+def test_where_few_trials_fit_none_of_them_is_a_control():
+    assert not is_doubtful(0.55, 0.5, full_trials=2.0)
+    assert is_doubtful(0.55, 0.5, full_trials=None)  # trials are counted
+
+
 def test_guessing_the_largest_class_is_no_knowledge():
-    assert is_doubtful(0.91, 0.9, full_trials=2.0)
-    assert not is_doubtful(0.97, 0.9, full_trials=2.0)
+    assert is_doubtful(0.91, 0.9, full_trials=5.0)
+    assert not is_doubtful(0.97, 0.9, full_trials=5.0)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,11 @@ class Twins:
 
     def knows(self, config):
         return True
+
+    still_fits = knows
+
+    def begins_pretrained(self, config):
+        return config.strategy != "scratch"
 
     def work(self, config):
         return Work(1.0, twin="plain" if config.strategy == "tutored" else "")
@@ -101,3 +112,24 @@ def test_where_features_say_nothing_the_same_network_is_tried_with_new_weights(c
     assert said["control"] == started.index("scratch")
     assert said["low"] <= said["difference"] <= said["high"]
     assert transfer_sentence(said) in " ".join(answer.stdout.split())
+
+
+def lucky(trial, strategy, seed):
+    """A model that answers each of 100 rows rightly with a probability of 0.7; their label is 0."""
+    wrong = np.random.default_rng(seed).random(100) > 0.7
+    answers = np.eye(2, dtype=np.float32)[wrong.astype(int)]
+    judged = Judged(trial, 1000, float(1 - wrong.mean()), np.arange(100), answers)
+    return replace(finished(trial, strategy, 20), judged=judged)
+
+
+def test_the_luckiest_of_many_trainings_is_not_taken_for_the_worth_of_transfer():
+    incumbent = Incumbent(made_tasks.of_classes(2), np.zeros(100, np.int64), training_rows=400)
+    worth = 0
+    for draw in range(20):
+        models = [lucky(trial, "plain", (draw, trial)) for trial in range(20)]
+        control = lucky(20, "scratch", (draw, 20))
+        found = verdict([*models, control], Twins(), incumbent.lead, incumbent.score)
+        assert found.control == 20
+        assert found.pretrained == max(models, key=lambda model: model.judged.score).judged.trial
+        worth += found.low > 0
+    assert worth == 0  # by the best on the same rows it is said three times

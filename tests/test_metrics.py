@@ -221,3 +221,50 @@ def test_a_scorer_that_needs_every_class_has_an_error_where_resamples_of_groups_
     labels[7:] = np.where(labels[7:] == 2, groups[7:] % 2, labels[7:])
     answers = random.dirichlet(np.ones(3), 160).astype(np.float32)
     assert 0 < standard_error(made_tasks.of_classes(3, "roc_auc_ovr"), labels, answers, groups) < 0.5
+
+
+def test_a_handful_of_rows_in_the_right_order_does_not_make_an_area_certain():
+    labels = np.arange(12) % 2
+    sure = np.linspace(0.1, 0.4, 6)
+    second = np.where(labels == 1, 1 - np.repeat(sure, 2), np.repeat(sure, 2))
+    answers = np.stack([1 - second, second], 1).astype(np.float32)
+    low, high = interval(two("roc_auc"), labels, answers)
+    assert 0.4 < low < 0.95
+    assert high == 1.0
+
+
+def test_rows_of_numbers_are_drawn_together_so_that_the_score_varies_as_it_does():
+    """Errors that grow with the number: drawn bin by bin their mean would vary by a fifth less than it does."""
+    task = made_tasks.of_numbers(metric="neg_mae")
+    random, found, errors = np.random.default_rng(0), [], []
+    for _ in range(60):
+        targets = np.exp(random.normal(size=(200, 1)))
+        answers = targets + 0.5 * targets * random.normal(size=(200, 1))
+        found.append(score(task, targets.astype(np.float32), answers.astype(np.float32)))
+        errors.append(standard_error(task, targets.astype(np.float32), answers.astype(np.float32)))
+    assert 0.9 < np.mean(errors) / np.std(found) < 1.2
+
+
+def test_many_numbers_are_scored_in_fewer_rounds(monkeypatch):
+    labels, probabilities = drawn(3000, 100)
+    task, asked = made_tasks.of_labels(100), []
+    scored = type(task.rules).score
+    monkeypatch.setattr(
+        type(task.rules), "score", lambda self, *given, **how: asked.append(1) or scored(self, *given, **how)
+    )
+    targets = np.eye(100, dtype=np.float32)[labels]
+    few = standard_error(task, targets[:400], probabilities[:400])
+    assert len(asked) == 200
+    assert standard_error(task, targets, probabilities) == pytest.approx(few / (3000 / 400) ** 0.5, rel=0.5)
+    assert len(asked) == 200 + 50
+
+
+def test_an_area_over_a_few_groups_is_doubted_by_groups():
+    """Ten patients with 100 rows each, all in the right order: five of a class say little, with however many rows."""
+    groups = np.arange(10).repeat(100)
+    labels = groups % 2
+    second = np.where(labels == 1, 0.9, 0.1) + np.random.default_rng(0).normal(0, 0.01, 1000)
+    answers = np.stack([1 - second, second], 1).astype(np.float32)
+    low, _ = interval(two("roc_auc"), labels, answers, groups)
+    alone, _ = interval(two("roc_auc"), labels, answers)
+    assert low < 0.9 < 0.98 < alone

@@ -95,13 +95,14 @@ def inspect_table(
     filled = np.array([row for row, cell in enumerate(cells) if cell is not None], dtype=np.int64)
     usable = table.select(filled)
     inference = infer_task(usable, roles, metric=metric, kind=kind, costs=costs)
-    task, rules = inference.task, inference.task.rules
+    task = inference.task.model_copy(update={"group": table.name_of(overrides.group) if overrides.group else ""})
+    rules = task.rules
     targets, known = encode_targets(usable, task)
     # of several labels the others are learned
     alone = known & rules.unlearned(task, targets) & rules.exclusive
     kept, targets = filled[known & ~alone], rules.learned(task, targets[known & ~alone])
     equal = number_groups(cells[row] for row in kept)
-    groups = equal if overrides.group is None else merge_groups(equal, _told_groups(table, overrides.group, kept))
+    groups = equal if overrides.group is None else merge_groups(equal, told_groups(table, overrides.group, kept))
 
     set_aside = [(row, "no input") for row in empty] + [(row, "no label") for row in filled[~known].tolist()]
     set_aside += [(row, "the only row of its class") for row in filled[alone].tolist()]
@@ -197,7 +198,17 @@ def _refuse_too_many(table: Table, names: str, empty: Sequence[int], skip_limit:
         )
 
 
-def _told_groups(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def groups_of(table: Table, task: Task, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """``[rows] int64``: equal where the task's group column is; None where rows are by themselves."""
+    if not task.group:
+        return None
+    try:
+        return told_groups(table, task.group, rows)
+    except DataError:  # it need not have the column
+        return None
+
+
+def told_groups(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """A number for each different value of a column; a row without one is alone."""
     cells = table.column(name)
     return number_groups(row if (value := label_of(cells[row])) is None else value for row in kept.tolist())

@@ -42,6 +42,7 @@ class Task(BaseModel):
     delimiter: str = ""  #: between the labels of a cell; empty where each has a column, or cells are lists
     scales: tuple[Scale, ...] = ()  #: of each number
     inputs: tuple[InputColumn, ...] = Field(min_length=1)  #: two for a pair; several texts are joined
+    group: str = ""  #: column whose equal cells stay together; empty where there is none
     metric: str  #: that `rules.metric` knows
     costs: Costs = ()  #: of taking a row of each class, then of each unlearned, for each class; none: all cost alike
 

@@ -270,7 +270,9 @@ class Classes(Kind):
         score = self.metric(metric)
         return score is not None and takes(score, np.unique(targets), len(task.classes))
 
-    def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
+    def calibrate(
+        self, task: Task, targets: np.ndarray, answers: np.ndarray, groups: np.ndarray | None = None
+    ) -> Calibration:
         return {}
 
     def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:

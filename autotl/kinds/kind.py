@@ -217,8 +217,10 @@ class Kind(ABC):
         return True
 
     @abstractmethod
-    def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
-        """What can be learned of the use of these answers from the rows that judged them."""
+    def calibrate(
+        self, task: Task, targets: np.ndarray, answers: np.ndarray, groups: np.ndarray | None = None
+    ) -> Calibration:
+        """What can be learned of the use of these answers from the rows that judged them. groups: as in a split."""
 
     # ---------------------------------------------------------------- telling
 

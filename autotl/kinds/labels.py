@@ -41,6 +41,10 @@ _MORE_COMBINATIONS = 1.0
 #: Cells with several labels below which a delimiter is a slip.
 _FEWEST_SEVERAL = 3
 
+#: Rows with a label below which they do not say from where on it is given: one row that ranks last of 30 would have all
+#: rows get it.
+FEWEST_TO_DECIDE = 5
+
 #: How 0 and 1 are written where each label has a column.
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
@@ -206,8 +210,9 @@ class Labels(Kind):
         return ", ".join(name for name, there in zip(task.classes, target, strict=True) if there > 0.5) or "none"
 
     def conflicts(self, targets: np.ndarray) -> np.ndarray:
-        codes: np.ndarray = np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
-        return codes.astype(np.int64)
+        numbers: dict[bytes, int] = {}  # not np.unique's, which compares rows label by label
+        rows = (row.tobytes() for row in np.packbits(targets > 0.5, axis=1))
+        return np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int64)
 
     def dense(self, targets: torch.Tensor, outputs: int) -> torch.Tensor:
         return targets
@@ -247,8 +252,11 @@ class Labels(Kind):
             decided[rows] = answers[rows] >= thresholds(targets[others], answers[others])
         return decided
 
-    def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
-        return {"thresholds": [thresholds(targets, answers).round(6).tolist()]}
+    def calibrate(
+        self, task: Task, targets: np.ndarray, answers: np.ndarray, groups: np.ndarray | None = None
+    ) -> Calibration:
+        # as the halves of `decide`, of which the score is, take them
+        return {"thresholds": [thresholds(targets, answers, fewest=2 * FEWEST_TO_DECIDE).round(6).tolist()]}
 
     def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
         decided: np.ndarray = answers >= np.array(calibration["thresholds"][0], np.float32)
@@ -293,24 +301,28 @@ class Labels(Kind):
         return f"any of {len(task.classes)} labels"
 
 
-def thresholds(targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+def thresholds(targets: np.ndarray, answers: np.ndarray, *, fewest: int = FEWEST_TO_DECIDE) -> np.ndarray:
     """``[labels] float32``: from which probability on a label is given, so that its F1 is largest on these rows.
 
-    One half where no row has the label. Between two rows, so that either falls on its side.
+    Labels of fewer rows than `fewest` share one, by all of their rows; one half where these are too few, too.
     """
     found = np.full(targets.shape[1], 0.5, np.float32)
-    if not len(targets):
-        return found
-    order = np.argsort(-answers, axis=0, kind="stable")
-    hits = np.take_along_axis(targets > 0.5, order, 0).cumsum(0)
-    given = np.arange(1, len(targets) + 1)[:, None]
-    f1 = 2 * hits / (given + hits[-1])
-    for label in np.flatnonzero(hits[-1]):
-        last = int(f1[:, label].argmax())
-        inside = float(answers[order[last, label], label])
-        outside = float(answers[order[last + 1, label], label]) if last + 1 < len(targets) else 0.0
-        found[label] = (inside + outside) / 2
+    known, there = targets > 0.5, (targets > 0.5).sum(0)
+    for label in np.flatnonzero(there >= fewest):
+        found[label] = _threshold(known[:, label], answers[:, label])
+    few = there < fewest
+    if there[few].sum() >= fewest:
+        found[few] = _threshold(known[:, few].reshape(-1), answers[:, few].reshape(-1))
     return found
+
+
+def _threshold(known: np.ndarray, answers: np.ndarray) -> float:
+    """Of the largest F1, between two answers ``[answers]``, so that either falls on its side."""
+    order = np.argsort(-answers, kind="stable")
+    hits = known[order].cumsum()
+    last = int((2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])).argmax())
+    outside = float(answers[order[last + 1]]) if last + 1 < len(order) else 0.0
+    return (float(answers[order[last]]) + outside) / 2
 
 
 def _split(cell: Any, delimiter: str) -> list[str]:

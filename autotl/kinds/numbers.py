@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -24,6 +23,7 @@ from autotl.data.cells import (
 from autotl.data.labels import look_like_quantities, without_missing_words
 from autotl.data.wording import counted, listed, option, shortened
 from autotl.errors import DataError, TaskError
+from autotl.kinds.conformal import half_widths
 from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Score, in_halves
 from autotl.kinds.missing import missing_notes
 
@@ -234,7 +234,7 @@ class Numbers(Kind):
         """By errors on the other half of the rows."""
         decided = answers.astype(np.float64)
         for rows, others in in_halves(len(targets)):
-            decided[rows] += _above_medians(task, targets[others], answers[others])
+            decided[rows] += _above_medians(task, targets[others], answers[others], fewest=_FEWEST_ERRORS)
         return decided
 
     def score(self, task: Task, targets: np.ndarray, answers: np.ndarray, *, metric: str) -> float:
@@ -242,17 +242,16 @@ class Numbers(Kind):
         truth, answers = (in_units(task.scales, values) for values in (targets, answers))
         return self.known_metric(metric).score(truth, answers)
 
-    def calibrate(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> Calibration:
-        """Half the width of intervals that hold a share of new rows: split conformal prediction (Lei et al. 2018).
+    def calibrate(
+        self, task: Task, targets: np.ndarray, answers: np.ndarray, groups: np.ndarray | None = None
+    ) -> Calibration:
+        """Half the width of intervals that hold a share of new rows.
 
         On the scale of learning, so that an interval of a number with a logarithm has a ratio on either side.
         """
-        off, rows = np.sort(np.abs(answers - targets), axis=0), len(targets)
-        ranks = [min(math.ceil((rows + 1) * share), rows) - 1 for share in COVERAGES]
-        # of so few rows the largest error holds a smaller share, and what is beyond it is a normal law's
-        beyond = [max(_normal(share) / _normal(rows / (rows + 1)), 1.0) for share in COVERAGES]
-        widths = off[ranks] * np.array(beyond)[:, None]
-        shifts = _above_medians(task, targets, answers).round(6).tolist()
+        widths = half_widths(np.abs(answers - targets), COVERAGES, groups)
+        # where the halves of `decide` added nothing, and the score is of that, nothing is added
+        shifts = _above_medians(task, targets, answers, fewest=2 * _FEWEST_ERRORS).round(6).tolist()
         return {"coverages": [list(COVERAGES)], "widths": widths.round(6).tolist(), "shifts": [shifts]}
 
     def decisions(self, task: Task, answers: np.ndarray, calibration: Calibration) -> np.ndarray:
@@ -342,13 +341,13 @@ def in_units(scales: Sequence[Scale], values: np.ndarray) -> np.ndarray:
     return np.where(logs, np.exp(np.where(logs, numbers, 0.0)), numbers)
 
 
-def _above_medians(task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """``[targets] float64``: how far means lie above what is answered, on the scale of learning.
+def _above_medians(task: Task, targets: np.ndarray, answers: np.ndarray, *, fewest: int) -> np.ndarray:
+    """``[targets] float64``: how far means lie above what is answered, on the scale of learning; 0 of fewer rows.
 
     A logarithm's answer is the median in units. Where errors are normal, the mean is the exponential of half their
     variance above it; elsewhere, and for metrics of medians, there is nothing to add.
     """
-    if task.metric not in _OF_MEANS or len(targets) < _FEWEST_ERRORS:
+    if task.metric not in _OF_MEANS or len(targets) < fewest:
         return np.zeros(len(task.scales))
     deviations = np.array([scale.deviation if scale.log else 0.0 for scale in task.scales])
     off = answers.astype(np.float64) - targets
@@ -357,11 +356,6 @@ def _above_medians(task: Task, targets: np.ndarray, answers: np.ndarray) -> np.n
     reach = _REACH * _TO_DEVIATION * np.median(np.abs(off - middle), 0)
     shifts: np.ndarray = 0.5 * deviations * np.clip(off, middle - reach, middle + reach).var(0)
     return shifts
-
-
-def _normal(share: float) -> float:
-    """How many standard deviations around the mean hold a share of what is normal."""
-    return NormalDist().inv_cdf((1 + share) / 2)
 
 
 def _shifts(task: Task, calibration: Calibration) -> Sequence[float]:

@@ -32,6 +32,9 @@ ROWS_TO_BELIEVE = 300
 #: one whose answers differ by less than this from another's is the same, as a head and the trial that fits it again.
 MOST_IN_A_MEAN, FAR_BEHIND, ALIKE = 6, 2.0, 1e-3
 
+#: Of the halvings, for the optimism of a choice that is only told of: every model is scored on each.
+_FEW_HALVES = 10
+
 #: Random halvings. Forty choices are enough for the mean of their optimism to be known to a fifth of a point.
 HALVINGS = 20
 
@@ -59,7 +62,7 @@ class Decision:
     answers: np.ndarray
     score: float
     optimism: float
-    single_score: float  #: of the best model alone, less the same
+    single_score: float  #: of the best model alone, less what choosing that one added
     lead: float  #: in loss, of the best mixture over the best model, on rows that had no part in mixing
     error: float  #: standard error of the lead
 
@@ -130,9 +133,11 @@ def decide(
     the same metric were asked for, as it was before; skills that differ by a tenth 0.9809 and 0.9777, before 0.9797 and
     0.9763; one far better than the others 0.9806 and 0.9786, before 0.9790 and 0.9785. Always mixing is as good.
     """
-    apart = len(targets) if groups is None else len(np.unique(groups))
-    trust = min(apart / ROWS_TO_BELIEVE, 1.0)
     rules, weights = task.rules, task.rules.row_weights(task, targets)
+    apart = len(targets) if groups is None else len(np.unique(groups))
+    # where ten rows of a class weigh as much as 500 of another, they are as few as some forty (Kish 1965)
+    apart = apart * weights.sum() ** 2 / (len(weights) * (weights**2).sum())
+    trust = min(apart / ROWS_TO_BELIEVE, 1.0)
     temperatures = np.array([fit_temperature(task, targets, answers) for answers in each])
     calibrated = np.stack([tempered(a, float(t), rules.activation) for a, t in zip(each, temperatures, strict=True)])
     stakes = rules.stakes(targets, calibrated)  # all that a mixture is chosen by
@@ -149,17 +154,23 @@ def decide(
     gain = (rules.losses_of(stakes[best]) - rules.losses(targets, chosen_by_others)) * weights
     lead, error = float(gain.mean()), float(metrics.error_of_mean(gain, groups))
     single_score = metrics.score(task, targets, calibrated[best])
-    behind, noise = FAR_BEHIND * (1 - trust), metrics.standard_error(task, targets, calibrated[best], groups)
-    by_metric = metrics.score(task, targets, chosen_by_others) - single_score
-    mix = lead > -behind * error and by_metric >= -max(behind, 1.0) * noise
+    behind, mix = FAR_BEHIND * (1 - trust), False
+    if lead > -behind * error:
+        noise = metrics.standard_error(task, targets, calibrated[best], groups)
+        mix = metrics.score(task, targets, chosen_by_others) - single_score >= -max(behind, 1.0) * noise
+
+    def ranked(rows: np.ndarray) -> np.ndarray:
+        scores = [metrics.score_if_any(task, targets[rows], answers[rows]) for answers in calibrated]
+        return np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+
+    def alone(rows: np.ndarray) -> np.ndarray:
+        return _one(int(ranked(rows)[0]), len(each))
 
     def choose(rows: np.ndarray) -> np.ndarray:
         """As if these rows alone had decided, also which models are usable: those that did best on them were kept."""
         if mix and usable.all():
             return shares_by(rows)
-        scores = [_score_of_half(task, targets[rows], answers[rows]) for answers in calibrated]
-        order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
-        return shares_by(rows, order[: len(members)]) if mix else _one(int(order[0]), len(each))
+        return shares_by(rows, ranked(rows)[: len(members)]) if mix else alone(rows)
 
     shares = shares_by(np.arange(len(targets))) if mix else _one(best, len(each))
     # how sure the mixture may be is read from rows that did not choose it
@@ -168,7 +179,11 @@ def decide(
     answers = mixed(each, combination, rules.activation)
     optimism = _optimism(task, targets, halves, calibrated, choose)
     score = metrics.score(task, targets, answers) - optimism
-    return Decision(combination, answers, score, optimism, single_score - optimism, lead, error)
+    if mix:  # the best one alone was chosen in another way, and looks better than it is by more
+        single_score -= _optimism(task, targets, halves[:_FEW_HALVES], calibrated, alone)
+    else:
+        single_score -= optimism
+    return Decision(combination, answers, score, optimism, single_score, lead, error)
 
 
 def shares_of(
@@ -260,7 +275,9 @@ def _optimism(
     for rows, others in halves:
         shares = choose(rows)
         seen, unseen = (_mixture(shares, each, part).astype(np.float32) for part in (rows, others))
-        differences.append(_score_of_half(task, targets[rows], seen) - _score_of_half(task, targets[others], unseen))
+        differences.append(
+            metrics.score_if_any(task, targets[rows], seen) - metrics.score_if_any(task, targets[others], unseen)
+        )
     scored = np.array(differences)[np.isfinite(differences)]
     return max(float(scored.mean()) / np.sqrt(2.0), 0.0) if len(scored) else 0.0
 
@@ -270,14 +287,6 @@ def _mixture(shares: np.ndarray, each: np.ndarray, rows: np.ndarray) -> np.ndarr
     members = np.flatnonzero(shares)
     mixture: np.ndarray = np.tensordot(shares[members].astype(each.dtype), each[np.ix_(members, rows)], 1)
     return mixture
-
-
-def _score_of_half(task: Task, targets: np.ndarray, answers: np.ndarray) -> float:
-    """NaN where there is no score, as in a half without one of the classes; scikit-learn's scorers raise there."""
-    try:
-        return metrics.score(task, targets, answers)
-    except (ZeroDivisionError, FloatingPointError, ValueError):
-        return float("nan")
 
 
 def _one(model: int, models: int) -> np.ndarray:

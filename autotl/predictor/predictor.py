@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from autotl.data.inspection import named_as, read_inputs
+from autotl.data.inspection import groups_of, named_as, read_inputs
 from autotl.data.tables import Table, plain_list, read_table, table_of
 from autotl.data.task import Task, encode_targets
 from autotl.errors import BundleError, DataError, TaskError
@@ -263,7 +263,7 @@ class Predictor:
         return Predictions(answers, unreadable)
 
     def _predict(self, cells: Sequence[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
-        from autotl.features.rows import EncodedRows
+        from autotl.features.rows import EncodedRows, identity
         from autotl.features.speed import in_whole_fp32
         from autotl.features.store import FeatureStore
 
@@ -272,7 +272,7 @@ class Predictor:
         each, readable = [], np.arange(len(cells))
         for model, encoder in self._models:
             rows = shared.setdefault(
-                encoder.fingerprint, EncodedRows(encoder, cells, modality=self.task.modality, store=store)
+                identity(encoder), EncodedRows(encoder, cells, modality=self.task.modality, store=store)
             )
             rows = rows if rows.encoder == encoder else rows.seen_by(encoder)
             readable = rows.readable(readable)
@@ -302,12 +302,13 @@ class Predictor:
         if not usable.any():
             raise DataError(f"{table.name}: no row has a label in {task.target!r}")
         left_out = int((~usable).sum())
-        return replace(self.judged(targets[usable], answers[usable]), left_out=left_out, notes=table.notes)
+        groups = groups_of(table, task, np.flatnonzero(usable))
+        return replace(self.judged(targets[usable], answers[usable], groups), left_out=left_out, notes=table.notes)
 
-    def judged(self, targets: np.ndarray, answers: np.ndarray) -> Evaluation:
+    def judged(self, targets: np.ndarray, answers: np.ndarray, groups: np.ndarray | None = None) -> Evaluation:
         """Scores answers of this model ``[rows, outputs] float32`` by the targets of their rows, at least one.
 
-        targets: as `autotl.kinds.kind` has them.
+        targets: as `autotl.kinds.kind` has them. groups ``[rows] int64``: rows of one are alike.
         """
         from autotl.predictor import metrics
 
@@ -325,7 +326,7 @@ class Predictor:
         return Evaluation(
             metric=task.metric,
             score=metrics.score(task, targets, answers, decided=decided),
-            interval=metrics.interval(task, targets, answers, decided=decided),
+            interval=metrics.interval(task, targets, answers, groups, decided=decided),
             rows=len(targets),
             scores={name: metrics.score(task, targets, answers, metric=name, decided=decided) for name in fitting},
             breakdown=task.rules.breakdown(task, targets, decided),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from autotl.budget import describe_seconds
@@ -21,6 +22,10 @@ STATES = {
     "cut": "was cut by the end of the time; 'autotl resume' takes it up",
     "running": "was at work when the last word of it was written",
 }
+
+
+#: The share of rows that no score counts from which on that is said: below it intervals hide it.
+WORTH_TELLING = 0.005
 
 
 def short(text: str, longest: int = 18) -> str:
@@ -50,11 +55,28 @@ def score_sentence(record: Record) -> str:
     chosen = ""
     if card.chosen_among > 1:
         chosen = f", less {card.optimism:.4f} for having chosen among {counted(card.chosen_among, 'model')}"
-    rows = counted(card.validation_rows, "validation row")
+    rows, audit = counted(card.validation_rows, "validation row"), record.last("audit")
+    if audit and (beside := uncounted_sentence(audit)):
+        refit = f"{refit} {beside}"
     if card.folds == 1:
         return f"Estimated on {rows} that trained nothing{chosen}.{refit}"
     twins = f"each of {card.folds} parts of the table by models that were fitted to the others"
     return f"Estimated on {rows}, {twins}{chosen}.{refit}"
+
+
+def uncounted_sentence(audit: Mapping[str, Any]) -> str:
+    """On rows that no score counts, as they were set aside, where there are so many that it matters. audit: its event.
+
+    New rows like them will come, and no answer to them can be right, or to most of them.
+    """
+    rows = sum(audit["set_aside"].get(kind, 0) for kind in ("conflict", "the only row of its class"))
+    share = rows / (rows + audit["rows"]) if "rows" in audit else 0.0  # runs from before do not say
+    if share < WORTH_TELLING:
+        return ""
+    return (
+        f"This does not count {counted(rows, 'row')} that contradict others, or are the only ones of their class: "
+        f"{share:.1%} of the table, and as many new rows will hardly be answered rightly."
+    )
 
 
 def choice_sentence(record: Record) -> str:
@@ -95,8 +117,9 @@ def transfer_sentences(record: Record) -> list[str]:
     floor = record.last("floor")
     if not found and proxy is not None:
         reason = ""
-        if floor and record.task.metric == record.task.rules.ranks_by and floor["majority"] < 1:
-            won = (proxy - floor["majority"]) / (1 - floor["majority"])
+        if floor and record.task.metric == record.task.rules.ranks_by and (floor["majority"] or 0.0) < 1:
+            guessing = floor["majority"] or 0.0
+            won = (proxy - guessing) / (1 - guessing)
             wins = f"wins {won:.0%} of what guessing leaves open" if won > 0 else "is no better than guessing"
             reason = f": a linear head on pretrained features {wins}"
         found.append(f"No network was trained from new weights to compare with{reason}.")
@@ -114,7 +137,8 @@ def floor_sentence(record: Record) -> str:
 
 def doubt_sentence(card: BundleCard, floor: dict[str, Any]) -> str:
     """That an answer is worth nothing, from a ``floor`` event; empty for one that beats guessing."""
-    return "" if card.score > floor["majority"] else "The answer is no better than guessing."
+    guessing = floor["majority"]
+    return "" if guessing is None or card.score > guessing else "The answer is no better than guessing."
 
 
 def test_sentence(record: Record) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import numpy as np
+
+from autotl.kinds.kind import in_halves
 from autotl.search.incumbent import Judged
-from autotl.search.scheduler import ALL_RUNGS
+from autotl.search.scheduler import ALL_RUNGS, ONE_RUNG
 from autotl.search.shelf import Model
 from autotl.search.space import Space
 from autotl.zoo.words import BAG_OF_WORDS
@@ -17,13 +22,15 @@ from autotl.zoo.words import BAG_OF_WORDS
 WEAK = 0.2
 
 
-def is_doubtful(score: float, guess: float, full_trials: float) -> bool:
+def is_doubtful(score: float, guess: float, full_trials: float | None) -> bool:
     """Whether a control without pretrained weights is run.
 
     score: of a head on the best backbone's features; guess: of one answer for all. Where there is time for so many full
-    trials that one more costs a twentieth, it is run in any case.
+    trials that one more costs a twentieth, it is run in any case; where there is time for few, it would take the place
+    of what a hard table needs most. None where trials are counted.
     """
-    return bool(score - guess < WEAK * (1 - guess) or full_trials >= ALL_RUNGS)
+    weak = bool(score - guess < WEAK * (1 - guess))
+    return weak if full_trials is None else full_trials >= (ONE_RUNG if weak else ALL_RUNGS)
 
 
 #: By how much the first leads the second, and the standard error of that (`Incumbent.lead`).
@@ -41,25 +48,55 @@ class Verdict:
     control: int
 
 
-def verdict(models: list[Model], space: Space, lead: Lead) -> Verdict | None:
-    """Compares finished models on the validation rows that both answered; None where there was no control.
+def verdict(models: list[Model], space: Space, lead: Lead, score: Callable[[Judged], float]) -> Verdict | None:
+    """Compares finished models on the validation rows that all answered; None where there was no control.
 
-    A model whose backbone or strategy is gone since an earlier process takes no part.
+    A model whose backbone or strategy is gone since an earlier process takes no part. On either side the best of each
+    half of the rows answers for it on the other half, as the luckiest of twenty would win against any control.
     """
-    best: dict[bool, Model] = {}
+    sides: dict[bool, list[Judged]] = {}
     for model in models:
         member, finished = model.member, model.finished and model.name == model.trial_folder
         head = model.judged.trial < 0
         if member.backbone == BAG_OF_WORDS.key or not (head or space.knows(model.config)):  # the first is no network
             continue
         starts_pretrained = head or space.begins_pretrained(model.config)
-        holder = best.get(starts_pretrained)
-        if finished and (holder is None or model.judged.score > holder.judged.score):
-            best[starts_pretrained] = model
-    if len(best) < 2:
+        if finished:
+            sides.setdefault(starts_pretrained, []).append(model.judged)
+    if len(sides) < 2:
         return None
-    ours, theirs = best[True].judged, best[False].judged
-    return Verdict(*_interval(*lead(ours, theirs)), ours.trial, theirs.trial)
+    rows = functools.reduce(np.intersect1d, [judged.valid for side in sides.values() for judged in side])
+    leads, errors = zip(
+        *(_on_a_half(sides, rows, *halves, lead, score) for halves in in_halves(len(rows))), strict=True
+    )
+    ours, theirs = (max(sides[start], key=lambda judged: judged.score) for start in (True, False))
+    error = math.hypot(*errors) / 2
+    return Verdict(*_interval(sum(leads) / 2, error), ours.trial, theirs.trial)
+
+
+def _on_a_half(
+    sides: Mapping[bool, list[Judged]], rows: np.ndarray, half: np.ndarray, others: np.ndarray, lead: Lead,
+    score: Callable[[Judged], float],
+) -> tuple[float, float]:  # fmt: skip
+    """The lead on a half of `rows` of the pretrained model that is best on the other half, and its standard error."""
+    here, there = np.sort(rows[half]), np.sort(rows[others])
+    ours, theirs = (
+        max(sides[start], key=lambda judged: _score_of(_on(there, judged), score)) for start in (True, False)
+    )
+    return lead(_on(here, ours), _on(here, theirs))
+
+
+def _on(rows: np.ndarray, judged: Judged) -> Judged:
+    """The same by these of its rows alone."""
+    return replace(judged, valid=rows, answers=judged.answers[np.searchsorted(judged.valid, rows)])
+
+
+def _score_of(judged: Judged, score: Callable[[Judged], float]) -> float:
+    """The least where there is none."""
+    try:
+        return score(judged)
+    except (ZeroDivisionError, FloatingPointError, ValueError):
+        return -math.inf
 
 
 @dataclass(frozen=True)
@@ -82,7 +119,7 @@ def comparisons(models: list[Model], space: Space, lead: Lead) -> list[Compariso
     The first, not the best: the better of several would have luck on its side.
     """
     trained = [model for model in models if model.finished and model.name == model.trial_folder]
-    trained = [model for model in trained if model.judged.trial >= 0 and space.knows(model.config)]
+    trained = [model for model in trained if model.judged.trial >= 0 and space.still_fits(model.config)]
     trained.sort(key=lambda model: model.judged.trial)
     found: dict[str, Comparison] = {}
     for model in trained:

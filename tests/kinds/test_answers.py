@@ -254,3 +254,26 @@ def test_intervals_of_few_rows_are_wider_than_their_largest_error():
         widths = np.array(task.rules.calibrate(task, np.zeros((4, 1), np.float32), off)["widths"])[:, 0]
         held += (np.abs(random.normal(size=(50, 1))) <= widths).mean(0) / 400
     assert (held >= np.array(COVERAGES) - 0.06).all(), held
+
+
+def test_intervals_hold_their_share_of_new_groups():
+    """Errors are alike within a group of 20 rows: by rows alone, 95 % would be less than 90."""
+    random, held = np.random.default_rng(0), []
+    task = made_tasks.of_numbers(Scale(mean=0.0, deviation=1.0))
+    for _ in range(200):
+        off = (random.normal(size=(11, 1)) + 0.1 * random.normal(size=(11, 20))).reshape(-1, 1).astype(np.float32)
+        zeros, groups = np.zeros_like(off), np.arange(11).repeat(20)
+        kept = task.rules.calibrate(task, zeros[:200], off[:200], groups[:200])
+        around = task.rules.intervals(task, off[200:], kept, 0.9)[:, 0]
+        held.append(float(((around[:, 0] <= 0) & (around[:, 1] >= 0)).mean()))
+    assert 0.86 <= np.mean(held) <= 0.96
+
+
+def test_few_errors_raise_nothing_that_the_score_has_not_seen():
+    """Below 40 rows the halves that are scored raise no answer, so none is raised later."""
+    random = np.random.default_rng(0)
+    task = made_tasks.of_numbers(Scale(mean=0.0, deviation=1.0, log=True))
+    answers = random.normal(size=(60, 1)).astype(np.float32)
+    targets = (answers + 0.7 * random.normal(size=(60, 1))).astype(np.float32)
+    assert task.rules.calibrate(task, targets[:30], answers[:30])["shifts"] == [[0.0]]
+    assert task.rules.calibrate(task, targets, answers)["shifts"][0][0] > 0.1

@@ -169,3 +169,31 @@ def test_a_scorer_of_numbers_says_that_numbers_are_learned_and_scores_no_codes_o
     with pytest.raises(TaskError, match="'neg_mean_absolute_error' is unknown"):
         inspected("stars", stars=stars, metric="neg_mean_absolute_error", task="multiclass")
     assert inspected("labels", labels=["a", "b", "c"] * 9, metric="adjusted_rand_score").task.kind == "multiclass"
+
+
+def test_a_label_of_a_row_or_two_is_not_given_to_everyone():
+    """Its row ranks last: a threshold of its own would be below all answers."""
+    random = np.random.default_rng(0)
+    targets, answers = np.zeros((30, 3), np.float32), random.uniform(0.1, 0.4, (30, 3)).astype(np.float32)
+    targets[answers[:, 0].argmin(), 0] = targets[answers[:, 1].argmin(), 1] = 1.0
+    targets[:10, 2], answers[:10, 2] = 1.0, 0.8
+    found = thresholds(targets, answers)
+    assert found.tolist() == pytest.approx([0.5, 0.5, found[2]])
+    assert 0.4 < found[2] < 0.8
+
+
+def test_labels_of_few_rows_share_one_threshold_where_together_they_have_enough():
+    targets = np.eye(6, dtype=np.float32).repeat(2, 0)  # two rows each
+    answers = np.where(targets > 0.5, 0.3, 0.1).astype(np.float32)
+    assert thresholds(targets, answers).tolist() == pytest.approx([0.2] * 6)
+
+
+def test_rows_of_labels_that_are_all_right_do_not_make_a_score_certain():
+    targets = np.eye(5, dtype=np.float32)[np.arange(30) % 5]
+    answers = np.where(targets > 0.5, 0.9, 0.1).astype(np.float32)
+    for metric in ("mean_average_precision", "macro_f1", "exact_match"):
+        low, high = metrics.interval(made_tasks.of_labels(5, metric), targets, answers)
+        assert low < 0.99 < high == 1.0, metric
+    many = np.tile(targets, (40, 1))
+    low, high = metrics.interval(made_tasks.of_labels(5), many, np.tile(answers, (40, 1)))
+    assert 0.99 < low < high
