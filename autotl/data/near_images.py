@@ -32,6 +32,10 @@ _BLANK = 2.0
 #: validated on.
 _MOST_ALIKE, _ALWAYS_ALIKE = 0.1, 10
 
+#: The same of a class: views of one object, a degree apart. As one group it could only train, or only validate. Four
+#: rows may be copies.
+_NEARLY_ALL, _ALWAYS_OF_A_CLASS = 0.9, 4
+
 _AT_A_TIME = 1024
 
 
@@ -59,12 +63,25 @@ def near_images(thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """
     components = Components(len(thumbnails))
     places = np.split(thumbnails, range(THUMBNAIL, thumbnails.shape[1], THUMBNAIL), axis=1)
+    most_alike = max(_MOST_ALIKE * len(thumbnails), _ALWAYS_ALIKE)
     for start in range(0, len(thumbnails), _AT_A_TIME):
-        alike = [place[start : start + _AT_A_TIME] @ place[start:].T >= SIMILARITY for place in places]
-        similar = np.argwhere(np.logical_and.reduce(alike))
-        for one, other in similar[similar[:, 0] < similar[:, 1]].tolist():
-            components.join(start + one, start + other)
+        alike = [place[start : start + _AT_A_TIME] @ place.T >= SIMILARITY for place in places]
+        similar = np.logical_and.reduce(alike)
+        # pictures of a camera that does not move are all like each other: joining them takes minutes, for nothing
+        similar[similar.sum(1) > most_alike] = False
+        for one, other in np.argwhere(similar).tolist():
+            components.join(start + one, other)
     groups = components.groups()
     size = np.bincount(groups)[groups] if len(groups) else groups
-    large = size > max(_MOST_ALIKE * len(groups), _ALWAYS_ALIKE)
+    large = size > most_alike
     return np.where(large, len(groups) + np.arange(len(groups)), groups)
+
+
+def fill_a_class(groups: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which rows are of a group that has nearly all rows of a class; both ``[rows] int64``."""
+    if not len(groups):
+        return np.zeros(0, bool)
+    pairs, counts = np.unique(np.stack([groups, classes]), axis=1, return_counts=True)
+    of_class = np.bincount(classes)[pairs[1]]
+    filling = (counts > _ALWAYS_OF_A_CLASS) & (counts >= _NEARLY_ALL * of_class)
+    return np.isin(groups, pairs[0][filling])

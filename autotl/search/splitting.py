@@ -10,7 +10,7 @@ import numpy as np
 
 from autotl.data.splits import Split
 from autotl.data.wording import counted, kind_of_input
-from autotl.errors import RunError, TrialError
+from autotl.errors import DataError, RunError, TrialError
 from autotl.events import EventLog
 from autotl.files import write_durably
 from autotl.plugins.contracts import PICTORIAL
@@ -76,11 +76,21 @@ class Splitting:
             looked = f"{answer['compared']} of {len(firsts)}"
             kind = kind_of_input(given.inspection.task.modality, several=True)
             self._events.emit("note", text=f"copies were looked for among {looked} {kind} only")
+        if answer["filling"]:
+            kind = kind_of_input(given.inspection.task.modality, several=True)
+            text = f"{answer['filling']} {kind} are nearly the same as all others of their class: they may be on both"
+            self._events.emit("note", text=f"{text} sides of the split, and the score too good for other views")
         if not len(copies):
             return given
         table, kept, modality = given.inspection.table, given.inspection.kept, given.inspection.task.modality
         one, other = table.describe_row(int(kept[copies[0]])), table.numbers[kept[firsts[copies[0]]]]
         found = counted(len(copies), kind_of_input(modality), kind_of_input(modality, several=True))
         alike = f"{found} nearly the same as another, such as {one} as row {other}"
+        try:
+            together = given.keeping_together(firsts, seed=self._seed)
+        except DataError:
+            text = f"{alike}; they are not kept together, as nothing would be left to validate on"
+            self._events.emit("note", text=text)
+            return given
         self._events.emit("note", text=f"{alike}; such rows stay together in every split")
-        return given.keeping_together(firsts, seed=self._seed)
+        return together

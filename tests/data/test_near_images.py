@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotl.data.near_images import near_images, thumbnail, thumbnails_of
+from autotl.data.near_images import fill_a_class, near_images, thumbnail, thumbnails_of
 
 
 def picture(seed: int, side: int = 96) -> np.ndarray:
@@ -64,3 +64,17 @@ def test_rows_of_several_pictures_are_alike_where_each_is_like_that_in_its_place
 
 def test_no_pictures_make_no_groups():
     assert len(near_images(np.empty((0, 256), np.float32))) == 0
+
+
+def test_views_of_one_object_that_are_all_of_a_class_fill_it_and_copies_do_not():
+    """Chains by small steps, as on a turntable: 12 views of each of 12 objects, a class each; and copies of one."""
+    steps = np.linspace(0, 1, 12)
+    views = [(1 - step) * picture(number) + step * picture(number + 1000) for number in range(12) for step in steps]
+    copies = [picture(5000) * (1 - 0.01 * n) + n for n in range(9)]
+    others = [picture(6000 + n) for n in range(6)]
+    classes = np.array([number for number in range(12) for _ in steps] + [12] * 15)
+    groups = near_images(np.stack([thumbnail(as_image(values)) for values in (*views, *copies, *others)]))
+    assert len(set(groups.tolist())) == 12 + 1 + 6
+    assert fill_a_class(groups, classes).tolist() == [True] * 144 + [False] * 15
+    assert not fill_a_class(np.zeros(4, np.int64), np.zeros(4, np.int64)).any()  # these may be copies
+    assert fill_a_class(np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == []

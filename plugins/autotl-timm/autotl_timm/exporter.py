@@ -78,7 +78,7 @@ class TimmExporter(Exporter):
             "mean": images.mean,
             "std": images.std,
             "crop_pct": 1.0,
-            "crop_mode": "center",
+            "crop_mode": "squash" if images.squeezed else "center",
         }
         (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
         about = {"target": for_markdown(model.task.target), "input": for_markdown(model.task.input_name)}

@@ -59,7 +59,7 @@ class TimmFamily:
         """The encoder of `candidate`, its side settled by `sample`. Raises `ZooError` when its settings are missing."""
         from timm.data import resolve_data_config
 
-        from autotl_timm.images import native_side
+        from autotl_timm.images import are_long, native_side
         from autotl_timm.preprocess import common_white
 
         network, _ = _create(candidate, "none")
@@ -75,6 +75,7 @@ class TimmFamily:
             mean=tuple(settings["mean"]),
             std=tuple(settings["std"]),
             white=common_white(tuple(paths)),
+            squeezed=are_long(paths),
         )
 
     def load(self, candidate: Candidate, *, drop: float = 0.0, pretrained: bool = True) -> Backbone:

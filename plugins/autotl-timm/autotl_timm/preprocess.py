@@ -62,7 +62,7 @@ class Inputs:
     def __init__(self, folder: Path) -> None:
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         self._side, self._interpolation = settings["side"], settings["interpolation"]
-        self._white = settings.get("white", 0.0)  # older settings have none
+        self._white, self._squeezed = settings.get("white", 0.0), settings.get("squeezed", False)  # older have neither
         self._mirrored, self._images = settings["mirrored"], settings.get("images")  # only where a row has several
         self._mean, self._std = np.array(settings["mean"], np.float32), np.array(settings["std"], np.float32)
 
@@ -73,7 +73,7 @@ class Inputs:
         return [self._read(cell) if self._images is None else self._read_row(cell) for cell in cells]
 
     def _read(self, cell: Any) -> np.ndarray | str:
-        return read_square(str(cell), self._side, self._interpolation, self._white)
+        return read_square(str(cell), self._side, self._interpolation, self._white, squeezed=self._squeezed)
 
     def _read_row(self, cell: Any) -> np.ndarray | str:
         if not is_row(cell, self._images):
@@ -102,10 +102,12 @@ def is_row(cell: Any, images: int) -> bool:
     return isinstance(cell, tuple | list) and len(cell) == images
 
 
-def read_square(path: str, side: int, interpolation: str, white: float = 0.0) -> np.ndarray | str:
+def read_square(
+    path: str, side: int, interpolation: str, white: float = 0.0, *, squeezed: bool = False
+) -> np.ndarray | str:
     """The middle square of an image, ``[side, side, 3] uint8``, or what is wrong with the file.
 
-    white: of pictures of more than 8 bits, as `common_white` has it.
+    white: of pictures of more than 8 bits, as `common_white` has it. squeezed: all of it, squeezed into a square.
     """
     try:
         with Image.open(path, formats=readable_formats()) as image:
@@ -113,7 +115,9 @@ def read_square(path: str, side: int, interpolation: str, white: float = 0.0) ->
                 return f"has {image.width}x{image.height} pixels, too many"
             image.draft("RGB", (side, side))  # large JPEGs decode at an eighth of the work
             scaling = _FILTERS.get(interpolation, Image.Resampling.BICUBIC)
-            return np.asarray(_on_white(ImageOps.fit(_plain(_upright(image), white), (side, side), scaling)))
+            whole = _plain(_upright(image), white)
+            square = whole.resize((side, side), scaling) if squeezed else ImageOps.fit(whole, (side, side), scaling)
+            return np.asarray(_on_white(square))
     except FileNotFoundError:
         return "does not exist"
     except Exception as error:  # decoders fail on foreign bytes in every way there is

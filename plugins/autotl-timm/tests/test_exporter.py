@@ -58,6 +58,22 @@ def test_the_readme_says_how_it_is_loaded(family, local, many_photos, tmp_path, 
     assert (pixels - torch.from_numpy(names["batch"]["x"])).abs().mean() < 0.2  # other images are 1 apart
 
 
+def test_timm_squeezes_what_was_squeezed(family, local, many_photos, tmp_path):
+    long = [str(tmp_path / f"{number}.png") for number in range(len(many_photos))]
+    for path, photo in zip(long, many_photos, strict=True):
+        Image.open(photo).resize((60, 180)).save(path)
+    make_bundle(family, [local["mobilenetv2"]], long, tmp_path / "run")
+    autotl.export(tmp_path / "run", to="timm", out=tmp_path / "out", data=pd.DataFrame({"image": long}))
+    network = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=False)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network))
+    encoder = family.encoder(local["mobilenetv2"], long)
+    pixels = torch.stack([transform(Image.open(path).convert("RGB")) for path in long[:4]])
+    ours = encoder.batch(encoder.encode(long[:4]))["x"]
+    assert encoder.squeezed
+    assert pixels.shape == ours.shape
+    assert (pixels - ours).abs().mean() < 0.2
+
+
 def test_a_head_on_several_layers_is_told_to_be_too_much(family, local, photos, tmp_path):
     make_bundle(family, [local["resnet"]], photos, tmp_path / "run", layered=True)
     with pytest.raises(ExportError, match=r"several layers of timm/\S+ say, and 'timm' holds a head on the last one"):

@@ -65,6 +65,27 @@ def test_the_short_side_fits_and_the_middle_is_kept(encoder, tmp_path):
         assert_all_near(read(encoder, tmp_path / name)[2:-2, 2:-2], RED)
 
 
+@pytest.mark.parametrize(("size", "whole"), [((100, 300), True), ((300, 100), True), ((130, 100), False)])
+def test_of_pictures_that_are_mostly_long_nothing_is_cut_off(zoo, tmp_path, size, whole):
+    from autotl_timm.family import TimmFamily
+    from autotl_timm.preprocess import Inputs
+
+    from autotl.plugins.contracts import ZooContext
+
+    width, height = size
+    image = Image.new("RGB", size, WHITE)
+    image.paste(RED, (0, 0, max(width // 10, 10), max(height // 10, 10)))  # a corner
+    image.save(tmp_path / "one.png")
+    Image.new("RGB", (64, 64), BLUE).save(tmp_path / "square.png")
+    sample = [str(tmp_path / name) for name in ("one.png", "one.png", "square.png")]
+    (candidate,) = (c for c in TimmFamily().candidates(ZooContext(folders=(zoo,))) if c.name == "resnet")
+    encoder = TimmFamily().encoder(candidate, sample)
+    square = read(encoder, tmp_path / "one.png")
+    assert (np.abs(square[0, 0].astype(int) - RED).max() < 30) == whole
+    encoder.write_portable(tmp_path)
+    np.testing.assert_array_equal(Inputs(tmp_path).encode([str(tmp_path / "one.png")])[0], square)
+
+
 def test_paths_may_be_strings_or_paths_and_arrays_keep_their_order(encoder, tmp_path):
     colours = [RED, BLUE, WHITE]
     for index, colour in enumerate(colours):
@@ -136,7 +157,7 @@ def test_pickling_keeps_the_encoder(encoder, photos):
 def test_the_fingerprint_changes_with_what_decides_the_arrays_only(encoder, noise, tmp_path):
     Image.fromarray(noise).save(tmp_path / "noise.png")
     (array,) = encoder.encode([tmp_path / "noise.png"])
-    for change in ({"side": 96}, {"interpolation": "bilinear"}):
+    for change in ({"side": 96}, {"interpolation": "bilinear"}, {"squeezed": True}):
         other = dataclasses.replace(encoder, **change)
         assert other.fingerprint != encoder.fingerprint
         assert not np.array_equal(other.encode([tmp_path / "noise.png"])[0], array)
