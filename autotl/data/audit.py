@@ -133,6 +133,7 @@ def audit(
     if shortcut:
         notes.append(shortcut.describe(task.target))
     facts = {
+        "rows": len(remaining.kept),
         "class_counts": task.rules.counts(task, remaining.targets),
         "input": _lengths(remaining, contents, stay),
         "repeats": _repeats(equal),

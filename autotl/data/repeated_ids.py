@@ -40,7 +40,8 @@ def repeated_id_notes(inspection: Inspection) -> list[str]:
     for role in inspection.roles:
         if role.role != "ignore":
             continue
-        cells = [table.column(role.name)[row] for row in inspection.kept.tolist()]
+        column = table.column(role.name)
+        cells = [column[row] for row in inspection.kept.tolist()]
         if any(is_nested(cell) or (is_number(cell) and not is_whole(cell)) for cell in cells):
             continue  # measured, not named
         told = np.array([not is_missing(cell) for cell in cells], dtype=bool)
@@ -66,9 +67,9 @@ def _shared(values: Indices, groups: Indices, labels: Indices) -> tuple[int, int
 
     values, groups, labels: ``[rows] int64``, values from 0 on.
     """
-    if len(values) == 0:
+    if len(values) == 0 or len(values) < _FEWEST_ROWS * (int(values.max()) + 1):  # most are ids of one row each
         return None
-    _, firsts = np.unique(np.stack([values, groups]), axis=1, return_index=True)
+    _, firsts = np.unique(values * (int(groups.max()) + 1) + groups, return_index=True)
     values, codes = values[firsts], number_groups(labels[firsts].tolist())
     rows = np.bincount(values)
     classes = int(codes.max()) + 1

@@ -132,7 +132,7 @@ def read_table(source: str | Path | pd.DataFrame, *, labelled: bool = True) -> T
 class TableParts:
     """A table to predict in parts that follow each other, for whoever needs no more than some of its rows at a time.
 
-    A file is read anew each time one goes through them; anything else is one part. It has been read once when this is
+    A file is read anew each time one goes through them; anything else is read whole. It has been read once when this is
     made, which raises as `read_table` does.
     """
 
@@ -145,7 +145,9 @@ class TableParts:
     def __iter__(self) -> Iterator[Table]:
         for part in _read_parts(self._source, labelled=False):
             columns = {name: part.columns.get(name, [None] * part.rows) for name in self.columns}
-            yield replace(part, columns=columns)
+            whole = replace(part, columns=columns)
+            for start in range(0, max(part.rows, 1), PART_ROWS):  # of a large folder: answers take memory too
+                yield whole.select(range(part.rows)[start : start + PART_ROWS]) if part.rows > PART_ROWS else whole
 
 
 def table_of(inputs: Iterable[Any], columns: Sequence[str]) -> Table:

@@ -17,6 +17,9 @@ from autotl.budget import Clock
 #: where they do with torch's hundred; with 10 up to 8e-4 above, at the weakest penalties.
 HISTORY = 30
 
+#: Bytes of these pairs at most, and pairs in any case: heads of thousands of classes have vectors of 100 MB.
+MOST_KEPT, FEWEST_PAIRS = 2**29, 3
+
 #: A step is taken that lowers the function by this share of what its slope promised (Nocedal & Wright's values), …
 _SUFFICIENT = 1e-4
 #: … and leaves at most this share of the slope.
@@ -80,7 +83,7 @@ def least(
 
     here = torch.cat([part.flatten() for part in start])
     value, gradient = evaluate(here)
-    met: deque[_Curvature] = deque(maxlen=HISTORY)
+    met: deque[_Curvature] = deque(maxlen=max(min(HISTORY, MOST_KEPT // (8 * here.numel())), FEWEST_PAIRS))
     while float(gradient.abs().max()) > smallest_gradient and spent < evaluations:
         if clock is not None and clock.remaining <= 0:
             break

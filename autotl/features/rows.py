@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: are not enough for all threads, but never so few that handing them out is what takes the time.
 CHUNK, SMALLEST_CHUNK = 64, 8
 
+#: Threads that encode at most: more wait for the disk, and the stack of each counts as memory.
+MOST_THREADS = 16
+
 #: Below this many rows a share says nothing: three broken files in ten are no reason to refuse a table.
 ALWAYS_SKIPPED = 3
 #: Standard deviations above a share that a few rows may be by chance: of tables with 15 % unreadable rows where 20 %
@@ -34,6 +37,12 @@ ALWAYS_SKIPPED = 3
 BY_CHANCE = 3.0
 
 _Encoded: TypeAlias = "list[tuple[bytes, np.ndarray | Unreadable]]"
+
+
+def identity(encoder: InputEncoder) -> str:
+    """What arrays are kept under: the fingerprint, which is an encoder's own word, and whose word it is."""
+    kind = type(encoder)
+    return f"{kind.__module__}.{kind.__qualname__} {encoder.fingerprint}"
 
 
 class EncodedRows:
@@ -49,7 +58,7 @@ class EncodedRows:
         self.unreadable: dict[int, str] = {}
         self._cells = cells
         self._store = store
-        self._kept = store.collection(kind="inputs", encoder=encoder.fingerprint)
+        self._kept = store.collection(kind="inputs", encoder=identity(encoder))
         self._digests: dict[int, bytes] = {}
         self._lengths: dict[int, int] = {}
 
@@ -57,11 +66,12 @@ class EncodedRows:
         """The same arrays for an encoder with the same fingerprint, which may batch them in another way."""
         other = EncodedRows(encoder, self._cells, modality=self.modality, store=self._store)
         other._digests, other._lengths, other.unreadable = self._digests, self._lengths, self.unreadable
+        other._kept = self._kept
         return other
 
     def read_by(self, encoder: InputEncoder) -> EncodedRows:
         """The same cells for any encoder; what encoders of the same fingerprint have read is shared."""
-        if encoder.fingerprint == self.encoder.fingerprint:
+        if identity(encoder) == identity(self.encoder):
             return self.seen_by(encoder)
         return EncodedRows(encoder, self._cells, modality=self.modality, store=self._store)
 
@@ -72,7 +82,7 @@ class EncodedRows:
         if missing:  # the store could not keep them, or another search needed the room
             wanted = [int(indices[place]) for place in missing]
             parts = [wanted[start : start + SMALLEST_CHUNK] for start in range(0, len(wanted), SMALLEST_CHUNK)]
-            with ThreadPoolExecutor(cores()) as pool:  # a step of a training waits for these
+            with ThreadPoolExecutor(_threads()) as pool:  # a step of a training waits for these
                 again = [pair for part in pool.map(self._encode, parts) for pair in part]
             for place, (_, array) in zip(missing, again, strict=True):
                 if isinstance(array, Unreadable):
@@ -115,7 +125,7 @@ class EncodedRows:
         cores that also run the network lose more by the threads in each other's way than by taking turns
         (MobileNetV2-1.0 from JPEG: 0.84 of the bare network's speed against 0.91).
         """
-        workers = cores()
+        workers = _threads()
         size = min(max(len(indices) // (2 * workers), SMALLEST_CHUNK), CHUNK) if ahead else CHUNK
         chunks = deque(indices[start : start + size] for start in range(0, len(indices), size))
         waiting: deque[tuple[np.ndarray, list[int], Future[_Encoded]]] = deque()
@@ -137,6 +147,9 @@ class EncodedRows:
         for index, (digest, array) in zip(indices, encoded, strict=True):
             if isinstance(array, Unreadable):
                 self.unreadable[index] = array.reason
+                continue
+            if not array.shape[0]:  # of an encoder that leaves out what it does not know
+                self.unreadable[index] = "nothing in it that the backbone reads"
                 continue
             self._digests[index], self._lengths[index] = digest, array.shape[0]
             if digest not in self._kept:
@@ -176,6 +189,10 @@ class EncodedRows:
                 f"{describe(first)}: {self.unreadable[first]}; {bad} of {seen} rows cannot be read, more than "
                 f"{share:.0%}. Mend the files, or allow more with --skip-unreadable"
             )
+
+
+def _threads() -> int:
+    return min(cores(), MOST_THREADS)
 
 
 def _in_the_way(cell: Any) -> str | None:

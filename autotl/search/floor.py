@@ -6,6 +6,8 @@ language, and with a share in a mixture where it knows something that they do no
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from autotl.data.task import Task
@@ -24,6 +26,9 @@ from autotl.zoo.words import BAG_OF_WORDS, NUMBER, seconds_of_words
 
 #: The share of what is left that it may cost: a second or two of a minute for what may be the answer.
 SHARE = 0.04
+
+#: However long the budget is: until then there is no model on disk, and 60,000 texts say most of what more would.
+MOST_SECONDS = 30.0
 
 #: Fewer rows would make a floor that is none.
 FEWEST_ROWS = 500
@@ -47,7 +52,7 @@ class Floor:
     def measure(self, train: np.ndarray, valid: np.ndarray) -> None:
         """train, valid ``[rows] int64``: positions in `targets`. Raises `OutOfTime`."""
         same = self._task.rules.constant(self._targets[train], len(self._task.outputs))
-        majority = metrics.score(self._task, self._targets[valid], np.tile(same, (len(valid), 1)))
+        majority = metrics.score_if_any(self._task, self._targets[valid], np.tile(same, (len(valid), 1)))
         if self._task.modality in TEXTUAL and (rows := self._affordable_rows(len(train))):
             try:
                 self._dialogue.ask(
@@ -55,7 +60,8 @@ class Floor:
                 )  # fmt: skip
             except TrialError as error:
                 self._events.emit("note", text=f"no bag of words ({error})")
-        self._events.emit("floor", majority=majority, words=self._words)
+        # a metric of somebody else's may have no score for one answer to all, as correlations do
+        self._events.emit("floor", majority=majority if math.isfinite(majority) else None, words=self._words)
 
     def _hear(self, offer: Message) -> Message:
         if not self._contends:
@@ -75,6 +81,7 @@ class Floor:
     def _affordable_rows(self, rows: int) -> int:
         """How many training rows a bag of words can be learned from in its time; 0 for too few."""
         if self._pace.limited:
-            affordable = int(SHARE * self._pace.seconds_to_the_end() / seconds_of_words(1, len(self._task.outputs)))
+            seconds = min(SHARE * self._pace.seconds_to_the_end(), MOST_SECONDS)
+            affordable = int(seconds / seconds_of_words(1, len(self._task.outputs)))
             return min(rows, affordable) if affordable >= min(FEWEST_ROWS, rows) else 0
         return rows

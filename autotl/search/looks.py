@@ -16,7 +16,7 @@ from autotl.config import cache_folder
 from autotl.data.paths import obstacle, paths_of
 from autotl.errors import TrialError
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.rows import EncodedRows
+from autotl.features.rows import EncodedRows, identity
 from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import PICTORIAL, Candidate, InputEncoder, Modality
@@ -67,7 +67,7 @@ class Looks:
         if candidate.key not in self._frozen:
             family = plugins().family(candidate.family)
             encoder = family.encoder(candidate, self._sample)
-            shared = self._rows.setdefault(encoder.fingerprint, self.encoded(encoder, self._store))
+            shared = self._rows.setdefault(identity(encoder), self.encoded(encoder, self._store))
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
             frozen = FrozenBackbone(
                 candidate, family, rows, device=self._device, speeds=self.speeds, store=self._store,
@@ -121,8 +121,9 @@ class Looks:
         most, fewest = min(most, len(self.train)), min(fewest, FEWEST_ROWS)
         at_once = max(ROWS_A_LOOK, most)
         if seconds is not None:
-            at_once = max(min(ROWS_A_LOOK, round(seconds / frozen.seconds_a_row)), FEWEST_A_LOOK)
-            at_once = max(at_once, round(SECONDS_A_LOOK / frozen.seconds_a_row))
+            a_row = max(frozen.seconds_a_row, self._took.get(key, 0.0))  # with encoding, which may be the longer part
+            at_once = max(min(ROWS_A_LOOK, round(seconds / a_row)), FEWEST_A_LOOK)
+            at_once = max(at_once, round(SECONDS_A_LOOK / a_row))
         while looked < most and (clock.remaining > 0 or len(seen) < fewest):
             end, began = min(looked + at_once, most), clock.elapsed
             seen = np.concatenate([seen, frozen.see(self.train[looked:end])])

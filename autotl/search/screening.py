@@ -118,7 +118,7 @@ class Screening:
         if first:
             look = None if seconds is None else FIRST_SECONDS
             self._check(candidate, self._look(candidate, look, most_rows=FIRST_ANSWER, opinions=False, needed=needed))
-            self._offer_head(candidate, quick=True)
+            self._offer_head(candidate, quick=True, seconds=look)
             seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
         answer = self._look(
             candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing, needed=needed

@@ -302,10 +302,12 @@ def test_parts_of_a_large_table_are_the_table(tmp_path, suffix):
     assert [part.rows for part in parts] == [part.rows for part in read]  # as often as one likes
 
 
-def test_what_is_in_memory_is_one_part(tmp_path):
-    frame = pd.DataFrame({"text": ["a"] * LARGE})
-    (part,) = TableParts(frame)
-    assert part.rows == LARGE
+def test_what_is_in_memory_or_a_folder_comes_in_parts_too(tmp_path):
+    texts = [f"text {number}" for number in range(LARGE)]
+    whole, read = read_table(frame := pd.DataFrame({"text": texts})), list(TableParts(frame))
+    assert [part.rows for part in read] == [PART_ROWS] * 3 + [100]
+    assert [cell for part in read for cell in part.columns["text"]] == texts
+    assert read[-1].describe_row(7) == whole.describe_row(3 * PART_ROWS + 7)
 
 
 @pytest.mark.parametrize(
