@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,41 @@ def test_name_that_is_taken_switches_the_later_plugin_off(put_on_path, distribut
     assert record("second").state == record("usurper").state == "off"
     assert "the name 'same' is taken" in record("second").reason
     assert type(plugins().strategy("finetune")).__module__ == "autotl.strategies.finetune"
+
+
+#: A family that could be one, under a name to fill in.
+FAMILY = """
+import autotl
+from autotl_tiny.family import TinyFamily
+
+class Named(TinyFamily):
+    name = "{name}"
+
+@autotl.hookimpl
+def autotl_model_families(context):
+    return [Named()]
+"""
+
+
+def test_the_bag_of_words_has_its_name_for_itself(put_on_path, distribution):
+    put_on_path(Path(__file__).parent / "thirdparty" / "tiny", distribution("mine", FAMILY.format(name="words")))
+    assert record("mine").state == "off"
+    assert "'words' is taken by AutoTL's bag of words" in record("mine").reason
+
+
+def test_a_second_plugin_of_a_name_leaves_the_first_what_it_has(put_on_path, distribution, tmp_path):
+    """As where a package was renamed and the old one is installed still."""
+    hears = "import autotl\n@autotl.hookimpl\ndef autotl_event(event, context):\n    pass\n"
+    first, second = distribution("same", hears), tmp_path / "renamed"
+    shutil.copytree(first, second)
+    (info,) = second.glob("*.dist-info")
+    (info / "METADATA").write_text((info / "METADATA").read_text().replace("autotl-same", "autotl-renamed"))
+    info.rename(second / info.name.replace("same", "renamed"))
+    put_on_path(first, second)
+    states = {known.package: known.state for known in plugins().records if known.name == "same"}
+    assert sorted(states.values()) == ["off", "on"]
+    assert list(plugins().listeners) == ["same"]
+    assert "another package has a plugin called 'same'" in next(r.reason for r in plugins().records if r.state == "off")
 
 
 def test_hook_that_does_not_exist_switches_the_plugin_off(put_on_path, distribution):

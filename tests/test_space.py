@@ -114,6 +114,7 @@ def test_backbones_that_are_behind_by_prior_too_wait_for_the_best_ones_portfolio
     first_rival, last_own = order.index(rival.key), len(order) - 1 - order[::-1].index(BEST.key)
     assert own > 2
     assert first_rival < last_own < order.index(behind.key)
+    assert order.count(behind.key) == 1 < order.count(rival.key)
 
 
 def test_first_is_the_published_recipe_of_the_best_backbone():
@@ -363,6 +364,61 @@ def test_new_weights_are_tried_only_where_transfer_is_in_doubt_and_then_early():
     for config in tried.portfolio():
         assert tried.begins_pretrained(config) == (config.strategy != "scratch")
         assert config.strategy != "scratch" or not {"l2_sp", "reinit_top"} & config.settings.keys()
+
+
+def test_past_runs_do_not_take_the_place_of_what_learns_from_a_teacher():
+    class Pupil(Finetune):
+        name = "pupil"
+        weight = 3.0
+
+        def parameters(self, context):
+            return super().parameters(context) if context.teacher else []
+
+    contexts = {BEST.key: dataclasses.replace(space().context(BEST.key), teacher=True)}
+    taught = Space([BEST], [Finetune(), Probe(), Pupil()], [], contexts)
+    learned = taught.fitted(BEST.key, "probe", {"penalty_multiplier": 3.0})
+    order = [config.strategy for config in taught.portfolio([learned])]
+    assert order[:2] == ["finetune", "pupil"]
+    assert order[-1] == "probe"
+
+
+def test_a_regularizer_that_would_be_taken_for_something_else_is_left_out():
+    class Odd:
+        step_cost = 1.0
+
+        def __init__(self, name, called=None):
+            self.name, self.called = name, called or name
+
+        def strengths(self, context):
+            return Choice(self.called, (0.0, 0.1))
+
+        def usual(self, context):
+            return 0.0
+
+    odd = [Odd("augment"), Odd("score"), Odd("calm", "other"), Odd("fine")]
+    contexts = {BEST.key: dataclasses.replace(space().context(BEST.key))}
+    augmenting = {key: dataclasses.replace(context, augments=True) for key, context in contexts.items()}
+    found = vetted([Finetune(), Probe()], odd, [BEST], augmenting)
+    assert [regularizer.name for regularizer in found.regularizers] == ["fine"]
+    assert [strategy.name for strategy in found.strategies] == ["finetune", "probe"]
+    assert len(found.complaints) == 3
+
+
+def test_a_strategy_whose_parameter_became_another_kind_is_left_out():
+    class Changed(Probe):
+        name = "changed"
+
+        def parameters(self, context):
+            return [Choice("penalty", ("weak", "strong"))]
+
+        def portfolio(self, context):
+            return [{"penalty": "weak"}]
+
+    contexts = {BEST.key: space().context(BEST.key)}
+    both = Space([BEST], [Finetune(), Changed()], [], contexts)
+    assert both.leave_out_changed({"penalty": True, "schedule": True}) == []
+    assert both.leave_out_changed({"penalty": False}) == ["changed"]
+    assert {config.strategy for config in both.portfolio()} == {"finetune"}
 
 
 def test_a_teacher_from_whom_nobody_learns_is_told():

@@ -253,6 +253,9 @@ class Real:
         return not isinstance(value, str) and self.low <= value <= self.high
 
 
+#: The family of the bag of words, which no plugin brings.
+OWN_FAMILY = "words"
+
 #: What no parameter and no figure of a strategy may be called: the log of a run has these names for other things.
 RESERVED_NAMES = frozenset(
     {"at", "backbone", "kind", "permille", "planned_seconds", "score", "strategy", "trial", "units", "why"}

@@ -22,6 +22,7 @@ import autotl
 from autotl.errors import PluginError
 from autotl.plugins import hookspecs
 from autotl.plugins.contracts import (
+    OWN_FAMILY,
     Command,
     Exporter,
     Metric,
@@ -98,10 +99,13 @@ class PluginManager:
             reason = f"{TimeoutError.__name__}: it did not answer when this search began"
             self.records.append(PluginRecord(point.name, package, version, "off", reason=reason))
             return
+        taken = self._pluggy.has_plugin(point.name)
         try:
+            if taken:
+                raise PluginError(f"another package has a plugin called {point.name!r}: uninstall one of them")
             self._switch_on(point, package, version)
         except (Exception, SystemExit) as error:  # a foreign plugin may fail in any way, and must cost itself only
-            if self._pluggy.has_plugin(point.name):
+            if self._pluggy.has_plugin(point.name) and not taken:
                 self._pluggy.unregister(name=point.name)
             reason = f"{type(error).__name__}: {error}"
             self.records.append(PluginRecord(point.name, package, version, "off", reason=reason))
@@ -138,6 +142,8 @@ class PluginManager:
                 raise PluginError(f"{type(thing).__name__} does not satisfy the contract {contract.__name__}")
             if thing.name in self._found[hook] or thing.name in checked:
                 raise PluginError(f"the name {thing.name!r} is taken by another plugin")
+            if contract is ModelFamily and thing.name == OWN_FAMILY:
+                raise PluginError(f"the name {thing.name!r} is taken by AutoTL's bag of words")
             if isinstance(thing, Command):
                 _try_command(thing)
             checked[thing.name] = thing

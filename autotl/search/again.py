@@ -24,7 +24,7 @@ class Again:
         backbone = model.member.backbone
         if model.judged.trial < 0:
             return backbone == BAG_OF_WORDS.key or backbone in self._candidates
-        return self._space.knows(model.config)
+        return self._space.still_fits(model.config)
 
     def passes_rows(self, model: Model) -> bool:
         """Whether fitting it is a training, and no closed form."""

@@ -11,7 +11,7 @@ from typing import cast
 import optuna
 from optuna.trial import FrozenTrial
 
-from autotl.errors import PluginError
+from autotl.errors import PluginError, TrialError
 from autotl.plugins.contracts import Candidate, Choice, Parameter, Regularizer, Strategy, StrategyContext, Value, Work
 from autotl.search.priors import unit_of, value_at
 
@@ -74,6 +74,25 @@ class Space:
     def knows(self, config: TrialConfig) -> bool:
         """Whether backbone and strategy are here; what an earlier process tried may have been removed since."""
         return config.backbone in self._contexts and config.strategy in self._strategies
+
+    def still_fits(self, config: TrialConfig) -> bool:
+        """Whether what an earlier process tried can be fitted again: a strategy may have been upgraded since."""
+        try:
+            return self.knows(config) and bool(self.work(config))
+        except TrialError:
+            return False
+
+    def leave_out_changed(self, past: Mapping[str, bool]) -> list[str]:
+        """Leaves out strategies with a parameter that was of words and is numbers now, or the other way round.
+
+        past: whether a parameter had words, by name: Optuna keeps that for ever. Returns the strategies.
+        """
+        changed = []
+        for strategy in self._strategies:
+            words = self.words(strategy)
+            if any(past.get(name, options is not None) != (options is not None) for name, options in words.items()):
+                changed += [strategy] if self.leave_out(strategy=strategy) else []
+        return changed
 
     def leave_out(self, *, strategy: str | None = None, backbone: str | None = None) -> bool:
         """Never suggests a strategy, a backbone, or the one on the other from now on.
@@ -188,8 +207,12 @@ class Space:
         return {name: unit for name, unit in units.items() if unit in self._before.get(name, [unit])}
 
     def work(self, config: TrialConfig) -> Work:
-        """What the trial will compute."""
-        work = self._strategies[config.strategy].work(self._contexts[config.backbone], config.settings)
+        """What the trial will compute. Raises `TrialError` where the strategy does not say."""
+        try:
+            work = self._strategies[config.strategy].work(self._contexts[config.backbone], config.settings)
+        except Exception as error:  # a foreign plugin may fail in any way, by settings that nobody has tried yet
+            text = f"strategy {config.strategy!r} does not say what it would do ({type(error).__name__}: {error})"
+            raise TrialError(text, kind="plugin") from error
         at_work = [known for name, known in self._regularizers.items() if config.settings.get(name)]
         return replace(work, step_cost=math.prod(regularizer.step_cost for regularizer in at_work))
 
@@ -197,9 +220,9 @@ class Space:
         """What is tried before the sampler is free: the best backbone's published recipe first.
 
         Then the strategies' settings, the likeliest first; after one of each strategy that is as likely as fine-tuning,
-        one for each other backbone that by its prior may be as good when it is tuned, and those that are behind by
-        prior too come last. What past runs say of the best backbone (`learned`) stands in the place of all but its
-        first.
+        one for each other backbone that by its prior may be as good when it is tuned, and one for each of those that
+        are behind by prior too comes last. What past runs say of the best backbone (`learned`) stands in the place of
+        all but its first.
         """
         first, *rest = self.candidates.values()
         best = list(self._recipes(first.key))
@@ -209,13 +232,18 @@ class Space:
             for is_behind in (False, True)
         )
         if learned:
-            best = best[:1]
+            context = self._contexts[first.key]
+            alone = replace(context, teacher=False)
+            needs_it = {name for name in self._applying(first.key) if not self._strategies[name].parameters(alone)}
+            best = best[:1] + [
+                config for config in best[1:] if config.strategy in needs_it
+            ]  # whoever gives one wants it
             best += [config for place, config in enumerate(learned) if config not in (*best, *learned[:place])]
             first_round = len(best)
         yield from best[:first_round]
         yield from (config for config in next(rivals, ()) if config)
         yield from best[first_round:]
-        yield from (config for turn in (*rivals, *behind) for config in turn if config)
+        yield from (config for turn in (*rivals, next(behind, ())) for config in turn if config)
 
     def lessons(self) -> list[TrialConfig]:
         """What could be tried on the best backbone if there was a teacher, and cannot without one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from autotl.errors import PluginError
@@ -28,8 +29,11 @@ def vetted(
 ) -> Vetted:
     """contexts: by candidate key."""
     found = Vetted([], [], [])
+    theirs = _names_of_parameters(strategies, contexts)
     for regularizer in regularizers:
         try:
+            if regularizer.name in RESERVED_NAMES | theirs:
+                raise PluginError("a parameter of a strategy, or something in the log, has this name already")
             for context in contexts.values():
                 _try_regularizer(regularizer, context)
             found.regularizers.append(regularizer)
@@ -57,6 +61,15 @@ def vetted(
     return found
 
 
+def _names_of_parameters(strategies: Sequence[Strategy], contexts: Mapping[str, StrategyContext]) -> set[str]:
+    """Of all strategies that answer; a regularizer's strength of that name would be taken for them."""
+    found: set[str] = set()
+    for strategy in strategies:
+        with suppress(Exception):  # its own turn comes
+            found |= {parameter.name for context in contexts.values() for parameter in strategy.parameters(context)}
+    return found
+
+
 def _learns(strategy: Strategy, context: StrategyContext) -> bool:
     """Whether it has something of a teacher."""
     taught, alone = (len(strategy.parameters(replace(context, teacher=teacher))) for teacher in (True, False))
@@ -79,10 +92,13 @@ def _try_regularizer(regularizer: Regularizer, context: StrategyContext) -> None
     strengths = regularizer.strengths(context)
     if strengths is None:
         return
+    if strengths.name != regularizer.name:
+        raise PluginError(f"its strengths are called {strengths.name!r}, and it is called {regularizer.name!r}")
     usual = regularizer.usual(context)
     if 0.0 not in strengths.options or usual not in strengths.options:
         raise PluginError(f"its strengths {strengths.options} lack 0 or its usual one, {usual}")
 
 
-def _complaint(kind: str, name: str, error: Exception) -> str:
+def _complaint(kind: str, name: str, error: BaseException) -> str:
+    error = error.__cause__ or error  # what a plugin raised, and not what is made of it
     return f"{kind} {name!r} of {plugins().origin(name, kind)} is left out: {type(error).__name__}: {error}"

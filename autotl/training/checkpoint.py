@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from autotl.errors import TrialError
 from autotl.files import is_disk_full, making_room
 from autotl.training.optimizer import MOMENTS
 
@@ -36,10 +38,29 @@ def progress_in(file: Path) -> dict[str, float]:
     return about
 
 
+def go_on_from(trial: Trial, late: Path, *, rest: float) -> None:
+    """Has a training begin at its late checkpoint and take `rest` times as long again as it had until there.
+
+    Raises `TrialError` where there is none, or it is not all that the strategy trains.
+    """
+    try:
+        about = progress_in(late)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise TrialError(f"there is no late checkpoint to refit from: {error}") from error
+    if about.get("training", 0) > 0:
+        raise TrialError("its strategy trains several times, and the last of it alone cannot be repeated")
+    trial.checkpoint = late  # overwritten on the way: a refit that is cut goes on from where it was
+    if math.isfinite(trial.clock.seconds):
+        trial.clock.seconds = min(trial.clock.seconds, trial.clock.elapsed + rest * about["seconds"])
+        trial.fill_time = True  # steps take as long as before; the clock ends it in any case
+
+
 class Checkpoint:
     """One file for one training: weights, their mean, the optimizer's moments, and how far it was.
 
-    Batches and all that is drawn at random follow from the seed and the step, so nothing else is needed.
+    Batches and all that is drawn at random follow from the seed and the step, so nothing else is needed. Where a
+    strategy trains several times, one after the other, only the training that wrote the file goes on from it: others
+    begin anew.
     """
 
     def __init__(self, trial: Trial, model: torch.nn.Module, optimizer: AdamW, average: Average) -> None:
@@ -48,6 +69,8 @@ class Checkpoint:
         self._optimizer, self._average = optimizer, average
         self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
         self._spacing, self._last = LEAST_SPACING, time.monotonic()
+        self._training = trial.trainings  #: whose it is, where a strategy trains several times
+        trial.trainings += 1
 
     @property
     def due(self) -> bool:
@@ -62,6 +85,7 @@ class Checkpoint:
             return
         began, file = time.monotonic(), self._file
         about = {"step": step, "steps": steps, "seconds": seconds, "permille": permille, "average": self._average.steps}
+        about["training"] = self._training
         try:
             making_room(lambda: self._save(file, about), [self._store.give_way])
         except (OSError, SafetensorError) as error:
@@ -97,6 +121,8 @@ class Checkpoint:
             return None
         try:
             about = progress_in(self._file)
+            if about.get("training", 0) != self._training:
+                return None
             with safe_open(self._file, "pt") as stored:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not a dict
             averaged = int(about["average"])
@@ -122,7 +148,7 @@ class Checkpoint:
             parameter, moment = trained[int(number)], tensors[name]
             if moment.shape not in (parameter.shape, (), (*parameter.shape[:1], 1)):  # counts of steps are smaller
                 raise ValueError(f"{name} has the shape {list(moment.shape)}")
-            moments.setdefault(int(number), {})[what] = moment.to(parameter.device)
+            moments.setdefault(int(number), {})[what] = moment.to(parameter.device, copy=True)  # not the file's
         if any(state.keys() != MOMENTS for state in moments.values()):
             raise ValueError("its moments are another optimizer's")
         for name, place in places.items():

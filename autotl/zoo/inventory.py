@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotl.config import Limits, zoos_of_environment
-from autotl.errors import ZooError
+from autotl.config import Limits
+from autotl.errors import AutoTLError, ZooError
 from autotl.plugins.contracts import PICTORIAL, Candidate, Modality, ModelFamily, ZooContext
 from autotl.untrusted import read_object
 from autotl.zoo.licences import allowed
@@ -44,8 +44,8 @@ class Listing:
 
 
 def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
-    """The folders of ``--models``, then those of ``AUTOTL_ZOO``. Raises `ZooError` for one that is missing."""
-    named = {Path(name).expanduser().resolve(): name for name in (*given, *zoos_of_environment())}
+    """Each folder once. Raises `ZooError` for one that is missing."""
+    named = {Path(name).expanduser().resolve(): name for name in given}
     folders = tuple(named)
     for folder, name in named.items():
         if not folder.is_dir():
@@ -62,9 +62,20 @@ def inventory(
     families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS, licences: Sequence[str] = ()
 ) -> list[Listing]:
     """Every candidate, usable ones first, then by strength. licences: that may be used, as in `SearchRequest`."""
-    candidates = [_with_licence(candidate) for family in families for candidate in family.candidates(context)]
+    candidates = [_with_licence(candidate) for family in families for candidate in _found_by(family, context)]
     listings = [_judge(candidate, context, limits, licences) for candidate in candidates]
     return sorted(listings, key=lambda listing: (not listing.usable, -listing.candidate.prior, listing.candidate.key))
+
+
+def _found_by(family: ModelFamily, context: ZooContext) -> Sequence[Candidate]:
+    """What a family finds: nothing, and a word of why, where it fails."""
+    try:
+        return list(family.candidates(context))
+    except AutoTLError:
+        raise
+    except Exception as error:  # a foreign plugin may fail in any way, and must cost itself only
+        logger.warning("family %r finds nothing (%s: %s)", family.name, type(error).__name__, error)
+        return []
 
 
 def _with_licence(candidate: Candidate) -> Candidate:

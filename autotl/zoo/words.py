@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotl.plugins.contracts import Candidate, Recipe
+from autotl.plugins.contracts import OWN_FAMILY, Candidate, Recipe
 
 #: The most frequent words and pairs that it counts: beyond some ten thousand, accuracy on short texts stays.
 LARGEST_VOCABULARY = 20_000
@@ -18,7 +18,7 @@ _SECONDS_A_ROW, _SECONDS_A_CLASS = 5e-4, 7e-6
 #: What the leaderboard and the bundle call it.
 BAG_OF_WORDS = Candidate(
     name="bag-of-words",
-    family="words",
+    family=OWN_FAMILY,
     modality="text",
     source="package",
     location="",
