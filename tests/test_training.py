@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+import made_tasks
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,9 @@ from torch.nn.functional import cross_entropy
 
 from autotl.budget import Clock
 from autotl.errors import DivergedError, TrialError
+from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds
+from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Work
 from autotl.plugins.manager import plugins
 from autotl.testing.bench import image_bench
@@ -24,6 +27,7 @@ from autotl.training.forecast import forecast
 from autotl.training.loop import RUNGS, Plan, train
 from autotl.training.model import Classifier, load_model, save_model
 from autotl.training.settings import Settings
+from autotl.training.trial import ProbeHeads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -63,6 +67,11 @@ def test_a_training_on_few_rows_starts_where_there_is_something_to_learn(bench):
     many = bench.trial()
     many.train = np.tile(trial.train, 5)  # 250 rows a class
     assert np.array_equal(many.starting_head().weight, probe.weight)
+
+    crowded = bench.trial()
+    crowded.task, crowded.targets = made_tasks.of_classes(12), np.arange(len(bench.targets)) % 12
+    crowded.probes = ProbeHeads(crowded.task, crowded.targets, crowded.train, 0)
+    assert np.array_equal(crowded.starting_head().weight, crowded.probes.penalty_and_head(bench.frozen)[1].weight)
 
 
 def test_rows_of_every_length_are_trained_on_alike(bench, tiny, zoo, frame, tmp_path):
@@ -315,6 +324,32 @@ def test_training_that_was_put_down_ends_as_if_it_had_not_been(bench, tmp_path):
     assert not same(weights(ended), weights(begun))
 
 
+def test_one_training_after_another_begins_where_the_first_ended_and_not_in_its_checkpoint(bench, tmp_path):
+    """As a strategy in stages does; where the second is put down, both begin anew, and end as they would have."""
+
+    def both(checkpoint, *, until=1000):
+        trial = bench.trial(checkpoint=checkpoint)
+        model = bench.model(trial)
+        list(train(model, trial, plan(epochs=2.0)))
+        after_one = weights(model)
+        rungs = []
+        for progress in train(model, trial, plan(epochs=2.0, learning_rate=1e-4)):
+            rungs.append(progress.permille)
+            if progress.permille >= until:
+                break
+        return after_one, weights(model), rungs
+
+    one, whole, rungs = both(None)
+    assert rungs == list(RUNGS)
+    assert not same(one, whole)
+    assert same(both(tmp_path / "0001.safetensors")[1], whole)
+    both(tmp_path / "0002.safetensors", until=333)
+    again, ended, rungs = both(tmp_path / "0002.safetensors")
+    assert rungs == list(RUNGS)
+    assert same(again, one)
+    assert same(ended, whole)
+
+
 def test_training_on_pictures_goes_on_from_the_weights_that_it_had(tmp_path):
     """Networks before pictures have their weights laid out anew when a training begins."""
     bench = image_bench()
@@ -416,3 +451,33 @@ def test_checkpoint_of_another_network_leaves_nothing_behind(bench, tmp_path, ot
     assert [progress.permille for progress in train(anew, second, plan())] == list(RUNGS)
     list(train(whole, bench.trial(), plan()))
     assert same(weights(anew), weights(whole))
+
+
+def test_a_text_of_which_an_encoder_leaves_nothing_cannot_be_read(bench):
+    """One that drops the words that it does not know, and has none of its own before them."""
+    encoder = bench.frozen.rows.encoder
+
+    class Strict(type(encoder)):
+        def encode(self, cells):
+            return [
+                array[: 0 if cell == "???" else None] for cell, array in zip(cells, super().encode(cells), strict=True)
+            ]
+
+    rows = EncodedRows(Strict(), ["cat dog", "???", "moss"], modality="text", store=FeatureStore(None))
+    assert rows.readable(np.arange(3)).tolist() == [0, 2]
+    assert "nothing in it" in rows.unreadable[1]
+
+
+def test_arrays_of_another_encoder_with_the_same_fingerprint_are_not_taken(bench):
+    encoder, store = bench.frozen.rows.encoder, FeatureStore(None)
+
+    class Other(type(encoder)):
+        def encode(self, cells):
+            return [array[:1] for array in super().encode(cells)]
+
+    texts = ["cat dog moss"]
+    (first,) = (EncodedRows(kind(), texts, modality="text", store=store) for kind in [type(encoder)])
+    first.readable(np.arange(1))
+    other = EncodedRows(Other(), texts, modality="text", store=store)
+    assert other.readable(np.arange(1)).tolist() == [0]
+    assert len(other.gather([0])[0]) == 1 < len(first.gather([0])[0])

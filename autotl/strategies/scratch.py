@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from autotl.training.trial import Trial
 
 #: New weights want larger steps than pretrained ones: AdamW from scratch is run at 1e-3 where fine-tuning has 1e-4 to
-#: 3e-4 (timm's and BERT's published recipes).
-RATE = 5.0
+#: 3e-4 (timm's and BERT's published recipes), and no faster.
+RATE, FASTEST = 5.0, 1e-3
 
 #: Strength of augmentation where the family knows it: without pretraining everything has to come from these rows.
 AUGMENT = 0.6
@@ -55,7 +55,7 @@ class Scratch(Strategy):
         plan = Plan(
             epochs=recipe.passes(len(trial.train)),
             batch_size=recipe.batch_size,
-            learning_rate=RATE * recipe.learning_rate * trial.settings.number("learning_rate_multiplier"),
+            learning_rate=min(RATE * recipe.learning_rate, FASTEST) * trial.settings.number("learning_rate_multiplier"),
             layer_decay=1.0,
             weight_decay=recipe.weight_decay,
             schedule="constant-cooldown",
