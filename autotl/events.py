@@ -23,18 +23,19 @@ from autotl.untrusted import parse_json, read_lines
 class Event:
     """Something that happened `at` seconds into the run.
 
-    Kinds: ``phase`` (name), ``role`` (column, role, evidence), ``task`` (task, target, input, modality, classes, asks,
-    metric, rows), ``audit`` (class_counts, input, repeats, near_repeats, texts_compared, test_rows_learned, set_aside,
-    shortcut, split, seconds), ``note`` (text), ``screened`` (backbone, score, metric, rows, precision, parameters,
-    licence, opinions, features, bytes_a_row, latency, seconds), ``head`` (trial, score, backbone, latency), ``floor``
-    (majority, words), ``shape`` (full_trials, rungs), ``trial_started`` (trial, backbone, strategy, each setting by its
-    name, units, whose keys are these names, planned_seconds, why), ``trial_continued`` (trial, permille,
-    planned_seconds, why), ``progress`` (trial, permille, score, and what the strategy tells besides, such as steps and
-    loss), ``trial_ended`` (trial, state, score, seconds, reason, reason_kind), ``incumbent`` (trial, permille, score),
-    ``answer`` (members, score, optimism, lead, error, models, latency, single_score, single_latency), ``transfer``
-    (difference, low, high, pretrained, control), ``compared`` (strategy, twin, backbone, difference, low, high, trial,
-    other), ``cross_validated`` (trials, folds, rows, score), ``refit`` (trial, rows, taken), ``tested`` (metric, score,
-    interval, rows, unlearned, learned), ``finished`` (score, interval, optimism, models, metric, seconds,
+    Kinds: ``phase`` (name), ``role`` (column, role, evidence), ``task`` (task, target, input, modality, classes,
+    asks, metric, rows), ``audit`` (rows, class_counts, input, repeats, near_repeats, texts_compared,
+    test_rows_learned, set_aside, shortcut, split, seconds), ``note`` (text), ``screened`` (backbone, score, metric,
+    rows, precision, parameters, licence, opinions, features, bytes_a_row, latency, seconds), ``head`` (trial,
+    score, backbone, latency), ``floor`` (majority, words; each may be None), ``shape`` (full_trials, rungs),
+    ``trial_started`` (trial, backbone, strategy, each setting by its name, units, whose keys are these names,
+    planned_seconds, why), ``trial_continued`` (trial, permille, planned_seconds, why), ``progress`` (trial,
+    permille, score, and what the strategy tells besides, such as steps and loss), ``trial_ended`` (trial, state,
+    score, seconds, reason, reason_kind), ``incumbent`` (trial, permille, score), ``answer`` (members, score,
+    optimism, lead, error, models, latency, single_score, single_latency), ``transfer`` (difference, low, high,
+    pretrained, control), ``compared`` (strategy, twin, backbone, difference, low, high, trial, other),
+    ``cross_validated`` (trials, folds, rows, score), ``refit`` (trial, rows, taken), ``tested`` (metric, score,
+    interval, rows, unlearned, left_out, learned), ``finished`` (score, interval, optimism, models, metric, seconds,
     forecast_error), ``failed`` (reason).
     """
 

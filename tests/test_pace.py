@@ -127,6 +127,33 @@ def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():
     assert pace.trial_length("a", "tune", 1000.0).seconds == pytest.approx(all_of_it, abs=0.5)
 
 
+def test_a_slow_rival_leaves_the_answer_the_time_for_its_refit():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_judging("a", 1.0, views=0)
+    pace.begin_trials(["a"])
+    pace.trials_of_the_answer = [0]
+    pace.learn_trial(0, 9.0)
+    kept = pace.seconds_of_training("a")
+    pace.trial_length("a", "tune", 1000.0)
+    assert pace.seconds_of_training("a") == pytest.approx(kept, abs=0.2)
+
+
+def test_nothing_is_kept_for_what_an_earlier_process_has_done():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_judging("a", 1.0, views=0)
+    all_of_it = pace.seconds_of_training("a")
+    pace.folds = 3
+    pace.begin_trials(["a"])
+    pace.trials_of_the_answer, pace.refits_trainings = [0], False
+    pace.learn_trial(0, 9.0)
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 27.0, abs=0.5)
+    pace.folded = {0}
+    pace.settle()
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * 0.45, abs=0.5)  # heads
+
+
 def test_without_a_time_limit_nothing_depends_on_time():
     pace = Pace(Clock())
     pace.learn_forward("a", 0.001, exact=0.002)

@@ -75,3 +75,16 @@ def test_promises_are_never_negative_and_grow_with_the_score(finished, paused):
     assert heard.promise_of_new() >= 0
     ordered = [promise for _, promise in sorted(zip(paused, promises, strict=True))]
     assert ordered == pytest.approx(sorted(ordered))
+
+
+def test_trials_that_are_no_measure_of_others_are_set_apart():
+    """Four from new weights and a probe that gains nothing: without them a paused one that leads goes on."""
+    curves = [{111: 0.60 + 0.002 * n, 1000: 0.70 + 0.002 * n} for n in range(6)]
+    paused = {111: 0.62}
+    odd = [{111: 0.20, 1000: 0.30}] * 4 + [{1000: 0.60}] * 6
+    heard = scheduler(*curves, *odd, paused)
+    assert most_promising(heard, {16: 9.0}, 4.0) is None
+    for number in range(6, 16):
+        heard.set_apart(number)
+    assert most_promising(heard, {16: 9.0}, 4.0) == 16
+    assert heard.forecast(16) == pytest.approx(0.72)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autotl.budget import Clock
 from autotl.config import Limits
 from autotl.data.task import InputColumn, Task
 from autotl.plugins.contracts import Candidate, Recipe
@@ -20,6 +21,7 @@ from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.incumbent import Incumbent, Judged
 from autotl.search.judging import Judge
+from autotl.search.pace import Pace
 from autotl.search.shelf import KEPT, MOST_COMPARED, Model, Shelf
 from autotl.search.space import Space
 
@@ -303,6 +305,30 @@ def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):
     shelf.put(again)
     card = shelf.answer(again.judged).card
     assert (tmp_path / "best" / card.weights / "0000" / "backbone" / "model.safetensors").read_text() == "other weights"
+
+
+class Told:
+    """Hears events, and keeps no books."""
+
+    def __init__(self):
+        self.events = []
+
+    def emit(self, kind, **data):
+        self.events.append((kind, data))
+
+
+def test_the_model_that_held_the_place_has_it_again_though_those_that_it_beat_are_gone(shelf, tmp_path, task):
+    """By the rule alone 12 would have it: 37 is ahead of it by less than a standard error, and beat another one."""
+    models = {number: a_model(tmp_path, number, noise=noise) for number, noise in ((12, 0.60), (37, 0.585))}
+    for model in models.values():
+        shelf.put(model)
+    lead, error = Incumbent(task, LABELS, training_rows=100).lead(models[37].judged, models[12].judged)
+    assert 0 < lead < error
+    for told, expected in ((37, 37), (None, 12), (40, 12)):
+        again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
+        judge = Judge(Incumbent(task, LABELS, training_rows=100), again, Pace(Clock()), Told(), None)
+        judge.restore(told)
+        assert judge.best.trial == expected
 
 
 def test_a_view_that_the_head_is_far_worse_on_means_something_else(shelf, tmp_path, task):

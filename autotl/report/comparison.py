@@ -71,7 +71,8 @@ def seconds_to_reach(record: Record, score: float) -> float | None:
 
 
 def _comparable(one: Record, other: Record) -> bool:
-    return (one.data_fingerprint, one.task.metric) == (other.data_fingerprint, other.task.metric)
+    ours, theirs = ((run.data_fingerprint, run.task.metric, run.task.costs) for run in (one, other))
+    return ours == theirs
 
 
 def _names(records: Sequence[Record]) -> list[str]:

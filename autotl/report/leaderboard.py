@@ -42,6 +42,7 @@ class Row:
 def leaderboard(events: Sequence[Event]) -> list[Row]:
     """The rows of a run, best first; trials without a score last."""
     rows: dict[int | str, Row] = {}
+    before: dict[int | str, float] = {}  #: shares of the last answer
     for event in events:
         data = event.data
         if event.kind in _OF_A_TRIAL and data["trial"] not in rows:
@@ -68,9 +69,11 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
             if len(data["members"]) > 1:
                 rows["mean"] = Row("mean", f"{len(data['members'])} models", "mean", "complete", data["score"])
             shares = {member["trial"]: member["share"] for member in data["members"]} | {"mean": 1.0}
-            for key, row in rows.items():
-                row.share = shares.get(key, 0.0)
-                row.best = row.share > 0
+            for key in before.keys() | shares.keys():
+                if key in rows:
+                    share = shares.get(key, 0.0)
+                    rows[key].share, rows[key].best = share, share > 0
+            before = shares
     return sorted(rows.values(), key=lambda row: (row.score is None, -(row.score or 0.0)))
 
 

@@ -297,7 +297,10 @@ _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
         f"({d['rows']} rows, {d['precision']}, {d['seconds']:.1f} s)"
     ),
     "floor": lambda d: (
-        f"the floor to beat: {round(d['majority'], 4) + 0.0:.4f} by guessing"  # 0.0: no "-0.0000"
+        "the floor to beat: "
+        # 0.0: no "-0.0000"
+        + ("no score" if d["majority"] is None else f"{round(d['majority'], 4) + 0.0:.4f}")
+        + " by guessing"
         + ("" if d["words"] is None else f", {d['words']:.4f} by a bag of words")
     ),
     "trial_started": lambda d: f"trial {d['trial']}: {d['strategy']} of {d['backbone']} ({_settings(d)})",

@@ -32,14 +32,17 @@ class CrossValidation:
         self._judge, self._pace, self._events = judge, pace, events
 
     def run(self) -> bool:
-        """Whether it came to an end; the answer is whole at any moment. Raises `OutOfTime` when the worker is cut."""
+        """Whether there was anything to do and it came to an end; the answer is whole at any moment.
+
+        Raises `OutOfTime` when the worker is cut.
+        """
         answer, heads = self._judge.contenders()
         if not all(model.finished and self._again.can_fit(model) for model in answer):
             return False
         found: list[tuple[Model, list[Message]]] = []
         due = [model for model in answer if model.folds == 1]
         if not due:
-            return True
+            return False
         if sum(map(self._seconds, due)) > self._time_left():
             return False
         beside = [head for head in heads if head.folds == 1 and self._again.can_fit(head)]

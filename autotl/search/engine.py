@@ -13,7 +13,6 @@ import platform
 import shutil
 import time
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -51,12 +50,12 @@ from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
 from autotl.search.refit import Refit, worth_repeating
 from autotl.search.reporting import report
-from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, versions
+from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, refuse_another, versions
 from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
 from autotl.search.shelf import TEACHER_FOLDER, Shelf
-from autotl.search.space import Space, TrialConfig
+from autotl.search.space import Space
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
@@ -126,10 +125,10 @@ class Search:
                 self._open(ending)
                 interrupted = self._search()
         except BaseException:  # Ctrl-C before there is a model too: nothing must lie in the next run's way
+            lock.release()  # Windows removes no file that is open
             self._leave_nothing(new_folders)
             raise
-        finally:
-            lock.release()
+        lock.release()
         return Outcome(self._folder, interrupted, self._test_result)
 
     def _open(self, ending: ExitStack) -> None:
@@ -163,7 +162,7 @@ class Search:
                 except KeyboardInterrupt:
                     interrupted = True
                     self._dialogue.close()
-                self._finish(interrupted)
+                interrupted = self._finish(interrupted)
         except BaseException as error:
             self._tell_failure(error)
             raise
@@ -211,8 +210,8 @@ class Search:
             versions=versions(),
             machine=f"{platform.system()} {platform.machine()}, {cores()} cores",
         )
-        if self._resumed and self._resumed.data_fingerprint != self._run_file.data_fingerprint:
-            raise RunError(f"{request.data} has changed since this run began; start a new search with --out")
+        if self._resumed:
+            refuse_another(self._resumed, self._run_file)
         self._update()
         self._study = open_study(self._folder, self._disk, seed=request.seed)
         incumbent = Incumbent(inspection.task, inspection.targets, training_rows=len(given.split.train))
@@ -293,7 +292,8 @@ class Search:
             here = {candidate.key for candidate in self._given.candidates}
             for best in [key for key in self._run_file.survivors if key in here][:1]:
                 self._judge.favour(self._screening.head_number(best))
-            self._judge.restore()
+            told = [event.data["trial"] for event in self._past if event.kind == "incumbent"]
+            self._judge.restore(next(reversed(told), None))
             for gone in sorted({model.member.backbone for model in self._judge.models} - here - {BAG_OF_WORDS.key}):
                 self._events.emit("note", text=f"{gone} is not here any more: its models stay as they are")
         if not any(event.kind == "floor" for event in self._past):
@@ -343,7 +343,7 @@ class Search:
         given, task = self._given, self._given.inspection.task
         targets = given.inspection.targets[given.split.train]
         passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
-        full_trials = passes[survivors[0].key] / survivors[0].recipe.passes(len(targets)) if pace.limited else 0.0
+        full_trials = passes[survivors[0].key] / survivors[0].recipe.passes(len(targets)) if pace.limited else None
         contexts = {
             candidate.key: StrategyContext(
                 candidate=candidate,
@@ -380,7 +380,11 @@ class Search:
         self._disk.gives_way(trials.give_way)
         self._disk.gives_way(judge.give_way)
         pace.begin_trials(tuple(space.candidates))
-        portfolio, count = list(space.portfolio(self._learned(space))), self._request.trials or math.inf
+        learned, foreign = self._portfolio.fitted(space) if self._portfolio else ([], {})
+        for strategy, entries in foreign.items():
+            text = f"{entries} of the portfolio's entries left out: strategy {strategy!r} is not here or does not apply"
+            events.emit("note", text=text)
+        portfolio, count = list(space.portfolio(learned)), self._request.trials or math.inf
         if teaching := self._teaching(space):
             pace.folds = 0  # the teacher will have seen all rows that train
             pace.keep_tail(teaching.share)
@@ -403,13 +407,14 @@ class Search:
             if not CrossValidation(again, dialogue, judge, pace, events).run():
                 self._phase("searching")  # in the time that was kept for it
                 trials.run(portfolio, count)
-        if found := verdict(judge.models, space, judge.lead):
+        if found := verdict(judge.models, space, judge.lead, judge.score):
             events.emit("transfer", **dataclasses.asdict(found))
         for compared in comparisons(judge.models, space, judge.lead):
             events.emit("compared", **dataclasses.asdict(compared))
         pace.release("refit")
         self._phase("refitting")
         Refit(again, checkpoints, dialogue, judge, pace, events).run()
+        trials.let_go()
 
     def _teaching(self, space: Space) -> Teaching | None:
         """Where limits are given, somebody could learn from what breaks them, and there is time for it."""
@@ -423,28 +428,18 @@ class Search:
         barred = [*given.too_large, *screening.too_slow]
         return Teaching(space, barred, screening, self._dialogue, self._judge, pace, self._events)
 
-    def _learned(self, space: Space) -> list[TrialConfig]:
-        """What past runs say to try first, for the best backbone; notes what cannot be tried here."""
-        best, *_ = space.candidates
-        learned, foreign = [], Counter[str]()
-        for entry in self._portfolio.entries if self._portfolio else ():
-            if config := space.fitted(best, entry.strategy, entry.settings):
-                learned.append(config)
-            else:
-                foreign[entry.strategy] += 1
-        for strategy, count in foreign.items():
-            text = f"{count} of the portfolio's entries left out: strategy {strategy!r} is not here or does not apply"
-            self._events.emit("note", text=text)
-        return learned
-
     # ---------------------------------------------------------------- finish
 
-    def _finish(self, interrupted: bool) -> None:
+    def _finish(self, interrupted: bool) -> bool:
+        """Returns whether the search was interrupted, be it now."""
         self._phase("finishing")
         if self._judge.best is None:
             words = self._dialogue.last_words()
             told = f" (the worker's last words: {words})" if words else ""
-            raise RunError(f"no model was ready when the time was up{told}; give more of it: --budget 1m")
+            if interrupted or not self._pace.limited:
+                raise RunError(f"no model was ready when the search ended{told}")
+            minutes = max(round(2 * self._pace.clock.seconds / 60), 1)
+            raise RunError(f"no model was ready when the time was up{told}; give more of it: --budget {minutes}m")
         if self._given.test and not interrupted:
             try:
                 answer = self._dialogue.ask("test", "testing", do="test", **self._given.test.for_worker())
@@ -454,6 +449,9 @@ class Search:
             except (OutOfTime, TrialError) as error:
                 reason = str(error) or "no time was left"
                 self._events.emit("note", text=f"the test rows were not scored ({reason}): use 'autotl evaluate'")
+            except KeyboardInterrupt:
+                interrupted = True
+                self._events.emit("note", text="the test rows were not scored: use 'autotl evaluate'")
         card = read_card(find_bundle(self._folder))
         self._events.emit(
             "finished", score=card.score, interval=card.interval, optimism=card.optimism, models=card.describe(),
@@ -468,6 +466,7 @@ class Search:
         with self._ledger.book("reporting"):
             self._report(interrupted)
         self._update(seconds=self._pace.clock.elapsed)
+        return interrupted
 
     def _report(self, interrupted: bool) -> None:
         """Writes the report where there is time for it; the search has ended well without it."""
@@ -491,7 +490,8 @@ class Search:
 
     def _write_leaderboard(self) -> None:
         events = read_events(self._folder / EVENTS_FILE)
-        self._disk.keep(lambda: write_leaderboard(self._folder, events))
+        with suppress(PermissionError):  # on Windows, where it is open in a spreadsheet: the next one may be written
+            self._disk.keep(lambda: write_leaderboard(self._folder, events))
 
     def _update(self, **changes: Any) -> None:
         self._run_file = self._run_file.model_copy(update={"ledger": self._ledger.seconds, **changes})

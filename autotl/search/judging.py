@@ -57,6 +57,10 @@ class Judge:
         """Our score less theirs on the rows that judged both, and its standard error."""
         return self._incumbent.lead(ours, theirs)
 
+    def score(self, judged: Judged) -> float:
+        """Of its answers, by the task's metric."""
+        return self._incumbent.score(judged)
+
     @property
     def noise(self) -> float:
         """The standard error of the incumbent's score."""
@@ -66,9 +70,12 @@ class Judge:
         """Lets a head be the incumbent where another is no better, as screening ranks its backbone first."""
         self._incumbent.favoured = head
 
-    def restore(self) -> None:
-        """Finds what an earlier process left; the same rule on the same models makes the same one the incumbent."""
-        for judged in self._shelf.restore():
+    def restore(self, incumbent: int | None) -> None:
+        """Finds what an earlier process left. incumbent: the trial that it told of last, which has the place first.
+
+        Of those that it had to beat for it some may be missing, and others would win against what is left.
+        """
+        for judged in sorted(self._shelf.restore(), key=lambda judged: judged.trial != incumbent):
             if self._incumbent.yields_to(judged):
                 self._incumbent.replace(judged)
         if self._incumbent.held_by is not None:
@@ -105,6 +112,11 @@ class Judge:
     def give_way(self) -> None:
         """Removes the weights of all models outside the answer."""
         self._shelf.give_way()
+
+    @property
+    def usable(self) -> Set[int]:
+        """The trials whose weights are here: each may have a share in the answer again."""
+        return {model.judged.trial for model in self.models if model.weights}
 
     @property
     def models(self) -> list[Model]:
@@ -224,6 +236,8 @@ class Judge:
         self._folders, self.numbers = answer.folders, answer.shares.keys() | {best.trial}
         self._pace.members = [member.backbone for member in card.members]
         self._pace.trials_of_the_answer = [number for number in answer.shares if number >= 0]
+        self._pace.folded = {model.judged.trial for model in self.models if model.folds > 1}
+        self._pace.refitted = {model.judged.trial for model in self.models if model.refit}
         self._events.emit(
             "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,

@@ -119,6 +119,8 @@ class Pace:
         self.test_rows = 0  #: that the answer will be tested on at the end
         self.members: Sequence[str] = ()  #: backbones of the answer so far, each a pass that a row takes
         self.trials_of_the_answer: Collection[int] = ()  #: that have a share in it
+        self.folded: Collection[int] = ()  #: trials that other parts of the table have validated, too
+        self.refitted: Collection[int] = ()  #: trials whose ends were repeated
         self._took: dict[int, float] = {}  #: seconds, by trial
         #: Full trials that must fit, however little time there is, since they are to be compared with each other.
         self.compared = 1
@@ -218,10 +220,10 @@ class Pace:
     def _refit_seconds(self) -> float:
         if "refit" not in self._kept_for:
             return 0.0
-        trials, last_act = self._trial_seconds(), self.judging_seconds(None)
+        trials, last_act = self._trial_seconds(but=self.refitted), self.judging_seconds(None)
         if not trials:
             return last_act + self.seconds_of_a_head_again(None)
-        if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < self._full_trial < math.inf:
+        if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < max(trials) < math.inf:
             return 0.0
         thirds = sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
         return min(REFIT_SHARE * self._for_trials, thirds)
@@ -230,16 +232,19 @@ class Pace:
         """For the answer's models to be fitted anew for each further part of the rows; all of it or nothing."""
         if "folds" not in self._kept_for or not self.folds:
             return 0.0
-        wanted = self.folds * (sum(self._trial_seconds()) or self.seconds_of_a_head_again(None))
+        wanted = self.folds * (sum(self._trial_seconds(but=self.folded)) or self.seconds_of_a_head_again(None))
         return wanted if wanted <= FOLDS_SHARE * self._for_trials else 0.0
 
     def seconds_of_a_head_again(self, backbone: str | None) -> float:
         """For a head that is fitted to other rows, and asked. backbone: None for the slowest."""
         return HEAD_AGAIN * self.judging_seconds(backbone)
 
-    def _trial_seconds(self) -> list[float]:
-        """What each trial of the answer took; as long as there are trials to come, one of them may be the answer."""
-        trials = [self.seconds_of_trial(number) for number in self.trials_of_the_answer]
+    def _trial_seconds(self, *, but: Collection[int]) -> list[float]:
+        """What each trial of the answer took; as long as there are trials to come, one of them may be the answer.
+
+        but: those that an earlier process is done with.
+        """
+        trials = [self.seconds_of_trial(number) for number in self.trials_of_the_answer if number not in but]
         return trials or ([] if self._settled else [self._full_trial])
 
     def seconds_to_the_end(self) -> float:

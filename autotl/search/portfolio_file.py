@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,6 +12,9 @@ from autotl.errors import RunError
 from autotl.files import write_durably
 from autotl.plugins.contracts import Value
 from autotl.untrusted import parse_json, read_text
+
+if TYPE_CHECKING:
+    from autotl.search.space import Space, TrialConfig
 
 PORTFOLIO_FILE = "portfolio.json"
 
@@ -51,6 +55,17 @@ class Portfolio(_Part):
             write_durably(Path(path), self.model_dump_json(indent=1) + "\n")
         except OSError as error:
             raise RunError(f"{path} cannot be written ({error.strerror}); name another file") from error
+
+    def fitted(self, space: Space) -> tuple[list[TrialConfig], Counter[str]]:
+        """What it says to try first, for the best backbone; and how many entries cannot be tried here, by strategy."""
+        best, *_ = space.candidates
+        fitting, foreign = [], Counter[str]()
+        for entry in self.entries:
+            if config := space.fitted(best, entry.strategy, entry.settings):
+                fitting.append(config)
+            else:
+                foreign[entry.strategy] += 1
+        return fitting, foreign
 
     @classmethod
     def load(cls, path: str | Path) -> Portfolio:

@@ -13,7 +13,7 @@ import numpy as np
 from autotl.config import SearchRequest
 from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
 from autotl.data.groups import merge_groups
-from autotl.data.inspection import Inspection, inspect_table, read_inputs, read_test
+from autotl.data.inspection import Inspection, groups_of, inspect_table, read_inputs, read_test
 from autotl.data.splits import Split, split
 from autotl.data.tables import Table
 from autotl.data.task import Task, encode_targets
@@ -41,10 +41,12 @@ class TestRows:
 
     cells: Sequence[Any]  #: `read_inputs` of each
     targets: np.ndarray  #: of these, as `autotl.kinds.kind` has them
+    groups: np.ndarray | None  #: of these, equal where they are of one group
 
     def for_worker(self) -> dict[str, Any]:
         """As JSON."""
-        return {"cells": self.cells, "targets": self.targets.tolist()}
+        groups = None if self.groups is None else self.groups.tolist()
+        return {"cells": self.cells, "targets": self.targets.tolist(), "groups": groups}
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def _divided(inspection: Inspection, groups: np.ndarray, *, seed: int) -> Split:
 def _to_test_on(table: Table, task: Task) -> TestRows:
     cells, (targets, known) = read_inputs(table, task), encode_targets(table, task)
     rows = [row for row in np.flatnonzero(known).tolist() if cells[row] is not None]
-    return TestRows([cells[row] for row in rows], targets[rows])
+    return TestRows([cells[row] for row in rows], targets[rows], groups_of(table, task, np.array(rows, np.int64)))
 
 
 def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:

@@ -131,9 +131,10 @@ class Rehearsal(Search):
         if event.kind == "screened":
             self._screened.append(event)
 
-    def _finish(self, interrupted: bool) -> None:
+    def _finish(self, interrupted: bool) -> bool:
         if interrupted:
             raise KeyboardInterrupt
+        return False
 
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("planning")

@@ -57,7 +57,8 @@ def resume(
     counted = known.request.trials
     if more_trials and counted is None:
         raise RunError(f"{folder} has a budget of time and counts no trials; add time, such as --budget +10m")
-    # time that is added to a run of so many trials is there to be used
-    trials = None if counted is None or more_seconds else counted + more_trials
+    # time that is added to a run of so many trials is there to be used, but for trials that are added too
+    longer = more_seconds or (budget_seconds or 0.0) > (known.request.budget_seconds or 0.0)
+    trials = None if counted is None or (longer and not more_trials) else counted + more_trials
     request = request.model_copy(update={"budget_seconds": total, "trials": trials})
     return Search(request, folder, listeners=listeners, start=start, resumed=known).run()

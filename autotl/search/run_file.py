@@ -77,6 +77,17 @@ def fingerprint(inspection: Inspection) -> str:
     return digest.hexdigest()[:32]
 
 
+def refuse_another(known: RunFile, now: RunFile) -> None:
+    """Raises `RunError` where a run that is resumed would go on with other rows, or by another measure."""
+    way_out = "start a new search with --out"
+    if known.data_fingerprint != now.data_fingerprint:
+        beside = f", or what {now.request.test} has of it," if now.request.test else ""
+        raise RunError(f"{now.request.data}{beside} has changed since this run began; {way_out}")
+    if (known.task.metric, known.task.costs) != (now.task.metric, now.task.costs):
+        costs = "" if known.task.costs == now.task.costs else " and other costs"
+        raise RunError(f"{now.request.data}: this run went by {known.task.metric}{costs}; {way_out}")
+
+
 def versions() -> dict[str, str]:
     """Of Python and of the packages that decide results; packages that are not installed are left out."""
     found = {"python": platform.python_version()}

@@ -261,7 +261,7 @@ class Shelf:
             optimism=decision.optimism,
             standard_error=metrics.standard_error(task, targets, decision.answers, groups),
             interval=(low - decision.optimism, high),  # the optimism is an estimate, and a refit works against it
-            calibration=task.rules.calibrate(task, targets, decision.answers),
+            calibration=task.rules.calibrate(task, targets, decision.answers, groups),
             chosen_among=chosen_among,
             validation_rows=len(rows),
             folds=folds,
@@ -325,8 +325,8 @@ def _in_the_running(models: Sequence[Model], best: Judged) -> list[Model]:
     """Those with weights, the best one, and of the others, that tell what luck does, the first `MOST_COMPARED`."""
     models = [model for model in models if not model.hurried or model.judged is best]
     others = [model for model in models if model.weights is None and model.judged is not best]
-    far = sorted(others, key=lambda model: -model.judged.score)[MOST_COMPARED:]
-    return [model for model in models if not any(model is other for other in far)]
+    far = {id(model) for model in sorted(others, key=lambda model: -model.judged.score)[MOST_COMPARED:]}
+    return [model for model in models if id(model) not in far]
 
 
 def _by_share(decision: Decision) -> list[int]:

@@ -16,7 +16,7 @@ from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
 from autotl.search.dialogue import Dialogue
 from autotl.search.judging import Judge, Subject
-from autotl.search.pace import Pace
+from autotl.search.pace import JUDGED_ON_THE_WAY, Pace
 from autotl.search.screening import Screening
 from autotl.search.space import Space, TrialConfig
 from autotl.search.trials import SECONDS_BESIDE
@@ -73,15 +73,20 @@ class Teaching:
         return lessons
 
     def _train(self, tutor: Candidate) -> None:
-        """By the published recipe, in half of the time that is left; the other half is the student's."""
+        """By the published recipe, in half of the time that is left at most; the other half is the student's."""
         space = self._space.beside(tutor)
         published = next(space.portfolio())
-        limited = self._pace.limited
-        seconds = self._pace.seconds_of_training(tutor.key) / 2 if limited else None
-        judging = self._pace.judging_seconds(tutor.key)
+        judging, views = self._pace.judging_seconds(tutor.key), self._judge.views_mean_the_same
         self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
-        subject = Subject(TUTOR, tutor, published)
+        subject, seconds, fill = Subject(TUTOR, tutor, published), None, False
         try:
+            if self._pace.limited:
+                forecast = self._dialogue.ask(
+                    f"forecast of {tutor.key}", "training", do="forecast", candidate=dataclasses.asdict(tutor),
+                    work=dataclasses.asdict(space.work(published)), views=views,
+                )  # fmt: skip
+                seconds = self._pace.seconds_of_training(tutor.key) / 2
+                fill = forecast["seconds"] + JUDGED_ON_THE_WAY * judging > seconds
             self._dialogue.ask(
                 f"training of {tutor.key}",
                 "training",
@@ -93,9 +98,9 @@ class Teaching:
                 candidate=dataclasses.asdict(tutor),
                 strategy=published.strategy,
                 settings=dict(published.settings),
-                views=self._judge.views_mean_the_same,
+                views=views,
                 seconds=seconds,
-                fill_time=limited,
+                fill_time=fill,
                 judged_on_the_way=True,
                 checkpoint=None,  # it is neither continued nor refitted
                 late_checkpoint=None,

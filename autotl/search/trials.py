@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -35,6 +35,14 @@ TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
 #: A trial that did not come on, and in which the whole search was killed, so often is not begun again: it may be what
 #: kills it, as a container does that has no memory left.
 MOST_STARTS = 3
+
+#: A strategy that passes no row is tried so often on a backbone: its settings change next to nothing, and where a head
+#: is the best model the sampler would propose nothing else, and a thousand of them would take the places of all others.
+MOST_UNTRAINED = 3
+
+#: A backbone that could train by less than a part of its recipe's passes in the time that is left leaves it to others:
+#: the third trial of five minutes was a ViT that had time for a tenth.
+PART_OF_A_RECIPE = 0.25
 
 #: Kinds of failure that the settings decide about: the sampler learns to stay away from settings like these.
 BY_SETTINGS: Set[FailureKind] = {"memory", "numbers", "time"}
@@ -89,6 +97,7 @@ class Trials:
         self._count = math.inf
         self._control: int | None = None  #: the number of the first trial that has nothing of what is pretrained
         self._failures = Failures(space, events)
+        self._untrained: Counter[tuple[str, str]] = Counter()  #: finished trials that passed no row
 
     def run(self, portfolio: Iterable[TrialConfig], count: float, *, urgent: bool = False) -> None:
         """portfolio: configurations that go first, but for those that the study has had. count: of trials.
@@ -119,23 +128,41 @@ class Trials:
                 break
         self._space.do_without(())  # time that is kept for something else may be free the next time
 
+    def let_go(self) -> None:
+        """Removes what was kept for refits, when these have been; what there was no time for may still be refitted."""
+        self._checkpoints.keep_late(self._judge.numbers | self._paused.keys())
+
     def give_way(self) -> None:
         """Removes the checkpoints that the search can do without: paused trials begin anew."""
         self._checkpoints.give_way(self._at_work, self._judge.numbers)
 
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
         """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
+        self._untrained.clear()
         for frozen in past:
             for name, distribution in frozen.distributions.items():
                 if isinstance(distribution, CategoricalDistribution):
                     self._space.keep_options(name, list(map(str, distribution.choices)))
-            config = TrialConfig(frozen.user_attrs.get("backbone", ""), frozen.user_attrs.get("strategy", ""), {})
+            known = frozen.user_attrs
+            config = TrialConfig(known.get("backbone", ""), known.get("strategy", ""), known.get("settings", {}))
             if self._control is None and self._space.knows(config) and not self._space.begins_pretrained(config):
                 self._control = frozen.number
-            known = frozen.user_attrs  # trials of older runs do not say what they took
+            # trials of older runs do not say what they took
             self._pace.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
             for permille, score in frozen.intermediate_values.items():
                 self._scheduler.record(frozen.number, permille, score)
+            if known.get("apart"):
+                self._scheduler.set_apart(frozen.number)
+            if frozen.state == TrialState.COMPLETE and self._passes_no_row(config):
+                self._count_untrained(config)
+        had_words = {
+            name: isinstance(distribution, CategoricalDistribution)
+            for frozen in past
+            for name, distribution in frozen.distributions.items()
+        }
+        for strategy in self._space.leave_out_changed(had_words):
+            text = f"strategy {strategy!r} is left out: a parameter of it has become another kind since this run began"
+            self._events.emit("note", text=text)
         cut = []
         for frozen, trial in unfinished(self._study):
             running = Running(trial, self._space.suggest(trial), "cut")
@@ -164,7 +191,17 @@ class Trials:
         late = [key for key in self._space.candidates if not self._pace.time_to_judge(key)]
         if late and not self._started:
             self._events.emit("note", text=f"judging them would take the time that is left: {', '.join(late)}")
-        return self._space.do_without(late)
+        parts = {key: self._part_of_a_recipe(key) for key in self._space.candidates if key not in late}
+        slow = [key for key, part in parts.items() if part < min(PART_OF_A_RECIPE, max(parts.values()))]
+        # where the others have nothing left to try, a slow one is better than none
+        return (self._started > 0 and self._space.do_without([*late, *slow])) or self._space.do_without(late)
+
+    def _part_of_a_recipe(self, backbone: str) -> float:
+        """Of its passes, that a training could make in the time that is left."""
+        if not self._pace.limited:
+            return math.inf
+        context = self._space.context(backbone)
+        return self._pace.passes(backbone, context.rows) / context.candidate.recipe.passes(context.rows)
 
     @property
     def _started(self) -> int:
@@ -215,6 +252,8 @@ class Trials:
             raise
         self._settle_rungs()
         self._announce(running, length.planned)
+        if not self._space.begins_pretrained(config) or self._passes_no_row(config):
+            self._set_apart(running)
         began = self._pace.clock.elapsed
         try:
             answer = self._dialogue.ask(
@@ -249,8 +288,9 @@ class Trials:
         self._book(running, max(before, answer["seconds"] - (self._pace.clock.elapsed - began)), began)
         running.permille = answer["permille"]
         if running.permille >= 1000:
-            if not self._space.work(config).passes:
+            if self._passes_no_row(config):
                 self._pace.learn_untrained(config.backbone, config.strategy, running.used)
+                self._count_untrained(config)
             self._end(running, TrialState.COMPLETE, "complete")
             return
         trial.set_user_attr("starts", 0)
@@ -283,7 +323,21 @@ class Trials:
         running.used = before + self._pace.clock.elapsed - began
         running.optuna_trial.set_user_attr("seconds", running.used)
 
+    def _set_apart(self, running: Running) -> None:
+        self._scheduler.set_apart(running.number)
+        running.optuna_trial.set_user_attr("apart", True)
+
+    def _passes_no_row(self, config: TrialConfig) -> bool:
+        return self._space.still_fits(config) and not self._space.work(config).passes
+
+    def _count_untrained(self, config: TrialConfig) -> None:
+        """Of finished trials; the strategy is tried no more on the backbone when there are enough."""
+        self._untrained[config.backbone, config.strategy] += 1
+        if self._untrained[config.backbone, config.strategy] == MOST_UNTRAINED:
+            self._space.leave_out(strategy=config.strategy, backbone=config.backbone)
+
     def _fail(self, running: Running, error: TrialError) -> None:
+        self._set_apart(running)
         by_settings = error.kind in BY_SETTINGS and not isinstance(error, WorkerGone)  # whom anybody can kill
         state = TrialState.PRUNED if by_settings else TrialState.FAIL
         self._end(running, state, "failed", reason=str(error), reason_kind=error.kind)
@@ -317,11 +371,7 @@ class Trials:
         config = running.config
         if running.permille and running.planned:
             return self._pace.rest_of_trial(config.backbone, running.left)
-        try:
-            work, seconds = self._space.work(config), 0.0
-        except Exception as error:  # a foreign plugin may fail in any way, by settings that nobody has tried yet
-            text = f"strategy {config.strategy!r} does not say what it would do ({type(error).__name__}: {error})"
-            raise TrialError(text, kind="plugin") from error
+        work, seconds = self._space.work(config), 0.0
         if self._control is None and not self._space.begins_pretrained(config):
             self._control = running.number  # to its end: weights that begin at random are far behind on their way
         if work.passes:
@@ -352,7 +402,7 @@ class Trials:
         score = running.score if state == TrialState.COMPLETE else None
         self._study.tell(running.optuna_trial, score, state)
         self._checkpoints.of(running.number).unlink(missing_ok=True)
-        self._checkpoints.keep_late(self._judge.numbers | self._paused.keys())
+        self._checkpoints.keep_late(self._judge.usable | self._judge.numbers | self._paused.keys())
         self._pace.learn_trial(running.number, running.used)
         self._tell_end(running, word, reason, reason_kind)
 

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
-from autotl.data.near_images import THUMBNAIL, near_images, thumbnails_of
+from autotl.data.near_images import THUMBNAIL, fill_a_class, near_images, thumbnails_of
 from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
@@ -36,7 +35,7 @@ from autotl.search.fitting import fit
 from autotl.search.line import Message, WorkerEnd
 from autotl.search.looks import ROWS_A_LOOK, Looks
 from autotl.search.model_files import ModelFiles
-from autotl.training.checkpoint import progress_in
+from autotl.training.checkpoint import go_on_from
 from autotl.training.forecast import forecast
 from autotl.training.loop import LATE
 from autotl.training.model import Classifier
@@ -119,6 +118,7 @@ class Workbench:
 
     def alike(self, request: Message) -> Message:
         """Whose images show nearly the same: ``groups``, the first row of each row's copies, itself where it has none.
+        Or where these are nearly all of a class, of which there are ``filling``.
 
         They are decoded for the backbone that looks at them first, which then finds them decoded.
         """
@@ -131,11 +131,15 @@ class Workbench:
             looked.append(chunk)
             small += [np.stack([thumbnails_of(images) for images in rows.gather(chunk)])] if len(chunk) else []
         found, numbers = np.concatenate(looked), np.arange(len(self._looks.cells))
-        groups = near_images(np.concatenate(small))
+        groups, rules = near_images(np.concatenate(small)), self._task.rules
+        filling = (
+            fill_a_class(groups, rules.strata(self._targets[found])) if rules.exclusive else np.zeros(len(found), bool)
+        )
+        groups = np.where(filling, len(groups) + np.arange(len(groups)), groups)
         firsts = np.unique(groups, return_index=True)[1]
         numbers[found] = found[firsts][np.unique(groups, return_inverse=True)[1]]
         self._store.flush()
-        return {"groups": numbers.tolist(), "compared": len(found)}
+        return {"groups": numbers.tolist(), "compared": len(found), "filling": int(filling.sum())}
 
     def screen(self, request: Message) -> Message:
         """How well a ridge head does on the features of as many training rows as the seconds allow.
@@ -328,7 +332,9 @@ class Workbench:
         valid = self._looks.readable(frozen, fold.valid)
 
         def answers(seen: FrozenBackbone) -> list[Any]:
-            found: list[Any] = self._answers(self._models.logits(model, seen, valid)).round(6).tolist()
+            found: list[Any] = (
+                self._answers(self._models.logits(model, seen, valid)).astype(np.float64).round(6).tolist()
+            )
             return found
 
         views = [answers(frozen.seen_by(encoder)) for encoder in frozen.rows.encoder.views()]
@@ -350,24 +356,12 @@ class Workbench:
             trial.model = Classifier(trial.frozen.layered, self._for_the_metric(trial.layered_head(), trial.known))
             return trial.model, trial.frozen, len(trial.known)
         if request["late_checkpoint"]:
-            self._repeat_the_end(trial, Path(request["late_checkpoint"]))
+            go_on_from(trial, Path(request["late_checkpoint"]), rest=1000 / LATE - 1)
         for _ in fit(trial, request["strategy"]):
             pass  # nothing is judged on the way
         if trial.model is None:
             raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
         return trial.model, trial.frozen, len(trial.train)
-
-    @staticmethod
-    def _repeat_the_end(trial: Trial, late: Path) -> None:
-        """Has a training begin at its late checkpoint and take half as long again as it had until there."""
-        try:
-            until_there = progress_in(late)["seconds"]
-        except (OSError, SafetensorError, ValueError) as error:
-            raise TrialError(f"there is no late checkpoint to refit from: {error}") from error
-        trial.checkpoint = late  # overwritten on the way: a refit that is cut goes on from where it was
-        if math.isfinite(trial.clock.seconds):
-            trial.clock.seconds = min(trial.clock.seconds, trial.clock.elapsed + until_there * (1000 / LATE - 1))
-            trial.fill_time = True  # steps take as long as before; the clock ends it in any case
 
     def test(self, request: Message) -> Message:
         """Scores the bundle on rows that nothing else has used."""
@@ -377,13 +371,15 @@ class Workbench:
         if not readable.any():
             raise TrialError("none of them can be read", kind="data")
         targets = np.array(request["targets"], self._task.rules.dtype)
-        evaluation = predictor.judged(targets[readable], answers[readable])
+        groups = None if request["groups"] is None else np.array(request["groups"])[readable]
+        evaluation = predictor.judged(targets[readable], answers[readable], groups)
         return {
             "metric": evaluation.metric,
             "score": evaluation.score,
             "interval": evaluation.interval,
             "rows": evaluation.rows,
             "unlearned": evaluation.unlearned,
+            "left_out": int((~readable).sum()),
         }
 
     def _prepare(
@@ -450,7 +446,7 @@ class Workbench:
             "score": score,
             "details": dict(details),
             "valid": valid.tolist(),
-            "answers": answers.round(6).tolist(),
+            "answers": answers.astype(np.float64).round(6).tolist(),
             "views": [
                 self._view(model, frozen.seen_by(encoder), valid, place, number)
                 for number, encoder in enumerate(views, start=1)
@@ -471,7 +467,7 @@ class Workbench:
         """The same model before rows batched in another way, as a model of its own."""
         weights = _view_place(place, number)
         answers = self._answers(self._models.logits_from_disk(model, frozen, valid, weights))
-        return {"weights": weights.name, "answers": answers.round(6).tolist()}
+        return {"weights": weights.name, "answers": answers.astype(np.float64).round(6).tolist()}
 
     def _ask_for_room(self) -> None:
         """Has the engine remove what the run can do without."""

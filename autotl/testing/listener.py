@@ -32,9 +32,9 @@ READING: tuple[tuple[str, dict[str, Any]], ...] = (
     ("role", {"column": "text", "role": "text", "evidence": "10.1 words on average"}),
     ("task", _TASK),
     ("audit", {
-        "class_counts": _CLASSES, "input": {"unit": "words", "least": 3, "median": 10.0, "most": 37}, "repeats": 0,
-        "near_repeats": 0, "texts_compared": 70, "test_rows_learned": 0, "set_aside": {"conflict": 1}, "shortcut": None,
-        "split": "holdout of 10 of 70 rows", "seconds": 0.1,
+        "rows": 69, "class_counts": _CLASSES, "input": {"unit": "words", "least": 3, "median": 10.0, "most": 37},
+        "repeats": 0, "near_repeats": 0, "texts_compared": 70, "test_rows_learned": 0, "set_aside": {"conflict": 1},
+        "shortcut": None, "split": "holdout of 10 of 70 rows", "seconds": 0.1,
     }),
     ("note", {"text": "class 'animal' has 30 rows, 'stone' only 15"}),
 )  # fmt: skip
