@@ -348,8 +348,9 @@ def create_run_folder(folder: Path) -> None:
 
 def _holds_at_most_a_beginning(folder: Path) -> bool:
     """Whether it is a folder with nothing to lose in it; another program may call one ``trials`` too."""
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} - _BEGINNING:
-        return False
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not folder.is_dir() or names - _BEGINNING or ("portfolio.json" in names and "events.jsonl" not in names):
+        return False  # a portfolio by itself is a person's
     trials = folder / "trials"
     return not trials.exists() or (trials.is_dir() and not any(trials.iterdir()))
 

@@ -75,6 +75,10 @@ def test_nothing_of_the_data_is_in_it(packed):
 def test_nothing_is_written_over_and_a_folder_without_a_run_is_refused(packed, tmp_path, capsys):
     assert main(["doctor", "--bundle", "run"]) == 2
     assert "exists already" in capsys.readouterr().err
+    assert main(["doctor", "--out", "other.zip"]) == 2
+    assert "--bundle RUN" in capsys.readouterr().err
+    assert main(["doctor", "--bundle", "run", "--out", "other.json.zip", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"].endswith("other.json.zip")
     assert main(["doctor", "--bundle", str(tmp_path), "--out", "other.zip"]) == 2
     assert "no run here" in capsys.readouterr().err
     assert not (tmp_path / "other.zip").exists()

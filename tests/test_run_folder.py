@@ -43,6 +43,17 @@ def test_folder_whose_trials_are_somebody_elses_is_left_alone(table, zoo, here, 
     assert theirs.read_text() == "dose\n5\n"
 
 
+def test_a_portfolio_that_somebody_keeps_in_the_folder_is_left_alone(table, zoo, here, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    entry = Entry(strategy="probe", settings={"penalty_multiplier": 1.0}, mean_regret=0.0)
+    theirs = tmp_path / "run" / "portfolio.json"
+    Portfolio(sources=Sources(runs=1, tasks=1, trials=1), entries=(entry,)).save(theirs)
+    request = ["search", "--data", str(table), "--models", str(zoo), "--trials", "1", "--quiet", "--out", "run"]
+    assert main([*request, "--portfolio", str(theirs)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert Portfolio.load(theirs).entries == (entry,)
+
+
 @pytest.mark.slow
 def test_run_that_was_moved_with_its_data_and_models_goes_on(table, zoo, here, tmp_path, monkeypatch, capsys):
     first, second = tmp_path / "here", tmp_path / "there"

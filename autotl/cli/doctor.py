@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from autotl.errors import AutoTLError
+
+    if options.out and not options.bundle:
+        raise AutoTLError("--out is for what --bundle packs: autotl doctor --bundle RUN --out FILE")
     facts = examine()
     if options.bundle:
         from autotl.report.problem import pack_problem
@@ -30,7 +34,10 @@ def run(options: argparse.Namespace) -> int:
         out = new_file(options.out or f"problem-{run.resolve().name}.zip")
         with writing(out):
             names = pack_problem(run, facts, out)
-        print(f"{out}: {', '.join(names)}. Look at them; then they can be sent to the developers")
+        if options.json:
+            print(json.dumps({"file": str(out), "holds": list(names)}, ensure_ascii=False))
+        else:
+            print(f"{out}: {', '.join(names)}. Look at them; then they can be sent to the developers")
         return 0
     if options.json:
         print(json.dumps(facts, ensure_ascii=False))

@@ -104,7 +104,7 @@ def _show(manifest: Manifest, outcome: str, options: argparse.Namespace) -> int:
 
 
 def _listings(options: argparse.Namespace) -> list[Listing]:
-    from autotl.config import parse_licences, parse_share
+    from autotl.config import parse_licences, parse_share, zoos_of_environment
     from autotl.data.inspection import inspect_table
     from autotl.plugins.contracts import ZooContext
     from autotl.plugins.manager import plugins
@@ -122,7 +122,7 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
             skip_limit=parse_share(options.skip_unreadable),
         )
         families, columns = plugins().families_for(found.task.modality), len(found.task.inputs)
-    folders = zoo_folders(options.models)
+    folders = zoo_folders((*options.models, *zoos_of_environment()))
     online = not options.offline and hub.reachable()
     return inventory(families, ZooContext(folders, online, columns), licences=parse_licences(options.licenses))
 

@@ -124,7 +124,9 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         "Others, and a bag of words, are left out",
     )
     parser.add_argument(
-        "--max-memory", metavar="SIZE", help="that training may take, such as 6GB (default: 80%% of what is free)"
+        "--max-memory",
+        metavar="SIZE",
+        help="that training may take, such as 6GB (default: 80%% of what is free); Linux only",
     )
     parser.add_argument(
         "--max-disk",

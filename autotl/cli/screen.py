@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import signal
 import sys
 from collections import Counter
@@ -55,7 +54,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    from autotl.data.wording import counted, rows_of_test
+    from autotl.data.wording import counted, for_shell, rows_of_test
     from autotl.escaping import for_terminal
     from autotl.events import read_events
     from autotl.failures import REMEDIES
@@ -63,7 +62,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from autotl.report.leaderboard import forecast_error, leaderboard
     from autotl.report.live import describe, leaderboard_table
     from autotl.report.plain import plain
-    from autotl.report.words import doubt_sentence
+    from autotl.report.words import doubt_sentence, uncounted_sentence
 
     card = read_card(find_bundle(outcome.folder))
     events = read_events(outcome.folder / "events.jsonl")
@@ -79,6 +78,9 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         f"      from {judges}, less {card.optimism:.4f} for choosing among {counted(card.chosen_among, 'model')}"
     )
     console.print(f"      {1000 * card.latency:.3g} ms for a row by itself on this machine{_alone(events, card)}")
+    audits = [event.data for event in events if event.kind == "audit"]
+    if audits and (beside := uncounted_sentence(audits[-1])):
+        console.print(f"      {beside}")
     for event in events:
         if event.kind == "floor":
             console.print(plain(f"      {describe(event)}{_below(events, card)}"))
@@ -99,7 +101,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     if error is not None:
         console.print(f"Trials were off their forecast by {error:.0%} (median)", style="dim")
     console.print("\nNext:", style="dim")
-    lines, folder = [], shlex.quote(str(outcome.folder))
+    lines, folder = [], for_shell(str(outcome.folder))
     if (report := outcome.folder / "report.html").is_file():
         lines.append(f"  a browser shows all of it: {report}")
     lines.append(f"  autotl predict {folder} --data new.csv --out predictions.csv")
