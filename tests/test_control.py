@@ -133,3 +133,10 @@ def test_the_luckiest_of_many_trainings_is_not_taken_for_the_worth_of_transfer()
         assert found.pretrained == max(models, key=lambda model: model.judged.score).judged.trial
         worth += found.low > 0
     assert worth == 0  # by the best on the same rows it is said three times
+
+
+def test_where_half_of_the_rows_have_one_class_only_nothing_is_said():
+    labels = np.eye(1, 100, dtype=np.int64)[0]
+    incumbent = Incumbent(made_tasks.of_classes(2, "roc_auc"), labels, training_rows=400)
+    models = [lucky(0, "plain", 0), lucky(1, "scratch", 1)]
+    assert verdict(models, Twins(), incumbent.lead, incumbent.score) is None

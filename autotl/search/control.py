@@ -33,6 +33,9 @@ def is_doubtful(score: float, guess: float, full_trials: float | None) -> bool:
     return weak if full_trials is None else full_trials >= (ONE_RUNG if weak else ALL_RUNGS)
 
 
+#: What metrics raise where rows have no score.
+_WITHOUT_A_SCORE = (ZeroDivisionError, FloatingPointError, ValueError)
+
 #: By how much the first leads the second, and the standard error of that (`Incumbent.lead`).
 Lead: TypeAlias = Callable[[Judged, Judged], tuple[float, float]]
 
@@ -49,7 +52,7 @@ class Verdict:
 
 
 def verdict(models: list[Model], space: Space, lead: Lead, score: Callable[[Judged], float]) -> Verdict | None:
-    """Compares finished models on the validation rows that all answered; None where there was no control.
+    """Compares finished models on the validation rows that all answered; None where there was no control, or too few.
 
     A model whose backbone or strategy is gone since an earlier process takes no part. On either side the best of each
     half of the rows answers for it on the other half, as the luckiest of twenty would win against any control.
@@ -66,9 +69,13 @@ def verdict(models: list[Model], space: Space, lead: Lead, score: Callable[[Judg
     if len(sides) < 2:
         return None
     rows = functools.reduce(np.intersect1d, [judged.valid for side in sides.values() for judged in side])
-    leads, errors = zip(
-        *(_on_a_half(sides, rows, *halves, lead, score) for halves in in_halves(len(rows))), strict=True
-    )
+    try:
+        found = [_on_a_half(sides, rows, *halves, lead, score) for halves in in_halves(len(rows))]
+    except _WITHOUT_A_SCORE:  # a half without one of the classes
+        return None
+    leads, errors = zip(*found, strict=True)
+    if not math.isfinite(sum(leads)):
+        return None
     ours, theirs = (max(sides[start], key=lambda judged: judged.score) for start in (True, False))
     error = math.hypot(*errors) / 2
     return Verdict(*_interval(sum(leads) / 2, error), ours.trial, theirs.trial)
@@ -95,7 +102,7 @@ def _score_of(judged: Judged, score: Callable[[Judged], float]) -> float:
     """The least where there is none."""
     try:
         return score(judged)
-    except (ZeroDivisionError, FloatingPointError, ValueError):
+    except _WITHOUT_A_SCORE:
         return -math.inf
 
 
