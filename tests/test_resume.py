@@ -1,4 +1,4 @@
-"""Runs that go on where something has come or gone since: a backbone, a strategy, all that had been chosen."""
+"""Runs that go on, also where something has come or gone since: a backbone, a strategy, all that had been chosen."""
 
 from __future__ import annotations
 
@@ -12,14 +12,32 @@ from optuna.trial import TrialState
 from run_folders import events, notes, run_file, states
 
 import autotl
+from autotl.cli.main import main
 from autotl.config import SearchRequest
 from autotl.plugins.manager import plugins
+from autotl.search import resuming
 from autotl.search.engine import Search
 from autotl.search.resuming import resume
+from autotl.search.run_file import read_run_file
 from autotl.search.shelf import Shelf
 from autotl.zoo.words import BAG_OF_WORDS
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
+
+
+@pytest.fixture(scope="module")
+def finished(command_line, table, zoo, tmp_path_factory):
+    """A search of one trial."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    answer = command_line("search", "--data", table, "--models", zoo / "one", "--trials", 1, "--quiet", "--out", folder)
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of it that a test may change."""
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -142,3 +160,34 @@ def test_resume_goes_on_without_a_strategy_that_is_gone(
     tried = [event["strategy"] for event in events(tmp_path / "run", "trial_started")]
     assert len(tried) == 5
     assert "other" not in tried[3:]
+
+
+def test_resume_goes_by_no_other_measure(run, here, tmp_path, capsys):
+    """Scores of before and costs cannot stand beside each other."""
+    task = run_file(run)["task"]
+    rows = [",".join(["class", *task["classes"]])]
+    rows += [",".join([one, *("0" if one == other else "2" for other in task["classes"])]) for one in task["classes"]]
+    (tmp_path / "costs.csv").write_text("\n".join(rows) + "\n")
+    assert main(["resume", str(run), "--trials", "+1", "--quiet", "--costs", str(tmp_path / "costs.csv")]) == 2
+    assert f"this run went by {task['metric']} and other costs" in capsys.readouterr().err
+    assert run_file(run)["task"] == task
+
+
+@pytest.mark.parametrize(
+    ("had", "asked", "trials", "seconds"),
+    [
+        ({"trials": 4}, {"more_trials": 5}, 9, None),
+        ({"trials": 4}, {"more_seconds": 60.0}, None, 60.0),
+        ({"trials": 4}, {"budget_seconds": 60.0}, None, 60.0),
+        ({"trials": 4, "budget_seconds": 20.0}, {"more_trials": 5, "more_seconds": 60.0}, 9, 60.0),
+        ({"trials": 4, "budget_seconds": 900.0}, {}, 4, 900.0),
+    ],
+)
+def test_trials_and_time_may_be_added_together(run, here, monkeypatch, had, asked, trials, seconds):
+    known = read_run_file(run)
+    known = known.model_copy(update={"request": known.request.model_copy(update=had), "seconds": 0.0})
+    monkeypatch.setattr(resuming, "read_run_file", lambda folder: known)
+    begun = []
+    monkeypatch.setattr(resuming.Search, "run", lambda self: begun.append(self._request))
+    resume(run, **asked)
+    assert (begun[0].trials, begun[0].budget_seconds) == (trials, seconds)

@@ -24,10 +24,8 @@ from autotl.config import SearchRequest
 from autotl.data.splits import holdout
 from autotl.events import Event, read_events
 from autotl.predictor import metrics
-from autotl.search import resuming
 from autotl.search.engine import Search
 from autotl.search.resuming import resume
-from autotl.search.run_file import read_run_file
 from autotl.search.run_log import read_run_logs
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
@@ -383,37 +381,6 @@ def test_resume_refuses_data_that_changed(run, here, frame, tmp_path, capsys):
     assert main(["resume", str(run), "--trials", "+1", "--quiet"]) == 2
     assert "has changed since this run began" in capsys.readouterr().err
     assert (run / "best" / "bundle.json").read_bytes() == bundle
-
-
-def test_resume_goes_by_no_other_measure(run, here, tmp_path, capsys):
-    """Scores of before and costs cannot stand beside each other."""
-    task = run_file(run)["task"]
-    rows = [",".join(["class", *task["classes"]])]
-    rows += [",".join([one, *("0" if one == other else "2" for other in task["classes"])]) for one in task["classes"]]
-    (tmp_path / "costs.csv").write_text("\n".join(rows) + "\n")
-    assert main(["resume", str(run), "--trials", "+1", "--quiet", "--costs", str(tmp_path / "costs.csv")]) == 2
-    assert f"this run went by {task['metric']} and other costs" in capsys.readouterr().err
-    assert run_file(run)["task"] == task
-
-
-@pytest.mark.parametrize(
-    ("had", "asked", "trials", "seconds"),
-    [
-        ({"trials": 4}, {"more_trials": 5}, 9, None),
-        ({"trials": 4}, {"more_seconds": 60.0}, None, 60.0),
-        ({"trials": 4}, {"budget_seconds": 60.0}, None, 60.0),
-        ({"trials": 4, "budget_seconds": 20.0}, {"more_trials": 5, "more_seconds": 60.0}, 9, 60.0),
-        ({"trials": 4, "budget_seconds": 900.0}, {}, 4, 900.0),
-    ],
-)
-def test_trials_and_time_may_be_added_together(run, here, monkeypatch, had, asked, trials, seconds):
-    known = read_run_file(run)
-    known = known.model_copy(update={"request": known.request.model_copy(update=had), "seconds": 0.0})
-    monkeypatch.setattr(resuming, "read_run_file", lambda folder: known)
-    begun = []
-    monkeypatch.setattr(resuming.Search, "run", lambda self: begun.append(self._request))
-    resume(run, **asked)
-    assert (begun[0].trials, begun[0].budget_seconds) == (trials, seconds)
 
 
 @pytest.mark.slow
