@@ -50,22 +50,9 @@ class Classifier(torch.nn.Module):
         weight, bias = self.head.weight.detach().cpu().numpy(), self.head.bias.detach().cpu().numpy()
         return LinearHead(np.ascontiguousarray(weight.T), bias.copy())
 
-    def logits(
-        self,
-        rows: EncodedRows,
-        indices: np.ndarray,
-        precision: Precision,
-        device: torch.device,
-        *,
-        augment: float = 0.0,
-        generator: torch.Generator | None = None,
-    ) -> np.ndarray:
-        """``[rows, outputs] float32`` for readable rows, without gradients, in eval mode.
-
-        augment, generator: as `EncodedRows.batch` takes them.
-        """
-        features = pooled(self.backbone, rows, indices, precision, device, augment=augment, generator=generator)
-        return self.linear_head().logits(features)
+    def logits(self, rows: EncodedRows, indices: np.ndarray, precision: Precision, device: torch.device) -> np.ndarray:
+        """``[rows, outputs] float32`` for readable rows, without gradients, in eval mode."""
+        return self.linear_head().logits(pooled(self.backbone, rows, indices, precision, device))
 
 
 def save_model(model: Classifier, family: ModelFamily, encoder: InputEncoder, folder: Path) -> None:

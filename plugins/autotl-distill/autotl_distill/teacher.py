@@ -12,6 +12,7 @@ import numpy as np
 from autotl.budget import Clock
 from autotl.features.bag_of_words import family_of
 from autotl.features.boundary import generator_of_view
+from autotl.features.frozen import pooled
 from autotl.kinds.mixing import Combination, activated, mixed
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import Member, find_bundle, read_card
@@ -107,15 +108,11 @@ class Teacher:
                     break
                 readable = rows.readable(missing[start : start + ROWS_AT_A_TIME])
                 asked = rows.digests(readable)
-                outputs = model.logits(
-                    rows,
-                    readable,
-                    frozen.precision,
-                    trial.device,
-                    augment=strength,
+                features = pooled(
+                    model.backbone, rows, readable, frozen.precision, trial.device, augment=strength,
                     generator=generator_of_view(seen, asked),
-                )
-                answers = activated(outputs, trial.task.rules.activation)
+                )  # fmt: skip
+                answers = activated(model.linear_head().logits(features), trial.task.rules.activation)
                 kept.add(asked, [{"x": answer} for answer in answers])
             _fill(found, kept, digests)
         return found
