@@ -35,7 +35,7 @@ SHOWN = (
 _COMMANDS = """# Commands
 
 Every command says this of itself with `--help`. Exit codes are 0 when it is done, 2 for input that cannot be used (one
-line on standard error says why and what to do) and 130 after Ctrl-C.
+line on standard error says why and what to do) and 130 after Ctrl-C or SIGTERM.
 """
 
 _NAMES = """# Names in Python

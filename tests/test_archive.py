@@ -10,6 +10,8 @@ import tarfile
 import pytest
 
 from autotl.cli.main import main
+from autotl.plugins.contracts import Candidate, Recipe
+from autotl.zoo.inventory import called
 from autotl.zoo.manifest import MANIFEST_FILE
 
 
@@ -42,6 +44,18 @@ def test_an_action_ends_the_values_of_the_option_before_it(here, models, option)
     assert main(["models", "--models", str(models), *option, "pack", "one", "-o", "pack"]) == 0
     assert main(["models", *option, "unpack", "pack", "--into", "verify"]) == 0
     assert main(["models", *option, "verify", "verify"]) == 0
+
+
+def test_a_publisher_may_be_left_out_of_a_name_that_is_nobody_elses():
+    recipe = Recipe(learning_rate=1e-3)
+    theirs, others, large = (
+        Candidate(name, "f", "text", "hub", name, 1000, 8, 16, "none", 0.5, recipe)
+        for name in ("them/small", "others/small", "small")
+    )
+    assert called("small", [theirs]) == called("them/small", [theirs, others]) == [theirs]
+    assert called("small", [theirs, others]) == [theirs, others]
+    assert called("small", [theirs, large]) == [large]
+    assert called("them", [theirs]) == []
 
 
 def test_a_column_may_be_named_like_an_action(here, models, capsys):

@@ -28,7 +28,7 @@ SEARCH = "autotl search --data flowers.csv --budget 5m"
 MADE = {"docs/commands.md", "docs/api.md"}
 
 #: What the pages call backbones; all are the tiny family's here.
-NAMES = ("all-MiniLM-L6-v2", "mobilenetv2_035.keras_in1k")
+NAMES = ("all-MiniLM-L6-v2", "mobilenetv3_small_100.lamb_in1k")
 
 
 @pytest.fixture(scope="module")

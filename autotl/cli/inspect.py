@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from autotl.cli.options import add_data, add_roles, new_file, overrides, writing
+from autotl.cli.options import add_data, add_roles, inspected, new_file, writing
 
 HELP = "show what would be learned from a table, and why"
 
@@ -22,21 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from collections import Counter
 
-    from autotl.config import parse_share
     from autotl.data.audit import audit
-    from autotl.data.inspection import inspect_table, read_test
+    from autotl.data.inspection import read_test
     from autotl.data.set_aside import write_set_aside
     from autotl.data.wording import counted, kind_of_input, listed
 
     out = new_file(options.out) if options.out else None
-    inspection = inspect_table(
-        options.data,
-        overrides(options),
-        metric=options.metric,
-        kind=options.task,
-        costs=options.costs,
-        skip_limit=parse_share(options.skip_unreadable),
-    )
+    inspection = inspected(options)
     audited = audit(inspection, test=read_test(options.test, inspection.task) if options.test else None)
     found, notes = audited.inspection, [*inspection.notes, *audited.notes]
     if out:

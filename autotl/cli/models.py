@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotl.cli.actions import CommandParser
-from autotl.cli.options import add_models, add_roles, new_file, overrides
+from autotl.cli.options import add_models, add_roles, inspected, new_file
 
 if TYPE_CHECKING:
     from autotl.zoo.inventory import Listing
@@ -46,13 +46,14 @@ def _pack(options: argparse.Namespace) -> int:
     from autotl.errors import ZooError
     from autotl.plugins.manager import plugins
     from autotl.zoo.archive import pack
-    from autotl.zoo.inventory import TOO_LARGE
+    from autotl.zoo.inventory import TOO_LARGE, called
 
     out = new_file(options.out)
     listings = {item.candidate.key: item for item in _listings(options)}
+    candidates = [item.candidate for item in listings.values()]
     chosen = []
     for name in dict.fromkeys(options.names):
-        found = [item for key, item in listings.items() if name in (key, item.candidate.name)]
+        found = [listings[candidate.key] for candidate in called(name, candidates)]
         if len({(item.candidate.source, item.candidate.location) for item in found}) != 1:
             known = "several backbones have this name: write one with its family" if found else "see 'autotl models'"
             raise ZooError(f"no backbone {name!r} to pack: {known}")
@@ -104,8 +105,7 @@ def _show(manifest: Manifest, outcome: str, options: argparse.Namespace) -> int:
 
 
 def _listings(options: argparse.Namespace) -> list[Listing]:
-    from autotl.config import parse_licences, parse_share, zoos_of_environment
-    from autotl.data.inspection import inspect_table
+    from autotl.config import parse_licences, zoos_of_environment
     from autotl.plugins.contracts import ZooContext
     from autotl.plugins.manager import plugins
     from autotl.zoo import hub
@@ -113,15 +113,8 @@ def _listings(options: argparse.Namespace) -> list[Listing]:
 
     families, columns = plugins().families, 1
     if options.data:
-        found = inspect_table(
-            options.data,
-            overrides(options),
-            metric=options.metric,
-            kind=options.task,
-            costs=options.costs,
-            skip_limit=parse_share(options.skip_unreadable),
-        )
-        families, columns = plugins().families_for(found.task.modality), len(found.task.inputs)
+        task = inspected(options).task
+        families, columns = plugins().families_for(task.modality), len(task.inputs)
     folders = zoo_folders((*options.models, *zoos_of_environment()))
     online = not options.offline and hub.reachable()
     return inventory(families, ZooContext(folders, online, columns), licences=parse_licences(options.licenses))

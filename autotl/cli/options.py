@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from autotl.errors import RunError
 
 if TYPE_CHECKING:
-    from autotl.data.roles import Overrides
+    from autotl.data.inspection import Inspection
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +50,10 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric",
         metavar="NAME",
-        help="of classes accuracy (default), balanced_accuracy, macro_f1, neg_log_loss, or roc_auc for two; "
-        "of labels mean_average_precision (default), macro_f1, micro_f1, exact_match; "
-        "of numbers r2 (default), spearman, neg_mae, neg_rmse",
+        help="of classes accuracy (default; balanced_accuracy where one class dominates, costs with --costs), "
+        "macro_f1, neg_log_loss, or roc_auc for two; "
+        "of labels mean_average_precision (default), neg_log_loss, macro_f1, micro_f1, exact_match; "
+        "of numbers r2 (default), spearman, neg_mae, neg_rmse; or one of a plugin or of scikit-learn",
     )
     parser.add_argument(
         "--costs",
@@ -68,17 +69,27 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def overrides(options: argparse.Namespace) -> Overrides:
-    """What the options of `add_roles` say of the columns."""
+def inspected(options: argparse.Namespace) -> Inspection:
+    """The table that is named, read as the options of `add_roles` say. Raises as `inspect_table` does."""
+    from autotl.config import parse_share
+    from autotl.data.inspection import inspect_table
     from autotl.data.roles import Overrides
 
-    return Overrides(
+    columns = Overrides(
         target=tuple(options.target or ()),
         image=tuple(options.image or ()),
         text=tuple(options.text or ()),
         group=options.group,
         weight=options.weight_column,
         pair=tuple(options.pair or ()),
+    )
+    return inspect_table(
+        options.data,
+        columns,
+        metric=options.metric,
+        kind=options.task,
+        costs=options.costs,
+        skip_limit=parse_share(options.skip_unreadable),
     )
 
 

@@ -59,7 +59,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from autotl.events import read_events
     from autotl.failures import REMEDIES
     from autotl.predictor.bundle import find_bundle, read_card
-    from autotl.report.leaderboard import forecast_error, leaderboard
+    from autotl.report.leaderboard import forecast_error, last_test, leaderboard
     from autotl.report.live import describe, leaderboard_table
     from autotl.report.plain import plain
     from autotl.report.words import doubt_sentence, uncounted_sentence
@@ -88,12 +88,11 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
                 console.print(f"      {doubt}", style="bold red")
         if event.kind in {"transfer", "compared"}:
             console.print(plain(f"      {describe(event)}"))
-    if outcome.test:
-        low, high = outcome.test["interval"]
-        metric = escape(for_terminal(outcome.test["metric"]))
+    if test := last_test(events):
+        low, high = test["interval"]
+        metric = escape(for_terminal(test["metric"]))
         console.print(
-            f"Test: [bold]{metric} {outcome.test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) "
-            f"on {rows_of_test(outcome.test)}"
+            f"Test: [bold]{metric} {test['score']:.4f}[/] (95 %: {low:.3f} to {high:.3f}) on {rows_of_test(test)}"
         )
     failed = Counter(event.data["reason_kind"] for event in events if event.data.get("state") == "failed")
     for kind, count in failed.items():

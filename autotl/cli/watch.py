@@ -89,9 +89,8 @@ def _set(clock: Clock, events: Sequence[Event], folder: Path, *, held: bool) -> 
 def _show_end(folder: Path, options: argparse.Namespace) -> int:
     """The last screen of the search, or what became of it where it has none."""
     from autotl.cli.screen import show_outcome
-    from autotl.events import read_events
     from autotl.search.engine import Outcome
-    from autotl.search.run_file import EVENTS_FILE, RUN_FILE, read_run_file
+    from autotl.search.run_file import RUN_FILE, read_run_file
 
     state = read_run_file(folder).state if (folder / RUN_FILE).exists() else "gone"
     if state == "running":
@@ -99,6 +98,5 @@ def _show_end(folder: Path, options: argparse.Namespace) -> int:
     elif state == "gone":
         print(f"autotl: the search in {folder} ended without a model", file=sys.stderr)
     else:
-        tests = [event.data for event in read_events(folder / EVENTS_FILE) if event.kind == "tested"]
-        show_outcome(Outcome(folder, state == "interrupted", tests[-1] if tests else None), options)
+        show_outcome(Outcome(folder, state == "interrupted"), options)
     return 0

@@ -108,6 +108,12 @@ def _judge(candidate: Candidate, context: ZooContext, limits: Limits, licences: 
     return Listing(candidate, True, "from the hub")
 
 
+def called(name: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that a person means: by name or key; where none is spelled so, by a name without its publisher."""
+    spelled = [candidate for candidate in candidates if name in (candidate.key, candidate.name)]
+    return spelled or [candidate for candidate in candidates if candidate.name.rpartition("/")[2] == name]
+
+
 def usable_candidates(
     modality: Modality,
     families: Sequence[ModelFamily],
