@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autotl.budget import Clock, parse_budget
 from autotl.config import DEFAULT_BUDGET, FRAME, make_request, run_folder
 from autotl.data.inspection import SKIP_LIMIT
+from autotl.data.paths import expanded
 from autotl.errors import ExportError
 from autotl.events import read_events
 from autotl.plugins.manager import plugins
@@ -30,10 +32,13 @@ class Run(Predictor):
     search's budget: 1.5 on two idle cores, 4 on two busy ones, most of it torch.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         """Raises `BundleError` when the folder holds no run with a model."""
         self._find(folder)
-        self.run_folder = Path(folder)
+        self.run_folder = self.folder.parent if self.folder.name == "best" else self.folder
+
+    def __fspath__(self) -> str:
+        return str(self.run_folder)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """What it was made with, by the name of the constructor."""
@@ -45,9 +50,9 @@ class Run(Predictor):
 
         None where there were none, or no time was left to score them.
         """
-        events = read_events(self.run_folder / "events.jsonl")
-        last = next((event for event in reversed(events) if event.kind in ("tested", "answer")), None)
-        return last.data if last and last.kind == "tested" else None
+        from autotl.report.leaderboard import last_test
+
+        return last_test(read_events(self.run_folder / "events.jsonl"))
 
     def leaderboard(self) -> pd.DataFrame:
         """One row a model, best first: trial, share of the answer, score, what it is, seconds, and its settings."""
@@ -142,8 +147,8 @@ def fit(
         metric=metric,
         costs=costs,
         set_aside=set_aside,
-        models=(models,) if isinstance(models, str | Path) else models,
-        backbones=(backbones,) if isinstance(backbones, str) else backbones,
+        models=(models,) if isinstance(models, str | Path) else () if models is None else models,
+        backbones=(backbones,) if isinstance(backbones, str) else () if backbones is None else backbones,
         budget_seconds=seconds,
         trials=trials,
         offline=offline,
@@ -159,20 +164,22 @@ def fit(
         seed=seed,
     )
     clock = Clock(seconds or float("inf"), start=began)
-    view: View = QuietView() if quiet else (LiveView(clock) if sys.stderr.isatty() else PlainView())
+    view: View = QuietView() if quiet else (LiveView(clock) if sys.stderr and sys.stderr.isatty() else PlainView())
     folder = run_folder(name, out)
     with view:
         Search(request, folder, listeners=[view], start=began, frame=frame, test_frame=test_frame).run()
     return Run(folder)
 
 
-def load(folder: str | Path) -> Predictor:
-    """The model of a run folder or a bundle. Raises `BundleError` when there is none."""
+def load(folder: str | os.PathLike[str]) -> Predictor:
+    """The model of a run folder, a bundle or a `Run`. Raises `BundleError` when there is none."""
     return Predictor(folder)
 
 
-def export(run: str | Path, *, to: str, out: str | Path, data: str | Path | pd.DataFrame | None = None) -> Comparison:
-    """Writes the model of a run folder or a bundle into a new folder, for programs without AutoTL.
+def export(
+    run: str | os.PathLike[str], *, to: str, out: str | Path, data: str | Path | pd.DataFrame | None = None
+) -> Comparison:
+    """Writes the model of a run folder, a bundle or a `Run` into a new folder, for programs without AutoTL.
 
     to: the form, such as ``"torch"``; ``autotl plugins`` lists exporters. What was written is loaded again and compared
     with the bundle on up to 200 rows of `data`, with labels or without; by default of the run's own table.
@@ -184,9 +191,9 @@ def export(run: str | Path, *, to: str, out: str | Path, data: str | Path | pd.D
     from autotl.exporters import exporting
 
     exporter = plugins().exporter(to)
-    table = read_table(_own_table(Path(run).expanduser()) if data is None else data)
+    table = read_table(_own_table(expanded(run)) if data is None else data)
     model = Predictor(run, device="cpu")  # as exports run; an accelerator rounds in its own way
-    return exporting.export(model, exporter, table, Path(out).expanduser())
+    return exporting.export(model, exporter, table, expanded(out))
 
 
 def _own_table(run: Path) -> str:

@@ -7,10 +7,11 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from autotl.data.cells import in_whole_characters
 from autotl.data.inspection import SKIP_LIMIT
@@ -158,35 +159,41 @@ def make_request(
 ) -> SearchRequest:
     """From what people write; paths become whole, names of columns text.
 
-    Raises `BudgetError`, `ZooError`, and `DataError` for what should be a path and is none.
+    Raises `BudgetError`, `ZooError`, and `DataError` for what should be a path, a text or a number and is none.
     """
-    return SearchRequest(
-        data=data if data == FRAME else _whole(data),
-        test=test if test is None or test == FRAME else _whole(test),
-        target=_several(target),
-        image=_several(image),
-        text=_several(text),
-        pair=_several(pair),
-        group=None if group is None else str(group),
-        weight_column=None if weight_column is None else str(weight_column),
-        task=task,
-        metric=metric,
-        costs=_path("costs", costs),
-        set_aside=_path("set_aside", set_aside),
-        models=tuple(dict.fromkeys(_whole(folder) for folder in (*models, *zoos_of_environment()))),
-        backbones=tuple(backbones),
-        budget_seconds=budget_seconds,
-        trials=parse_trials(trials),
-        offline=offline,
-        licences=parse_licences(licenses),
-        skip_limit=parse_share(skip_unreadable),
-        max_memory=None if max_memory is None else parse_memory(max_memory),
-        max_disk=None if max_disk is None else parse_disk(max_disk),
-        limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
-        portfolio=_path("portfolio", portfolio),
-        teacher=_path("teacher", teacher),
-        seed=parse_seed(seed),
-    )
+    try:
+        return SearchRequest(
+            data=data if data == FRAME else _whole(data),
+            test=test if test is None or test == FRAME else _whole(test),
+            target=_several(target),
+            image=_several(image),
+            text=_several(text),
+            pair=_several(pair),
+            group=None if group is None else str(group),
+            weight_column=None if weight_column is None else str(weight_column),
+            task=task,
+            metric=metric,
+            costs=_path("costs", costs),
+            set_aside=_path("set_aside", set_aside),
+            models=tuple(dict.fromkeys(_whole(folder) for folder in (*models, *zoos_of_environment()))),
+            backbones=tuple(backbones),
+            budget_seconds=budget_seconds,
+            trials=parse_trials(trials),
+            offline=offline,
+            licences=parse_licences(licenses),
+            skip_limit=parse_share(skip_unreadable),
+            max_memory=None if max_memory is None else parse_memory(max_memory),
+            max_disk=None if max_disk is None else parse_disk(max_disk),
+            limits=parse_limits(latency=max_latency, parameters=max_params, size=max_size),
+            portfolio=_path("portfolio", portfolio),
+            teacher=_path("teacher", teacher),
+            seed=parse_seed(seed),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(
+            f"{first['loc'][0]}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {a_kind_of(first['input'])}"
+        ) from error
 
 
 def moved(
@@ -214,12 +221,13 @@ def _path(name: str, path: str | Path | None) -> str | None:
     raise DataError(f"{name} is a path, not {a_kind_of(path)}. {way_out}")
 
 
-def _whole(path: str | Path) -> str:
+def _whole(path: str | os.PathLike[str]) -> str:
     """From the root; an empty name and an address stay as they are, and are refused by whoever reads them.
 
     Raises `DataError` for a name that is no text, and so could not be kept in ``run.json``.
     """
-    whole = str(path) if not str(path) or is_address(str(path)) else str(absolute(path))
+    path = os.fspath(path)
+    whole = path if not path or is_address(path) else str(absolute(path))
     if whole != in_whole_characters(whole):
         raise DataError(f"{path}: its name is not UTF-8. Rename it, or the folder that it is in")
     return whole
@@ -227,9 +235,9 @@ def _whole(path: str | Path) -> str:
 
 def parse_trials(trials: int | None) -> int | None:
     """Raises `BudgetError` for a number of trials that makes no search."""
-    if trials is not None and not 1 <= trials <= 100_000:
-        raise BudgetError(f"{trials} trials: give a number from 1 to 100000")
-    return trials
+    if trials is not None and not (isinstance(trials, Integral) and 1 <= trials <= 100_000):
+        raise BudgetError(f"{trials!r} trials: give a whole number from 1 to 100000")
+    return None if trials is None else int(trials)
 
 
 def parse_share(share: str | float | None) -> float:
@@ -245,9 +253,9 @@ def parse_share(share: str | float | None) -> float:
 
 def parse_seed(seed: int) -> int:
     """Raises `BudgetError` for a seed that not every generator takes."""
-    if not 0 <= seed < 2**31:
-        raise BudgetError(f"seed {seed}: give a number from 0 to {2**31 - 1}")
-    return seed
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**31:
+        raise BudgetError(f"seed {seed!r}: give a whole number from 0 to {2**31 - 1}")
+    return int(seed)
 
 
 def parse_memory(text: str) -> int:
@@ -269,6 +277,7 @@ def _at_least(least: int, text: str, what: str) -> int:
 
 def parse_size(text: str) -> int:
     """Bytes from ``6GB``, ``512MB`` or ``1.5GiB``, one at least. Raises `BudgetError` for anything else."""
+    text = str(text)  # from Python it may be a number
     match = re.fullmatch(rf"\s*({_NUMBER})\s*([KMGT])(i?)B?\s*", text, re.IGNORECASE)
     size = float(match[1]) * (1024 if match[3] else 1000) ** (1 + "KMGT".index(match[2].upper())) if match else 0.0
     if not 1 <= size < math.inf:
@@ -276,8 +285,9 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def parse_count(text: str) -> int:
+def parse_count(text: str | int) -> int:
     """A number from ``5M``, ``300k`` or ``1200000``, one at least. Raises `BudgetError` for anything else."""
+    text = str(text)
     match = re.fullmatch(rf"\s*({_NUMBER})\s*([kMG]?)\s*", text)
     count = float(match[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match[2]] if match else 0.0
     if not 1 <= count < math.inf:
@@ -287,6 +297,7 @@ def parse_count(text: str) -> int:
 
 def parse_latency(text: str) -> float:
     """Seconds from ``5ms`` or ``0.2s``. Raises `BudgetError` for anything else."""
+    text = str(text)
     match = re.fullmatch(rf"\s*({_NUMBER})\s*(ms|s)\s*", text)
     seconds = float(match[1]) * {"ms": 1e-3, "s": 1.0}[match[2]] if match else 0.0
     if not 0 < seconds < math.inf:

@@ -154,7 +154,7 @@ def test_a_plugin_that_a_bundle_needs_is_named(refused, tmp_path, new_table):
         "format": 2, "weights": "0001", "members": [member], "score": 0.5, "optimism": 0.0, "standard_error": 0.1,
         "interval": [0.4, 0.6], "chosen_among": 1, "validation_rows": 5, "training_rows": 9, "versions": {},
         "created": "", "task": {
-            "target": "label", "kind": "binary", "classes": ["a", "b"], "metric": "accuracy",
+            "targets": ["label"], "kind": "binary", "classes": ["a", "b"], "metric": "accuracy",
             "inputs": [{"name": "text", "modality": "text"}],
         },
     }  # fmt: skip

@@ -20,8 +20,8 @@ def a_search(trials=30):
     yield Event(0.1, "phase", {"name": "searching"})
     yield Event(
         0.5, "task",
-        {"task": "multiclass", "target": "t", "classes": ["a", "b"], "modality": "text", "input": "i" * 99,
-         "rows": {"training": 9, "validation": 5}, "metric": "accuracy"},
+        {"task": "multiclass", "target": "t", "classes": ["a", "b"], "asks": "2 classes", "modality": "text",
+         "input": "i" * 99, "rows": {"training": 9, "validation": 5}, "metric": "accuracy"},
     )  # fmt: skip
     yield Event(1.0, "head", {"trial": -1, "backbone": backbone, "score": 0.5})
     yield Event(1.0, "incumbent", {"trial": -1, "score": 0.5})
@@ -32,8 +32,8 @@ def a_search(trials=30):
         at = 2.0 + number
         yield Event(
             at, "trial_started",
-            {"trial": number, "backbone": backbone, "strategy": "contrastive", "units": {}, "planned_seconds": 1.0,
-             "rate": 0.125, "why": "sampler"},
+            {"trial": number, "backbone": backbone, "strategy": "contrastive", "units": {"rate": 0.5},
+             "planned_seconds": 1.0, "rate": 0.125, "why": "sampler"},
         )  # fmt: skip
         for permille in range(50, 1001, 50):
             yield Event(at + permille / 2000, "progress", {"trial": number, "permille": permille, "score": 0.6})

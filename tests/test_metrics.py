@@ -213,6 +213,39 @@ def test_a_group_by_itself_is_worth_a_row_and_groups_alike_by_chance_no_more_tha
         assert alike == pytest.approx(interval(two("accuracy"), labels, answers))
 
 
+@pytest.mark.parametrize("metric", ["r2", "neg_mae"])
+def test_one_group_alone_does_not_make_a_score_certain(metric):
+    random, task = np.random.default_rng(0), made_tasks.of_numbers(metric=metric)
+    truth = random.normal(size=(10, 1)).astype(np.float32)
+    ours, theirs = (truth + spread * random.normal(size=(10, 1)).astype(np.float32) for spread in (0.3, 0.6))
+    together = np.zeros(10, np.int64)
+    assert standard_error(task, truth, ours, together) == standard_error(task, truth, ours) > 0
+    assert advantage(task, truth, ours, theirs, together) == advantage(task, truth, ours, theirs)
+    low, high = interval(task, truth, ours, together)
+    assert high - low > 0.02
+
+
+def test_the_only_row_of_a_class_decides_nothing_by_itself():
+    """Of 14 rows and one, the first model has that one and 8 of the others right, the second all of the others."""
+    labels = np.array([0] * 14 + [1])
+    ours = np.where(np.arange(15) < 8, 0, 1)
+    one, other = (np.eye(2, dtype=np.float32)[said] for said in (ours, np.zeros(15, np.int64)))
+    lead, error = advantage(two("balanced_accuracy"), labels, one, other)
+    assert lead == pytest.approx(8 / 28 + 0.5 - 0.5)
+    assert error > lead / 2
+
+
+@pytest.mark.parametrize("number", [0.1, 0.3, 1e6 + 0.1])
+def test_numbers_that_are_all_one_have_no_spread_however_they_round(number):
+    task = made_tasks.of_numbers(metric="r2")
+    truth = np.full((3, 1), number)
+    assert score(task, truth, truth + 0.5) == 0.0
+    assert score(task, truth, truth) == 1.0
+    assert score(task, np.array([[1e6], [1e6 + 1], [1e6 + 2]]), np.full((3, 1), 1e6 + 1)) == pytest.approx(
+        0.0, abs=1e-6
+    )
+
+
 def test_a_scorer_that_needs_every_class_has_an_error_where_resamples_of_groups_lack_one():
     pytest.importorskip("sklearn")
     random = np.random.default_rng(0)

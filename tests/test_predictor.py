@@ -9,6 +9,7 @@ import logging
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,11 +20,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.base import clone, is_classifier
-from sklearn.metrics import get_scorer
+from sklearn.metrics import ConfusionMatrixDisplay, get_scorer
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.validation import check_is_fitted
 from starlette.testclient import TestClient
 
 import autotl
-from autotl.errors import DataError
+from autotl.errors import DataError, TaskError
 from autotl.plugins.contracts import ZooContext
 from autotl.predictor.display import as_html
 from autotl.serving.app import make_app
@@ -82,6 +85,38 @@ def test_pickles_hold_where_the_bundle_lies_and_not_its_models(predictor, monkey
     again = pickle.loads(pickled)  # made here a moment ago
     np.testing.assert_array_equal(again.predict_proba(TEXTS), predictor.predict_proba(TEXTS))
     assert copy.deepcopy(predictor).predict(TEXTS).tolist() == predictor.predict(TEXTS).tolist()
+
+
+def test_threads_take_turns_and_get_what_one_alone_gets(predictor):
+    """Each text by itself and all together: passes of another shape, which would see each other's."""
+    again = pickle.loads(pickle.dumps(predictor))  # whose models are loaded by whoever comes first
+    alone = [predictor.predict_proba([text]) for text in TEXTS] + [predictor.predict_proba(TEXTS)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(again.predict_proba, [*([text] for text in TEXTS), TEXTS]))
+    for ours, theirs in zip(alone, found, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_run_is_where_it_was_after_the_program_has_gone_elsewhere(predictor, monkeypatch):
+    there = predictor.folder.parents[1]
+    (there / "run" / "events.jsonl").write_text('{"at": 1, "kind": "tested", "score": 0.5}\n')
+    monkeypatch.chdir(there)
+    runs = [autotl.Run("run"), autotl.Run("run/best")]
+    monkeypatch.chdir("/")
+    for run in runs:
+        assert run.test == {"score": 0.5}
+        assert run.predict(TEXTS).tolist() == predictor.predict(TEXTS).tolist()
+        assert Path(run) == there / "run"
+        assert autotl.load(run).folder == predictor.folder
+
+
+def test_displays_of_scikit_learn_take_it_and_nothing_fits_it_again(predictor):
+    rows = pd.DataFrame({"text": TEXTS})
+    shown = ConfusionMatrixDisplay.from_estimator(predictor, rows, LABELS)
+    assert shown.confusion_matrix.sum() == 4
+    check_is_fitted(predictor)
+    with pytest.raises(TaskError, match="fitted already"):
+        cross_val_score(predictor, rows, LABELS, error_score="raise", cv=2)
 
 
 def test_several_texts_are_joined_with_their_names_before_they_are_predicted(predictor, joining):

@@ -64,7 +64,7 @@ def evil_run(bundle):
     known |= {"versions": {}, "machine": ""}
     RunFile(**known).write(bundle)
     log = EventLog(bundle / "events.jsonl", lambda: 1.0, [])
-    started = {"backbone": EVIL, "strategy": EVIL, "units": {}, "planned_seconds": 1.0, "why": EVIL}
+    started = {"backbone": EVIL, "strategy": EVIL, "units": {EVIL: EVIL}, "planned_seconds": 1.0, "why": EVIL}
     ended = {"state": "failed", "score": None, "seconds": 1.0, "reason": EVIL, "reason_kind": EVIL}
     answer = {"members": [{"trial": 0, "share": 1.0}], "score": 0.5, "models": EVIL}
     log.emit("trial_started", trial=0, **started, **{EVIL: EVIL})

@@ -213,9 +213,9 @@ def _chosen(inspection: Inspection, path: Path) -> tuple[dict[int, str], list[st
 
 def _short_classes(inspection: Inspection, leaving: Mapping[int, str]) -> list[int]:
     """Classes that would lose rows and keep too few."""
-    names = inspection.task.rules.stratum_names(inspection.task)
-    if names is None:
+    if not inspection.task.rules.exclusive:
         return []
+    names = inspection.task.classes
     labels = inspection.task.rules.strata(inspection.targets)
     lost = np.bincount(labels[list(leaving)], minlength=len(names))
     left = np.bincount(labels, minlength=len(lost)) - lost
@@ -282,9 +282,9 @@ def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> 
 
 def _undivided_notes(inspection: Inspection) -> list[str]:
     """On classes of which no split can have rows on both sides."""
-    names = inspection.task.rules.stratum_names(inspection.task)
-    if names is None:
+    if not inspection.task.rules.exclusive:
         return []
+    names = inspection.task.classes
     pairs = np.unique(np.stack([inspection.task.rules.strata(inspection.targets), inspection.groups]), axis=1)
     single = np.flatnonzero(np.bincount(pairs[0], minlength=len(names)) == 1)
     if len(single) == 0:

@@ -59,7 +59,7 @@ def judge_column(table: Table, name: str) -> ColumnRole:
         return ColumnRole(name, "ignore", 1.0, "every cell is empty")
     if looks_like_images(cells):
         return judge_images(table, name)
-    if _is_picture(cells[0]):  # before anything spells them out as text
+    if is_picture(cells[0]):  # before anything spells them out as text
         return ColumnRole(name, "ignore", 0.8, IMAGES_INSIDE)
     different = distinct(cells)
     unique = different == len(cells) > 1
@@ -82,7 +82,7 @@ def judge_column(table: Table, name: str) -> ColumnRole:
     return _judge_text(name, texts, different)
 
 
-def _is_picture(cell: object) -> bool:
+def is_picture(cell: object) -> bool:
     """What holds an image itself: a mapping with its bytes, as data sets of the hub have them, Pillow's, an array."""
     with_bytes = isinstance(cell, Mapping) and "bytes" in cell
     return with_bytes or hasattr(cell, "getpixel") or getattr(cell, "ndim", 0) in (2, 3)
@@ -118,7 +118,7 @@ def judge_images(table: Table, name: str) -> ColumnRole:
     missing: list[tuple[int, str]] = []
     for row, cell in sample:
         if not isinstance(cell, str):
-            what = IMAGES_INSIDE if _is_picture(cell) else "not the path of an image."
+            what = IMAGES_INSIDE if is_picture(cell) else "not the path of an image."
             raise DataError(f"{table.describe_row(row)}: column {name!r} holds {type(cell).__name__}, {what}")
         path = image_path(table.root, cell)
         if not _exists(path):

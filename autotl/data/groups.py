@@ -59,6 +59,11 @@ def groups_among(groups: Groups | None, rows: Groups) -> Groups | None:
     return groups[rows]
 
 
+def several(groups: Groups | None) -> Groups | None:
+    """None where there is one group alone: nothing varies from group to group then, so rows have to do."""
+    return None if groups is None or (groups == groups[0]).all() else groups
+
+
 def merge_groups(first: Groups, second: Groups) -> Groups:
     """The finest grouping that keeps together what either one does: rows are in one group iff connected.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -19,7 +18,7 @@ from autotl.data.cells import (
     is_number,
     with_point,
 )
-from autotl.data.columns import ColumnRole, judge_images, unended_note
+from autotl.data.columns import IMAGES_INSIDE, ColumnRole, is_picture, judge_images, unended_note
 from autotl.data.folders import IMAGE_SUFFIXES
 from autotl.data.groups import merge_groups, number_groups
 from autotl.data.joining import APART, one_input
@@ -146,7 +145,7 @@ def named_as(table: Table, task: Task) -> Table:
 def read_test(source: str | Path | pd.DataFrame, task: Task) -> Table:
     """A labelled table to score on. Raises `DataError` for whatever would keep it from that, before time is spent."""
     table = named_as(read_table(source), task)
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | Path):
         table = replace(table, name=f"the test {table.name}")  # the other one may be a frame too
     inputs = read_inputs(table, task)
     _, known = encode_targets(table, task)
@@ -175,7 +174,9 @@ def _input_cells(table: Table, columns: Sequence[InputColumn]) -> list[Any]:
 
 def _column_cells(table: Table, column: InputColumn) -> list[str | None]:
     cells = table.column(column.name)
-    if (odd := next((row for row, cell in enumerate(cells) if is_nested(cell)), None)) is not None:
+    if (odd := next((row for row, cell in enumerate(cells) if is_nested(cell) or is_picture(cell)), None)) is not None:
+        if is_picture(cells[odd]) and column.modality not in TEXTUAL:
+            raise DataError(f"{table.describe_row(odd)}: column {column.name!r}: {IMAGES_INSIDE}")
         wanted = "a text" if column.modality in TEXTUAL else "the path of an image"
         raise DataError(
             f"{table.describe_row(odd)}: column {column.name!r} holds a value of type {type(cells[odd]).__name__}, not "

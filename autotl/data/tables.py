@@ -196,7 +196,7 @@ def _tuples(rows: Sequence[Any], columns: Sequence[str]) -> list[tuple[Any, ...]
 
 def _read_parts(source: str | Path | pd.DataFrame, *, labelled: bool) -> Iterator[Table]:
     """The table in parts, one at least. A part of JSON Lines may lack columns that others have."""
-    if not isinstance(source, (str, os.PathLike)):
+    if not isinstance(source, str | Path):
         yield _read_frame(source)
         return
     if not os.fspath(source) or is_address(str(source)):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from autotl.data.columns import ColumnRole
 from autotl.data.costs import Costs, read_costs
@@ -45,14 +45,6 @@ class Task(BaseModel):
     group: str = ""  #: column whose equal cells stay together; empty where there is none
     metric: str  #: that `rules.metric` knows
     costs: Costs = ()  #: of taking a row of each class, then of each unlearned, for each class; none: all cost alike
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_earlier_versions(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "target" in data:
-            data = {**data, "targets": (data["target"],)}
-            del data["target"]
-        return data
 
     @property
     def rules(self) -> Kind:

@@ -65,10 +65,10 @@ def scored_rows(rows: int, unlearned: int, *, noun: str = "row") -> str:
 
 
 def rows_of_test(tested: Mapping[str, Any], *, noun: str = "row") -> str:
-    """``20 rows never used before``, of a ``tested`` event; runs from before do not know which training has seen."""
-    rows, seen = scored_rows(tested["rows"], tested.get("unlearned", 0), noun=noun), tested.get("learned", 0)
+    """``20 rows never used before``, of a ``tested`` event."""
+    rows, seen = scored_rows(tested["rows"], tested["unlearned"], noun=noun), tested["learned"]
     told = f"{rows}, {seen} of which training has seen" if seen else f"{rows} never used before"
-    return f"{told}; {counted(left_out, noun)} could not be read" if (left_out := tested.get("left_out", 0)) else told
+    return f"{told}; {counted(left_out, noun)} could not be read" if (left_out := tested["left_out"]) else told
 
 
 def shortened(text: str, *, width: int = 60) -> str:

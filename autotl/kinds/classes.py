@@ -186,9 +186,6 @@ class Classes(Kind):
     def strata(self, targets: np.ndarray) -> np.ndarray:
         return targets
 
-    def stratum_names(self, task: Task) -> Sequence[str]:
-        return task.classes
-
     def counts(self, task: Task, targets: np.ndarray) -> dict[str, int]:
         return dict(zip(task.classes, np.bincount(targets, minlength=len(task.classes)).tolist(), strict=True))
 

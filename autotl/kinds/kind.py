@@ -122,10 +122,6 @@ class Kind(ABC):
         return self.strata(targets)
 
     @abstractmethod
-    def stratum_names(self, task: Task) -> Sequence[str] | None:
-        """What the codes of `strata` mean to people, by code; None where they are bins of no meaning."""
-
-    @abstractmethod
     def counts(self, task: Task, targets: np.ndarray) -> dict[str, int]:
         """How many rows have what, in words."""
 
@@ -164,7 +160,7 @@ class Kind(ABC):
 
     @abstractmethod
     def guess(self, targets: np.ndarray, balance: float = 0.0) -> float:
-        """What `ranking` gives to one answer for all."""
+        """What `ranking` gives to answers that know nothing of a row."""
 
     @abstractmethod
     def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:

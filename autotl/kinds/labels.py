@@ -200,9 +200,6 @@ class Labels(Kind):
         shared: np.ndarray = np.concatenate([given, ~given.any(1, keepdims=True)], axis=1)
         return shared
 
-    def stratum_names(self, task: Task) -> Sequence[str] | None:
-        return None
-
     def counts(self, task: Task, targets: np.ndarray) -> dict[str, int]:
         return dict(zip(task.classes, targets.sum(0).astype(int).tolist(), strict=True))
 
@@ -227,7 +224,12 @@ class Labels(Kind):
         return _average_precision(targets, outputs)
 
     def guess(self, targets: np.ndarray, balance: float = 0.0) -> float:
-        return float(targets.mean())
+        """The mean precision of rows in random order: far more than their share where that is small."""
+        rows, given = len(targets), targets.sum(0)[targets.any(0)]
+        if rows < 2 or not len(given):
+            return float(targets.mean())
+        others, harmonic = rows - given, (1 / np.arange(1, rows + 1)).sum()
+        return float(((given - 1) / (rows - 1) + others * harmonic / (rows * (rows - 1))).mean())
 
     def constant(self, targets: np.ndarray, outputs: int) -> np.ndarray:
         shares: np.ndarray = targets.mean(0)

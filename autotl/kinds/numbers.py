@@ -60,6 +60,9 @@ _FEWEST_ERRORS = 20
 #: variance is that to a hundredth.
 _REACH, _TO_DEVIATION = 3.0, 1.4826
 
+#: What rounding leaves of the squares of numbers that are all one, at most.
+_ROUNDING = 1e-24
+
 #: Shares of new rows that intervals are kept for.
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 
@@ -70,10 +73,11 @@ USUAL_COVERAGE = 0.9
 def _r2(truth: np.ndarray, answers: np.ndarray) -> float:
     """The mean over targets of the share of variance that is explained; 0, or 1 for no error, where there is none.
 
-    So do scikit-learn's, and rows drawn from a handful are all one at times.
+    So do scikit-learn's, and rows drawn from a handful are all one at times: the mean of 0.1 three times is not 0.1.
     """
     left = ((truth - answers) ** 2).sum(0)
-    spread = ((truth - truth.mean(0)) ** 2).sum(0)
+    spread = ((truth - truth.mean(0, dtype=np.float64)) ** 2).sum(0)
+    spread = np.where(spread > _ROUNDING * (truth.astype(np.float64) ** 2).sum(0), spread, 0.0)
     explained = 1 - left / np.where(spread > 0, spread, 1.0)
     return float(np.where(spread > 0, explained, left == 0).mean())
 
@@ -188,12 +192,11 @@ class Numbers(Kind):
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Bins of the first number, as many rows in each as can be; four or more, so that a quarter can validate."""
         bins = max(min(BINS, len(targets) // 4), 1)
-        edges = np.unique(np.quantile(targets[:, 0], np.arange(1, bins) / bins))
-        strata: np.ndarray = np.searchsorted(edges, targets[:, 0], side="right")
+        numbers = targets[:, 0]
+        below = numbers[numbers < numbers.max()]  # where most rows have the largest number, it is a bin by itself
+        edges = np.minimum(np.quantile(numbers, np.arange(1, bins) / bins), below.max(initial=-np.inf))
+        strata: np.ndarray = np.searchsorted(np.unique(edges), numbers, side="left")
         return strata.astype(np.int64)
-
-    def stratum_names(self, task: Task) -> Sequence[str] | None:
-        return None
 
     def counts(self, task: Task, targets: np.ndarray) -> dict[str, int]:
         return {}

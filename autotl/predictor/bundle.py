@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from autotl.data.paths import expanded
 from autotl.data.task import Task
 from autotl.data.wording import kind_of_input
 from autotl.errors import BundleError
@@ -129,14 +130,17 @@ def _link(file: Path, copy: Path) -> None:
     reach_the_disk(copy)
 
 
-def find_bundle(folder: str | Path) -> Path:
+def find_bundle(folder: str | os.PathLike[str]) -> Path:
     """The bundle of a run folder, or the folder itself when it is one. Raises `BundleError` when there is none."""
-    root = Path(folder).expanduser()
-    for place in (root, root / "best"):
-        if (place / BUNDLE_FILE).is_file():
-            return place
-    if not root.exists():
-        raise BundleError(f"{folder}: no such run or bundle")
+    root = expanded(folder)
+    try:
+        for place in (root, root / "best"):
+            if (place / BUNDLE_FILE).is_file():
+                return place
+        if not root.exists():
+            raise BundleError(f"{folder}: no such run or bundle")
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be read ({error.strerror})") from error
     raise BundleError(f"{folder}: no bundle here; a run folder has one in best/ once its first model is ready")
 
 

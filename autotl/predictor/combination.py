@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autotl.data.groups import members_of
+from autotl.data.groups import members_of, several
 from autotl.data.task import Task
 from autotl.kinds.mixing import Combination, mixed, tempered
 from autotl.predictor import metrics
@@ -234,7 +234,7 @@ def _halves(task: Task, targets: np.ndarray, groups: np.ndarray | None) -> list[
     Groups are divided by none. With one group alone nothing can be chosen apart from it, so rows are.
     """
     generator, strata = np.random.default_rng(0), task.rules.strata(targets)
-    members = None if groups is None or len(np.unique(groups)) == 1 else members_of(groups)
+    members = None if (groups := several(groups)) is None else members_of(groups)
     if members is not None:
         strata = strata[[rows[0] for rows in members]]
     found = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from autotl.data.groups import members_of
+from autotl.data.groups import members_of, several
 from autotl.data.task import Task
 
 #: Scores of no more than 1, for which every resample of rows without an error has none. Not losses: one that is doubted
@@ -66,9 +66,11 @@ def _resamples(task: Task, targets: np.ndarray, groups: np.ndarray | None, count
     """`count` times ``[drawn] int64``: rows, or whole groups, drawn within strata. Always the same.
 
     So no round lacks a class, but for classes of fewer than `FEWEST_OF_A_STRATUM`, which are drawn together: what has
-    one row is the same in each round by itself, and an accuracy over 100 such rows was said to be certain. Rows of
-    numbers are all drawn together, as errors that grow with the number differ from bin to bin.
+    one row is the same in each round by itself, and an accuracy over 100 such rows was said to be certain. Where these
+    are fewer themselves, the smallest class beside them is drawn with them. Rows of numbers are all drawn together, as
+    errors that grow with the number differ from bin to bin.
     """
+    groups = several(groups)
     generator = np.random.default_rng(0)
     numbers = task.rules.activation == "identity"
     strata = np.zeros(len(targets), np.int64) if numbers else task.rules.strata(targets)
@@ -76,8 +78,7 @@ def _resamples(task: Task, targets: np.ndarray, groups: np.ndarray | None, count
         members = members_of(groups)
         strata = strata[[rows[0] for rows in members]]
     if task.metric in task.rules.metrics:  # others' may refuse rounds that lack a class
-        _, inverse, counts = np.unique(strata, return_inverse=True, return_counts=True)
-        strata = np.where(counts[inverse] < FEWEST_OF_A_STRATUM, -1, strata)
+        strata = _with_enough_each(strata)
     rounds = np.empty((count, len(strata)), np.int64)
     for stratum in np.unique(strata):
         places = np.flatnonzero(strata == stratum)
@@ -86,6 +87,18 @@ def _resamples(task: Task, targets: np.ndarray, groups: np.ndarray | None, count
         yield from rounds
     else:
         yield from (np.concatenate([members[place] for place in drawn]) for drawn in rounds)
+
+
+def _with_enough_each(strata: np.ndarray) -> np.ndarray:
+    """``[n] int64``: those of fewer than `FEWEST_OF_A_STRATUM` as one, with the next ones until it has so many."""
+    _, inverse, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    before = np.concatenate([[0], np.sort(counts).cumsum()[:-1]])
+    together = np.empty(len(counts), bool)
+    together[np.argsort(counts, kind="stable")] = (np.sort(counts) < FEWEST_OF_A_STRATUM) | (
+        (before > 0) & (before < FEWEST_OF_A_STRATUM)
+    )
+    joined: np.ndarray = np.where(together[inverse], -1, inverse)
+    return joined
 
 
 def _rounds(
@@ -196,7 +209,7 @@ def _deviation(rounds: np.ndarray) -> float:
 def error_of_mean(values: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """``[…] float64``: standard error of the mean of values ``[…, rows]``."""
     off = values - values.mean(-1, keepdims=True)
-    if groups is not None:
+    if (groups := several(groups)) is not None:
         off = np.stack([off[..., rows].sum(-1) for rows in members_of(groups)], -1)
     error: np.ndarray = np.sqrt((off**2).sum(-1)) / values.shape[-1]
     return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -75,7 +76,7 @@ Data: TypeAlias = "str | Path | pd.DataFrame | Iterable[str | Path | Sequence[st
 class Predictor:
     """A model that predicts: ``autotl.load("runs/flowers")``. A fitted estimator, as scikit-learn knows them."""
 
-    def __init__(self, bundle: str | Path, *, device: str | None = None) -> None:
+    def __init__(self, bundle: str | os.PathLike[str], *, device: str | None = None) -> None:
         """Reads the bundle of a run folder, or a bundle's own folder.
 
         device: of torch, such as ``"cpu"``; by default an accelerator where there is one. Raises `BundleError` when
@@ -91,16 +92,24 @@ class Predictor:
                     raise
                 # a search at work has replaced what was being read
 
-    def _find(self, bundle: str | Path, device: str | None = None) -> None:
+    def _find(self, bundle: str | os.PathLike[str], device: str | None = None) -> None:
         """All but its models, which are loaded at their first use then."""
         self.bundle, self.device = bundle, device
-        self.folder = find_bundle(bundle)
+        self.folder = find_bundle(bundle).absolute()  # wherever the program works later
         self.card = read_card(self.folder)
+        self._one_at_a_time = threading.RLock()
+
+    def __fspath__(self) -> str:
+        """Where it lies, for whatever takes a run or a bundle by its path."""
+        return str(self.folder)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: where the bundle lies, whose models are loaded again where they are used first."""
-        state = {name: value for name, value in vars(self).items() if name not in {"_models", "_device"}}
-        return state | {"folder": self.folder.absolute()}
+        left_out = {"_models", "_device", "_one_at_a_time"}
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _one_at_a_time=threading.RLock())
 
     @cached_property
     def _device(self) -> torch.device:
@@ -203,6 +212,13 @@ class Predictor:
         """What it was made with, by the names of the constructor."""
         return {"bundle": self.bundle, "device": self.device}
 
+    def fit(self, *data: Any, **more: Any) -> None:
+        """Raises `TaskError`: it is fitted, and stays so. Scikit-learn takes nothing for an estimator that has none."""
+        raise TaskError("this model is fitted already, and stays as it is: autotl.fit makes another")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
     def told(self, predictions: Predictions) -> np.ndarray:
         """What `predict` makes of them."""
         answers, task = predictions.answers, self.task
@@ -250,16 +266,17 @@ class Predictor:
     def answers(self, cells: Sequence[Any]) -> Predictions:
         """Predicts inputs, in order: texts, paths of images, or tuples of either; None counts as unreadable.
 
-        Not for two threads.
+        One thread predicts at a time, which uses all cores; others wait.
         """
         answers = np.full((len(cells), len(self.task.outputs)), np.nan, np.float32)
         unreadable: dict[int, str] = {}
-        for start in range(0, len(cells), ROWS_AT_A_TIME):
-            for index, row in self._predict(cells[start : start + ROWS_AT_A_TIME]):
-                if isinstance(row, Unreadable):
-                    unreadable[start + index] = row.reason
-                else:
-                    answers[start + index] = row
+        with self._one_at_a_time:
+            for start in range(0, len(cells), ROWS_AT_A_TIME):
+                for index, row in self._predict(cells[start : start + ROWS_AT_A_TIME]):
+                    if isinstance(row, Unreadable):
+                        unreadable[start + index] = row.reason
+                    else:
+                        answers[start + index] = row
         return Predictions(answers, unreadable)
 
     def _predict(self, cells: Sequence[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
@@ -334,7 +351,7 @@ class Predictor:
         )
 
     def _table(self, data: Data, *, labelled: bool = False) -> Table:
-        if isinstance(data, str | os.PathLike) or hasattr(data, "columns"):
+        if isinstance(data, str | Path) or hasattr(data, "columns"):
             return named_as(read_table(cast("str | Path | pd.DataFrame", data), labelled=labelled), self.task)
         return table_of(data, self.task.columns)
 

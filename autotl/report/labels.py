@@ -37,7 +37,7 @@ def mistakes(answers: Answers, rows: TableRows, card: BundleCard) -> Mistakes:
 
 
 def each_label(answers: Answers) -> Picture | None:
-    """Average precision of each label, beside how frequent it is."""
+    """Average precision of each label, beside that of a guess."""
     names, rules = answers.task.classes, answers.task.rules
     if len(names) > MOST_DRAWN:
         return None
@@ -48,8 +48,8 @@ def each_label(answers: Answers) -> Picture | None:
     figure, axes = new_figure(0.8 + 0.3 * len(order))
     places = range(len(order))
     axes.barh(places, [precision[i] for i in order], color=ACCENT, alpha=0.6, height=0.6, label="average precision")
-    frequent = [float(truth[:, i].mean()) for i in order]
-    axes.plot(frequent, places, "|", color=INK, markersize=12, markeredgewidth=2, label="share of the rows: a guess")
+    guesses = [rules.guess(answers.targets[:, [i]]) for i in order]
+    axes.plot(guesses, places, "|", color=INK, markersize=12, markeredgewidth=2, label="a guess")
     axes.set_yticks(places, [short(names[i], 24) for i in order])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.02)

@@ -8,16 +8,13 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autotl.escaping import for_csv
 from autotl.events import Event
 from autotl.files import write_durably
 
 LEADERBOARD_FILE = "leaderboard.csv"
-
-#: What ``trial_started`` says beside the settings.
-NOT_SETTINGS = {"trial", "backbone", "strategy", "units", "planned_seconds", "why"}
-
 
 _OF_A_TRIAL = {"progress", "trial_ended", "trial_continued", "incumbent"}
 
@@ -48,7 +45,7 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
         if event.kind in _OF_A_TRIAL and data["trial"] not in rows:
             continue  # a kill kept its start out of the log
         if event.kind == "trial_started":
-            settings = {name: value for name, value in data.items() if name not in NOT_SETTINGS}
+            settings = {name: data[name] for name in data["units"]}
             rows[data["trial"]] = Row(str(data["trial"]), data["backbone"], data["strategy"], settings=settings)
         elif event.kind == "head":
             rows[data["trial"]] = Row("head", data["backbone"], "probe", "complete", data["score"])
@@ -92,6 +89,12 @@ def write_leaderboard(folder: Path, events: Sequence[Event]) -> None:
         settings = [row.settings.get(name, "") for name in names]
         writer.writerow(map(for_csv, [*fixed, f"{row.seconds:.1f}", row.reason, *settings]))
     write_durably(folder / LEADERBOARD_FILE, text.getvalue())
+
+
+def last_test(events: Sequence[Event]) -> dict[str, Any] | None:
+    """What test rows said of the last answer, as ``tested`` has it; None where they said nothing of that one."""
+    last = next((event for event in reversed(events) if event.kind in ("tested", "answer")), None)
+    return last.data if last and last.kind == "tested" else None
 
 
 def forecast_error(events: Sequence[Event]) -> float | None:

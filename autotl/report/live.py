@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -19,7 +20,7 @@ from autotl.budget import Clock, describe_seconds
 from autotl.data.wording import counted, kind_of_input, rows_of_test
 from autotl.escaping import for_terminal
 from autotl.events import Event
-from autotl.report.leaderboard import NOT_SETTINGS, Row, leaderboard
+from autotl.report.leaderboard import Row, leaderboard
 from autotl.report.plain import plain
 from autotl.zoo.words import NUMBER
 
@@ -65,7 +66,8 @@ class PlainView(QuietView):
 
     def __call__(self, event: Event) -> None:
         if sentence := describe(event):
-            print(f"[{describe_seconds(event.at):>7}] {for_terminal(sentence)}", file=sys.stderr, flush=True)
+            with suppress(OSError, ValueError):  # nobody listens any more, and the search goes on
+                print(f"[{describe_seconds(event.at):>7}] {for_terminal(sentence)}", file=sys.stderr, flush=True)
 
 
 class LiveView:
@@ -240,31 +242,30 @@ _REASONS = {
 
 def transfer_sentence(data: dict[str, Any]) -> str:
     """Whether pretrained weights were worth having, from a ``transfer`` event."""
-    interval = f"{data['difference']:+.4f} (95 %: {data['low']:+.4f} to {data['high']:+.4f})"
-    if data["low"] > 0:
-        verdict = "transfer was worth it"
-    elif data["high"] < 0:
-        verdict = "transfer was not worth it: new weights do better"
-    else:
-        verdict = "it cannot be told whether transfer was worth it"
-    return f"{verdict}; the best model with pretrained weights against the best with new ones: {interval}"
+    against = "the best model with pretrained weights against the best with new ones"
+    return _worth(data, "transfer", against, instead="new weights do")
 
 
 def twin_sentence(data: dict[str, Any]) -> str:
     """Whether what a strategy adds to another was worth having, from a ``compared`` event."""
+    against = f"against {data['twin']} of {data['backbone']} with the same settings"
+    return _worth(data, data["strategy"], against, instead=f"{data['twin']} does")
+
+
+def _worth(data: dict[str, Any], what: str, against: str, *, instead: str) -> str:
     interval = f"{data['difference']:+.4f} (95 %: {data['low']:+.4f} to {data['high']:+.4f})"
     if data["low"] > 0:
-        verdict = f"{data['strategy']} was worth it"
+        verdict = f"{what} was worth it"
     elif data["high"] < 0:
-        verdict = f"{data['strategy']} was not worth it: {data['twin']} does better"
+        verdict = f"{what} was not worth it: {instead} better"
     else:
-        verdict = f"it cannot be told whether {data['strategy']} was worth it"
-    return f"{verdict}; against {data['twin']} of {data['backbone']} with the same settings: {interval}"
+        verdict = f"it cannot be told whether {what} was worth it"
+    return f"{verdict}; {against}: {interval}"
 
 
 def _settings(data: dict[str, Any]) -> str:
     """But those that are 0: nothing frozen, not augmented, a regularizer that is off."""
-    values = [(name, value) for name, value in data.items() if name not in NOT_SETTINGS and value]
+    values = [(name, data[name]) for name in data["units"] if data[name]]
     return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
 
 
@@ -279,21 +280,16 @@ def model_named(trial: int) -> str:
     return "a head on frozen features" if trial < 0 else f"trial {trial}"
 
 
-def _asks(data: dict[str, Any]) -> str:
-    """What the task asks; events of earlier versions know classes only."""
-    return str(data.get("asks", f"{len(data['classes'])} classes"))
-
-
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {
     "role": lambda d: f"column {d['column']!r}: {d['role']} ({d['evidence']})",
     "task": lambda d: (
-        f"{d['task']} task: {d['target']!r} ({_asks(d)}) from {kind_of_input(d['modality'])} {d['input']!r}; "
+        f"{d['task']} task: {d['target']!r} ({d['asks']}) from {kind_of_input(d['modality'])} {d['input']!r}; "
         f"{d['rows']['training']} rows to train on, {d['rows']['validation']} to validate, by {d['metric']}"
     ),
     "audit": lambda d: str(d["split"]),
     "note": lambda d: str(d["text"]),
     "screened": lambda d: (
-        f"looked through {d['backbone']}: a linear head gets {d.get('metric', 'a score of')} {d['score']:.4f} "
+        f"looked through {d['backbone']}: a linear head gets {d['metric']} {d['score']:.4f} "
         f"({d['rows']} rows, {d['precision']}, {d['seconds']:.1f} s)"
     ),
     "floor": lambda d: (

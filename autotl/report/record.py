@@ -70,7 +70,7 @@ class Record:
     @property
     def latency(self) -> dict[str, float]:
         """Seconds from one row to its answer, by backbone, as screening measured them."""
-        return {e.data["backbone"]: e.data["latency"] for e in self.of("screened") if "latency" in e.data}
+        return {e.data["backbone"]: e.data["latency"] for e in self.of("screened")}
 
 
 def read_record(folder: Path) -> Record:

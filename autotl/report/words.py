@@ -9,7 +9,7 @@ from autotl.budget import describe_seconds
 from autotl.config import Limits, SearchRequest
 from autotl.data.wording import counted, option, rows_of_test
 from autotl.predictor.bundle import BundleCard
-from autotl.report.leaderboard import Row
+from autotl.report.leaderboard import Row, last_test
 from autotl.report.live import describe, model_named, transfer_sentence, twin_sentence
 from autotl.report.record import Record
 
@@ -70,7 +70,7 @@ def uncounted_sentence(audit: Mapping[str, Any]) -> str:
     New rows like them will come, and no answer to them can be right, or to most of them.
     """
     rows = sum(audit["set_aside"].get(kind, 0) for kind in ("conflict", "the only row of its class"))
-    share = rows / (rows + audit["rows"]) if "rows" in audit else 0.0  # runs from before do not say
+    share = rows / (rows + audit["rows"])
     if share < WORTH_TELLING:
         return ""
     return (
@@ -143,7 +143,7 @@ def doubt_sentence(card: BundleCard, floor: dict[str, Any]) -> str:
 
 def test_sentence(record: Record) -> str:
     """What the test rows said; empty where there were none."""
-    if (tested := record.last("tested")) is None:
+    if (tested := last_test(record.events)) is None:
         return ""
     low, high = tested["interval"]
     rows = rows_of_test(tested, noun="test row")

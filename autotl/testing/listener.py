@@ -102,7 +102,8 @@ END: tuple[tuple[str, dict[str, Any]], ...] = (
     ("refit", {"trial": 0, "rows": 70, "taken": True}),
     ("phase", {"name": "finishing"}),
     ("tested", {
-        "metric": "accuracy", "score": 0.75, "interval": [0.5, 0.9], "rows": 20, "unlearned": 0, "learned": 0,
+        "metric": "accuracy", "score": 0.75, "interval": [0.5, 0.9], "rows": 20, "unlearned": 0, "left_out": 0,
+        "learned": 0,
     }),
     ("finished", {
         "score": 0.79, "interval": [0.6, 0.9], "optimism": 0.01, "models": "finetune of tiny/one", "metric": "accuracy",

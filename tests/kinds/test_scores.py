@@ -151,6 +151,26 @@ def test_one_answer_for_all_rows_gets_the_share_of_each_label_in_any_order():
         assert metrics.score(task, targets[order], answers) == pytest.approx((0.5 + 0.25) / 2)
 
 
+def test_guessing_at_labels_is_an_order_by_chance():
+    """Of one row in five its share is 0.2, and an order by chance has 0.46."""
+    task, random = made_tasks.of_labels(2), np.random.default_rng(0)
+    targets = np.array([[1, 1], [0, 1], [0, 0], [0, 1], [0, 0]], np.float32)
+    orders = [metrics.score(task, targets, random.random((5, 2)).astype(np.float32)) for _ in range(4000)]
+    assert task.rules.guess(targets) == pytest.approx(np.mean(orders), abs=0.01)
+    assert task.rules.guess(np.eye(5, 1, dtype=np.float32)) == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 5)
+
+
+@pytest.mark.parametrize("usual", [0.0, 9.0, 3.0])
+def test_numbers_that_are_not_the_usual_one_have_a_bin_of_their_own(usual):
+    numbers = np.array([*[usual] * 17, 1.0, 2.0, 8.0], np.float32)[:, None]
+    strata = made_tasks.of_numbers().rules.strata(numbers)
+    assert len(np.unique(strata)) > 1
+    assert (strata[numbers[:, 0] == usual] == strata[0]).all()
+    apart = strata != strata[0]
+    assert 1 <= apart.sum() <= 3
+    assert (np.diff(strata[np.argsort(numbers[:, 0], kind="stable")]) >= 0).all()
+
+
 def test_a_scorer_of_two_classes_is_refused_for_three_with_one_for_many():
     pytest.importorskip("sklearn")
     assert inspected("labels", labels=["a", "b"] * 9, metric="f1").task.metric == "f1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import made_tasks
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from tables_of_kinds import COLOURS, inspected, numbers, some_labels, texts
 
 from autotl.data.inspection import inspect_table
 from autotl.data.tables import read_table
-from autotl.data.task import Task, encode_targets
+from autotl.data.task import encode_targets
 from autotl.errors import DataError, TaskError
 from autotl.kinds.numbers import in_units
 
@@ -306,15 +305,6 @@ def test_what_cannot_be_learned_is_refused(columns, target, task, error, message
 def test_a_metric_of_another_kind_is_refused_with_those_that_fit():
     with pytest.raises(TaskError, match=r"'accuracy' does not fit.*regression task.*r2, neg_mae"):
         inspected("price", price=numbers(50), metric="accuracy")
-
-
-def test_tasks_of_earlier_versions_are_read():
-    task = made_tasks.of_classes(3)
-    known = task.model_dump(mode="json")
-    known["target"] = known.pop("targets")[0]
-    for newer in ("delimiter", "scales"):
-        del known[newer]
-    assert Task.model_validate(known) == task
 
 
 def test_equal_rows_with_other_labels_are_told_and_with_other_numbers_are_not():
