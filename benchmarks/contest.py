@@ -8,7 +8,9 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 #: Rounds that count; one before them warms everything up.
@@ -64,6 +66,9 @@ def machine() -> dict[str, str]:
     import torch
 
     facts = {name: version(name) for name in ("autotl", "torch", "timm", "transformers")}
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        facts["processor"] = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     facts["threads"] = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
     if torch.cuda.is_available():
         facts["accelerator"] = torch.cuda.get_device_name()

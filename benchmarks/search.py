@@ -44,6 +44,9 @@ AUTOGLUON_REQUIREMENTS = ("autogluon.multimodal==1.6.3", "torch<2.13")
 #: Over its budget by so much of it, or so many seconds if that is more, a contender is late.
 LATE, LEAST_LATE = 0.02, 2.0
 
+#: What the engine books on itself.
+OWN = ("starting", "scheduling", "selecting")
+
 #: AutoTL with a part of it taken out, by what `without.py` calls it.
 LESS = tuple(f"without {part}" for part in ("screening", "portfolio", "rungs", "combination"))
 
@@ -71,6 +74,7 @@ class Course:
     answers: list[tuple[float, float]]
     seconds: float  #: from process start to its end, without what testing took
     reported: tuple[float, float, float] | None = None  #: score and 95 % interval that it gave itself
+    own: float | None = None  #: seconds of the engine, beside training, features and what is read and written
 
     @property
     def overrun(self) -> float:
@@ -116,7 +120,9 @@ def run_autotl(data: Data, budget: float, seed: int, form: str) -> Course:
             (at, autotl.load(copy).evaluate(data.folder / "test.csv").scores["accuracy"]) for at, copy in snapshots
         ]
         final = autotl.load(folder / "run").card
-        return Course(form, data.name, budget, seed, answers, seconds, (final.score, *final.interval))
+        ledger = json.loads((folder / "run" / "run.json").read_text(encoding="utf-8"))["ledger"]
+        own = sum(ledger.get(account, 0.0) for account in OWN)
+        return Course(form, data.name, budget, seed, answers, seconds, (final.score, *final.interval), own)
 
 
 def run_opponent(data: Data, budget: float, seed: int, form: str) -> Course:
@@ -212,6 +218,8 @@ def _compare(courses: Sequence[Course]) -> None:
         optimism = statistics.mean((c.reported or (0, 0, 0))[0] - c.at(float("inf")) for c in told)
         words = f"in {inside} of {len(told)}; {100 * optimism:+.1f} points too high in the mean"
         print(f"AutoTL's own interval held the test accuracy {words}")
+        shares = [(course.own or 0.0) / course.budget for course in told]
+        print(f"its engine took {statistics.median(shares):.2%} of the budget in the median, {max(shares):.2%} at most")
 
 
 if __name__ == "__main__":

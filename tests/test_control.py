@@ -135,6 +135,15 @@ def test_the_luckiest_of_many_trainings_is_not_taken_for_the_worth_of_transfer()
     assert worth == 0  # by the best on the same rows it is said three times
 
 
+@pytest.mark.parametrize(("rows", "groups"), [(19, None), (100, np.arange(100) // 6)])
+def test_a_handful_of_rows_or_groups_says_nothing_of_transfer(rows, groups):
+    incumbent = Incumbent(made_tasks.of_classes(2), np.zeros(100, np.int64), training_rows=400)
+    models = [lucky(0, "plain", 0), lucky(1, "scratch", 1)]
+    few = [replace(model, judged=model.judged.on(np.arange(rows))) for model in models]
+    assert verdict(few, Twins(), incumbent.lead, incumbent.score, groups) is None
+    assert verdict(models, Twins(), incumbent.lead, incumbent.score, np.arange(100) // 5) is not None
+
+
 def test_where_half_of_the_rows_have_one_class_only_nothing_is_said():
     labels = np.eye(1, 100, dtype=np.int64)[0]
     incumbent = Incumbent(made_tasks.of_classes(2, "roc_auc"), labels, training_rows=400)

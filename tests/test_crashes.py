@@ -162,7 +162,8 @@ def test_time_kept_for_the_test_rows_is_there_for_a_new_worker_too(table, new_ta
     models = (str(zoo / "one"),)
     request = SearchRequest(data=str(table), test=str(new_table), models=models, budget_seconds=60.0, trials=1)
     outcome = Search(request, tmp_path / "run", listeners=[kill]).run()
-    assert outcome.test is not None, notes(tmp_path / "run")
+    assert outcome.folder == tmp_path / "run"
+    assert events(tmp_path / "run", "tested"), notes(tmp_path / "run")
 
 
 @pytest.mark.slow

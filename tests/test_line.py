@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 
 from autotl.search.line import EngineEnd, WorkerGone
@@ -35,6 +36,26 @@ def test_a_worker_killed_in_the_middle_of_a_message_is_gone_at_once(worker, torn
             line.hear(10)
     finally:
         line.close()
+
+
+def test_arrays_arrive_to_the_bit_and_may_be_written_to(tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec cat\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    answers = np.array([[1e-30, 1.0], [0.1, np.nan]], np.float32)
+    rows, none = np.arange(6)[::2], np.empty((0, 3), bool)
+    line = EngineEnd(tmp_path / "worker.log")
+    try:
+        line.tell(answers=answers, views=[{"answers": answers.T}], rows=rows, none=none)
+        said = line.hear(10)
+    finally:
+        line.close()
+    for given, found in ((answers, said["answers"]), (answers.T, said["views"][0]["answers"]), (rows, said["rows"])):
+        assert found.dtype == given.dtype
+        np.testing.assert_array_equal(found, given)
+    assert (said["none"].shape, said["none"].dtype) == ((0, 3), np.dtype(bool))
+    said["answers"][0] = 0.5
 
 
 def test_a_path_of_another_systems_bytes_arrives_as_it_is(tmp_path, monkeypatch):

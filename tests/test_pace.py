@@ -106,7 +106,11 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace.refits_trainings = False  # heads may yet win, and take next to nothing
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.1)
     pace.settle()
+    pace.heads_of_the_answer = ["a"]
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.3 * 1.5, abs=0.1)  # heads take next to nothing
+    assert pace.time_for_a_refit("a", head=True)
+    pace.trials_of_the_answer, pace.refits_trainings = range(1), True
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6.0 / 3 - 1.5 - 1.3 * 1.5, abs=0.1)  # beside it
     pace.release("refit")
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
 

@@ -348,6 +348,8 @@ def test_budget_is_kept_with_a_bundle(command_line, table, new_table, zoo, tmp_p
     assert 9.0 < time.monotonic() - began < 14.5
     assert "autotl predict run" in answer.stdout
     assert main_in(command_line, "evaluate", tmp_path / "run", "--data", new_table, "--json")["accuracy"] > 0.5
+    heads = {member["trial"] for member in events(tmp_path / "run", "answer")[-1]["members"] if member["trial"] < 0}
+    assert heads <= {event["trial"] for event in events(tmp_path / "run", "refit")}, "a second or two each"
 
 
 def main_in(command_line, *arguments):

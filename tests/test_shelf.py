@@ -427,7 +427,7 @@ def test_a_refit_of_fewer_rows_or_gone_wrong_is_not_taken(shelf, tmp_path, task)
     for answer in ({"score": 1.0, "training_rows": 50}, {"score": 0.1, "training_rows": 300}):
         refitted = tmp_path / "trials" / "0000" / "0000-refit"
         refitted.mkdir()
-        assert not judge.take_refit(model, {**answer, "weights": refitted.name, "views": []})
+        assert not judge.take_refit(model, {**answer, "weights": refitted.name, "views": [], "valid": np.arange(300)})
         assert not refitted.exists()
         (kept,) = shelf.entries("0000")
         assert not kept.refit

@@ -18,7 +18,7 @@ from autotl.errors import DivergedError, TrialError
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds
 from autotl.features.store import FeatureStore
-from autotl.plugins.contracts import Work
+from autotl.plugins.contracts import Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.testing.bench import image_bench
 from autotl.training.batches import Batches
@@ -405,6 +405,21 @@ def test_each_step_is_told_what_of_the_training_it_was_even_the_first_of_one_tha
     assert min(second.told) > 0
     assert max(second.told) < 0.3
     assert sum(second.told) < 1.0
+
+
+def test_a_training_warms_up_however_long_it_took_to_come_to_its_first_step(bench):
+    """Loading and the first head take seconds, of a training that may have no more than ten."""
+    told = Shares()
+    trial = bench.trial(effects=[told], clock=Clock(3.0, start=time.monotonic() - 2.0), fill_time=True)
+    list(train(bench.model(trial), trial, plan(epochs=3.0)))
+    assert sum(told.told) == pytest.approx(1.0, abs=0.15)
+    assert 2.9 < trial.clock.elapsed < 3.5
+
+
+def test_steps_of_a_table_smaller_than_a_batch_are_as_many_as_its_recipe_asks():
+    recipe = Recipe(learning_rate=1e-3)
+    for rows in (12, 32, 80):
+        assert recipe.passes(rows) * rows / min(recipe.batch_size, rows) == pytest.approx(300)
 
 
 @pytest.mark.parametrize("torn", [b"", b"torn", "short"])

@@ -53,7 +53,7 @@ class Recipe:
 
     def passes(self, rows: int) -> float:
         """Over a table of so many rows to train on: `epochs`, or as many as `FEWEST_STEPS` take."""
-        return max(self.epochs, FEWEST_STEPS * self.batch_size / rows)
+        return max(self.epochs, FEWEST_STEPS * min(self.batch_size, rows) / rows)
 
 
 @dataclass(frozen=True)

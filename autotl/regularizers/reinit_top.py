@@ -16,7 +16,8 @@ MOST_ROWS = 5000
 
 
 class ReinitTop(Regularizer):
-    """Its strength is a number of stages, 1 or 2; what is not trained of them stays as it was published.
+    """Its strength is a number of stages, 1 or 2. Where a strategy trains them in part only, all stays as published:
+    matrices and the norms behind them were made for each other.
 
     The lowest stage stays in any case: all of a network drawn anew is no fine-tuning, and one of a single stage is left
     as it is. The head begins at zero then, as it was fitted to what is gone.
@@ -43,11 +44,11 @@ class _DrawnAnew(Effect):
         lowest = max(len(model.backbone.stages) - self._stages, 1)
         torch.manual_seed(trial.seed)
         new = dict(trial.load_backbone(pretrained=False).stages[lowest:].named_parameters())
-        ours = model.backbone.stages[lowest:].named_parameters()
-        redrawn = [(weight, new[name]) for name, weight in ours if weight.requires_grad and name in new]
-        if redrawn:
-            with torch.no_grad():
-                for weight, drawn in redrawn:
-                    weight.copy_(drawn)
-                model.head.weight.zero_()
-                model.head.bias.zero_()
+        ours = dict(model.backbone.stages[lowest:].named_parameters())
+        if not ours or ours.keys() != new.keys() or not all(weight.requires_grad for weight in ours.values()):
+            return
+        with torch.no_grad():
+            for name, weight in ours.items():
+                weight.copy_(new[name])
+            model.head.weight.zero_()
+            model.head.bias.zero_()

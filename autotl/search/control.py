@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -25,13 +25,16 @@ WEAK = 0.2
 def is_doubtful(score: float, guess: float, full_trials: float | None) -> bool:
     """Whether a control without pretrained weights is run.
 
-    score: of a head on the best backbone's features; guess: of one answer for all. Where there is time for so many full
+    score: of a head on the best backbone's features; guess: of what knows nothing. Where there is time for so many full
     trials that one more costs a twentieth, it is run in any case; where there is time for few, it would take the place
     of what a hard table needs most. None where trials are counted.
     """
     weak = bool(score - guess < WEAK * (1 - guess))
     return weak if full_trials is None else full_trials >= (ONE_RUNG if weak else ALL_RUNGS)
 
+
+#: Of fewer rows, or groups, in halves all may be right, and a lead of one have no error: nothing is said by them.
+FEWEST_COMPARED = 20
 
 #: What metrics raise where rows have no score.
 _WITHOUT_A_SCORE = (ZeroDivisionError, FloatingPointError, ValueError)
@@ -51,11 +54,14 @@ class Verdict:
     control: int
 
 
-def verdict(models: list[Model], space: Space, lead: Lead, score: Callable[[Judged], float]) -> Verdict | None:
+def verdict(
+    models: list[Model], space: Space, lead: Lead, score: Callable[[Judged], float], groups: np.ndarray | None = None
+) -> Verdict | None:
     """Compares finished models on the validation rows that all answered; None where there was no control, or too few.
 
     A model whose backbone or strategy is gone since an earlier process takes no part. On either side the best of each
-    half of the rows answers for it on the other half, as the luckiest of twenty would win against any control.
+    half of the rows answers for it on the other half, as the luckiest of twenty would win against any control. groups
+    ``[table rows] int64``: rows of one are alike, and in the same half.
     """
     sides: dict[bool, list[Judged]] = {}
     for model in models:
@@ -69,8 +75,12 @@ def verdict(models: list[Model], space: Space, lead: Lead, score: Callable[[Judg
     if len(sides) < 2:
         return None
     rows = functools.reduce(np.intersect1d, [judged.valid for side in sides.values() for judged in side])
+    _, apart = np.unique(rows if groups is None else groups[rows], return_inverse=True)
+    if len(rows) == 0 or (count := int(apart.max()) + 1) < FEWEST_COMPARED:
+        return None
+    halves = [[np.flatnonzero(np.isin(apart, half)) for half in both] for both in in_halves(count)]
     try:
-        found = [_on_a_half(sides, rows, *halves, lead, score) for halves in in_halves(len(rows))]
+        found = [_on_a_half(sides, rows, half, others, lead, score) for half, others in halves]
     except _WITHOUT_A_SCORE:  # a half without one of the classes
         return None
     leads, errors = zip(*found, strict=True)
@@ -87,15 +97,8 @@ def _on_a_half(
 ) -> tuple[float, float]:  # fmt: skip
     """The lead on a half of `rows` of the pretrained model that is best on the other half, and its standard error."""
     here, there = np.sort(rows[half]), np.sort(rows[others])
-    ours, theirs = (
-        max(sides[start], key=lambda judged: _score_of(_on(there, judged), score)) for start in (True, False)
-    )
-    return lead(_on(here, ours), _on(here, theirs))
-
-
-def _on(rows: np.ndarray, judged: Judged) -> Judged:
-    """The same by these of its rows alone."""
-    return replace(judged, valid=rows, answers=judged.answers[np.searchsorted(judged.valid, rows)])
+    ours, theirs = (max(sides[start], key=lambda judged: _score_of(judged.on(there), score)) for start in (True, False))
+    return lead(ours.on(here), theirs.on(here))
 
 
 def _score_of(judged: Judged, score: Callable[[Judged], float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class Dialogue:
     def begin(self, set_up: Message) -> None:
         """Tells the worker, and each one after it, what it must know; `ready` waits for it."""
         self._set_up = set_up
-        self._worker.tell(do="set_up", **set_up)
+        with suppress(WorkerGone):  # it could not start: `ready` says why
+            self._worker.tell(do="set_up", **set_up)
 
     def settle_split(self, split: Message) -> None:
         """Tells this worker, and each one after it, which rows train and which validate. Raises `OutOfTime`."""

@@ -42,7 +42,6 @@ from autotl.search.floor import Floor
 from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
-from autotl.search.line import Message
 from autotl.search.listening import Listening
 from autotl.search.lock import RunLock
 from autotl.search.pace import Pace
@@ -75,7 +74,6 @@ class Outcome:
 
     folder: Path
     interrupted: bool
-    test: Message | None
 
 
 class Search:
@@ -109,7 +107,6 @@ class Search:
         self._ledger = Ledger(lambda: self._pace.clock.elapsed, used, resumed.ledger if resumed else {})
         self._listeners = list(listeners)
         self._disk = Disk(folder)
-        self._test_result: Message | None = None
 
     def run(self) -> Outcome:
         """Searches until the budget is spent; Ctrl-C ends it early, with the best model so far.
@@ -129,7 +126,7 @@ class Search:
             self._leave_nothing(new_folders)
             raise
         lock.release()
-        return Outcome(self._folder, interrupted, self._test_result)
+        return Outcome(self._folder, interrupted)
 
     def _open(self, ending: ExitStack) -> None:
         """Opens what `ending` closes in whatever way the search ends: its worker, and the log of its events."""
@@ -407,7 +404,7 @@ class Search:
             if not CrossValidation(again, dialogue, judge, pace, events).run():
                 self._phase("searching")  # in the time that was kept for it
                 trials.run(portfolio, count)
-        if found := verdict(judge.models, space, judge.lead, judge.score):
+        if found := verdict(judge.models, space, judge.lead, judge.score, self._given.split.groups):
             events.emit("transfer", **dataclasses.asdict(found))
         for compared in comparisons(judge.models, space, judge.lead):
             events.emit("compared", **dataclasses.asdict(compared))
@@ -444,8 +441,7 @@ class Search:
             try:
                 answer = self._dialogue.ask("test", "testing", do="test", **self._given.test.for_worker())
                 found = {name: value for name, value in answer.items() if name != "say"}
-                self._test_result = found | {"learned": self._given.audit.facts["test_rows_learned"]}
-                self._events.emit("tested", **self._test_result)
+                self._events.emit("tested", **found, learned=self._given.audit.facts["test_rows_learned"])
             except (OutOfTime, TrialError) as error:
                 reason = str(error) or "no time was left"
                 self._events.emit("note", text=f"the test rows were not scored ({reason}): use 'autotl evaluate'")

@@ -53,6 +53,9 @@ class Floor:
         """train, valid ``[rows] int64``: positions in `targets`. Raises `OutOfTime`."""
         same = self._task.rules.constant(self._targets[train], len(self._task.outputs))
         majority = metrics.score_if_any(self._task, self._targets[valid], np.tile(same, (len(valid), 1)))
+        if not self._task.rules.exclusive and self._task.metric == self._task.rules.ranks_by:
+            # rows that are few have another mean than those that train, and all rows alike have no order
+            majority = max(majority, self._task.rules.guess(self._targets[valid]))
         if self._task.modality in TEXTUAL and (rows := self._affordable_rows(len(train))):
             try:
                 self._dialogue.ask(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Judged:
     score: float
     valid: np.ndarray
     answers: np.ndarray
+
+    def on(self, rows: np.ndarray) -> Judged:
+        """The same by these of its rows alone; what `score` says stays that of all."""
+        return replace(self, valid=rows, answers=self.answers[np.searchsorted(self.valid, rows)])
 
 
 class Incumbent:

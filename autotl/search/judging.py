@@ -87,8 +87,8 @@ class Judge:
             trial=subject.number,
             permille=offer["permille"],
             score=offer["score"],
-            valid=np.array(offer["valid"], np.int64),
-            answers=np.array(offer["answers"], np.float32),
+            valid=offer["valid"],
+            answers=offer["answers"],
         )
         backbone = subject.candidate.key
         if offer["say"] == "saved":
@@ -178,10 +178,10 @@ class Judge:
             assert self._incumbent.held_by is not None
             return self._renew_answer(self._incumbent.held_by)
 
-    def _judge_by_more(self, entry: Model, more: Sequence[tuple[Sequence[int], Sequence[Sequence[float]]]]) -> None:
+    def _judge_by_more(self, entry: Model, more: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         before = entry.judged
-        rows = np.concatenate([before.valid, *(np.array(valid, np.int64) for valid, _ in more)])
-        answers = np.concatenate([before.answers, *(np.array(answers, np.float32) for _, answers in more)])
+        rows = np.concatenate([before.valid, *(valid for valid, _ in more)])
+        answers = np.concatenate([before.answers, *(answers for _, answers in more)])
         order = np.argsort(rows)
         judged = dataclasses.replace(before, valid=rows[order], answers=answers[order])
         judged = dataclasses.replace(judged, score=self._incumbent.score(judged))
@@ -196,7 +196,8 @@ class Judge:
         trained on them, which only a training that went wrong does; returns whether it did not. The rows that chose the
         answer say nothing new of it.
         """
-        before = model.judged.score
+        rows = np.intersect1d(answer["valid"], model.judged.valid)  # other parts may have judged it since
+        before = self._incumbent.score(model.judged.on(rows))
         names = [answer["weights"], *answer["views"]]
         if answer["score"] < before - self._incumbent.noise or answer["training_rows"] < FEWER * model.training_rows:
             for name in names:
@@ -236,6 +237,8 @@ class Judge:
         self._folders, self.numbers = answer.folders, answer.shares.keys() | {best.trial}
         self._pace.members = [member.backbone for member in card.members]
         self._pace.trials_of_the_answer = [number for number in answer.shares if number >= 0]
+        heads = [model for model in self.members() if model.judged.trial < 0 and not model.refit]
+        self._pace.heads_of_the_answer = [head.member.backbone for head in heads]
         self._pace.folded = {model.judged.trial for model in self.models if model.folds > 1}
         self._pace.refitted = {model.judged.trial for model in self.models if model.refit}
         self._events.emit(
@@ -260,7 +263,7 @@ class Judge:
         )
         entries = [(name, judged, offer["weights"])]
         for number, view in enumerate(offer["views"], start=1):
-            seen = dataclasses.replace(judged, answers=np.array(view["answers"], np.float32))
+            seen = dataclasses.replace(judged, answers=view["answers"])
             entries.append((f"{name}-view{number}", seen, view["weights"]))
         return [
             Model(

@@ -1,7 +1,11 @@
-"""The line between engine and worker: JSON objects, one a line, over the worker's standard input and output."""
+"""The line between engine and worker: JSON objects, one a line, over the worker's standard input and output.
+
+Arrays in them arrive as arrays, to the bit.
+"""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -14,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 from autotl.errors import TrialError
 from autotl.plugins.manager import OFF_VARIABLE, plugins
 from autotl.usage import threads_of_container
@@ -22,6 +28,32 @@ Message = dict[str, Any]
 
 #: Seconds for which nothing else is done while the worker is silent: before Python 3.14, Windows hears no Ctrl-C then.
 WAIT = 0.5
+
+
+#: Marks an object that stands for an array.
+_ARRAY = "__array__"
+
+
+def _write(message: Message) -> str:
+    return json.dumps(message, default=_stand_in) + "\n"
+
+
+def _stand_in(value: Any) -> Message:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{value!r} cannot be said over the line")
+    return {_ARRAY: base64.b64encode(value.tobytes()).decode(), "dtype": value.dtype.str, "shape": value.shape}
+
+
+def _read(line: str) -> Message:
+    message: Message = json.loads(line, object_hook=_stood_for)
+    return message
+
+
+def _stood_for(message: Message) -> Any:
+    if _ARRAY not in message:
+        return message
+    flat = np.frombuffer(base64.b64decode(message[_ARRAY]), message["dtype"])
+    return flat.reshape(message["shape"]).copy()  # which may be written to
 
 
 class WorkerGone(TrialError):
@@ -55,14 +87,14 @@ class WorkerEnd:
 
     def _listen(self) -> None:
         for line in sys.stdin:
-            self._inbox.put(json.loads(line))
+            self._inbox.put(_read(line))
         os._exit(0)  # the engine is gone, and a worker never outlives it
 
     def receive(self) -> Message:
         return self._inbox.get()
 
     def say(self, kind: str, **data: Any) -> None:
-        self._out.write(json.dumps({"say": kind, **data}) + "\n")
+        self._out.write(_write({"say": kind, **data}))
         self._out.flush()
 
 
@@ -89,7 +121,8 @@ class EngineEnd:
         """`log` collects what the worker's libraries print. offline: whether the hub's library is told not to ask."""
         self._log = log.open("a", encoding="utf-8")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "autotl.search.worker"],
+            # it imports what this process would, but for modules that lie in the working folder
+            [sys.executable, "-P", "-m", "autotl.search.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -97,6 +130,7 @@ class EngineEnd:
             env=patience()
             | threads_of_container()
             | os.environ
+            | {"PYTHONPATH": os.pathsep.join(part for part in sys.path if isinstance(part, str) and part)}
             | {OFF_VARIABLE: " ".join(plugins().unresponsive)}
             | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
         )
@@ -109,7 +143,7 @@ class EngineEnd:
         try:
             with contextlib.suppress(ValueError):  # a worker killed while it speaks leaves half a message, or a letter
                 for line in out:
-                    self._inbox.put(json.loads(line))
+                    self._inbox.put(_read(line))
         finally:
             self._inbox.put(None)
             out.close()
@@ -120,7 +154,7 @@ class EngineEnd:
         if self._process.poll() is not None:
             raise self._gone()
         try:
-            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.write(_write(request))
             self._process.stdin.flush()
         except OSError as error:
             raise self._gone() from error

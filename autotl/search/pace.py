@@ -106,6 +106,7 @@ class Pace:
         self._exact: dict[str, float] = {}  #: the same in fp32
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
+        self._heads: dict[str, float] = {}  #: the same of a head, whose features are there
         self._trained: set[str] = set()  #: backbones of which a training was judged
         self._chosen: Collection[str] = ()  #: backbones that trials have, once they are known
         self.judges = 0  #: rows that judge a model
@@ -121,6 +122,7 @@ class Pace:
         self.trials_of_the_answer: Collection[int] = ()  #: that have a share in it
         self.folded: Collection[int] = ()  #: trials that other parts of the table have validated, too
         self.refitted: Collection[int] = ()  #: trials whose ends were repeated
+        self.heads_of_the_answer: Sequence[str] = ()  #: backbones of those in it that are to be fitted to all rows yet
         self._took: dict[int, float] = {}  #: seconds, by trial
         #: Full trials that must fit, however little time there is, since they are to be compared with each other.
         self.compared = 1
@@ -152,7 +154,9 @@ class Pace:
         views: how many other views of the rows a finished model answered to besides, all of them saved and loaded; None
         for a model on its way, which was not saved and will answer to as many views as the last that was.
         """
-        if not head:
+        if head:
+            self._heads[backbone] = seconds
+        else:
             self._trained.add(backbone)
         if views is None:
             self._judging[backbone] = (seconds + SAVING) * (1 + self._views)
@@ -220,13 +224,12 @@ class Pace:
     def _refit_seconds(self) -> float:
         if "refit" not in self._kept_for:
             return 0.0
+        heads = sum(map(self._head_refit_seconds, self.heads_of_the_answer))
         trials, last_act = self._trial_seconds(but=self.refitted), self.judging_seconds(None)
-        if not trials:
-            return last_act + self.seconds_of_a_head_again(None)
-        if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < max(trials) < math.inf:
-            return 0.0
+        if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < max(trials, default=0.0) < math.inf:
+            trials = []
         thirds = sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
-        return min(REFIT_SHARE * self._for_trials, thirds)
+        return min(REFIT_SHARE * self._for_trials, heads + thirds)
 
     def _folds_seconds(self) -> float:
         """For the answer's models to be fitted anew for each further part of the rows; all of it or nothing."""
@@ -234,6 +237,10 @@ class Pace:
             return 0.0
         wanted = self.folds * (sum(self._trial_seconds(but=self.folded)) or self.seconds_of_a_head_again(None))
         return wanted if wanted <= FOLDS_SHARE * self._for_trials else 0.0
+
+    def _head_refit_seconds(self, backbone: str) -> float:
+        """For a head on features that are there: fitted, saved, and asked by its file, as when it was judged."""
+        return COMMITTING + CAUTION * (1 + HEAD_AGAIN) * self._heads.get(backbone, SHORTEST_REFIT)
 
     def seconds_of_a_head_again(self, backbone: str | None) -> float:
         """For a head that is fitted to other rows, and asked. backbone: None for the slowest."""
@@ -352,6 +359,11 @@ class Pace:
             return Length(part, part - last_act, True, judged=on_the_way <= JUDGED_SHARE * part)
         return Length(planned, min(left, 2.0 * planned + SHORTEST_TRIAL), False)
 
+    @property
+    def others_wait(self) -> bool:
+        """Whether time is kept for trials that are compared with the last one."""
+        return self._for_others > 0
+
     def rest_of_trial(self, backbone: str, seconds: float) -> Length:
         """For a trial that goes on, with so many seconds left by its forecast; by time when there are not so many."""
         self._for_others = 0.0
@@ -360,7 +372,10 @@ class Pace:
         left = self.seconds_of_training(backbone)
         return Length(seconds, min(left, 2.0 * seconds + SHORTEST_TRIAL), left < seconds)
 
-    def time_for_a_refit(self, backbone: str) -> bool:
+    def time_for_a_refit(self, backbone: str, *, head: bool) -> bool:
+        """head: whether it is one on features that are there, as the answer's heads are."""
+        if head:
+            return not self.limited or self.seconds_to_the_end() > self._head_refit_seconds(backbone) / CAUTION
         return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT
 
     def time_to_judge(self, backbone: str) -> bool:

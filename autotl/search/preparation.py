@@ -23,7 +23,7 @@ from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContex
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.zoo import hub
-from autotl.zoo.inventory import usable_candidates, zoo_folders
+from autotl.zoo.inventory import called, usable_candidates, zoo_folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,14 +44,13 @@ class TestRows:
     groups: np.ndarray | None  #: of these, equal where they are of one group
 
     def for_worker(self) -> dict[str, Any]:
-        """As JSON."""
-        groups = None if self.groups is None else self.groups.tolist()
-        return {"cells": self.cells, "targets": self.targets.tolist(), "groups": groups}
+        """As a message."""
+        return {"cells": self.cells, "targets": self.targets, "groups": self.groups}
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Nothing here changes during a search."""
+    """Nothing here changes during a search, but the split where images turn out to be copies."""
 
     inspection: Inspection  #: what the audit left
     audit: Audit
@@ -68,15 +67,15 @@ class Preparation:
         return replace(self, split=_divided(self.inspection, merged, seed=seed))
 
     def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str, teacher: str | None) -> dict[str, Any]:
-        """What the worker must know, as JSON. fingerprint: of the data. teacher: a bundle to learn from, or its run."""
+        """What the worker must know. fingerprint: of the data. teacher: a bundle to learn from, or its run."""
         table, kept = self.inspection.table, self.inspection.kept.tolist()
         inputs = read_inputs(table, self.inspection.task)
         return {
             "task": self.inspection.task.model_dump(),
             "cells": [inputs[row] for row in kept],
             "row_names": [table.describe_row(row) for row in kept],
-            "targets": self.inspection.targets.tolist(),
-            "weights": None if self.inspection.weights is None else self.inspection.weights.tolist(),
+            "targets": self.inspection.targets,
+            "weights": self.inspection.weights,
             **self.split.as_json(),
             "seed": request.seed,
             "seconds": request.budget_seconds,
@@ -203,11 +202,12 @@ def _beyond(
 def _named(candidates: Sequence[Candidate], names: Sequence[str]) -> Sequence[Candidate]:
     """Those that are asked for, all without names. Raises `ZooError` for a name that no usable candidate has."""
     for name in names:
-        known = [candidate.name for candidate in candidates]
-        if name not in (*known, *(candidate.key for candidate in candidates)):
+        if not called(name, candidates):
+            known = [candidate.name for candidate in candidates]
             close = did_you_mean(name, known)
             raise ZooError(f"no backbone {name!r} can be used here.{close} There are {listed(known)}")
-    return [candidate for candidate in candidates if not names or {candidate.name, candidate.key} & {*names}]
+    meant = {candidate.key for name in names for candidate in called(name, candidates)}
+    return [candidate for candidate in candidates if not names or candidate.key in meant]
 
 
 def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[str]:

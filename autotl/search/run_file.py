@@ -36,7 +36,7 @@ class RunFile(BaseModel):
     data_fingerprint: str
     rows: dict[str, int]  #: training, validation, set aside
     audit_seconds: float  #: what the audit was given at the start; with more it could come to another split
-    heads: tuple[str, ...] = ()  #: backbones in the order that heads on them are numbered in; older runs do not say
+    heads: tuple[str, ...] = ()  #: backbones in the order that heads on them are numbered in
     survivors: tuple[str, ...] = ()  #: backbones that the search chooses from, best first
     origins: tuple[Origin, ...] = ()  #: of these
     seconds: float = 0.0  #: used so far, without the time between an end and a resume

@@ -117,7 +117,7 @@ class Trials:
         while self._pace.time_for_a_trial() and not self._failures.hopeless and self._some_can_be_judged():
             if urgent and queue and self._started < count:
                 urgent = False
-                self._start(queue)
+                self._start(queue, in_turn=True)
             elif (next_one := self._next()) is not None:
                 running = self._paused.pop(next_one)
                 running.why = "promise"
@@ -147,7 +147,7 @@ class Trials:
             config = TrialConfig(known.get("backbone", ""), known.get("strategy", ""), known.get("settings", {}))
             if self._control is None and self._space.knows(config) and not self._space.begins_pretrained(config):
                 self._control = frozen.number
-            # trials of older runs do not say what they took
+            # what a kill cut does not say what it took
             self._pace.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
             for permille, score in frozen.intermediate_values.items():
                 self._scheduler.record(frozen.number, permille, score)
@@ -196,6 +196,14 @@ class Trials:
         # where the others have nothing left to try, a slow one is better than none
         return (self._started > 0 and self._space.do_without([*late, *slow])) or self._space.do_without(late)
 
+    def _part_of(self, config: TrialConfig) -> float:
+        """Of a training's passes, those that it could make in the time that is left; about, from forward passes."""
+        if not (self._pace.limited and self._space.still_fits(config)):
+            return math.inf
+        work, context = self._space.work(config), self._space.context(config.backbone)
+        trained = work.passes * (1 - work.frozen_fraction)
+        return self._pace.passes(config.backbone, context.rows) / trained if trained else math.inf
+
     def _part_of_a_recipe(self, backbone: str) -> float:
         """Of its passes, that a training could make in the time that is left."""
         if not self._pace.limited:
@@ -221,13 +229,16 @@ class Trials:
             seconds = {number: left for number, left in seconds.items() if self._scheduler.may_go_on(number)}
         return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None)
 
-    def _start(self, queue: deque[TrialConfig]) -> None:
+    def _start(self, queue: deque[TrialConfig], *, in_turn: bool = False) -> None:
         why: Why = "sampler"
-        while queue:
-            if self._space.offers(config := queue.popleft()):
-                self._study.enqueue_trial(self._space.units(config))
-                why = "portfolio"
-                break
+        offered = [config for config in queue if self._space.offers(config)]
+        long = [config for config in offered if self._part_of(config) >= PART_OF_A_RECIPE]
+        if in_turn or self._started == 0 or self._pace.others_wait:  # to be compared, however short it is cut
+            long = offered
+        if config := next(iter(long or offered), None):
+            queue.remove(config)
+            self._study.enqueue_trial(self._space.units(config))
+            why = "portfolio"
         trial = self._study.ask()
         if trial.number == DEFAULT_TRIAL:
             why = "published"

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -82,10 +81,10 @@ class Workbench:
     def __init__(self, line: WorkerEnd, request: Message) -> None:
         self._line = line
         self._task = Task.model_validate(request["task"])
-        self._targets = np.array(request["targets"], self._task.rules.dtype)
+        self._targets = np.asarray(request["targets"], self._task.rules.dtype)
         self._strata = self._task.rules.strata(self._targets)
         weights = request["weights"]
-        self._weights = None if weights is None else np.array(weights, np.float32)
+        self._weights = None if weights is None else np.asarray(weights, np.float32)
         self._seed: int = request["seed"]
         self._folder = Path(request["folder"])
         self._teacher = Path(request["teacher"]) if request["teacher"] else None
@@ -320,6 +319,7 @@ class Workbench:
             self._models.save(model, frozen.seen_by(encoder), _view_place(place, number))
         return {
             "score": metrics.score(self._task, self._targets[valid], answers),
+            "valid": valid,
             "weights": place.name,
             "views": [_view_place(place, number).name for number, _ in views],
             "training_rows": rows,
@@ -331,14 +331,11 @@ class Workbench:
         model, frozen, _ = self._fit_again(request, fold)
         valid = self._looks.readable(frozen, fold.valid)
 
-        def answers(seen: FrozenBackbone) -> list[Any]:
-            found: list[Any] = (
-                self._answers(self._models.logits(model, seen, valid)).astype(np.float64).round(6).tolist()
-            )
-            return found
+        def answers(seen: FrozenBackbone) -> np.ndarray:
+            return self._answers(self._models.logits(model, seen, valid))
 
         views = [answers(frozen.seen_by(encoder)) for encoder in frozen.rows.encoder.views()]
-        return {"valid": valid.tolist(), "answers": answers(frozen), "views": views}
+        return {"valid": valid, "answers": answers(frozen), "views": views}
 
     def _fit_again(self, request: Message, fold: _Fold) -> tuple[Classifier, FrozenBackbone, int]:
         """A finished model's settings on the rows of a fold: the model, its backbone, and how many rows it saw."""
@@ -355,12 +352,15 @@ class Workbench:
         if request["head"]:
             trial.model = Classifier(trial.frozen.layered, self._for_the_metric(trial.layered_head(), trial.known))
             return trial.model, trial.frozen, len(trial.known)
+        begins, ends = -1.0, math.inf
         if request["late_checkpoint"]:
-            go_on_from(trial, Path(request["late_checkpoint"]), rest=1000 / LATE - 1)
-        for _ in fit(trial, request["strategy"]):
-            pass  # nothing is judged on the way
+            begins = go_on_from(trial, Path(request["late_checkpoint"]), rest=1000 / LATE - 1)
+        for progress in fit(trial, request["strategy"]):  # nothing is judged on the way
+            ends = progress.details.get("steps", math.inf)
         if trial.model is None:
             raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
+        if ends <= begins:
+            raise TrialError("no time was left for a step", kind="time")
         return trial.model, trial.frozen, len(trial.train)
 
     def test(self, request: Message) -> Message:
@@ -370,8 +370,8 @@ class Workbench:
         readable = ~np.isnan(answers[:, 0])
         if not readable.any():
             raise TrialError("none of them can be read", kind="data")
-        targets = np.array(request["targets"], self._task.rules.dtype)
-        groups = None if request["groups"] is None else np.array(request["groups"])[readable]
+        targets = np.asarray(request["targets"], self._task.rules.dtype)
+        groups = None if request["groups"] is None else request["groups"][readable]
         evaluation = predictor.judged(targets[readable], answers[readable], groups)
         return {
             "metric": evaluation.metric,
@@ -445,8 +445,8 @@ class Workbench:
             "permille": permille,
             "score": score,
             "details": dict(details),
-            "valid": valid.tolist(),
-            "answers": answers.astype(np.float64).round(6).tolist(),
+            "valid": valid,
+            "answers": answers,
             "views": [
                 self._view(model, frozen.seen_by(encoder), valid, place, number)
                 for number, encoder in enumerate(views, start=1)
@@ -467,7 +467,7 @@ class Workbench:
         """The same model before rows batched in another way, as a model of its own."""
         weights = _view_place(place, number)
         answers = self._answers(self._models.logits_from_disk(model, frozen, valid, weights))
-        return {"weights": weights.name, "answers": answers.astype(np.float64).round(6).tolist()}
+        return {"weights": weights.name, "answers": answers}
 
     def _ask_for_room(self) -> None:
         """Has the engine remove what the run can do without."""

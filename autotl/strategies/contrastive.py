@@ -34,7 +34,7 @@ class Contrastive(Strategy):
     weight = 1.0
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
-        few = context.class_rows and max(context.class_rows) <= MOST_ROWS_A_CLASS
+        few = context.class_rows and 1 < max(context.class_rows) <= MOST_ROWS_A_CLASS  # a row by itself has no partner
         if context.candidate.modality != "text" or not few:
             return []
         return tuning.parameters(context)
@@ -68,7 +68,7 @@ class Contrastive(Strategy):
 
 def _passes(recipe: Recipe, rows: int) -> float:
     """Over the training rows: the recipe's, or `FEWEST_STEPS`."""
-    return max(recipe.epochs, FEWEST_STEPS * recipe.batch_size / rows)
+    return max(recipe.epochs, FEWEST_STEPS * min(recipe.batch_size, rows) / rows)
 
 
 def _fit_head(model: Classifier, trial: Trial) -> None:

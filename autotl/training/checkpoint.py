@@ -31,28 +31,39 @@ SPACING = 100.0
 LEAST_SPACING = 5.0
 
 
+#: How far a training was: its numbers in the file.
+_TOLD = {"step", "steps", "seconds", "trained", "permille", "average", "training"}
+
+
 def progress_in(file: Path) -> dict[str, float]:
-    """What `Checkpoint.write` was told. Raises `OSError`, `SafetensorError` or `ValueError` for a file that is torn."""
+    """What `Checkpoint.write` was told, and more of `_TOLD`.
+
+    Raises `OSError`, `SafetensorError` or `ValueError` for a file that is torn, or of another version.
+    """
     with safe_open(file, "pt") as stored:
-        about: dict[str, float] = json.loads(stored.metadata()["progress"])
+        about: dict[str, float] = json.loads((stored.metadata() or {}).get("progress", "{}"))
+    if missing := _TOLD - about.keys():
+        raise ValueError(f"it does not say {', '.join(sorted(missing))}")
     return about
 
 
-def go_on_from(trial: Trial, late: Path, *, rest: float) -> None:
-    """Has a training begin at its late checkpoint and take `rest` times as long again as it had until there.
+def go_on_from(trial: Trial, late: Path, *, rest: float) -> int:
+    """Has a training begin at its late checkpoint and take `rest` times as long again as its steps took until there.
 
-    Raises `TrialError` where there is none, or it is not all that the strategy trains.
+    Returns its next step. Raises `TrialError` where there is none, or it is not all that the strategy trains.
     """
     try:
         about = progress_in(late)
     except (OSError, SafetensorError, ValueError) as error:
         raise TrialError(f"there is no late checkpoint to refit from: {error}") from error
-    if about.get("training", 0) > 0:
+    if about["training"] > 0:
         raise TrialError("its strategy trains several times, and the last of it alone cannot be repeated")
     trial.checkpoint = late  # overwritten on the way: a refit that is cut goes on from where it was
     if math.isfinite(trial.clock.seconds):
-        trial.clock.seconds = min(trial.clock.seconds, trial.clock.elapsed + rest * about["seconds"])
+        loading = about["seconds"] - about["trained"]
+        trial.clock.seconds = min(trial.clock.seconds, trial.clock.elapsed + loading + rest * about["trained"])
         trial.fill_time = True  # steps take as long as before; the clock ends it in any case
+    return int(about["step"])
 
 
 class Checkpoint:
@@ -76,16 +87,18 @@ class Checkpoint:
     def due(self) -> bool:
         return self._file is not None and time.monotonic() - self._last > self._spacing
 
-    def write(self, *, step: int, steps: int, seconds: float, permille: int) -> None:
-        """step: that comes next, of `steps`; seconds: of the trial's clock; permille: the last rung that was judged.
+    def write(self, *, step: int, steps: int, seconds: float, begun: float, permille: int) -> None:
+        """step: that comes next, of `steps`; seconds: of the trial's clock, whose steps began at `begun` on it.
+
+        permille: the last rung that was judged.
 
         On a full disk the cache makes way; where that is not enough, the checkpoint before stays, if there is one.
         """
         if self._file is None:
             return
         began, file = time.monotonic(), self._file
-        about = {"step": step, "steps": steps, "seconds": seconds, "permille": permille, "average": self._average.steps}
-        about["training"] = self._training
+        about = {"step": step, "steps": steps, "seconds": seconds, "trained": seconds - begun, "permille": permille}
+        about |= {"average": self._average.steps, "training": self._training}
         try:
             making_room(lambda: self._save(file, about), [self._store.give_way])
         except (OSError, SafetensorError) as error:
@@ -121,7 +134,7 @@ class Checkpoint:
             return None
         try:
             about = progress_in(self._file)
-            if about.get("training", 0) != self._training:
+            if about["training"] != self._training:
                 return None
             with safe_open(self._file, "pt") as stored:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not a dict

@@ -64,6 +64,12 @@ class Plan:
         """Stages that are frozen at a training's progress from 0 to 1."""
         return min([self.frozen_stages, *(stages for when, stages in self.thaws if when <= progress)])
 
+    def passes_at(self, progress: float) -> float:
+        """Over the rows, from the thaw before it to the one after it."""
+        thaws = [when for when, _ in self.thaws]
+        begins, ends = (when for when in thaws if when <= progress), (when for when in thaws if when > progress)
+        return self.epochs * (min(ends, default=1.0) - max(begins, default=0.0))
+
 
 def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     """Trains `model` in place, yielding at each of `RUNGS`, where it has the running mean of its weights.
@@ -80,9 +86,10 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         trains=plan.trains,
     )
 
-    def enter(stage: int) -> Stepper:
-        """Trains from this stage on; what is below is frozen."""
-        boundary = Boundary(trial.frozen, stage, trial.train, augment=plan.augment, passes=plan.epochs)
+    def enter(progress: float) -> Stepper:
+        """Trains what is not frozen from there on."""
+        stage, passes = plan.frozen_at(progress), plan.passes_at(progress)
+        boundary = Boundary(trial.frozen, stage, trial.train, augment=plan.augment, passes=passes)
         stepper = Stepper(model, trial, boundary, method=plan.method, objective=plan.objective)
         stepper.settle(AdamW(groups(stage)), plan.batch_size)
         optimizer.follow_layout()  # of what settling has laid out
@@ -92,22 +99,25 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     optimizer = AdamW(groups(plan.frozen_at(1.0)))
     for effect in trial.effects:
         effect.begin(model, trial)
-    steps = max(round(plan.epochs * len(trial.train) / plan.batch_size), len(RUNGS))
+    steps = max(round(plan.epochs * len(trial.train) / min(plan.batch_size, len(trial.train))), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)
     batches = plan.batches(trial, plan.batch_size)
     checkpoint = Checkpoint(trial, model, optimizer, average)
-    step, judged = 0, 0
+    step, judged, trained = 0, 0, 0.0
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
+        trained = before["trained"]
         trial.clock.set_back(before["seconds"])
+    begun = trial.clock.elapsed - trained
 
     def progress_so_far() -> float:
         """By time, or where it is further by steps."""
-        by_time = trial.clock.elapsed / trial.clock.seconds
+        by_time = (trial.clock.elapsed - begun) / max(trial.clock.seconds - begun, 1e-9)
         return by_time if trial.fill_time else max(by_time, step / steps)
 
-    stepper = enter(plan.frozen_at(progress_so_far()))
+    stepper = enter(progress_so_far())
+    begun = trial.clock.elapsed - trained  # loading, the first head and settling are no part of the schedule
     ahead = [rung for rung in RUNGS if rung > judged]
     generator = torch.Generator()
     losses: list[torch.Tensor] = []
@@ -122,7 +132,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
                 details["loss"] = _finite(torch.stack(losses).mean(), step)
             stepper.write_down()
             if ahead:
-                checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)
+                checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, begun=begun, permille=judged)
             if judged == LATE:
                 checkpoint.keep_late()
             average.swap()
@@ -135,7 +145,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             continue
         if plan.frozen_at(progress) < stepper.stage:
             stepper.write_down()
-            stepper = enter(plan.frozen_at(progress))
+            stepper = enter(progress)
             progress = progress_so_far()  # what entering took is no part of the step
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(min(progress, 1.0))
@@ -151,7 +161,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             effect.stepped(step - 1, progress_so_far() - progress)
         average.update()
         if checkpoint.due:
-            checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, permille=judged)
+            checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, begun=begun, permille=judged)
 
 
 def _finite(loss: torch.Tensor, steps: int) -> float:

@@ -69,7 +69,7 @@ class Distill(Strategy):
         began = time.monotonic()
         augment = trial.settings.number("augment") if trial.frozen.family.augments else 0.0
         answers = Teacher(trial.teacher).answers(trial, augment=augment)
-        # what the teacher took is gone, but no part of the schedule, or the training would begin without a warm-up
+        # what the teacher took is gone, and what the training takes, also the next time, is the rest
         trial.clock.set_back(began - time.monotonic())
         taught = Taught(answers, loss=loss, temperature=temperature, others=trial.effects)
         trial.effects = [taught, *trial.effects]

@@ -20,6 +20,7 @@ from autotl.regularizers.mixing import Mixup
 from autotl.search.space import Space
 from autotl.strategies.finetune import Finetune
 from autotl.strategies.probe import Probe
+from autotl.testing import check_plugin, check_strategy
 from autotl.training.loop import RUNGS
 
 
@@ -44,6 +45,11 @@ def finish(strategy, trial):
 def test_without_a_teacher_there_is_nothing_to_choose(context):
     assert not Distill().parameters(replace(context, teacher=False))
     assert {"distillation_loss", "distillation_temperature"} <= {p.name for p in Distill().parameters(context)}
+
+
+def test_plugin_and_strategy_keep_their_contracts(student):
+    check_plugin("distill")
+    check_strategy(Distill(), student)
 
 
 def test_two_classes_are_left_to_kd(context):
