@@ -70,3 +70,17 @@ def test_a_path_of_another_systems_bytes_arrives_as_it_is(tmp_path, monkeypatch)
         assert line.hear(10) == {"cell": "caf\udce9.png", "text": "漢字"}
     finally:
         line.close()
+
+
+def test_a_worker_imports_nothing_that_lies_in_the_working_folder(tmp_path, monkeypatch):
+    for name in ("torch", "random", "autotl"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('mine')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, "", tmp_path / "a path object"])
+    line = EngineEnd(tmp_path / "worker.log")
+    try:
+        with pytest.raises(TimeoutError):  # it waits to be told
+            line.hear(3)
+    finally:
+        line.close()
+    assert "mine" not in (tmp_path / "worker.log").read_text()

@@ -114,6 +114,12 @@ def patience() -> dict[str, str]:
     return {name: value for name, value in PATIENCE.items() if name not in os.environ.keys() | said}
 
 
+def _paths() -> list[str]:
+    """Where modules are looked for here, and would be in a process that begins now; the working folder by no name."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [path for path in dict.fromkeys([*given, *sys.path]) if isinstance(path, str) and path]
+
+
 class EngineEnd:
     """The engine's end: starts a worker process, asks, and waits with a limit."""
 
@@ -130,7 +136,7 @@ class EngineEnd:
             env=patience()
             | threads_of_container()
             | os.environ
-            | {"PYTHONPATH": os.pathsep.join(part for part in sys.path if isinstance(part, str) and part)}
+            | {"PYTHONPATH": os.pathsep.join(_paths())}
             | {OFF_VARIABLE: " ".join(plugins().unresponsive)}
             | ({"HF_HUB_OFFLINE": "1"} if offline else {}),
         )
