@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from autotl_distill.teacher import Teacher
 
 from autotl.budget import Clock
 from autotl.kinds.mixing import activated
-from autotl.plugins.contracts import StrategyContext
+from autotl.plugins.contracts import StrategyContext, ZooContext
 from autotl.regularizers.mixing import Mixup
 from autotl.search.space import Space
 from autotl.strategies.finetune import Finetune
 from autotl.strategies.probe import Probe
-from autotl.testing import check_plugin, check_strategy
+from autotl.testing import check_plugin, check_strategy, make_bundle
+from autotl.testing.bench import Bench
 from autotl.training.loop import RUNGS
+
+ZOO = Path(__file__).parents[3] / "tests" / "thirdparty" / "zoo"
 
 
 @pytest.fixture
@@ -47,9 +51,13 @@ def test_without_a_teacher_there_is_nothing_to_choose(context):
     assert {"distillation_loss", "distillation_temperature"} <= {p.name for p in Distill().parameters(context)}
 
 
-def test_plugin_and_strategy_keep_their_contracts(student):
+def test_plugin_and_strategy_keep_their_contracts(tiny, tmp_path):
     check_plugin("distill")
-    check_strategy(Distill(), student)
+    texts = [f"{word} {number}" for number in range(20) for word in ("cat", "oak", "slate")]
+    candidate = tiny.candidates(ZooContext((ZOO / "two",)))[0]
+    classes = [f"class {code}" for code in range(3)]
+    make_bundle(tiny, [candidate], texts, tmp_path / "teacher", classes=classes)
+    check_strategy(Distill(), Bench(tiny, candidate, texts, [0, 1, 2] * 20, teacher=tmp_path / "teacher"))
 
 
 def test_two_classes_are_left_to_kd(context):
