@@ -34,7 +34,7 @@ from autotl.training.model import Classifier, load_model, save_model
 
 #: Of a trial whose settings would take for ever, and how long after them it must have come to an end: a machine that is
 #: busy with other tests may be slow for a while.
-SECONDS, GRACE = 1.0, 4.0
+SECONDS, GRACE = 0.5, 4.0
 
 #: Passes that nobody waits for.
 _FOR_EVER = 1e6
