@@ -132,8 +132,8 @@ class Bench:
         )
 
     def trial(self, strategy: str, *, seed: int = 0, checkpoint: Path | None = None, **settings: float) -> Trial:
-        """With the strategy's first recipe, some thirty steps of it, and `settings` in place of its own."""
-        recipe = {**plugins().strategy(strategy).portfolio(self.context)[0], "epochs_multiplier": 0.1}
+        """With the strategy's first recipe, some fifteen steps of it, and `settings` in place of its own."""
+        recipe = {**plugins().strategy(strategy).portfolio(self.context)[0], "epochs_multiplier": 0.05}
         return Trial(
             settings=Settings({**recipe, **settings}),
             frozen=self.frozen,
