@@ -20,6 +20,7 @@ from autotl.plugins.contracts import Candidate, ZooContext
 
 TINY_VIT = {"embed_dim": 48, "depth": 3, "num_heads": 3}
 TINY_SWIN = {"embed_dim": 24, "depths": [1, 1, 2, 1], "num_heads": [1, 2, 4, 8]}
+TINY_CONVNEXT = {"depths": [1, 1, 2, 1], "dims": [16, 32, 64, 128]}
 
 #: Architecture, arguments, and the side that the weights are said to be made for.
 NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -28,8 +29,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], int]] = {
     "efficientnet": ("efficientnet_b0", {}, 64),
     "mobilenetv2": ("mobilenetv2_035", {"pad_type": "same", "bn_eps": 1e-3}, 65),
     "mobilenetv3": ("mobilenetv3_small_050", {}, 64),
-    "convnext": ("convnext_atto", {}, 64),
-    "convnextv2": ("convnextv2_atto", {}, 64),
+    "convnext": ("convnext_atto", TINY_CONVNEXT, 64),
+    "convnextv2": ("convnextv2_atto", TINY_CONVNEXT, 64),
     "vit": ("vit_tiny_patch16_224", TINY_VIT, 64),
     "vit-averaged": ("vit_base_patch16_rpn_224", TINY_VIT, 64),
     "vit-attention-pooled": ("vit_base_patch16_siglip_224", TINY_VIT, 64),
