@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,8 +24,9 @@ from autotl.training.settings import Settings
 
 STRATEGIES = ["lora", "ia3"]
 
-#: What another process does with a saved model, which is told that there is no peft.
+#: What another process does with saved models, which is told that there is no peft.
 PREDICT = """
+import json
 import sys
 sys.modules["peft"] = None
 import numpy as np
@@ -36,10 +38,11 @@ from autotl.plugins.manager import plugins
 from autotl.training.model import load_model
 import torch
 torch.set_num_threads(1)
-family, folder, cells, out = plugins().family(sys.argv[1]), Path(sys.argv[2]), sys.argv[4:], sys.argv[3]
-model, encoder = load_model(family, folder)
-rows = EncodedRows(encoder, cells, modality=family.modality, store=FeatureStore(None))
-np.save(out, model.logits(rows, rows.readable(np.arange(len(cells))), Precision(), torch.device("cpu")))
+for name, folder, cells, out in json.loads(sys.argv[1]):
+    family = plugins().family(name)
+    model, encoder = load_model(family, Path(folder))
+    rows = EncodedRows(encoder, cells, modality=family.modality, store=FeatureStore(None))
+    np.save(out, model.logits(rows, rows.readable(np.arange(len(cells))), Precision(), torch.device("cpu")))
 """
 
 
@@ -146,13 +149,18 @@ def test_training_that_was_put_down_ends_as_if_it_had_not_been(bench, strategy, 
     assert any(not torch.equal(tensor, ended[name]) for name, tensor in weights(begun.model).items())
 
 
-def test_saved_model_predicts_where_peft_cannot_be_imported(bench, tmp_path):
-    trial = finished(bench, "lora")
-    save_model(trial.model, bench.family, bench.frozen.rows.encoder, tmp_path / "model")
-    cells, out = [bench.frozen.rows._cells[row] for row in range(4)], tmp_path / "logits.npy"
-    command = [sys.executable, "-c", PREDICT, bench.family.name, tmp_path / "model", out, *cells]
-    subprocess.run([str(part) for part in command], check=True)
-    np.testing.assert_allclose(np.load(out), logits(bench, trial.model)[:4], rtol=1e-4, atol=1e-4)
+def test_saved_models_predict_where_peft_cannot_be_imported(make_bench, tmp_path):
+    asked, expected = [], []
+    for kind in ("bert", "vit"):
+        bench = make_bench(kind)
+        trial = finished(bench, "lora")
+        save_model(trial.model, bench.family, bench.frozen.rows.encoder, tmp_path / kind)
+        cells, out = [bench.frozen.rows._cells[row] for row in range(4)], tmp_path / f"{kind}.npy"
+        asked.append((bench.family.name, str(tmp_path / kind), cells, str(out)))
+        expected.append(logits(bench, trial.model)[:4])
+    subprocess.run([sys.executable, "-c", PREDICT, json.dumps(asked)], check=True)
+    for (*_, out), ours in zip(asked, expected, strict=True):
+        np.testing.assert_allclose(np.load(out), ours, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
