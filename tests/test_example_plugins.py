@@ -43,13 +43,20 @@ def test_an_example_is_short(name):
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (EXAMPLES / name).rglob("*.py")) < 120
 
 
+@pytest.fixture(scope="module")
+def tested(site):
+    """What a run of all examples' own tests printed, with those that passed."""
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    folders = [EXAMPLES / name / "tests" for name in NAMES]
+    command = [sys.executable, "-m", "pytest", "-q", "-rp", "-p", "no:cacheprovider", *folders]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_passes_its_own_tests(site, name):
-    environment = os.environ | {"PYTHONPATH": str(site)}
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLES / name / "tests"]
-    answer = subprocess.run(tests, env=environment, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stdout
+def test_an_example_passes_its_own_tests(tested, name):
+    assert tested.returncode == 0, tested.stdout
+    assert [line for line in tested.stdout.splitlines() if line.startswith("PASSED ") and f"{name}/tests/" in line]
 
 
 @pytest.mark.slow
