@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -17,6 +19,7 @@ import made_tasks
 import numpy as np
 import pandas as pd
 import pytest
+from distributions import write_distribution
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
 
@@ -41,18 +44,21 @@ def zoo() -> Path:
     return THIRD_PARTY / "zoo"
 
 
+def put_first(patched, *folders):
+    from autotl.plugins.manager import plugins
+
+    for folder in folders:
+        patched.syspath_prepend(str(folder))
+    importlib.invalidate_caches()
+    plugins.cache_clear()
+
+
 @pytest.fixture
 def put_on_path(monkeypatch):
     """Makes distributions of this process out of folders, and has plugins found anew."""
     from autotl.plugins.manager import plugins
 
-    def put(*folders):
-        for folder in folders:
-            monkeypatch.syspath_prepend(str(folder))
-        importlib.invalidate_caches()
-        plugins.cache_clear()
-
-    yield put
+    yield functools.partial(put_first, monkeypatch)
     plugins.cache_clear()
 
 
@@ -68,17 +74,7 @@ def tiny(put_on_path):
 @pytest.fixture
 def distribution(tmp_path):
     """Writes a distribution with one plugin module and returns the folder to put on the path."""
-
-    def write(name: str, code: str, *, group: str = "autotl.plugins.v1") -> Path:
-        folder = tmp_path / f"site-{name}"
-        information = folder / f"autotl_{name}-3.2.dist-info"
-        information.mkdir(parents=True)
-        (folder / f"autotl_{name}.py").write_text(code, encoding="utf-8")
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: autotl-{name}\nVersion: 3.2\n")
-        (information / "entry_points.txt").write_text(f"[{group}]\n{name} = autotl_{name}\n")
-        return folder
-
-    return write
+    return functools.partial(write_distribution, tmp_path)
 
 
 def keyword_frame(rows: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -126,13 +122,17 @@ def bare_environment(tmp_path_factory) -> dict[str, str]:
     return kept | {"AUTOTL_CACHE": str(home / "cache"), "HF_HOME": str(home / "hub"), "HF_HUB_OFFLINE": "1"}
 
 
+def make_bare(patched, environment):
+    for name in [name for name in os.environ if name.startswith(("AUTOTL_", "HF_"))]:
+        patched.delenv(name)
+    for name in ("AUTOTL_CACHE", "HF_HOME", "HF_HUB_OFFLINE"):
+        patched.setenv(name, environment[name])
+
+
 @pytest.fixture
 def bare(monkeypatch, bare_environment):
     """This process with `bare_environment`."""
-    for name in [name for name in os.environ if name.startswith(("AUTOTL_", "HF_"))]:
-        monkeypatch.delenv(name)
-    for name in ("AUTOTL_CACHE", "HF_HOME", "HF_HUB_OFFLINE"):
-        monkeypatch.setenv(name, bare_environment[name])
+    make_bare(monkeypatch, bare_environment)
 
 
 @pytest.fixture
@@ -141,6 +141,25 @@ def here(bare, tiny, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(THIRD_PARTY / "tiny"), prepend=os.pathsep)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def searching(bare_environment):
+    """``with searching(*folders) as patched``: `here` with further distributions, for what several tests ask about."""
+    from autotl.plugins.manager import plugins
+
+    @contextlib.contextmanager
+    def enter(*folders):
+        path = [THIRD_PARTY / "tiny", *folders]
+        with pytest.MonkeyPatch.context() as patched:
+            make_bare(patched, bare_environment)
+            put_first(patched, *path)
+            patched.setenv("PYTHONPATH", os.pathsep.join(map(str, path)), prepend=os.pathsep)
+            patched.setenv("OMP_WAIT_POLICY", "passive")
+            yield patched
+        plugins.cache_clear()
+
+    return enter
 
 
 @pytest.fixture

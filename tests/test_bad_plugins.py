@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from run_folders import events, notes
+from distributions import write_distribution
+from run_folders import events, notes, run_file
 
 from autotl.cli.main import build_parser, main
 from autotl.config import SearchRequest
@@ -235,12 +236,25 @@ def test_a_strategy_whose_model_answers_in_a_wrong_shape_is_a_failed_trial(searc
     assert row["reason"].endswith(", 2] in place of [rows, 3] logits")
 
 
+@pytest.fixture(scope="module")
+def stuck(searching, table, zoo, tmp_path_factory):
+    """The run of a strategy that first sleeps and then spins, and the seconds that it took."""
+    place = tmp_path_factory.mktemp("stuck")
+    ways = ('if trial.settings.number("depth") > 0.3:', "    time.sleep(600)", "while True: pass")
+    request = SearchRequest(data=str(table), models=(str(zoo / "one"),), budget_seconds=36.0, trials=5)
+    with searching(write_distribution(place, "stuck", strategy("stuck", *ways))) as patched:
+        patched.setattr(trials, "SECONDS_BESIDE", 3.0)
+        began = time.monotonic()
+        Search(request, place / "run").run()
+        seconds = time.monotonic() - began
+    assert run_file(place / "run")["state"] == "finished"
+    return place / "run", seconds
+
+
 @pytest.mark.slow
-def test_a_strategy_that_never_returns_costs_its_trial_and_the_search_goes_on(search, distribution, monkeypatch):
-    monkeypatch.setattr(trials, "SECONDS_BESIDE", 3.0)
-    began = time.monotonic()
-    folder = search(distribution("stuck", strategy("stuck", "time.sleep(600)")), budget=36.0, count=5)
-    assert time.monotonic() - began < 39
+def test_a_strategy_that_never_returns_costs_its_trial_and_the_search_goes_on(stuck):
+    folder, seconds = stuck
+    assert seconds < 39
     row = rows_of(folder, "stuck")[0]
     assert row["state"] == "failed"
     assert row["reason"].startswith("stuck of autotl-stuck 3.2: nothing came of it for ")
@@ -250,11 +264,11 @@ def test_a_strategy_that_never_returns_costs_its_trial_and_the_search_goes_on(se
 
 
 @pytest.mark.slow
-def test_a_strategy_that_never_returns_is_not_waited_for_a_third_time(search, distribution, monkeypatch):
-    monkeypatch.setattr(trials, "SECONDS_BESIDE", 3.0)
-    folder = search(distribution("stuck", strategy("stuck", "while True: pass")), count=5)
+def test_a_strategy_that_never_returns_is_not_waited_for_a_third_time(stuck):
+    folder, _ = stuck
     rows = rows_of(folder, "stuck")
     assert [row["state"] for row in rows] == ["failed"] * 2
+    assert [float(row["depth"]) for row in rows] == [0.5, 0.2]  # asleep, and at full speed
     assert "nothing came of it for" in rows[1]["reason"]
     assert "stuck is not tried again: it keeps failing" in notes(folder)
     assert len(events(folder, "trial_ended")) == 5
