@@ -40,17 +40,28 @@ def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
-@pytest.mark.slow
-def test_resume_after_an_interrupted_screening_still_begins_with_the_published_recipe(table, zoo, here, tmp_path):
+@pytest.fixture(scope="module")
+def screened_again(searching, table, zoo, tmp_path_factory):
+    """A run that was interrupted while it screened, and went on where another backbone had come."""
+    place = tmp_path_factory.mktemp("screened")
+
     def interrupt(event):
         if event.kind == "screened":
             os.kill(os.getpid(), signal.SIGINT)
 
-    request = SearchRequest(data=str(table), models=(str(zoo),), trials=1)
-    assert Search(request, tmp_path / "run", listeners=[interrupt]).run().interrupted
-    assert run_file(tmp_path / "run")["state"] == "interrupted"
-    resume(tmp_path / "run")
-    first = events(tmp_path / "run", "trial_started")[0]
+    shutil.copytree(zoo / "two", place / "zoo" / "two")
+    request = SearchRequest(data=str(table), models=(str(place / "zoo"),), trials=1)
+    with searching():
+        assert Search(request, place / "run", listeners=[interrupt]).run().interrupted
+        assert run_file(place / "run")["state"] == "interrupted"
+        shutil.copytree(zoo / "one", place / "zoo" / "one")
+        resume(place / "run")
+    return place / "run"
+
+
+@pytest.mark.slow
+def test_resume_after_an_interrupted_screening_still_begins_with_the_published_recipe(screened_again):
+    first = events(screened_again, "trial_started")[0]
     assert (first["strategy"], first["trial"]) == ("finetune", 0)
     assert first["learning_rate_multiplier"] == first["epochs_multiplier"] == 1.0
 
@@ -72,17 +83,8 @@ def test_a_finished_trial_whose_model_was_not_kept_yet_is_finished_again(table, 
 
 
 @pytest.mark.slow
-def test_heads_keep_their_numbers_when_another_backbone_is_there_by_the_next_process(table, zoo, here, tmp_path):
-    def interrupt(event):
-        if event.kind == "screened":
-            os.kill(os.getpid(), signal.SIGINT)
-
-    shutil.copytree(zoo / "two", tmp_path / "zoo" / "two")
-    request = SearchRequest(data=str(table), models=(str(tmp_path / "zoo"),), trials=1)
-    Search(request, tmp_path / "run", listeners=[interrupt]).run()
-    shutil.copytree(zoo / "one", tmp_path / "zoo" / "one")
-    resume(tmp_path / "run")
-    heads = {(event["backbone"], event["trial"]) for event in events(tmp_path / "run", "head")}
+def test_heads_keep_their_numbers_when_another_backbone_is_there_by_the_next_process(screened_again):
+    heads = {(event["backbone"], event["trial"]) for event in events(screened_again, "head")}
     assert {(backbone, number) for backbone, number in heads if backbone != BAG_OF_WORDS.key} == {
         ("tiny/two", -1), ("tiny/one", -2),
     }  # fmt: skip
