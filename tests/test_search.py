@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import made_tasks
@@ -287,16 +289,40 @@ def test_existing_run_is_not_searched_into(run, table, zoo, here, capsys):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+@dataclass(frozen=True)
+class Again:
+    """The finished search once more, with a cache that it shares with the next."""
+
+    folder: Path
+    answer: subprocess.CompletedProcess[str]
+    kept: dict[str, object]  #: what ``autotl cache`` says afterwards
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Where the searches of `again` keep what they may use again."""
+    return tmp_path_factory.mktemp("again") / "cache"
+
+
+@pytest.fixture(scope="module")
+def again(command_line, table, new_table, zoo, cache):
+    """The first fills the cache and the second finds it full; each goes over sets in an order of its own."""
+    options = ["--data", table, "--test", new_table, "--models", zoo, "--trials", 3, "--quiet"]
+    searches = []
+    for seed, name in enumerate(("first", "second"), start=1):
+        environment = {"AUTOTL_CACHE": str(cache), "PYTHONHASHSEED": str(seed)}
+        answer = command_line("search", *options, "--out", name, cwd=cache.parent, environment=environment)
+        kept = json.loads(command_line("cache", "--json", cwd=cache.parent, environment=environment).stdout)
+        searches.append(Again(cache.parent / name, answer, kept))
+    return searches
+
+
 @pytest.mark.slow
-def test_same_seed_gives_the_same_trials_and_predictions_and_quiet_says_nothing(
-    finished, command_line, table, new_table, zoo, here, tmp_path
-):
+def test_same_seed_gives_the_same_trials_and_predictions_and_quiet_says_nothing(finished, again, new_table, here):
     """Whatever the cache knows, and in whatever order this process iterates over sets."""
-    options = ["--data", table, "--test", new_table, "--models", zoo, "--trials", 3, "--quiet", "--out", "again"]
-    environment = {"AUTOTL_CACHE": str(tmp_path / "cache"), "PYTHONHASHSEED": "1"}
-    answer = command_line("search", *options, cwd=tmp_path, environment=environment)
+    answer = again[0].answer
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
-    first, second = finished[0], tmp_path / "again"
+    first, second = finished[0], again[0].folder
     assert leaderboard(second) == leaderboard(first)
     assert [(trial.params, trial.values) for trial in trials(second)] == [
         (trial.params, trial.values) for trial in trials(first)
@@ -398,36 +424,17 @@ def test_resume_works_when_no_time_is_left_for_screening_again(run, here):
 # -------------------------------------------------------------------- what is kept
 
 
-def test_second_search_gives_the_same_from_what_the_first_one_kept(command_line, table, zoo, tmp_path):
-    environment = {"AUTOTL_CACHE": str(tmp_path / "cache")}
-    boards = []
-    for name in ("first", "second"):
-        answer = command_line(
-            "search",
-            "--data",
-            table,
-            "--models",
-            zoo,
-            "--trials",
-            2,
-            "--out",
-            name,
-            cwd=tmp_path,
-            environment=environment,
-        )
-        assert answer.returncode == 0, answer.stderr
-        boards.append(leaderboard(tmp_path / name))
-        kept = json.loads(command_line("cache", "--json", cwd=tmp_path, environment=environment).stdout)
-        assert {about["about"]["kind"] for about in kept["kept"]} >= {"inputs", "features"}
-        assert 0 < kept["used"] <= kept["limit"]
-    assert boards[0] == boards[1]
+def test_second_search_gives_the_same_from_what_the_first_one_kept(again):
+    for search in again:
+        assert search.answer.returncode == 0, search.answer.stderr
+        assert {about["about"]["kind"] for about in search.kept["kept"]} >= {"inputs", "features"}
+        assert 0 < search.kept["used"] <= search.kept["limit"]
+    first, second = again
+    assert leaderboard(first.folder) == leaderboard(second.folder)
 
 
-def test_cache_is_shown_and_cleared(command_line, table, zoo, tmp_path):
-    environment = {"AUTOTL_CACHE": str(tmp_path / "cache")}
-    command_line(
-        "search", "--data", table, "--models", zoo, "--trials", 1, "--out", "run", cwd=tmp_path, environment=environment
-    )
+def test_cache_is_shown_and_cleared(again, cache, command_line, tmp_path):
+    environment = {"AUTOTL_CACHE": str(shutil.copytree(cache, tmp_path / "cache"))}
     shown = command_line("cache", cwd=tmp_path, environment=environment).stdout
     assert "inputs, read once" in shown
     assert "features after stages 1 to 3" in shown
