@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from pages import ROOT, Reader, blocks, commands, pages, quick_python
+from short_trainings import train_briefly, write_site
 
 PAGES = [page for page in pages() if page.parts[0] == "examples" and blocks(page)]
 
@@ -40,7 +41,13 @@ def models(tmp_path_factory, zoo):
 
 
 @pytest.fixture(scope="module")
-def copied(tmp_path_factory, command_line, models):
+def site(tmp_path_factory):
+    """By which trainings are brief."""
+    return write_site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory, command_line, models, site):
     """The examples, with a run of the first, which another goes on with."""
     folder = tmp_path_factory.mktemp("copied") / "examples"
     shutil.copytree(ROOT / "examples", folder, ignore=MADE)
@@ -49,14 +56,15 @@ def copied(tmp_path_factory, command_line, models):
         assert many in text
         (folder / name).write_text(text.replace(many, few), encoding="utf-8")
     options = ("search", "--data", "train.csv", "--test", "test.csv", "--trials", 1, "--quiet")
-    answer = command_line(*options, cwd=folder / "docstrings", environment={"AUTOTL_ZOO": str(models)})
+    answer = command_line(*options, cwd=folder / "docstrings", also=[site], environment={"AUTOTL_ZOO": str(models)})
     assert answer.returncode == 0, answer.stderr
     return folder
 
 
 @pytest.fixture
-def place(copied, models, here, monkeypatch):
+def place(copied, models, site, here, monkeypatch):
     """Goes to the folder of an example."""
+    train_briefly(monkeypatch, site)
 
     def go(example):
         monkeypatch.setenv("AUTOTL_ZOO", str(models))

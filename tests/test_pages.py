@@ -11,6 +11,7 @@ import tomllib
 import pandas as pd
 import pytest
 from pages import ROOT, Reader, blocks, commands, pages
+from short_trainings import train_briefly, write_site
 
 from autotl.cli.main import build_parser, main
 from autotl.plugins.manager import plugins
@@ -44,7 +45,8 @@ def reader(tmp_path_factory, command_line, zoo, frame, new_table):
     products = pd.DataFrame({"title": frame["text"], "about": frame["text"].str.upper() + " …", "kind": frame["label"]})
     products.to_csv(folder / "products.csv", index=False)
     options = ("search", "--data", "flowers.csv", "--trials", 1, "--quiet")
-    answer = command_line(*options, cwd=folder, environment={"AUTOTL_ZOO": str(folder / "models")})
+    environment, brief = {"AUTOTL_ZOO": str(folder / "models")}, write_site(folder / "brief")
+    answer = command_line(*options, cwd=folder, also=[brief], environment=environment)
     assert answer.returncode == 0, answer.stderr
     reader = Reader(folder, command_line.start)
     reader.done.add(SEARCH)
@@ -54,6 +56,7 @@ def reader(tmp_path_factory, command_line, zoo, frame, new_table):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", FOLLOWED, ids=str)
 def test_a_page_can_be_followed(page, reader, here, monkeypatch):
+    train_briefly(monkeypatch, reader.folder / "brief")
     monkeypatch.chdir(reader.folder)
     monkeypatch.setenv("AUTOTL_ZOO", str(reader.folder / "models"))
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "plugins" / "autotl-nearest-mean"))

@@ -19,6 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from run_folders import events, leaderboard, run_file, states, trials
+from short_trainings import train_briefly
 
 import autotl
 from autotl.cli.main import main
@@ -336,7 +337,8 @@ def test_same_seed_gives_the_same_trials_and_predictions_and_quiet_says_nothing(
 
 
 @pytest.mark.slow
-def test_rows_set_aside_are_listed_and_an_edited_list_decides(frame, new_table, zoo, here, tmp_path):
+def test_rows_set_aside_are_listed_and_an_edited_list_decides(frame, new_table, zoo, here, tmp_path, monkeypatch):
+    train_briefly(monkeypatch, tmp_path / "site")
     messy = frame.assign(author=[f"a{number // 2}" for number in range(200)])
     messy.loc[2, "text"] = messy["text"][1]
     messy.loc[10, "text"] = pd.read_csv(new_table)["text"][4]

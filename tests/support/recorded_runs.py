@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from short_trainings import write_site
+
 THIRD_PARTY = Path(__file__).parents[1] / "thirdparty"
 
 #: Class, and words of the cells, that stand nowhere but in the data.
@@ -28,7 +30,8 @@ def record_run(site: Path, place: Path, **variables: str) -> Path:
             writer.writerow([" ".join(text), one if row % 2 else "other"])
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOTL_", "HF_", "MLFLOW_"))}
     given = kept.get("PYTHONPATH")  # where the packages are not installed
-    path = os.pathsep.join(map(str, (THIRD_PARTY / "tiny", site, *([given] if given else []))))
+    sites = (write_site(place / "brief"), THIRD_PARTY / "tiny", site)
+    path = os.pathsep.join(map(str, (*sites, *([given] if given else []))))
     environment = kept | {"PYTHONPATH": path, "AUTOTL_CACHE": str(place / "cache"), "OMP_WAIT_POLICY": "passive"}
     model = THIRD_PARTY / "zoo" / "one"
     for command in (

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from short_trainings import train_briefly
 
 import autotl
 from autotl.data.set_aside import read_set_aside
@@ -18,6 +19,7 @@ def test_finished_models_answer_to_both_views_and_the_first_bundle_does_not_wait
 ):
     """A test table of which no picture can be read costs a note, and not the answer."""
     monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
+    train_briefly(monkeypatch, tmp_path / "site")
     random, rows = np.random.default_rng(0), []
     for index in range(60):
         red = index % 2

@@ -14,6 +14,7 @@ import pytest
 import torch
 from autotl_timm.several import SeveralImagesFamily
 from PIL import Image
+from short_trainings import train_briefly
 from starlette.testclient import TestClient
 
 import autotl
@@ -311,6 +312,7 @@ def write_colours(folder, rows, random):
 @pytest.mark.slow
 def test_a_search_learns_what_only_both_images_tell(searched, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
+    train_briefly(monkeypatch, tmp_path / "site")
     random, folder = np.random.default_rng(0), tmp_path / "data"
     table = write_colours(folder, 60, random)
     for view in ("front", "side"):  # a copy of the first row, brighter and of another size

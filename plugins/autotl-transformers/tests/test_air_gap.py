@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from short_trainings import SITE
 
 from autotl.cli.main import main
 from autotl.plugins.contracts import Candidate, Recipe
@@ -34,10 +35,10 @@ ROWS = [f"the film was {word} and the plot {word}" for word in ("good", "bad", "
 
 @pytest.fixture
 def autotl(tmp_path):
-    """``autotl`` in processes that write down whom they would talk to."""
+    """``autotl`` in processes that write down whom they would talk to, and train briefly."""
     site, log = tmp_path / "site", tmp_path / "log"
     site.mkdir()
-    (site / "sitecustomize.py").write_text(BLOCKED.format(log=str(log)))
+    (site / "sitecustomize.py").write_text(BLOCKED.format(log=str(log)) + SITE)
 
     def run(*arguments):
         path = os.pathsep.join((str(site), *filter(None, [os.environ.get("PYTHONPATH")])))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from autotl_transformers.pairs import CrossEncoderFamily, TwoTowersFamily
 from readmes import answers_of_readme
+from short_trainings import train_briefly
 from starlette.testclient import TestClient
 from transformers import AutoModel
 
@@ -221,6 +222,7 @@ def test_the_readme_says_how_pairs_are_answered(make, tmp_path, layered):
 @pytest.mark.slow
 def test_a_search_chooses_between_both_ways(zoo, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOTL_CACHE", str(tmp_path / "cache"))
+    train_briefly(monkeypatch, tmp_path / "site")
     shutil.copytree(zoo / "bert", tmp_path / "zoo" / "bert")
     random, rows = np.random.default_rng(0), []
     for number in range(120):  # the same word is in both or not, among words that say nothing

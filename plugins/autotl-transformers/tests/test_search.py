@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from short_trainings import train_briefly
 
 import autotl
 from autotl.plugins.manager import plugins
@@ -24,6 +25,7 @@ def some_texts() -> list[str]:
 @pytest.mark.slow
 def test_a_second_search_gives_the_same_predictions_bit_for_bit(zoo, tmp_path, monkeypatch):
     """Of the network: whoever names a backbone wants no bag of words, which would be the answer here."""
+    train_briefly(monkeypatch, tmp_path / "site")
     shutil.copytree(zoo / "bert", tmp_path / "zoo" / "bert")
     rows = [{"text": text, "label": str(n % 2)} for n, text in enumerate(some_texts())]
     table = tmp_path / "table.csv"
