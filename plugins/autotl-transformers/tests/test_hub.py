@@ -7,11 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Event, Thread
 
 import pytest
@@ -19,9 +15,6 @@ import pytest
 import autotl
 
 BUDGET = 12
-
-#: In which a hub fails.
-WAYS = ("hangs", "is slow", "cuts off")
 
 #: What a hub has of a model, all of it larger than what comes of it.
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -72,67 +65,36 @@ class Answer(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def hub(way):
-    server = Hub(way)
+@pytest.fixture(params=["hangs", "is slow", "cuts off"])
+def hub(request):
+    server = Hub(request.param)
     Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.over.set()
-        server.shutdown()
-        server.server_close()
-
-
-@dataclass(frozen=True)
-class Searched:
-    """What came of a search that asked a hub."""
-
-    folder: Path
-    done: subprocess.CompletedProcess[str]
-    seconds: float
-    asked: list[str]  #: of the hub
-
-
-def search(way, folder, wait):
-    """Begins after `wait` seconds."""
-    films = [
-        f"{number} it was {'good' if number % 3 else 'bad'},{'yes' if number % 3 else 'no'}" for number in range(90)
-    ]
-    (folder / "films.csv").write_text("\n".join(["text,label", *films]))
-    command = [sys.executable, "-m", "autotl.cli.main", "search", "--data", "films.csv", "--budget", f"{BUDGET}s"]
-    with hub(way) as server:
-        environment = {k: v for k, v in os.environ.items() if k not in {"HF_HUB_OFFLINE", "AUTOTL_ZOO"}} | {
-            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(folder / "hub"),
-            "HF_HUB_CACHE": str(folder / "hub-cache"), "AUTOTL_CACHE": str(folder / "cache"), "NO_PROXY": "127.0.0.1",
-        }  # fmt: skip
-        time.sleep(wait)
-        began = time.monotonic()
-        done = subprocess.run(
-            [*command, "--out", "run"], cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=60
-        )
-        return Searched(folder, done, time.monotonic() - began, server.asked)
-
-
-@pytest.fixture(scope="module")
-def searches(tmp_path_factory):
-    """By the way in which the hub fails. They mostly wait for it, so each begins as soon as another has been loaded."""
-    folders = [tmp_path_factory.mktemp("search") for _ in WAYS]
-    with ThreadPoolExecutor(len(WAYS)) as pool:
-        found = pool.map(search, WAYS, folders, [2.5 * number for number in range(len(WAYS))])
-        return dict(zip(WAYS, found, strict=True))
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-def test_a_search_ends_in_time_and_without_a_network(searches, way):
-    searched = searches[way]
-    done, folder = searched.done, searched.folder
+def test_a_search_ends_in_time_and_without_a_network(hub, tmp_path):
+    films = [
+        f"{number} it was {'good' if number % 3 else 'bad'},{'yes' if number % 3 else 'no'}" for number in range(90)
+    ]
+    (tmp_path / "films.csv").write_text("\n".join(["text,label", *films]))
+    environment = {k: v for k, v in os.environ.items() if k not in {"HF_HUB_OFFLINE", "AUTOTL_ZOO"}} | {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(tmp_path / "hub"),
+        "AUTOTL_CACHE": str(tmp_path / "cache"), "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "autotl.cli.main", "search", "--data", "films.csv", "--budget", f"{BUDGET}s"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, "--out", "run"], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=60
+    )
     assert done.returncode == 0, done.stderr
-    assert searched.seconds < BUDGET + 3
-    assert any("/resolve/" in path for path in searched.asked) or way == "hangs"
+    assert time.monotonic() - began < BUDGET + 3
+    assert any("/resolve/" in path for path in hub.asked) or hub.way == "hangs"
     assert "no pretrained model came to an answer" in " ".join(done.stdout.split())
-    why = "cannot be used: transformers/" if way == "cuts off" else "had not come to an answer when the time was up"
+    why = "cannot be used: transformers/" if hub.way == "cuts off" else "had not come to an answer when the time was up"
     assert why in done.stderr
-    assert autotl.load(folder / "run").score(folder / "films.csv") > 0.9
-    assert json.loads((folder / "run" / "run.json").read_text())["state"] == "finished"
+    assert autotl.load(tmp_path / "run").score(tmp_path / "films.csv") > 0.9
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "finished"
