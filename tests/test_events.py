@@ -11,7 +11,15 @@ from autotl.report.leaderboard import leaderboard
 
 LINES = [
     {"at": 1.0, "kind": "head", "trial": -1, "backbone": "f/b", "score": 0.5},
-    {"at": 2.0, "kind": "trial_started", "trial": 0, "backbone": "f/b", "strategy": "finetune", "planned_seconds": 9.0},
+    {
+        "at": 2.0,
+        "kind": "trial_started",
+        "trial": 0,
+        "backbone": "f/b",
+        "strategy": "finetune",
+        "units": {},
+        "planned_seconds": 9.0,
+    },
     {"at": 3.0, "kind": "progress", "trial": 0, "permille": 1000, "score": 0.8},
     {"at": 4.0, "kind": "incumbent", "trial": 0, "score": 0.8},
     {"at": 5.0, "kind": "answer", "members": [{"trial": 0, "share": 1.0}], "score": 0.8},
