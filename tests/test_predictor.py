@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import ConfusionMatrixDisplay, get_scorer
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import KFold, cross_val_score
 from sklearn.utils.validation import check_is_fitted
 from starlette.testclient import TestClient
 
@@ -116,7 +116,7 @@ def test_displays_of_scikit_learn_take_it_and_nothing_fits_it_again(predictor):
     assert shown.confusion_matrix.sum() == 4
     check_is_fitted(predictor)
     with pytest.raises(TaskError, match="fitted already"):
-        cross_val_score(predictor, rows, LABELS, error_score="raise", cv=2)
+        cross_val_score(predictor, rows, LABELS, error_score="raise", cv=KFold(2))
 
 
 def test_several_texts_are_joined_with_their_names_before_they_are_predicted(predictor, joining):
