@@ -226,6 +226,8 @@ def _whole(path: str | os.PathLike[str]) -> str:
 
     Raises `DataError` for a name that is no text, and so could not be kept in ``run.json``.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"{path!r} is no path. Give that of a file or a folder")
     path = os.fspath(path)
     whole = path if not path or is_address(path) else str(absolute(path))
     if whole != in_whole_characters(whole):

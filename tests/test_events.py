@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from autotl.events import EventLog, read_events
-from autotl.report.leaderboard import leaderboard
+from autotl.events import Event, EventLog, read_events
+from autotl.report.leaderboard import last_test, leaderboard
 
 LINES = [
     {"at": 1.0, "kind": "head", "trial": -1, "backbone": "f/b", "score": 0.5},
@@ -56,3 +56,22 @@ def test_the_score_of_a_model_in_the_answer_is_that_of_its_saved_weights(tmp_pat
     (first, *_) = leaderboard(read_events(file))
     assert (first.name, first.best, first.score) == ("0", True, 0.8)
     log.close()
+
+
+def test_a_test_score_is_that_of_the_answer_that_stands(tmp_path):
+    """A run that goes on tells its answer once more, and then perhaps another."""
+
+    def told(*kinds):
+        data = {
+            "tested": {"score": 0.7},
+            "answer": {"members": [{"trial": 0, "share": 1.0}], "score": 0.8},
+            "other": {"members": [{"trial": 1, "share": 1.0}], "score": 0.9},
+            "refit": {"trial": 0, "taken": True},
+        }
+        return last_test([Event(1.0, kind.replace("other", "answer"), data[kind]) for kind in kinds])
+
+    assert told("answer", "refit", "answer") is None
+    for kinds in (["answer", "tested"], ["answer", "refit", "answer", "tested"], ["answer", "tested", "answer"]):
+        assert told(*kinds) == {"score": 0.7}
+    for kinds in (["answer", "tested", "other"], ["answer", "tested", "answer", "refit", "answer"]):
+        assert told(*kinds) is None

@@ -106,13 +106,36 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace.refits_trainings = False  # heads may yet win, and take next to nothing
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.1)
     pace.settle()
+    pace.learn_judging("a", 1.0, views=0, head=True)
     pace.heads_of_the_answer = ["a"]
-    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.3 * 1.5, abs=0.1)  # heads take next to nothing
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.5, abs=0.1)  # heads take next to nothing
     assert pace.time_for_a_refit("a", head=True)
     pace.trials_of_the_answer, pace.refits_trainings = range(1), True
-    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6.0 / 3 - 1.5 - 1.3 * 1.5, abs=0.1)  # beside it
+    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6.0 / 3 - 1.5 - 1.5, abs=0.1)  # beside it
     pace.release("refit")
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
+
+
+def test_what_a_heads_fit_takes_is_kept_and_a_long_one_leaves_trainings_their_refit():
+    pace = Pace(Clock(100.0))
+    for backbone, fitting in (("quick", 0.5), ("slow", 15.0)):
+        pace.learn_forward(backbone, 0.001, exact=0.002)
+        pace.learn_judging(backbone, 0.5, views=0, head=True, fitting=fitting)
+    pace.settle()
+    free = pace.seconds_to_the_end()
+    pace.begin_trials(["quick", "slow"])
+    pace.heads_of_the_answer = ["quick"]
+    assert free - pace.seconds_to_the_end() == pytest.approx(0.2 + 1.3 * 1.0, abs=0.1)
+    pace.heads_of_the_answer = ["quick", "slow"]
+    assert free - pace.seconds_to_the_end() == pytest.approx(0.2 + 1.3 * 1.0 + 0.2 + 1.3 * 15.5, abs=0.1)
+    assert pace.time_for_a_refit("slow", head=True)
+    pace.trials_of_the_answer = [0]
+    pace.learn_trial(0, 60.0)
+    pace.release("refit")
+    late = pace.under(Clock(40.0))
+    assert not late.time_for_a_refit("slow", head=True)
+    assert late.time_for_a_refit("quick", head=True)
+    assert not pace.under(Clock(1.0)).time_for_a_refit("quick", head=True)
 
 
 def test_trainings_of_a_large_table_are_not_repeated_for_its_few_judges():

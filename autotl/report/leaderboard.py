@@ -93,8 +93,17 @@ def write_leaderboard(folder: Path, events: Sequence[Event]) -> None:
 
 def last_test(events: Sequence[Event]) -> dict[str, Any] | None:
     """What test rows said of the last answer, as ``tested`` has it; None where they said nothing of that one."""
-    last = next((event for event in reversed(events) if event.kind in ("tested", "answer")), None)
-    return last.data if last and last.kind == "tested" else None
+    test: dict[str, Any] | None = None
+    answer: tuple[Any, ...] = ()
+    for event in events:
+        if event.kind == "tested":
+            test = event.data
+        elif event.kind == "refit":
+            test = None
+        elif event.kind == "answer":  # a run that goes on tells the one that it has once more
+            before, answer = answer, (event.data["members"], event.data["score"])
+            test = test if answer == before else None
+    return test
 
 
 def forecast_error(events: Sequence[Event]) -> float | None:

@@ -75,6 +75,10 @@ FOLDS_SHARE = 0.33
 #: What a head on other rows takes of the time to judge one: it is neither saved nor loaded. Measured 0.15.
 HEAD_AGAIN = 0.3
 
+#: A head may take this share of what is left for refits where trainings have theirs after it: of a thousand classes one
+#: takes as long as a training's.
+HEADS_SHARE = 0.2
+
 #: A refit shorter than this learns nothing; loading its checkpoint takes half as long.
 SHORTEST_REFIT = 1.0
 
@@ -106,7 +110,7 @@ class Pace:
         self._exact: dict[str, float] = {}  #: the same in fp32
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
-        self._heads: dict[str, float] = {}  #: the same of a head, whose features are there
+        self._heads: dict[str, float] = {}  #: for a head, whose features are there, to be fitted and judged
         self._trained: set[str] = set()  #: backbones of which a training was judged
         self._chosen: Collection[str] = ()  #: backbones that trials have, once they are known
         self.judges = 0  #: rows that judge a model
@@ -148,14 +152,18 @@ class Pace:
         """exact: in fp32."""
         self._forward[backbone], self._exact[backbone] = seconds_a_row, exact
 
-    def learn_judging(self, backbone: str, seconds: float, *, views: int | None, head: bool = False) -> None:
+    def learn_judging(
+        self, backbone: str, seconds: float, *, views: int | None, head: bool = False, fitting: float = 0.0
+    ) -> None:
         """seconds: what scoring a model of this backbone took. head: whether it was one, whose features were there.
+
+        fitting: seconds that a head took before it was scored.
 
         views: how many other views of the rows a finished model answered to besides, all of them saved and loaded; None
         for a model on its way, which was not saved and will answer to as many views as the last that was.
         """
         if head:
-            self._heads[backbone] = seconds
+            self._heads[backbone] = seconds + fitting
         else:
             self._trained.add(backbone)
         if views is None:
@@ -240,7 +248,7 @@ class Pace:
 
     def _head_refit_seconds(self, backbone: str) -> float:
         """For a head on features that are there: fitted, saved, and asked by its file, as when it was judged."""
-        return COMMITTING + CAUTION * (1 + HEAD_AGAIN) * self._heads.get(backbone, SHORTEST_REFIT)
+        return COMMITTING + CAUTION * self._heads.get(backbone, SHORTEST_REFIT)
 
     def seconds_of_a_head_again(self, backbone: str | None) -> float:
         """For a head that is fitted to other rows, and asked. backbone: None for the slowest."""
@@ -373,9 +381,11 @@ class Pace:
         return Length(seconds, min(left, 2.0 * seconds + SHORTEST_TRIAL), left < seconds)
 
     def time_for_a_refit(self, backbone: str, *, head: bool) -> bool:
-        """head: whether it is one on features that are there, as the answer's heads are."""
-        if head:
-            return not self.limited or self.seconds_to_the_end() > self._head_refit_seconds(backbone) / CAUTION
+        """head: whether it is one on features that are there, as the answer's heads are: they come before trainings."""
+        if head and self.limited:
+            trainings = self.refits_trainings and self.trials_of_the_answer
+            left = self.seconds_to_the_end() * (HEADS_SHARE if trainings else 1.0)
+            return left > self._head_refit_seconds(backbone) / CAUTION
         return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT
 
     def time_to_judge(self, backbone: str) -> bool:

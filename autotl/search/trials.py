@@ -107,7 +107,7 @@ class Trials:
         """
         self._count = count
         past = self._study.get_trials(deepcopy=False)
-        self._pace.compared = max(self._pace.compared - len(past), 1)
+        self._pace.compared = max(self._pace.compared - sum(trial.state.is_finished() for trial in past), 1)
         if not past and not self._judge.views_mean_the_same:
             text = "other views of the rows, such as mirrored, mean something else here: the head is far worse on them"
             self._events.emit("note", text=f"{text}, so trainings leave them out")

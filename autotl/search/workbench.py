@@ -182,10 +182,17 @@ class Workbench:
     def words(self, request: Message) -> Message:
         """Offers a bag of words, learned from the first `most_rows` training rows, as a model of its own."""
         rows = self._holdout.train[: request["most_rows"]]
+        began = time.monotonic()
         model, frozen = self._bag_of_words(rows)
+        fitting = time.monotonic() - began
         latency = frozen.latency(self._looks.cells[int(rows[0])])
         self._judge(
-            model, frozen, permille=1000, name=request["name"], training_rows=len(rows), details={"latency": latency}
+            model,
+            frozen,
+            permille=1000,
+            name=request["name"],
+            training_rows=len(rows),
+            details={"latency": latency, "fitting": fitting},
         )
         return {}
 
@@ -231,6 +238,7 @@ class Workbench:
         frozen, seconds = self._look_through(request["candidate"]), request["seconds"] or math.inf
         most = 0 if request["quick"] else len(self._holdout.train)
         seen = self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
+        began = time.monotonic()
         if self._looks.seen(frozen)[0] >= len(self._holdout.train) and not request["quick"]:
             _, head = self._holdout.probes.layered(frozen, seconds)
         else:
@@ -245,7 +253,7 @@ class Workbench:
             permille=HURRIED if request["quick"] else 1000,
             name=request["name"],
             training_rows=len(seen),
-            details={},
+            details={"fitting": time.monotonic() - began},
             hurried=request["quick"],
         )
         return {"saw_all": self._looks.seen(frozen)[0] >= len(self._holdout.train)}
