@@ -375,15 +375,12 @@ def test_budget_is_kept_with_a_bundle(command_line, table, new_table, zoo, tmp_p
     assert answer.returncode == 0, answer.stderr
     assert 9.0 < time.monotonic() - began < 14.5
     assert "autotl predict run" in answer.stdout
-    assert main_in(command_line, "evaluate", tmp_path / "run", "--data", new_table, "--json")["accuracy"] > 0.5
-    heads = {member["trial"] for member in events(tmp_path / "run", "answer")[-1]["members"] if member["trial"] < 0}
-    assert heads <= {event["trial"] for event in events(tmp_path / "run", "refit")}, "a second or two each"
-
-
-def main_in(command_line, *arguments):
-    answer = command_line(*arguments)
-    assert answer.returncode == 0, answer.stderr
-    return json.loads(answer.stdout)
+    scored = command_line("evaluate", tmp_path / "run", "--data", new_table, "--json")
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)["accuracy"] > 0.5
+    refits = {event["trial"] for event in events(tmp_path / "run", "refit")}
+    heads = {model["trial"] for model in events(tmp_path / "run", "answer")[-1]["members"] if model["trial"] < 0}
+    assert heads <= refits
 
 
 # -------------------------------------------------------------------- resume
