@@ -89,7 +89,7 @@ def test_pickles_hold_where_the_bundle_lies_and_not_its_models(predictor, monkey
 
 def test_threads_take_turns_and_get_what_one_alone_gets(predictor):
     """Each text by itself and all together: passes of another shape, which would see each other's."""
-    again = pickle.loads(pickle.dumps(predictor))  # whose models are loaded by whoever comes first
+    again = pickle.loads(pickle.dumps(predictor))  # made here a moment ago; whoever comes first loads its models
     alone = [predictor.predict_proba([text]) for text in TEXTS] + [predictor.predict_proba(TEXTS)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(again.predict_proba, [*([text] for text in TEXTS), TEXTS]))

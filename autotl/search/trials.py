@@ -230,11 +230,14 @@ class Trials:
         return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None)
 
     def _start(self, queue: deque[TrialConfig], *, in_turn: bool = False) -> None:
+        """The first of the queue that is not cut short, or else the first, or what the sampler proposes.
+
+        in_turn: whether it has to be the first.
+        """
         why: Why = "sampler"
         offered = [config for config in queue if self._space.offers(config)]
-        long = [config for config in offered if self._part_of(config) >= PART_OF_A_RECIPE]
-        if in_turn or self._started == 0 or self._pace.others_wait:  # to be compared, however short it is cut
-            long = offered
+        compared = in_turn or self._started == 0 or self._pace.others_wait  # however short it is cut
+        long = [config for config in offered if compared or self._part_of(config) >= PART_OF_A_RECIPE]
         if config := next(iter(long or offered), None):
             queue.remove(config)
             self._study.enqueue_trial(self._space.units(config))
