@@ -8,6 +8,7 @@
     python3 tasks.py release  the same, then the main job from the wheels alone in an empty environment, minutes
     python3 tasks.py benchmarks [--shared FOLDER]   set up, then measure AutoTL beside others, some 40 minutes
     python3 tasks.py searches --shared FOLDER       set up, then whole searches beside others, an hour and a half
+    python3 tasks.py promises --shared FOLDER       set up, then plans and budgets beside searches, half an hour
     python3 tasks.py decoys --shared FOLDER         set up, then screening among decoys, an hour and a half
     python3 tasks.py strategies --shared FOLDER     set up, then every strategy and regularizer, four hours
     python3 tasks.py distillation --shared FOLDER   set up, then students with and without a teacher, an hour and a half
@@ -144,6 +145,11 @@ def searches() -> None:
     run_benchmark("search.py")
 
 
+def promises() -> None:
+    """Plans, budgets and reported scores beside what comes of them."""
+    run_benchmark("promises.py")
+
+
 def decoys() -> None:
     """Whether the best of eight backbones comes through screening."""
     run_benchmark("screening.py")
@@ -199,7 +205,7 @@ def main() -> None:
     """Runs the chore that was named."""
     daily = (demo, test, lint, docs, wheels, release)
     measured = (
-        benchmarks, searches, decoys, strategies, distillation, few_shot, kinds, serving,
+        benchmarks, searches, promises, decoys, strategies, distillation, few_shot, kinds, serving,
         kills, faulty_trials, full_disk,
     )  # fmt: skip
     chores = {chore.__name__: chore for chore in (*daily, *measured)}

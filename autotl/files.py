@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +51,8 @@ def making_room(write: Callable[[], Written], givers: Iterable[Callable[[], obje
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path` to write into, which takes its name at the end; a failure leaves nothing behind."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    # not by the number of the process, which in a container is 1 each time, and one that was killed leaves its folder
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         fresh.mkdir()
         yield fresh

@@ -17,6 +17,11 @@ from typing import Any
 ROUNDS = 5
 
 
+def apart(cache: Path) -> dict[str, str]:
+    """The environment of a search with a cache of its own, and with no backbones but those that it is given."""
+    return os.environ | {"AUTOTL_CACHE": str(cache), "AUTOTL_ZOO": ""}
+
+
 @dataclass(frozen=True)
 class Contender:
     """`run` is timed; what it gets from `prepare` is not. `rows`: where it passes fewer than the others."""

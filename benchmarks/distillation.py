@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,18 +19,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from contest import machine
+from contest import apart, machine
 from decoys import text_backbones
 from material import HERE, Bench, Table, candidates, read_table, text_candidate
 from screening import DATA
 
-from autotl.budget import Clock
+from autotl.budget import Clock, parse_budget
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, Value
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import BundleCard, find_bundle, read_card
 from autotl.predictor.predictor import Predictor
 from autotl.search.fitting import fit
+from autotl.search.run_file import RUN_FILE, read_run_file
 from autotl.training.settings import Settings
 
 #: Layers that the student of texts has.
@@ -62,11 +63,13 @@ def networks(name: str, shared: Path, folder: Path) -> tuple[Candidate, Candidat
 
 def teach(table: Table, candidate: Candidate, seed: int, budget: str, run: Path) -> Path:
     """A run of this network on the table, found or made."""
-    if not (run / "best").is_dir():
+    finished = (run / RUN_FILE).is_file() and (known := read_run_file(run)).state == "finished"
+    if not finished or known.request.budget_seconds != parse_budget(budget):
+        shutil.rmtree(run, ignore_errors=True)
         command = [sys.executable, "-m", "autotl.cli.main", "search", "--data", table.path, "--seed", seed]
         command += ["--models", candidate.location, "--budget", budget, "--quiet", "--out", run]
         command += ["--metric", "accuracy"]
-        environment = os.environ | {"AUTOTL_CACHE": str(run.with_name(f"{run.name}-cache"))}
+        environment = apart(run.with_name(f"{run.name}-cache"))
         subprocess.run([str(part) for part in command], env=environment, check=True)
     return run
 

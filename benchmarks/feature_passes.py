@@ -110,7 +110,10 @@ def _timm_loop(frozen: Any, table: Table, side: int) -> None:
             image: torch.Tensor = transform(Image.open(table.cells[index]).convert("RGB"))
             return image
 
-    loader = torch.utils.data.DataLoader(Images(), batch_size=IMAGES_A_BATCH, num_workers=torch.get_num_threads())
+    workers = torch.get_num_threads()
+    loader = torch.utils.data.DataLoader(
+        Images(), batch_size=IMAGES_A_BATCH, num_workers=workers, multiprocessing_context="fork"
+    )
     network = frozen.backbone.network
     with torch.no_grad():
         for images in loader:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from contest import machine
+from contest import apart, machine
 from material import HERE, text_candidate
 
 import autotl
@@ -78,7 +78,8 @@ def search(case: Case, budget: str, seed: int, out: Path) -> dict[str, float]:
         sys.executable, "-m", "autotl.cli.main", "search", "--data", case.folder / "train.csv", "--models", case.models,
         "--budget", budget, "--seed", str(seed), "--out", out, "--quiet", *asked,
     ]  # fmt: skip
-    subprocess.run(command, check=True)
+    with tempfile.TemporaryDirectory() as cache:
+        subprocess.run(command, env=apart(Path(cache)), check=True)
     model = autotl.load(out)
     found = model.evaluate(case.folder / "test.csv")
     answers = {"test": found.scores[case.metric], f"test {found.metric}": found.score, "said": model.card.score}

@@ -95,6 +95,7 @@ def images(models: Path, train: Path, test: Path, race: Race, seed: int, *, tune
     order = np.random.default_rng(seed).permutation(len(cells))
     cut = round(VALIDATION * len(cells))
     decoded: dict[str, Any] = {}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
 
     class Files(torch.utils.data.Dataset[Any]):
         def __init__(self, cells: list[str], names: list[str], transform: Any) -> None:
@@ -113,12 +114,13 @@ def images(models: Path, train: Path, test: Path, race: Race, seed: int, *, tune
     def accuracy(model: Any, loader: Any) -> float:
         model.eval()
         right = 0
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=tuned):
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=tuned):
             for x, y in loader:
-                right += int((model(place(x)).argmax(1) == y).sum())
+                right += int((model(place(x)).argmax(1).cpu() == y).sum())
         return right / len(loader.dataset)
 
     def place(x: torch.Tensor) -> torch.Tensor:
+        x = x.to(device)
         return x.to(memory_format=torch.channels_last) if tuned else x
 
     side = min(max(Image.open(cells[0]).size), 224) // 32 * 32 if tuned else None
@@ -126,13 +128,14 @@ def images(models: Path, train: Path, test: Path, race: Race, seed: int, *, tune
     def objective(trial: optuna.Trial) -> float:
         network = trial.suggest_categorical("network", networks)
         model = timm.create_model(f"local-dir:{models / network}", pretrained=True, num_classes=len(classes))
-        settings = resolve_data_config({}, model=model)
+        settings, model = resolve_data_config({}, model=model), model.to(device)
         if side:
             model, settings["input_size"] = model.to(memory_format=torch.channels_last), (3, side, side)
         augment, plain = create_transform(**settings, is_training=True), create_transform(**settings)
         workers = 0 if tuned else 2  # decoded images live in this process
 
         def loader(cells: list[str], names: list[str], transform: Any, **how: Any) -> Any:
+            how["multiprocessing_context"] = "fork" if workers else None  # which from Python 3.14 on has to be said
             return torch.utils.data.DataLoader(Files(cells, names, transform), BATCH, num_workers=workers, **how)
 
         training = loader([cells[i] for i in order[cut:]], [names[i] for i in order[cut:]], augment, shuffle=True)
@@ -148,8 +151,8 @@ def images(models: Path, train: Path, test: Path, race: Race, seed: int, *, tune
         for epoch in range(epochs):
             model.train()
             for x, y in training:
-                with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
-                    loss = torch.nn.functional.cross_entropy(model(place(x)).float(), y)
+                with torch.autocast(device, torch.bfloat16, enabled=tuned):
+                    loss = torch.nn.functional.cross_entropy(model(place(x)).float(), y.to(device))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from contest import Result, machine
 from feature_passes import image_pass, text_pass
-from forecasts import forecast_errors
+from forecasts import ROWS, forecast_errors
 from material import HERE, image_table, text_candidate, text_table
 from training_steps import BATCH, STEPS, beside_trainer, frozen_steps, step_benches
 from warm_start import second_search
@@ -47,7 +47,7 @@ def main() -> None:
                 words = f"median error {error:.1%}, at most {worst:.1%}, over {trials} trials"
                 print(f"\nforecasts, {outcome['table']}: {words}", flush=True)
                 figures["forecasts"].append(outcome)
-    options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+            options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {options.out}")
 
 
@@ -74,7 +74,7 @@ def _run(parts: list[str], shared: Path | None, folder: Path) -> Iterator[Result
     if "forecasts" in parts:
         yield forecast_errors(texts[0], encoder, trials=20)
         if shared:
-            yield forecast_errors(image_table(shared, folder, rows=1), shared / "zoo", trials=20)
+            yield forecast_errors(image_table(shared, folder, rows=ROWS), shared / "zoo", trials=20)
 
 
 def _print(result: Result) -> None:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from contest import machine
+from contest import apart, machine
 from decoys import image_backbones, text_backbones
 from material import HERE
 from truth import Truth, measure
@@ -62,9 +62,9 @@ def screen(table: Path, backbones: Path, seed: int, budget: str) -> Case:
         run = Path(name) / "run"
         command = [sys.executable, "-m", "autotl.cli.main", "search", "--data", table, "--models", backbones]
         command += ["--budget", budget, "--seed", seed, "--quiet", "--out", run]
-        apart = {"AUTOTL_CACHE": f"{name}/cache", "HF_HUB_CACHE": f"{name}/hub"}  # no backbone but the eight
+        environment = apart(Path(name) / "cache") | {"HF_HUB_CACHE": f"{name}/hub"}  # no backbone but the eight
         began = time.monotonic()
-        process = subprocess.Popen([str(part) for part in command], env=os.environ | apart, start_new_session=True)
+        process = subprocess.Popen([str(part) for part in command], env=environment, start_new_session=True)
         try:
             while not (survivors := _survivors(run)):
                 if process.poll() is not None:

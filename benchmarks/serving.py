@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from contest import machine
+from contest import apart, machine
 from material import HERE, Table, image_table, text_candidate, text_table
 
 import autotl
@@ -55,7 +55,8 @@ def make_run(table: Table, models: Path, budget: str, folder: Path) -> Path:
     """A run on a table's own file."""
     run = folder / f"run-{table.name}"
     command = [sys.executable, "-m", "autotl.cli.main", "search", "--data", table.path, "--models", models]
-    subprocess.run([*map(str, command), "--budget", budget, "--out", str(run), "--quiet"], check=True)
+    command += ["--budget", budget, "--out", run, "--quiet"]
+    subprocess.run([*map(str, command)], env=apart(folder / "cache"), check=True)
     return run
 
 

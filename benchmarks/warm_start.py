@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from contest import Result
+from contest import Result, apart
 from material import Table
 
 #: Pairs of a first and a second search.
@@ -36,7 +35,7 @@ def _seconds(table: Table, models: Path, folder: Path, name: str) -> tuple[float
     """Until the first bundle stands, and until trials begin, where the search is ended: what it saw is stored then."""
     run = folder / name
     command = [sys.executable, "-m", "autotl.cli.main", "search", "--data", table.path, "--models", models]
-    environment = os.environ | {"AUTOTL_CACHE": str(folder / "cache")}
+    environment = apart(folder / "cache")
     began = time.perf_counter()
     process = subprocess.Popen([*command, "--budget", "5m", "--quiet", "--out", run], env=environment)
     bundle = 0.0

@@ -187,6 +187,14 @@ def test_shares_are_shares(models, rows, seed):
     assert all(share == 0 or share >= LEAST_SHARE for share in shares)
 
 
+def test_many_models_that_are_as_good_as_each_other_share_alike():
+    """So many that none has the share that is the least elsewhere: each is right where all others know nothing."""
+    models = 16
+    of_the_label = np.where(np.eye(models, dtype=bool), 0.999, 0.5).astype(np.float32)
+    shares = greedy_shares(TASK, of_the_label, np.ones(models))
+    np.testing.assert_allclose(shares, 1 / models)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.floats(0.2, 5.0), st.integers(0, 10_000))
 def test_mixtures_are_probabilities_and_tempering_keeps_the_favourite(temperature, seed):

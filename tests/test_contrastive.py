@@ -140,6 +140,14 @@ def test_there_is_a_model_with_a_head_of_its_own_at_every_rung(few):
     assert all(not np.array_equal(first, second) for first, second in itertools.pairwise(heads))
 
 
+def test_where_nobody_looks_at_it_on_its_way_it_gets_its_head_at_the_end(few):
+    trial, progress = trained(few)
+    trial.judged_on_the_way = False
+    heads = [trial.model.linear_head().weight for _ in progress]
+    assert all(np.array_equal(heads[0], head) for head in heads[:-1])
+    assert not np.array_equal(heads[0], heads[-1])
+
+
 def test_same_seed_gives_the_same_model_and_another_seed_another(few):
     results = []
     for seed in (3, 3, 4):

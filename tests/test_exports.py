@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -19,12 +20,18 @@ import pytest
 import autotl
 from autotl.cli.main import main
 from autotl.config import make_request
-from autotl.errors import ExportError, PluginError
+from autotl.errors import DataError, ExportError, PluginError
 from autotl.exporters.standalone import module_at
+from autotl.exporters.tracing import traced
+from autotl.features.bag_of_words import WordsFamily
+from autotl.features.heads import LinearHead
+from autotl.features.words import learn_words
 from autotl.plugins.contracts import ZooContext
 from autotl.plugins.manager import plugins
 from autotl.search.run_file import RunFile
 from autotl.testing import check_exporter, check_family, make_bundle
+from autotl.training.model import Classifier
+from autotl.zoo.words import BAG_OF_WORDS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -253,6 +260,20 @@ def test_a_table_gets_the_same_cells_from_either(alone, texts, tmp_path):
     pd.testing.assert_frame_equal(theirs, pd.read_csv(ours), rtol=1e-3)
 
 
+def test_a_new_label_is_told_before_anything_is_written(bundle, exporters, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("autotl.exporters.exporting.compare", lambda *given: pytest.fail("the export was made"))
+    known = pd.read_csv(labelled)
+    strange = known.assign(label=["unknown", *known["label"][1:]])
+    with pytest.raises(DataError, match="unknown"):
+        autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out", data=strange)
+
+
+def test_an_export_that_was_killed_is_in_no_way_of_the_next(bundle, exporters, labelled, tmp_path):
+    (tmp_path / f".out.{os.getpid()}").mkdir()  # as one of a process of the same number left it
+    autotl.export(tmp_path / "run", to="honest", out=tmp_path / "out", data=labelled)
+    assert (tmp_path / "out" / "README.md").is_file()
+
+
 def test_a_table_that_cannot_be_read_is_told_in_a_line(alone, texts, tmp_path):
     pd.DataFrame({"text": texts}).to_parquet(tmp_path / "new.parquet")
     for name in ("new.parquet", "none.csv"):
@@ -266,6 +287,39 @@ def test_a_row_with_more_cells_than_columns_is_told_with_its_line(alone, tmp_pat
     said = run_alone(alone[0], tmp_path / "new.csv")
     assert (said.returncode, said.stdout) == (1, "")
     assert said.stderr == f"{tmp_path / 'new.csv'}: line 4 has 3 cells, and the table has 2 columns\n"
+
+
+def test_a_quote_that_never_closes_and_columns_of_one_name_are_refused(alone, tmp_path):
+    unclosed, repeated = 'id,text\n1,"never closed\n2,b\n', "text,n,n\na,1,2\n"
+    for text, told in ((unclosed, "cannot be read"), (repeated, "several columns 'n'")):
+        (tmp_path / "new.csv").write_text(text, encoding="utf-8")
+        said = run_alone(alone[0], tmp_path / "new.csv")
+        assert (said.returncode, said.stdout) == (1, "")
+        assert told in said.stderr
+
+
+def test_every_character_comes_through_a_pipe_and_a_carriage_return_divides_no_row(alone, tmp_path):
+    table = pd.DataFrame({"id": ["\N{SNOWMAN}", "one\rtwo"], "text": ["a", "b"]})
+    table.to_csv(tmp_path / "new.csv", index=False, quoting=csv.QUOTE_ALL)
+    command = [sys.executable, str(alone[0] / "predict.py"), str(tmp_path / "new.csv")]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    said = subprocess.run(command, capture_output=True, env=environment, check=True)
+    assert pd.read_csv(io.BytesIO(said.stdout))["id"].tolist() == table["id"].tolist()
+
+
+def test_an_answer_that_counts_words_can_be_traced_where_texts_have_one(tiny, candidates, tmp_path):
+    """Of lengths of one, tracing makes a number that never changes."""
+    texts, labels = ["anna", "ben", "cleo", "dan"] * 5, np.array([0, 1, 0, 1] * 5)
+    task = make_bundle(tiny, candidates[:1], texts, tmp_path / "run", classes=("a", "b")).task
+    family = WordsFamily(learn_words(task, texts, labels, seed=0, weights=None, groups=None))
+    encoder = family.encoder(BAG_OF_WORDS, [])
+    backbone = family.load(BAG_OF_WORDS)
+    network = Classifier(backbone, LinearHead.zeros(backbone.width, 2))
+    rows = encoder.encode(["anna", "ben"])
+    assert {len(row) for row in rows} == {1}
+    program = traced(network, encoder, rows, modality="text", name="words")
+    longer = encoder.batch(encoder.encode(["anna ben cleo"]))
+    assert program.module()(longer).shape == (1, 2)
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

@@ -181,6 +181,26 @@ def test_nothing_is_kept_for_what_an_earlier_process_has_done():
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * 0.45, abs=0.5)  # heads
 
 
+def test_one_more_backbone_is_waited_for_until_screening_ends_and_not_for_half_a_minute():
+    pace = Pace(Clock(20.0))
+    pace.begin_screening()
+    assert pace.loading_seconds() == pytest.approx(30.0)
+    assert pace.loading_seconds(needed=False) == pytest.approx(10.0, abs=0.1)
+    longer = Pace(Clock(600.0))
+    longer.begin_screening()
+    assert longer.loading_seconds(needed=False) == pytest.approx(120.0, abs=1.0)
+
+
+def test_a_short_training_has_its_turn_when_nothing_else_is_waited_for():
+    pace = Pace(Clock(20.0))
+    pace.learn_forward("a", 0.005, exact=0.01)  # 32 s for rows enough
+    pace.learn_judging("a", 1.0, views=0)
+    pace.begin_trials(["a"])
+    assert not pace.time_for_a_trial()
+    pace.settle()
+    assert pace.time_for_a_trial()
+
+
 def test_without_a_time_limit_nothing_depends_on_time():
     pace = Pace(Clock())
     pace.learn_forward("a", 0.001, exact=0.002)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
+from autotl.plugins.contracts import Candidate, Recipe
+from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors, trainable_first
 
+RECIPE = Recipe(learning_rate=1e-3, weight_decay=0.0, layer_decay=1.0, batch_size=32, epochs=5)
+CANDIDATE = Candidate("a", "f", "text", "folder", "a", 1000, 8, 16, "none", 0.5, RECIPE)
 shares = st.floats(0.05, 0.95)
 screened = st.builds(Screened, head=shares, rows=st.integers(50, 5000), prior=shares)
 fields = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=2), screened, min_size=1, max_size=8)
@@ -34,6 +40,17 @@ def test_an_opinion_that_is_missing_for_one_counts_for_none():
     seen = {f"net{number}": Screened(0.5 + number / 10, 1000, 0.5, {"loud": -number}) for number in range(4)}
     seen["net4"] = Screened(0.3, 1000, 0.4)
     assert set(survivors(seen)) == {"net3", "net2", "net1"}
+
+
+@pytest.mark.parametrize(
+    ("slow", "order"),
+    [((), ["a", "b", "c"]), ("a", ["b", "c", "a"]), ("ab", ["a", "c", "b"]), ("abc", ["a", "b", "c"])],
+)
+def test_what_could_hardly_be_trained_comes_after_what_can_and_is_nearly_as_good(slow, order):
+    candidates = [dataclasses.replace(CANDIDATE, name=name) for name in "abc"]
+    scores = {candidate.key: score for candidate, score in zip(candidates, (0.9, 0.88, 0.84), strict=True)}
+    found = trainable_first(candidates, scores, {one.key for one in candidates if one.name in slow})
+    assert [candidate.name for candidate in found] == order
 
 
 def test_only_a_clearly_weaker_prior_is_hopeless():

@@ -22,16 +22,19 @@ def clusters(noise: float, *, rows: int = 300, width: int = 40, classes: int = 4
 def brute_force_evidence(features, labels):
     """The largest log evidence a row over a fine grid of both precisions, from the Gaussian itself."""
     inputs = (features - features.mean(0)) / features.std(0)
+    rows = len(labels)
+    centred = np.linalg.qr(np.column_stack([np.ones(rows), np.eye(rows)[:, 1:]]))[0][:, 1:]  # all but the constant
+    inputs = centred.T @ inputs
     values, vectors = np.linalg.eigh((inputs @ inputs.T).astype(np.float64))
     means = []
     for label in np.unique(labels):
-        projected = (vectors.T @ (labels == label)) ** 2
+        projected = (vectors.T @ centred.T @ (labels == label)) ** 2
         grid = [
             -0.5 * ((projected / variance).sum() + np.log(variance).sum())
             for weights in np.exp(np.linspace(-3, 8, 120))
             for variance in [np.maximum(values, 0) / weights + np.exp(-noise) for noise in np.linspace(-3, 5, 120)]
         ]
-        means.append(max(grid) / len(labels) - 0.5 * np.log(2 * np.pi))
+        means.append(max(grid) / (rows - 1) - 0.5 * np.log(2 * np.pi))
     return np.mean(means)
 
 

@@ -371,9 +371,9 @@ def test_rows_set_aside_are_listed_and_an_edited_list_decides(frame, new_table, 
 @pytest.mark.slow
 def test_budget_is_kept_with_a_bundle(command_line, table, new_table, zoo, tmp_path):
     began = time.monotonic()
-    answer = command_line("search", "--data", table, "--models", zoo, "--budget", "12s", "--out", "run", cwd=tmp_path)
+    answer = command_line("search", "--data", table, "--models", zoo, "--budget", "15s", "--out", "run", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
-    assert 9.0 < time.monotonic() - began < 14.5
+    assert 11.25 < time.monotonic() - began < 17.5
     assert "autotl predict run" in answer.stdout
     scored = command_line("evaluate", tmp_path / "run", "--data", new_table, "--json")
     assert scored.returncode == 0, scored.stderr
@@ -490,9 +490,9 @@ def test_where_no_training_fits_the_time_goes_to_backbones_that_were_put_off(tin
     monkeypatch.setattr("autotl.search.pace.SCREENING_SHARE", 0.01)
     autotl.fit(table, models=zoo, budget="20s", out="run", quiet=True)
     run = Path("run")
-    assert not trials(run)
+    assert trials(run)  # in what time is left then
     notes = [event["text"] for event in events(run, "note")]
     assert any(re.match(r"tiny/\w+ is looked at only if time is left", text) for text in notes)
-    assert "no training fits into the time: it would see too few rows to beat a head" in notes
+    assert "no training fits into the time that sees rows enough to be likely to beat a head" in notes
     assert {event["backbone"] for event in events(run, "screened")} == {"tiny/one", "tiny/two"}
     assert {"tiny/one", "tiny/two"} <= {event["backbone"] for event in events(run, "head")}

@@ -97,6 +97,7 @@ def test_it_says_what_it_is(client):
         (b'{"texts": "one"}', 422, "texts"),
         (b'{"texts": ["a", 7]}', 422, "texts.1"),
         (b'{"texts": ["a"], "more": 1}', 422, "more"),
+        (json.dumps({"texts": ["a"]} | dict.fromkeys(map(str, range(500)), 0)).encode(), 422, "unknown fields, 500 of"),
         (b'{"images": ["/etc/passwd"]}', 422, "texts"),
         (b'{"texts": ["a", " "]}', 422, "text 1 is empty"),
         (json.dumps({"texts": ["a" * 101]}).encode(), 422, "text 0 has 101 characters, and 100 are allowed"),
@@ -272,6 +273,49 @@ async def test_what_comes_while_the_model_works_is_one_batch():
 
 
 @in_a_loop
+async def test_nobody_works_for_a_client_that_is_gone(predictor, monkeypatch):
+    """Of three requests, the second hangs up while the model works for the first."""
+    batches, may_go = [], threading.Event()
+    answers = predictor.answers
+
+    def slowly(cells):
+        batches.append(list(cells))
+        may_go.wait(10)
+        return answers(cells)
+
+    monkeypatch.setattr(predictor, "answers", slowly)
+    app, gone, sent = make_app(predictor), asyncio.Event(), []
+    scope = {"type": "http", "path": "/predict", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+
+    async def ask(text, leaves):
+        body = [{"type": "http.request", "body": json.dumps({"texts": [text]}).encode()}]
+
+        async def receive():
+            if body:
+                return body.pop()
+            await leaves.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append((text, message["type"]))
+
+        await app(scope, receive, send)
+
+    async with app.router.lifespan_context(app):
+        asked = [asyncio.create_task(ask("first", asyncio.Event()))]
+        while not batches:
+            await asyncio.sleep(0.01)
+        asked += [asyncio.create_task(ask("gone", gone)), asyncio.create_task(ask("third", asyncio.Event()))]
+        await asyncio.sleep(0.05)
+        gone.set()
+        await asked[1]
+        may_go.set()
+        await asyncio.gather(*asked)
+    assert batches == [["first"], ["third"]]
+    assert {text for text, _ in sent} == {"first", "third"}
+
+
+@in_a_loop
 async def test_those_who_were_answered_are_waited_for():
     batcher = Batcher(model := Model(), patience=1e9, quiet=5.0)
     (one,) = await _asked(batcher, ["a"])
@@ -365,6 +409,11 @@ def test_client_that_hangs_up_while_it_sends_is_no_error(bundle, started, tmp_pa
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Exception" not in errors
+
+
+def test_address_that_is_empty_is_not_taken_for_all_of_the_machines(bundle, capsys):
+    assert main(["serve", str(bundle), "--host", "", "--port", "0"]) == 2
+    assert capsys.readouterr().err.startswith("autotl: --host is empty")
 
 
 def test_address_that_is_taken_is_told(bundle, capsys):

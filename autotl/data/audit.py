@@ -17,8 +17,9 @@ import numpy as np
 
 from autotl.data.cells import count_words
 from autotl.data.contents import Contents, contents_of
-from autotl.data.groups import members_of, merge_groups, number_groups
-from autotl.data.inspection import Inspection, read_inputs
+from autotl.data.groups import holds, members_of, merge_groups, number_groups, tied
+from autotl.data.inspection import Inspection, read_inputs, told_groups
+from autotl.data.labels import label_of
 from autotl.data.near_duplicates import near_duplicates
 from autotl.data.repeated_ids import repeated_id_notes
 from autotl.data.set_aside import read_set_aside
@@ -119,10 +120,14 @@ def audit(
             f"{counted(nearly, 'row')} of {test.name} {'repeats' if nearly == 1 else 'repeat'} rows that are learned "
             "from but for case, punctuation or a few words: a score on them flatters"
         )
+    if test is not None and chosen is None:
+        notes += _known_groups_notes(inspection, stay, test, np.array(list(tested))[scored])
     together, pattern_notes = _without_patterns(inspection, near, alike)
-    remaining = replace(inspection, groups=merge_groups(inspection.groups, together)).without(
-        {int(inspection.kept[position]): reason for position, reason in leaving.items()}
+    remaining, tied_notes = _kept_together(
+        inspection.without({int(inspection.kept[position]): reason for position, reason in leaving.items()}),
+        together[stay],
     )
+    notes += tied_notes
     notes += _repeat_notes(remaining, number_groups(contents.cells[i] for i in stay), together[stay])
     notes += pattern_notes
     if compared < different and task.modality in TEXTUAL:
@@ -230,6 +235,22 @@ def _kind(reason: str) -> str:
 # -------------------------------------------------------------------- rows that stay together
 
 
+def _known_groups_notes(inspection: Inspection, stay: Indices, test: Table, scored: Indices) -> list[str]:
+    """On rows to test on, `scored`, of groups that are learned from."""
+    name = inspection.task.group
+    if not name or name not in test.columns:
+        return []
+    cells = inspection.table.column(name)
+    learned = {label_of(cells[row]) for row in inspection.kept[stay].tolist()} - {None}
+    known = sum(label_of(test.column(name)[row]) in learned for row in scored.tolist())
+    if not known:
+        return []
+    return [
+        f"{counted(known, 'row')} of {test.name} {'has' if known == 1 else 'have'} a {name!r} that is learned from "
+        "too: a score on them says little of others"
+    ]
+
+
 def _near_duplicates(contents: Contents, alike: Indices, seconds: float) -> tuple[Indices, int]:
     """``[rows] int64``, equal for contents that are alike or nearly so, and how many different texts were compared."""
     if not contents.plain:
@@ -258,6 +279,22 @@ def _without_patterns(inspection: Inspection, near: Indices, alike: Indices) -> 
     return np.where(patterns, near.max() + 1 + alike, near), [note]
 
 
+def _kept_together(inspection: Inspection, together: Indices) -> tuple[Inspection, list[str]]:
+    """The inspection with groups that hold these rows together too, and a note where that would leave no groups."""
+    name = inspection.task.group
+    if not name:
+        return replace(inspection, groups=merge_groups(inspection.groups, together)), []
+    told = told_groups(inspection.table, name, inspection.kept)  # by rows that stay: others tie nothing
+    groups = tied(told, together)
+    if holds(groups, together):
+        return replace(inspection, groups=groups), []
+    note = (
+        f"rows of many different {name!r} are alike, and to keep all of these together would leave hardly two groups: "
+        f"they are kept together by {name!r} alone"
+    )
+    return replace(inspection, groups=groups), [note]
+
+
 def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> list[str]:
     """On rows that repeat a content under another name or in other words; equal inputs the inspection has noted."""
     repeats = _repeats(together) - _repeats(named)
@@ -275,9 +312,8 @@ def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> 
         what += " an image under another name"
     else:
         what += f" a {kind_of_input(inspection.task.modality)} under other names"
-    return [
-        f"{counted(repeats, 'row')} {what}, such as {row} that of row {earlier}; such rows stay together in every split"
-    ]
+    split = "; such rows stay together in every split" if holds(inspection.groups, together) else ""
+    return [f"{counted(repeats, 'row')} {what}, such as {row} that of row {earlier}{split}"]
 
 
 def _undivided_notes(inspection: Inspection) -> list[str]:

@@ -129,18 +129,29 @@ def number_and_unit(cell: Any) -> tuple[str, str] | None:
     return (number, unit) if is_number(number) or has_decimal_comma(number) or _GROUPED.fullmatch(number) else None
 
 
+def is_singular(one: str, several: str) -> bool:
+    """Whether a unit is that of a single thing: ``day`` beside ``days``, ``Tag`` beside ``Tage``."""
+    plurals = [one + ending for ending in ("s", "es", "e", "n", "en")]
+    return len(one) > 1 and several in plurals  # "m" is none of "ms"
+
+
 def without_unit(cells: Sequence[Any]) -> tuple[Sequence[Any], str]:
     """The cells without the unit that all filled ones have at a number, and it; else as they are, and ``""``."""
     numbers: list[Any] = []
-    units = set()
+    units: dict[str, set[str]] = {}  # the numbers at each
     for cell in cells:
-        found = (None, "") if is_missing(cell) else number_and_unit(cell)
+        if is_missing(cell):
+            numbers.append(None)
+            continue
+        found = number_and_unit(cell)
         if found is None:
             return cells, ""
         numbers.append(found[0])
-        units.add(found[1])
-    units.discard("")
-    return (numbers, units.pop()) if len(units) == 1 else (cells, "")
+        units.setdefault(found[1], set()).add(found[0])
+    one, *others = sorted(units, key=len) or [""]
+    if len(others) == 1 and is_singular(one, others[0]) and units[one] == {"1"}:
+        one = others.pop()  # "1 day" beside "2 days"
+    return (numbers, one) if one and not others else (cells, "")
 
 
 def have_grouped_thousands(cells: Iterable[Any], *, unit: str = "") -> bool:

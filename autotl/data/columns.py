@@ -58,7 +58,7 @@ def judge_column(table: Table, name: str) -> ColumnRole:
     if not cells:
         return ColumnRole(name, "ignore", 1.0, "every cell is empty")
     if looks_like_images(cells):
-        return judge_images(table, name)
+        return judge_images(table, name, guessed=True)
     if is_picture(cells[0]):  # before anything spells them out as text
         return ColumnRole(name, "ignore", 0.8, IMAGES_INSIDE)
     different = distinct(cells)
@@ -102,12 +102,14 @@ def holds_words(table: Table, name: str) -> bool:
 def looks_like_images(cells: list[object]) -> bool:
     """Whether most of the cells end like image files."""
     sample = spread(cells, _LOOKED_AT)
-    named = [cell for cell in sample if isinstance(cell, str) and PurePath(cell).suffix.lower() in IMAGE_SUFFIXES]
+    named = [
+        cell for cell in sample if isinstance(cell, str) and PurePath(cell.strip()).suffix.lower() in IMAGE_SUFFIXES
+    ]
     return 2 * len(named) >= len(sample)
 
 
-def judge_images(table: Table, name: str) -> ColumnRole:
-    """The role of a column of image paths, after looking for a sample of the files.
+def judge_images(table: Table, name: str, *, guessed: bool = False) -> ColumnRole:
+    """The role of a column of image paths, after looking for a sample of the files. guessed: nobody said that it is.
 
     Raises `DataError` naming the first that is not there when fewer than half are.
     """
@@ -124,18 +126,19 @@ def judge_images(table: Table, name: str) -> ColumnRole:
         if not _exists(path):
             missing.append((row, path))
     found = len(sample) - len(missing)
+    otherwise = " Where another column is the input, name it, with --text or --image." if guessed else ""
     if 2 * found < len(sample):
         row, path = missing[0]
         if is_address(path):
             raise DataError(
                 f"{table.describe_row(row)}: column {name!r} holds web addresses ({shortened(path)}). "
-                "Download the images and give their paths."
+                f"Download the images and give their paths.{otherwise}"
             )
         shown = shortened(path, width=200).replace("\\\\", "\\")
         raise DataError(
             f"{table.describe_row(row)}: column {name!r} names {shown}, which "
             f"{obstacle(path) or 'is not there'} ({found} of {len(sample)} files looked for exist). "
-            f"Relative paths start at {table.root}: move the table or mend the paths.{_hint(path)}"
+            f"Relative paths start at {table.root}: move the table or mend the paths.{_hint(path)}{otherwise}"
         )
     return ColumnRole(name, "image", found / len(sample), f"{found} of {len(sample)} sampled cells name image files")
 

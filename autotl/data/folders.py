@@ -103,7 +103,7 @@ def _refuse_parts(folder: Path, subfolders: Sequence[Path], *, labelled: bool) -
     parts = {
         entry.name
         for entry in subfolders
-        if entry.name.casefold() in SPLIT_NAMES and any(_holds_images(inner) for inner in _visible(entry))
+        if _names_a_part(entry.name) and any(_holds_images(inner) for inner in _visible(entry))
     }
     if not parts:
         if labelled:
@@ -113,7 +113,7 @@ def _refuse_parts(folder: Path, subfolders: Sequence[Path], *, labelled: bool) -
     others = sorted(parts - {train} if train else parts)
     advice = f"--data {folder / (train or others[0])}"
     if train and others:
-        advice += f" and --test {folder / (next((o for o in others if o.casefold() == 'test'), others[0]))}"
+        advice += f" and --test {folder / (next((o for o in others if 'test' in o.casefold()), others[0]))}"
     raise DataError(f"{folder}: {listed(sorted(parts))} hold class folders of their own. Pass {advice}")
 
 

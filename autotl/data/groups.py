@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     Groups = npt.NDArray[np.int64]
 
 
+#: Of the rows beside the largest group that a person told, what is alike may tie so many to it. A split needs others.
+MOST_TIED = 0.5
+
+
 class Components:
     """Which of `count` things are connected, while connections are added one by one."""
 
@@ -62,6 +66,21 @@ def groups_among(groups: Groups | None, rows: Groups) -> Groups | None:
 def several(groups: Groups | None) -> Groups | None:
     """None where there is one group alone: nothing varies from group to group then, so rows have to do."""
     return None if groups is None or (groups == groups[0]).all() else groups
+
+
+def tied(told: Groups, alike: Groups) -> Groups:
+    """`merge_groups` of groups that a person told with rows that are alike, or the former alone.
+
+    One content that is everywhere, such as "no findings" in reports of all hospitals, would make one group of them.
+    """
+    merged, told = merge_groups(told, alike), number_groups(told.tolist())
+    largest = int(np.bincount(told).max(initial=0))
+    return told if np.bincount(merged).max(initial=0) - largest > MOST_TIED * (len(told) - largest) else merged
+
+
+def holds(groups: Groups, alike: Groups) -> bool:
+    """Whether all rows of each number in `alike` are in one of the groups."""
+    return len(np.unique(np.stack([groups, alike]), axis=1).T) == len(np.unique(alike))
 
 
 def merge_groups(first: Groups, second: Groups) -> Groups:

@@ -20,7 +20,7 @@ from autotl.data.cells import (
 )
 from autotl.data.columns import IMAGES_INSIDE, ColumnRole, is_picture, judge_images, unended_note
 from autotl.data.folders import IMAGE_SUFFIXES
-from autotl.data.groups import merge_groups, number_groups
+from autotl.data.groups import holds, number_groups, tied
 from autotl.data.joining import APART, one_input
 from autotl.data.labels import label_of
 from autotl.data.paths import image_path
@@ -101,7 +101,7 @@ def inspect_table(
     alone = known & rules.unlearned(task, targets) & rules.exclusive
     kept, targets = filled[known & ~alone], rules.learned(task, targets[known & ~alone])
     equal = number_groups(cells[row] for row in kept)
-    groups = equal if overrides.group is None else merge_groups(equal, told_groups(table, overrides.group, kept))
+    groups = equal if overrides.group is None else tied(told_groups(table, overrides.group, kept), equal)
 
     set_aside = [(row, "no input") for row in empty] + [(row, "no label") for row in filled[~known].tolist()]
     set_aside += [(row, "the only row of its class") for row in filled[alone].tolist()]
@@ -111,7 +111,7 @@ def inspect_table(
     notes += [*_header_notes(table, roles), *_part_notes(table, roles)]
     if empty:
         notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {_quoted(columns)}")
-    notes += [*inference.notes, *_repeat_notes(table, task, kept, targets, equal)]
+    notes += [*inference.notes, *_repeat_notes(table, task, kept, targets, equal, together=holds(groups, equal))]
     return Inspection(
         table=table,
         roles=tuple(roles),
@@ -266,13 +266,17 @@ def _repeat_notes(
     kept: npt.NDArray[np.int64],
     targets: np.ndarray,
     equal: npt.NDArray[np.int64],
+    *,
+    together: bool,
 ) -> list[str]:
+    """together: whether equal inputs are in one group."""
     _, firsts, inverse, counts = np.unique(equal, return_index=True, return_inverse=True, return_counts=True)
     repeats = int((counts - 1).sum())
     if repeats == 0:
         return []
     repeat = "row of {} repeats" if repeats == 1 else "rows of {} repeat"
-    notes = [f"{repeats} {repeat.format(len(equal))} an input; equal inputs stay together in every split"]
+    split = "; equal inputs stay together in every split" if together else ""
+    notes = [f"{repeats} {repeat.format(len(equal))} an input{split}"]
     agreeing = task.rules.conflicts(targets)
     if agreeing is None:
         return notes

@@ -111,6 +111,9 @@ def look_like_quantities(cells: Sequence[Any]) -> bool:
     mostly_unique = 2 * different > len(present)
     if all(map(is_whole, present)):
         rows = Counter(str(cell).strip() for cell in present)
+        widths = {len(number) for number in rows}
+        if len(widths) == 1 < max(widths) and any(number.startswith("0") for number in rows):
+            return False  # 00123 among others of five digits is the name of something
         signed = sum(number.startswith("-") for number in rows) >= _FEWEST_NEGATIVE
         codes = are_codes({float(number) for number in rows})
         most_alike = codes and SMALLEST_CODE * len(present) <= different * min(rows.values())

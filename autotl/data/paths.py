@@ -1,7 +1,8 @@
 """Where the paths of a person lead: made whole without surprises, and looked at before anything is opened.
 
 A cell is somebody else's word. What it names may be a pipe that nobody writes to, a device without an end, or an
-address on the web; opening these hangs, or eats the memory.
+address on the web; opening these hangs, or eats the memory. Exports ship a copy of this file: it imports nothing of
+AutoTL.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ def image_path(root: Path, cell: str) -> str:
     """The path that a cell names, which is relative to `root` or whole; an address stays as it is.
 
     Accents may be written in another Unicode form than on the disk, as when an archive or a table comes from a Mac, and
-    folders with backslashes, as Windows writes them.
+    folders with backslashes, as Windows writes them; and spaces may stand around a path, as separators have them.
     """
     if is_address(cell):
         return cell
-    if cell.isascii() and "\\" not in cell:
+    if cell.isascii() and "\\" not in cell and cell == cell.strip():
         return str(root / cell)
-    slashed = (cell, cell.replace("\\", "/"))
+    slashed = (cell, cell.replace("\\", "/"), cell.strip(), cell.strip().replace("\\", "/"))
     forms = [*slashed, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD") for path in slashed)]
     return next((str(root / form) for form in forms if os.path.lexists(root / form)), str(root / cell))
 

@@ -163,6 +163,8 @@ def _rules(table: Table, targets: Sequence[str], metric: str | None, kind: str |
         owners = [rules for rules in TABLE if rules.metric(metric)]
     if len(owners) == 1 and not owners[0].exclusive:
         return owners[0]
+    if table.of_class_folders:  # whatever their names are like
+        return TABLE[-1]
     return next((rules for rules in TABLE if rules.recognises(table, targets)), TABLE[-1])
 
 

@@ -46,11 +46,12 @@ def compare(
     folder: Path,
     table: Table,
     expected: np.ndarray,
+    bundle_score: float | None,
 ) -> Comparison:
     """An export's `answer`, whose files are in `folder`, beside `model` on the rows of `table`.
 
-    expected ``[rows, outputs] float32``: what `model` answers to them, NaN where it cannot read one. Raises `DataError`
-    where the table has a label that is no class.
+    expected ``[rows, outputs] float32``: what `model` answers to them, NaN where it cannot read one, whose `score_of`
+    is `bundle_score`.
     """
     cells = read_inputs(table, model.task)
     found = answer(cells)
@@ -67,8 +68,8 @@ def compare(
         difference=difference,
         agreement=_agreement(model, expected[readable], found[readable]),
         metric=model.task.metric,
-        score=_score(model.task, table, found),
-        bundle_score=_score(model.task, table, expected),
+        score=score_of(model.task, table, found),
+        bundle_score=bundle_score,
         seconds=seconds,
         bundle_seconds=bundle_seconds,
         size=folder_bytes(folder),
@@ -101,8 +102,11 @@ def _agreement(model: Predictor, expected: np.ndarray, found: np.ndarray) -> flo
     return float((off < 1e-3).all(1).mean())
 
 
-def _score(task: Task, table: Table, answers: np.ndarray) -> float | None:
-    """Of rows that the task learns; None without labels, or with one class only where the metric compares two."""
+def score_of(task: Task, table: Table, answers: np.ndarray) -> float | None:
+    """Of rows that the task learns; None without labels, or with one class only where the metric compares two.
+
+    Raises `DataError` where the table has a label that is no class.
+    """
     if not set(task.targets) <= set(table.columns):
         return None
     targets, known = encode_targets(table, task)

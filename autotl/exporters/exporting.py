@@ -10,7 +10,7 @@ import numpy as np
 from autotl.data.inspection import read_inputs
 from autotl.data.tables import Table
 from autotl.errors import ExportError
-from autotl.exporters.checking import Comparison, compare
+from autotl.exporters.checking import Comparison, compare, score_of
 from autotl.files import is_disk_full, new_folder
 from autotl.plugins.contracts import Exporter
 
@@ -40,10 +40,11 @@ def export(model: Predictor, exporter: Exporter, table: Table, out: Path) -> Com
     expected = model.predictions(sample).answers
     cells = read_inputs(sample, model.task)
     readable = np.flatnonzero(~np.isnan(expected[:, 0]))
+    score = score_of(model.task, sample, expected)  # before minutes of work, as labels may be wrong
     try:
         with new_folder(out) as unfinished:
             exporter.export(model, [cells[row] for row in readable], unfinished)
-            comparison = compare(model, exporter.load(unfinished), unfinished, sample, expected)
+            comparison = compare(model, exporter.load(unfinished), unfinished, sample, expected, score)
             _refuse(model, exporter, comparison)
     except Exception as error:
         if not isinstance(error, OSError) and not is_disk_full(error):

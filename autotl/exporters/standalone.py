@@ -7,6 +7,7 @@
     telling.py            what is told of answers, by the kind of task
     mixing.py             the arithmetic from several networks to one answer
     joining.py            from the columns of a table to the input of a network
+    paths.py              from the cells of a table to the files that they name
     network.py            how a network is run
     member-1/             preprocess.py and what it reads, and the network
     README.md             the few lines that load it
@@ -95,6 +96,7 @@ class StandaloneExporter(Exporter, ABC):
             "predict.py": shipped("predict.py"),
             "mixing.py": files("autotl.kinds").joinpath("mixing.py").read_text(encoding="utf-8"),
             "joining.py": files("autotl.data").joinpath("joining.py").read_text(encoding="utf-8"),
+            "paths.py": files("autotl.data").joinpath("paths.py").read_text(encoding="utf-8"),
             "telling.py": shipped(f"{model.task.rules.module}.py"),
             "network.py": self.runtime(),
             "README.md": _readme(model.card, sorted(packages)),

@@ -30,6 +30,8 @@ def traced(
     rows: encoded ones. Raises `ExportError` where the network cannot be traced.
     """
     longest = sorted(rows, key=len, reverse=True)[:TRACED]
+    if modality in TEXTUAL:  # nor of rows may there be but one token
+        longest = [np.concatenate([row, row]) if len(row) == 1 else row for row in longest]
     state = encoder.batch([longest[row % len(longest)] for row in range(TRACED)])
     try:
         program = _program(network, {part: tensor.contiguous() for part, tensor in state.items()}, modality)

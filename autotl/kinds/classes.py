@@ -257,7 +257,7 @@ class Classes(Kind):
         if metric == self.cost_metric:
             return bool(task.costs)
         if metric == "roc_auc":
-            return set(targets.tolist()) == {0, 1}
+            return len(task.classes) == 2 and set(targets.tolist()) == {0, 1}
         if metric in self.metrics:
             return True
         from autotl.kinds.elsewhere import takes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -133,6 +133,9 @@ class Labels(Kind):
             cells = table.column(columns[0])
             _refuse_vectors(table, columns[0], cells)
             delimiter = "" if any(map(_is_list, cells)) else _find_delimiter(cells) or _most_used_delimiter(cells)
+            several = {label for cell in cells if len(given := _split(cell, delimiter)) > 1 for label in given}
+            table = _without_missing_words(table, columns, several)
+            cells = table.column(columns[0])
             names = tuple(in_natural_order({label for cell in cells for label in _split(cell, delimiter)}))
         if len(names) < 2:
             raise TaskError(
@@ -167,8 +170,8 @@ class Labels(Kind):
         )
 
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
-        table = _with_lists(table, task.targets)
         places = {name: place for place, name in enumerate(task.classes)}
+        table = _without_missing_words(_with_lists(table, task.targets), task.targets, places)
         encoded = np.zeros((table.rows, len(places)), np.float32)
         for row in range(table.rows):
             for label in _labels_of(table, row, task.targets, task.delimiter):
@@ -349,6 +352,18 @@ def _with_lists(table: Table, columns: Sequence[str]) -> Table:
             return table
         lists.append(found)
     return table.labelled(columns, lists)
+
+
+def _without_missing_words(table: Table, columns: Sequence[str], labels: Container[str]) -> Table:
+    """The table with nothing in place of a word for a missing value, such as NA, unless it is one of the labels."""
+    if len(columns) > 1:
+        return table
+    cells = table.column(columns[0])
+    plain = without_missing_words(cells)
+    return table.labelled(
+        columns,
+        [cell if other is cell or label_of(cell) in labels else None for cell, other in zip(cells, plain, strict=True)],
+    )
 
 
 def _find_delimiter(cells: Sequence[Any]) -> str | None:

@@ -14,6 +14,7 @@ from autotl.data.cells import (
     have_decimal_commas,
     have_grouped_thousands,
     is_missing,
+    is_singular,
     may_be_thousands,
     may_have_pointed_thousands,
     ungrouped,
@@ -170,7 +171,7 @@ class Numbers(Kind):
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
         table, units, _ = _in_plain_numbers(table, task.targets, task.scales)
         for scale, unit, name in zip(task.scales, units, task.targets, strict=True):
-            if unit and unit != scale.unit:
+            if unit and unit != scale.unit and not is_singular(unit, scale.unit):
                 learned = f"in {scale.unit!r}" if scale.unit else "without a unit"
                 raise DataError(
                     f"{table.name}: {name!r} has numbers in {unit!r}, and the model learned them {learned}. "

@@ -201,10 +201,7 @@ def shares_of(
         if good[model] and all(np.abs(stakes[model] - stakes[other]).max() > ALIKE for other in among):
             among.append(int(model))
     mean = np.isin(np.arange(len(stakes)), among[:MOST_IN_A_MEAN]) / min(len(among), MOST_IN_A_MEAN)
-    shares = trust * greedy_shares(task, stakes, weights) + (1 - trust) * mean
-    shares = np.where(shares < min(LEAST_SHARE, shares.max()), 0.0, shares)
-    kept: np.ndarray = shares / shares.sum()
-    return kept
+    return _worth_a_model(trust * greedy_shares(task, stakes, weights) + (1 - trust) * mean)
 
 
 def greedy_shares(task: Task, stakes: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -222,8 +219,12 @@ def greedy_shares(task: Task, stakes: np.ndarray, weights: np.ndarray) -> np.nda
         total, counts = total + stakes[model], counts + np.eye(len(stakes))[model]
         if losses[model] < best_loss - 1e-9:
             best_loss, best_counts = losses[model], counts
-    shares = best_counts / best_counts.sum()
-    shares = np.where(shares < LEAST_SHARE, 0.0, shares)
+    return _worth_a_model(best_counts / best_counts.sum())
+
+
+def _worth_a_model(shares: np.ndarray) -> np.ndarray:
+    """Shares ``[models]`` without the least; of many models that are alike in worth all may have less than that."""
+    shares = np.where(shares < min(LEAST_SHARE, shares.max()), 0.0, shares)
     kept: np.ndarray = shares / shares.sum()
     return kept
 

@@ -93,8 +93,8 @@ def _most_wrong(answers: Answers, found: ClassAnswers, rows: TableRows, suspects
 
 def _by_class(answers: ClassAnswers, classes: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Name, validation rows, the share of them that is found, and the share of what is taken for it that is it."""
-    counts = answers.confusion
-    rows, taken, hits = counts.sum(1), counts.sum(0), np.diag(counts)
+    right = answers.labels[answers.labels == answers.taken]
+    rows, taken, hits = (np.bincount(of, minlength=len(classes)) for of in (answers.labels, answers.taken, right))
     present = np.flatnonzero(rows)
     for i in present[np.argsort(hits[present] / rows[present], kind="stable")].tolist():
         yield classes[i], str(rows[i]), share(hits[i], rows[i]), share(hits[i], taken[i])
@@ -102,12 +102,11 @@ def _by_class(answers: ClassAnswers, classes: Sequence[str]) -> Iterator[tuple[s
 
 def _confused(answers: ClassAnswers, classes: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Label, what it is taken for, and how often; the most frequent first."""
-    counts = answers.confusion - np.diag(np.diag(answers.confusion))
-    for place in np.argsort(-counts, axis=None, kind="stable").tolist():
-        true, taken = divmod(place, len(classes))
-        if not counts[true, taken]:
-            return
-        yield classes[true], classes[taken], str(counts[true, taken])
+    wrong = answers.labels != answers.taken
+    places, counts = np.unique(answers.labels[wrong] * len(classes) + answers.taken[wrong], return_counts=True)
+    for nth in np.argsort(-counts, kind="stable").tolist():
+        true, taken = divmod(int(places[nth]), len(classes))
+        yield classes[true], classes[taken], str(counts[nth])
 
 
 @dataclass(frozen=True)

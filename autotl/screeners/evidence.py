@@ -34,10 +34,12 @@ class Evidence:
         left = inputs @ vectors / np.sqrt(squares) if width <= rows else vectors
         targets = np.eye(classes)[labels]
         targets = targets[:, targets.any(0)]
+        targets = targets - targets.mean(0)  # as features are: no weight of theirs explains how frequent a class is
         projected = (left.T @ targets) ** 2
         outside = (targets**2).sum(0) - projected.sum(0)  # what no weights explain
         each = zip(projected.T, outside, strict=True)
-        return float(np.mean([_log_evidence(squares, along, beside, rows, width) for along, beside in each]))
+        free = rows - 1  # as what is centred varies in no more directions
+        return float(np.mean([_log_evidence(squares, along, beside, free, width) for along, beside in each]))
 
 
 def _log_evidence(squares: np.ndarray, projected: np.ndarray, outside: float, rows: int, width: int) -> float:

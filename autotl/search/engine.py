@@ -47,6 +47,7 @@ from autotl.search.lock import RunLock
 from autotl.search.pace import Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
+from autotl.search.ranking import trainable_first
 from autotl.search.refit import Refit, worth_repeating
 from autotl.search.reporting import report
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, refuse_another, versions
@@ -58,7 +59,7 @@ from autotl.search.space import Space
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
-from autotl.search.trials import Trials
+from autotl.search.trials import PART_OF_A_RECIPE, Trials
 from autotl.search.vetting import vetted
 from autotl.usage import cores, peak_memory
 from autotl.zoo.origin import origin_of
@@ -340,7 +341,10 @@ class Search:
         given, task = self._given, self._given.inspection.task
         targets = given.inspection.targets[given.split.train]
         passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
-        full_trials = passes[survivors[0].key] / survivors[0].recipe.passes(len(targets)) if pace.limited else None
+        scores, whole = self._screening.scores, {c.key: c.recipe.passes(len(targets)) for c in survivors}
+        slow = {key for key, count in passes.items() if count < PART_OF_A_RECIPE * whole[key]}
+        survivors = trainable_first(survivors, scores, slow)
+        full_trials = passes[survivors[0].key] / whole[survivors[0].key] if pace.limited else None
         contexts = {
             candidate.key: StrategyContext(
                 candidate=candidate,
@@ -349,7 +353,7 @@ class Search:
                 metric=task.metric,
                 augments=given.augments[candidate.family],
                 passes=passes[candidate.key],
-                doubtful=is_doubtful(self._screening.score, task.rules.guess(targets, task.balance), full_trials),
+                doubtful=is_doubtful(max(scores.values()), task.rules.guess(targets, task.balance), full_trials),
                 squared=task.rules.squared,
                 teacher=self._teacher is not None,
                 stages=self._screening.stages[candidate.key],
@@ -392,7 +396,7 @@ class Search:
         else:
             trials.run(portfolio, count)
         if pace.limited and count and not self._study.get_trials(deepcopy=False):
-            events.emit("note", text="no training fits into the time: it would see too few rows to beat a head")
+            events.emit("note", text="no training fits into the time that sees rows enough to be likely to beat a head")
             self._screening.use_time_left()
         pace.settle()
         if not pace.trials_of_the_answer:  # heads are fitted again in a moment, so time is left

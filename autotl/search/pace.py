@@ -56,6 +56,10 @@ STEP_COST = 4.0
 #: never be: a family's library takes seconds to import, a download minutes. The longest where nothing limits it.
 LOADING_SHARE, LEAST_LOADING, MOST_LOADING = 0.5, 30.0, 900.0
 
+#: One beside others that are there is waited for until screening should end, or for so many seconds: killing a worker
+#: that hangs in it costs the next one's start, some four.
+LEAST_LOADING_BESIDE = 10.0
+
 #: How often a trial that trains is judged before its end (the rungs of the training loop but the last).
 JUDGED_ON_THE_WAY = 3
 
@@ -88,6 +92,9 @@ TOO_LONG_TO_REFIT = 2.0
 #: A trial shorter than this learns nothing that the probe does not know, and one that sees fewer rows neither: in the
 #: last 6 of 20 s MiniLM made 5 steps on sst2, after 3 s for the race of precisions and loading, and was worse than it.
 SHORTEST_TRIAL, FEWEST_ROWS = 1.0, 1600
+
+#: The same where the time has no other use: the race takes some ten batches of 32, and a few steps may help a mixture.
+FEWEST_ROWS_AT_LAST = 500
 
 
 @dataclass(frozen=True)
@@ -273,9 +280,10 @@ class Pace:
         needed: whether there is no other so far; while screening lasts, one more is waited for until its end.
         """
         longest = LOADING_SHARE * self.clock.remaining
-        if not needed and self.clock.elapsed < self._screening_ends:
-            longest = min(longest, self._screening_ends - self.clock.elapsed)
-        return min(max(longest, LEAST_LOADING), MOST_LOADING)
+        if needed:
+            return min(max(longest, LEAST_LOADING), MOST_LOADING)
+        screening = self._screening_ends - self.clock.elapsed
+        return min(longest, max(screening, LEAST_LOADING_BESIDE) if screening > 0 else longest, MOST_LOADING)
 
     def patience(self, *, testing: bool = False) -> float:
         """Seconds after which a worker that has not answered is given up."""
@@ -395,6 +403,6 @@ class Pace:
     def time_for_a_trial(self) -> bool:
         """Of the fastest backbone that trials have: one that was merely looked at, or takes longer, stops no other."""
         known = [self._forward[key] for key in self._chosen if key in self._forward]
-        learning = FEWEST_ROWS * STEP_COST * min(known, default=0.0)
+        learning = (FEWEST_ROWS_AT_LAST if self._settled else FEWEST_ROWS) * STEP_COST * min(known, default=0.0)
         last_act = min(map(self.judging_seconds, self._chosen))
         return self.seconds_to_the_end() > last_act + max(SHORTEST_TRIAL, learning)

@@ -12,7 +12,7 @@ import numpy as np
 
 from autotl.config import SearchRequest
 from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
-from autotl.data.groups import merge_groups
+from autotl.data.groups import holds, merge_groups, tied
 from autotl.data.inspection import Inspection, groups_of, inspect_table, read_inputs, read_test
 from autotl.data.splits import Split, split
 from autotl.data.tables import Table
@@ -62,8 +62,14 @@ class Preparation:
     hub_missed: bool  #: whether the hub was looked for and did not answer
 
     def keeping_together(self, groups: np.ndarray, *, seed: int) -> Preparation:
-        """With another split, which divides none of `groups` ``[kept] int64`` either. Raises `DataError`."""
-        merged = merge_groups(self.inspection.groups, groups)
+        """With another split, which divides none of `groups` ``[kept] int64`` either.
+
+        Raises `DataError` where too little would be left to validate on.
+        """
+        merge = tied if self.inspection.task.group else merge_groups
+        merged = merge(self.inspection.groups, groups)
+        if not holds(merged, groups):
+            raise DataError(f"hardly two different {self.inspection.task.group!r} would be left")
         return replace(self, split=_divided(self.inspection, merged, seed=seed))
 
     def for_worker(self, request: SearchRequest, folder: Path, fingerprint: str, teacher: str | None) -> dict[str, Any]:

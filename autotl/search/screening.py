@@ -54,7 +54,7 @@ class Screening:
         self._put_off: list[Candidate] = []  #: that there was no time for
         self._hungry: dict[str, Candidate] = {}  #: whose heads have not seen all rows, by key
         self.stages: dict[str, int] = {}  #: of each backbone that was looked through
-        self.score = 0.0  #: of the best head, leave-one-out
+        self.scores: dict[str, float] = {}  #: of the heads on those that were screened, leave-one-out
         self.too_slow: list[Candidate] = []  #: what could be used but for the limits
 
     def run(self, known: Sequence[str]) -> list[Candidate]:
@@ -99,7 +99,7 @@ class Screening:
                 raise ZooError("no backbone could be used: " + "; ".join(refused))
             self._note("no backbone could be used, so the answer stays what it is")
             return []
-        self.score = max(screened.head for screened in seen.values())
+        self.scores = {key: screened.head for key, screened in seen.items()}
         going_on = [candidate for key in known or survivors(seen) for candidate in candidates if candidate.key == key]
         going_on = [candidate for candidate in going_on if candidate.key in seen]
         if not known:
@@ -134,6 +134,7 @@ class Screening:
             precision=answer["precision"], parameters=candidate.parameters, licence=candidate.licence,
             opinions=answer["opinions"], features=answer["features"], bytes_a_row=answer["bytes_a_row"],
             latency=self._costs.latency([candidate.key]), seconds=self._pace.clock.elapsed - began,
+            memory=answer["memory"],
         )  # fmt: skip
         return Screened(score, rows, candidate.prior, answer["opinions"], candidate.parameters)
 

@@ -89,7 +89,7 @@ class Splitting:
         try:
             together = given.keeping_together(firsts, seed=self._seed)
         except DataError:
-            text = f"{alike}; they are not kept together, as nothing would be left to validate on"
+            text = f"{alike}; they are not kept together, as too little would be left to validate on"
             self._events.emit("note", text=text)
             return given
         self._events.emit("note", text=f"{alike}; such rows stay together in every split")

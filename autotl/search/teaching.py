@@ -47,7 +47,7 @@ class Teaching:
         """The strongest of them by its prior, where its features are better than those of all that keep the limits."""
         strongest = max(barred, key=lambda candidate: (candidate.prior, candidate.parameters), default=None)
         try:
-            return strongest if strongest and screening.appraise(strongest) > screening.score else None
+            return strongest if strongest and screening.appraise(strongest) > max(screening.scores.values()) else None
         except TrialError:
             return None
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import FailureKind, TrialError
 from autotl.events import EventLog
-from autotl.plugins.contracts import RESERVED_NAMES
+from autotl.plugins.contracts import RESERVED_NAMES, Work
 from autotl.plugins.manager import plugins
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue, OutOfTime
@@ -196,13 +196,24 @@ class Trials:
         # where the others have nothing left to try, a slow one is better than none
         return (self._started > 0 and self._space.do_without([*late, *slow])) or self._space.do_without(late)
 
-    def _part_of(self, config: TrialConfig) -> float:
-        """Of a training's passes, those that it could make in the time that is left; about, from forward passes."""
+    def _has_its_part(self, config: TrialConfig) -> bool:
+        """Whether a training could make enough of its passes in the time that is left; first about, by forward passes.
+
+        A step may take half as long again as these say: one of 63 s, said to be a third, was 65 of 300 steps.
+        """
         if not (self._pace.limited and self._space.still_fits(config)):
-            return math.inf
+            return True
         work, context = self._space.work(config), self._space.context(config.backbone)
         trained = work.passes * (1 - work.frozen_fraction)
-        return self._pace.passes(config.backbone, context.rows) / trained if trained else math.inf
+        if not trained:
+            return True
+        if self._pace.passes(config.backbone, context.rows) < PART_OF_A_RECIPE * trained:
+            return False
+        try:
+            seconds = self._seconds_of(config, work)
+        except TrialError:  # which it meets in its turn
+            return True
+        return self._pace.seconds_of_training(config.backbone) >= PART_OF_A_RECIPE * seconds
 
     def _part_of_a_recipe(self, backbone: str) -> float:
         """Of its passes, that a training could make in the time that is left."""
@@ -237,8 +248,8 @@ class Trials:
         why: Why = "sampler"
         offered = [config for config in queue if self._space.offers(config)]
         compared = in_turn or self._started == 0 or self._pace.others_wait  # however short it is cut
-        long = [config for config in offered if compared or self._part_of(config) >= PART_OF_A_RECIPE]
-        if config := next(iter(long or offered), None):
+        long = (config for config in offered if compared or self._has_its_part(config))
+        if config := next(long, None) or next(iter(offered), None):
             queue.remove(config)
             self._study.enqueue_trial(self._space.units(config))
             why = "portfolio"
@@ -389,12 +400,7 @@ class Trials:
         if self._control is None and not self._space.begins_pretrained(config):
             self._control = running.number  # to its end: weights that begin at random are far behind on their way
         if work.passes:
-            candidate = dataclasses.asdict(self._space.candidates[config.backbone])
-            answer = self._dialogue.ask(
-                f"forecast of {config.strategy}", "training", do="forecast", candidate=candidate,
-                work=dataclasses.asdict(work), views=self._judge.views_mean_the_same,
-            )  # fmt: skip
-            seconds = answer["seconds"]
+            seconds = self._seconds_of(config, work)
         length = self._pace.trial_length(config.backbone, config.strategy, seconds)
         running.planned = length.planned
         running.optuna_trial.set_user_attr("planned_seconds", length.planned)
@@ -402,6 +408,16 @@ class Trials:
             self._usual = length.planned
             self._pace.compared = max(self._pace.compared - 1, 1)
         return length
+
+    def _seconds_of(self, config: TrialConfig, work: Work) -> float:
+        """That its training takes, judging left out. Raises `TrialError` where it cannot be measured."""
+        answer = self._dialogue.ask(
+            f"forecast of {config.strategy}", "training", do="forecast",
+            candidate=dataclasses.asdict(self._space.candidates[config.backbone]), work=dataclasses.asdict(work),
+            views=self._judge.views_mean_the_same,
+        )  # fmt: skip
+        seconds: float = answer["seconds"]
+        return seconds
 
     def _settle_rungs(self) -> None:
         """How many full trials there will be decides where they are compared; once, by the first forecast."""

@@ -58,10 +58,6 @@ SECONDS_AGAIN = 2.0
 #: keep a busy machine from the first answer of a network for a minute.
 FEWEST_ROWS_A_CLASS = 20
 
-#: Where more rows validate, so many of them judge the first head: all 2000 of a table of 20,000 photographs kept it
-#: waiting for ten seconds on two cores.
-JUDGES_OF_THE_FIRST = 500
-
 #: How far the head of a backbone has come that was in a hurry: it makes way for the one of all rows.
 HURRIED = 500
 
@@ -170,6 +166,7 @@ class Workbench:
             "precision": str(frozen.precision),
             "longest": frozen.rows.encoder.longest,
             "cut": self._count_cut(frozen, seen),
+            "memory": peak_memory(),
             "unreadable": [[i, self._looks.names[i], why] for i, why in sorted(frozen.rows.unreadable.items())],
         }
 
@@ -233,7 +230,7 @@ class Workbench:
     def head(self, request: Message) -> Message:
         """Offers the linear head on the training rows, as far as the seconds reach, as a model of its own.
 
-        quick: on those that screening saw, judged by `JUDGES_OF_THE_FIRST`, as the first state of that model.
+        quick: on those that screening saw, judged by some, as the first state of that model.
         """
         frozen, seconds = self._look_through(request["candidate"]), request["seconds"] or math.inf
         most = 0 if request["quick"] else len(self._holdout.train)
@@ -254,7 +251,7 @@ class Workbench:
             name=request["name"],
             training_rows=len(seen),
             details={"fitting": time.monotonic() - began},
-            hurried=request["quick"],
+            hurried=seconds if request["quick"] else None,
         )
         return {"saw_all": self._looks.seen(frozen)[0] >= len(self._holdout.train)}
 
@@ -276,7 +273,7 @@ class Workbench:
         trial = self._prepare(
             request["candidate"], settings, number=request["number"], clock=clock, views=request["views"]
         )
-        trial.fill_time = request["fill_time"]
+        trial.fill_time, trial.judged_on_the_way = request["fill_time"], request["judged_on_the_way"]
         if request["checkpoint"]:
             trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
         frozen = trial.frozen
@@ -286,7 +283,7 @@ class Workbench:
             permille = progress.permille
             if trial.model is None:
                 raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
-            if permille < 1000 and not request["judged_on_the_way"]:
+            if permille < 1000 and not trial.judged_on_the_way:
                 continue
             answer = self._judge(
                 trial.model,
@@ -360,10 +357,10 @@ class Workbench:
         if request["head"]:
             trial.model = Classifier(trial.frozen.layered, self._for_the_metric(trial.layered_head(), trial.known))
             return trial.model, trial.frozen, len(trial.known)
-        begins, ends = -1.0, math.inf
+        begins, ends, trial.judged_on_the_way = -1.0, math.inf, False
         if request["late_checkpoint"]:
             begins = go_on_from(trial, Path(request["late_checkpoint"]), rest=1000 / LATE - 1)
-        for progress in fit(trial, request["strategy"]):  # nothing is judged on the way
+        for progress in fit(trial, request["strategy"]):
             ends = progress.details.get("steps", math.inf)
         if trial.model is None:
             raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
@@ -426,21 +423,24 @@ class Workbench:
 
     def _judge(
         self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, training_rows: int,
-        details: Mapping[str, float], hurried: bool = False,
+        details: Mapping[str, float], hurried: float | None = None,
     ) -> Message:  # fmt: skip
         """Scores the model on the validation rows, saves it when it is finished or wanted, and returns the answer.
 
         The score of a finished model is that of the saved weights, read from the disk again. It also says what it
-        answers to other views of the rows. hurried: about `JUDGES_OF_THE_FIRST` rows are enough.
+        answers to other views of the rows. hurried: seconds for the rows that judge it.
         """
         began = time.monotonic()
         valid = self._holdout.valid
-        valid = self._looks.readable(frozen, valid[:: max(len(valid) // JUDGES_OF_THE_FIRST, 1)] if hurried else valid)
+        if hurried is not None:
+            few = self._looks.some_of(valid, frozen, hurried)
+            valid = few if self._task.rules.fits(self._task, self._task.metric, self._targets[few]) else valid
+        valid = self._looks.readable(frozen, valid)
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"
         finished = permille == 1000
         if finished:
             logits = self._models.logits_from_disk(model, frozen, valid, place)
-        elif hurried:  # what passes for it is known to the head that follows
+        elif hurried is not None:  # what passes for it is known to the head that follows
             logits = self._models.logits(model, frozen, valid)
         else:
             logits = model.logits(frozen.rows, valid, frozen.precision, self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -25,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from autotl.data.cells import as_text
 from autotl.plugins.contracts import Unreadable
 from autotl.predictor.predictor import Predictor
-from autotl.serving.batching import Batcher
+from autotl.serving.batching import Answer, Batcher
 from autotl.serving.description import described
 from autotl.serving.gate import Gate
 from autotl.serving.intake import Intake, NoRoom, Refused, intake_for
@@ -34,6 +35,9 @@ from autotl.serving.page import page
 from autotl.serving.schema import Health, sent_to
 
 logger = logging.getLogger(__name__)
+
+#: Errors in one request that are put into words: of millions that takes gigabytes, to tell one.
+MOST_ERRORS = 100
 
 #: Where Linux keeps files in memory.
 MEMORY = "/dev/shm"
@@ -102,7 +106,7 @@ class _Service:
             raise HTTPException(413, f"the request has {len(sent)} rows, and {self._limits.rows} are allowed")
         try:
             with self._intake.cells(sent) as cells:
-                rows = await self._batcher.predict(cells)
+                rows = await _unless_gone(receive, self._batcher.predict(cells))
         except Refused as error:
             raise HTTPException(422, str(error)) from None
         except NoRoom as error:
@@ -110,6 +114,8 @@ class _Service:
             raise HTTPException(503, "the service has no room for images now; try again later") from None
         except Exception:  # the batcher has told the log
             raise HTTPException(500, "the model failed on these inputs") from None
+        if rows is None:
+            return
         for number, row in enumerate(rows):
             if isinstance(row, Unreadable):
                 raise HTTPException(422, f"row {number}: {self._without_paths(row.reason, cells[number])}")
@@ -135,6 +141,8 @@ class _Service:
         try:
             return self._sent.model_validate_json(body).inputs
         except ValidationError as refusal:
+            if refusal.error_count() > MOST_ERRORS:  # of lists the first bad element is one, so these are names
+                raise HTTPException(422, f"body: unknown fields, {refusal.error_count()} of them; {way_out}") from None
             first = refusal.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             raise HTTPException(400, "the request is not JSON")
@@ -161,6 +169,20 @@ async def _body(receive: Receive) -> bytes | None:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return b"".join(parts)
+
+
+async def _unless_gone(receive: Receive, answer: asyncio.Future[Sequence[Answer]]) -> Sequence[Answer] | None:
+    """The answer; None where the client is gone before, as who has waited long enough is: then nobody works for it."""
+    leaving = asyncio.ensure_future(receive())  # after the body the only message is that
+    leaving.add_done_callback(lambda done: (done.cancelled() or done.exception(), answer.cancel()))
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        if leaving.done():
+            return None
+        raise
+    finally:
+        leaving.cancel()
 
 
 def _in_memory(room: int) -> str | None:

@@ -63,14 +63,14 @@ class Batcher(Generic[Answer]):
         self._work: asyncio.Task[None] | None = None  #: on a batch
         self._closed = False
 
-    async def predict(self, cells: Sequence[Any]) -> Sequence[Answer]:
+    def predict(self, cells: Sequence[Any]) -> asyncio.Future[Sequence[Answer]]:
         """The answers for at least one input. What is cancelled before its turn costs nothing."""
         question = _Question[Answer](cells, self._loop.create_future(), self._loop.time())
         self._questions.append(question)
         self._rows += len(cells)
         if self._work is None and (self._waiting is None or self._complete()):
             self._consider()
-        return await question.answer
+        return question.answer
 
     async def close(self) -> None:
         """Answers what waits, and ends the thread."""

@@ -60,6 +60,8 @@ def _settled() -> Iterator[None]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not host:  # which would be all of this machine's
+        raise RunError("--host is empty; name an address, such as 127.0.0.1")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=CONNECTIONS)

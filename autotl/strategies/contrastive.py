@@ -6,6 +6,7 @@ are looked at together (Khosla et al. 2020), so none have to be built or drawn.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ FEWEST_STEPS = 40
 
 
 class Contrastive(Strategy):
-    """AdamW on all stages by the supervised contrastive loss of the features; at every rung a logistic head on them."""
+    """AdamW on all stages by the supervised contrastive loss of features; where it is judged, a new head on them."""
 
     name = "contrastive"
     regularized = False  #: they see logits, of which there are none while it trains
@@ -62,7 +63,14 @@ class Contrastive(Strategy):
             batches=BalancedBatches,
         )
         for progress in train(model, trial, plan):
-            _fit_head(model, trial)
+            if progress.permille == 1000:
+                _fit_head(model, trial)
+            elif trial.judged_on_the_way:
+                began = time.monotonic()
+                _fit_head(model, trial)
+                trial.clock.set_back(
+                    began - time.monotonic()
+                )  # no part of the training, whose schedule is by the clock
             yield progress
 
 

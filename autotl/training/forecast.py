@@ -23,6 +23,7 @@ class Forecast:
     seconds: float = 0.0  #: of training, without judging
     states: float = 0.0  #: bytes in the store that a trial with the same frozen stages and augmentation shares
     trained: int = 0  #: parameters of the stages that are trained
+    rows: int = 0  #: that it trains on
 
 
 def forecast(trial: Trial, work: Work) -> Forecast:
@@ -48,4 +49,4 @@ def forecast(trial: Trial, work: Work) -> Forecast:
     above = work.passes * len(trial.train) * (speed.seconds_a_row if speed else 0.0) * work.step_cost
     below = boundary.rows_below(trial.train, work.passes) * boundary.seconds_a_row
     trained = sum(p.numel() for part in frozen.backbone.stages[stage:] for p in part.parameters())
-    return Forecast(above + below, boundary.size if boundary.kept else 0.0, trained)
+    return Forecast(above + below, boundary.size if boundary.kept else 0.0, trained, len(trial.train))

@@ -87,7 +87,8 @@ class Trial:
     `train` are the indices ``[rows] int64`` of readable training rows; `targets` ``[table rows, …]``
     covers the whole table: codes of classes, or numbers, as the kind of the `task` has them.
     `clock` ends when the trial must; its seconds are infinite when only trials are counted, and `fill_time` says that
-    the trial may be longer than its settings say, to the end of its clock.
+    the trial may be longer than its settings say, to the end of its clock. `judged_on_the_way`: whether its model is
+    looked at before.
     `checkpoint` is the file from which the training can be continued, which it writes itself, and `late_checkpoint` the
     one from which its last third can be repeated.
     `seen` are those of `train` whose features are known, None for all; they are `known` in either case.
@@ -107,6 +108,7 @@ class Trial:
     seed: int
     clock: Clock
     fill_time: bool = False
+    judged_on_the_way: bool = True
     checkpoint: Path | None = None
     late_checkpoint: Path | None = None
     seen: np.ndarray | None = None

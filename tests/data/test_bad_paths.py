@@ -74,6 +74,14 @@ def test_accents_may_be_written_otherwise_than_on_the_disk(folder, capsys, on_di
     assert answer["audit"]["input"]["least"] == 2
 
 
+@pytest.mark.parametrize("cell", [" {number}.jpg", "{number}.jpg ", "\t{number}.jpg\t"])
+def test_spaces_may_stand_around_a_path(folder, capsys, cell):
+    path = write(folder, [cell.format(number=number) for number in range(N)])
+    assert main(["inspect", "--data", str(path), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["columns"][0]["evidence"] == f"{N} of {N} sampled cells name image files"
+
+
 @pytest.mark.parametrize("cell", GOOD.values(), ids=GOOD)
 def test_images_may_lie_anywhere(folder, capsys, cell):
     path = write(folder, [cell.format(number=number, folder=folder) for number in range(N)])
@@ -95,7 +103,7 @@ ODD = {
     "the picture itself": ("data:image/png;base64,iVBORw0KGgo=", "web addresses"),
     "a name that is too long": ("x" * 5000 + ".jpg", "is not there"),
     "a path of Windows": (r"C:\images\a.jpg", "is not there"),
-    "a name with spaces around": ("  0.jpg ", "is not there"),
+    "a name with spaces around": ("  none.jpg ", "is not there"),
 }
 
 

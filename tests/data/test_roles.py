@@ -149,6 +149,15 @@ def test_image_addresses_on_the_web_are_refused():
         roles({"picture": urls, "label": LABELS})
 
 
+def test_a_table_of_texts_with_addresses_of_images_is_told_how_to_be_read():
+    urls = [f"https://example.org/{n}.jpg" for n in range(N)]
+    with pytest.raises(DataError, match="name it, with --text"):
+        roles({"review": TEXTS, "photo": urls, "label": LABELS})
+    with pytest.raises(DataError) as refusal:
+        roles({"review": TEXTS, "photo": urls, "label": LABELS}, Overrides(image=("photo",)))
+    assert "--text" not in str(refusal.value)
+
+
 def test_text_that_speaks_of_images_is_text():
     texts = [*TEXTS[:-1], "see holiday.jpg"]
     assert roles({"review": texts, "label": LABELS})["review"] == "text"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autotl.data.tables import TableParts, read_table
@@ -36,6 +36,8 @@ def images(folder: Path, *names: str) -> Path:
 @settings(max_examples=150, deadline=None)
 @given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1), separator=st.sampled_from(",;\t|"))
 def test_any_text_written_as_csv_is_read_back(rows, separator, tmp_path_factory):
+    # a cell of a table with tabs that holds lines and tabs may be several rows, and is refused where it could be
+    assume(separator != "\t" or not any("\t" in cell and "\n" in cell for row in rows for cell in row))
     path = tmp_path_factory.getbasetemp() / "round_trip.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=separator).writerows([("text", "label"), *rows])
@@ -223,6 +225,10 @@ def test_a_class_whose_images_are_all_in_folders_is_a_class_and_links_to_folders
     [
         (["train/a/1.jpg", "test/a/1.jpg"], r"--data \S+train and --test \S+test"),
         (["Train/a/1.jpg", "val/a/1.jpg"], r"--data \S+Train and --test \S+val"),
+        (
+            ["training_set/a/1.jpg", "training_set/b/1.jpg", "test_set/a/1.jpg", "single_prediction/1.jpg"],
+            r"--data \S+training_set and --test \S+test_set",
+        ),
         (["1.jpg", "2.jpg"], "no class folders with images .2 images beside each other"),
         (["images/a/1.jpg", "test.csv", "train.csv"], r"no class folders.*such as --data \S+train\.csv"),
         (["images/a/1.jpg", "test.csv", "who.csv"], r"no class folders.*such as --data \S+who\.csv"),

@@ -107,6 +107,19 @@ def test_numbers_with_a_unit_behind_them_are_learned_without_it():
         encode_targets(read_table(pd.DataFrame({"stay": ["1 Wochen"]})), found.task)
 
 
+@pytest.mark.parametrize(("one", "several"), [("day", "days"), ("Tag", "Tage"), ("Stunde", "Stunden")])
+def test_the_singular_of_a_unit_is_the_unit(one, several):
+    stays = [f"{n} {one if n == 1 else several}" for n in [*range(1, 58), 1, 1]]
+    found = inspected("stay", stay=stays)
+    assert (found.task.kind, found.task.scales[0].unit) == ("regression", several)
+    encode_targets(read_table(pd.DataFrame({"stay": [f"1 {one}"]})), found.task)
+    assert inspected("what", what=[f"{1 + n % 3} {one if n % 2 else several}" for n in range(60)]).task.classes
+
+
+def test_codes_with_zeros_ahead_are_names():
+    assert inspected("code", code=[f"{n % 120 * 7:05d}" for n in range(480)]).task.kind == "multiclass"
+
+
 @pytest.mark.parametrize(
     ("written", "unit"),
     [
@@ -337,6 +350,10 @@ def test_words_for_a_missing_value_among_numbers_are_missing():
     assert any("2 of 60 rows have no label in 'price'" in note for note in found.notes)
     other = read_table(pd.DataFrame({"price": ["20.5", "NA", "n/a"]}))
     assert encode_targets(other, found.task)[1].tolist() == [True, False, False]
+    regions = ["NA|EU", "NA", "EU|AP", "NA|AP", "EU", "None"] * 6
+    assert inspected("region", region=regions).task.classes == ("AP", "EU", "NA")
+    kinds = ["a|b", "b|c", "a|c", "a", "NA", "c|b|a", "b"] * 6
+    assert inspected("kinds", kinds=kinds).task.classes == ("a", "b", "c")
     named = inspected("size", size=["NA", "12", "14"] * 9)
     assert named.task.classes == ("12", "14", "NA")
 

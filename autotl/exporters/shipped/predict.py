@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
 import os
 import reprlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +31,9 @@ ROWS_AT_A_TIME = 32
 
 #: What makes a spreadsheet take a cell for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+#: Rows that cannot be read, whose reasons are told.
+REASONS_TOLD = 5
 
 #: How Python and pandas write what is missing.
 MISSING = ("None", "nan", "<NA>", "NaT")
@@ -50,7 +55,12 @@ def predict_proba(cells: Sequence[Any]) -> np.ndarray:
     `ValueError` for anything else.
     """
     rows = _inputs(cells)
-    answers = np.full((len(rows), len(OUTPUTS)), np.nan, np.float32)
+    return _answered(rows)[0]
+
+
+def _answered(rows: Sequence[Any]) -> tuple[np.ndarray, dict[int, str]]:
+    """What `predict_proba` gives for inputs of networks, and why some cannot be read, by their places."""
+    answers, reasons = np.full((len(rows), len(OUTPUTS)), np.nan, np.float32), dict[int, str]()
     there = [place for place, row in enumerate(rows) if row is not None]
     for start in range(0, len(there), ROWS_AT_A_TIME):
         places = there[start : start + ROWS_AT_A_TIME]
@@ -59,9 +69,11 @@ def predict_proba(cells: Sequence[Any]) -> np.ndarray:
         for member, inputs, _ in _members():
             if member["reads"] not in read:
                 read[member["reads"]] = inputs.encode(chunk)
-        usable = [
-            row for row in range(len(chunk)) if not any(isinstance(encoded[row], str) for encoded in read.values())
-        ]
+        for row, place in enumerate(places):
+            reason = next((encoded[row] for encoded in read.values() if isinstance(encoded[row], str)), None)
+            if reason is not None:
+                reasons[place] = reason
+        usable = [row for row, place in enumerate(places) if place not in reasons]
         if not usable:
             continue
         each = [
@@ -69,7 +81,7 @@ def predict_proba(cells: Sequence[Any]) -> np.ndarray:
             for member, inputs, network in _members()
         ]
         answers[[places[row] for row in usable]] = _mixed(np.stack(each))
-    return answers
+    return answers, reasons
 
 
 def _inputs(cells: Iterable[Any]) -> list[Any]:
@@ -152,18 +164,23 @@ def main() -> None:
         return
     if len(sys.argv) != 2:
         sys.exit(__doc__)
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
     table = Path(sys.argv[1])
     csv.field_size_limit(2**31 - 1)  # a cell may hold a long document
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = []
+            reader = csv.DictReader(file, strict=True)  # else a quote that never closes takes the rest for a cell
+            rows, lines = [], []
+            if repeated := [name for name, count in Counter(reader.fieldnames or []).items() if count > 1]:
+                sys.exit(f"{table} has several columns {repeated[0]!r}; give each a name of its own")
             for row in reader:
                 if None in row:  # where csv puts what no column is for
                     wide = len(row) - 1
                     there = f"{wide + len(row[None])} cells, and the table has {wide} columns"
                     sys.exit(f"{table}: line {reader.line_num} has {there}")
                 rows.append(row)
+                lines.append(reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         sys.exit(f"{table} cannot be read ({error}); what is read is a CSV file in UTF-8")
     columns = ANSWER["columns"]
@@ -171,16 +188,30 @@ def main() -> None:
         sys.exit(f"{table} has no column {lacking[0]!r}, which the model reads")
     filled = [[row[column] if (row[column] or "").strip() else None for column in columns] for row in rows]
     if ANSWER["modality"] in ("image", "images"):  # paths are relative to the table
-        filled = [[None if path is None else str(table.parent / path) for path in values] for values in filled]
+        image_path = _module(FOLDER / "paths.py").image_path
+        filled = [[None if path is None else image_path(table.parent, path) for path in values] for values in filled]
     cells = [values[0] if len(columns) == 1 else tuple(values) for values in filled]
-    answers = predict_proba(cells)
+    answers, reasons = _answered(_inputs(cells))
     readable = ~np.isnan(answers[:, 0])
+    if len(rows) and not readable.any():
+        why = next(iter(reasons.values()), "the input is empty")
+        sys.exit(f"{table}: no row can be read, such as line {lines[next(iter(reasons), 0)]}: {why}")
     added, written = _telling().columns(ANSWER), iter(_telling().written(ANSWER, answers[readable]))
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*(reader.fieldnames or []), *added])
+    print(_line([*(reader.fieldnames or []), *added]), end="")
     for row, there in zip(rows, readable, strict=True):
-        writer.writerow([*row.values(), *(map(_harmless, next(written)) if there else [""] * len(added))])
+        print(_line([*row.values(), *(map(_harmless, next(written)) if there else [""] * len(added))]), end="")
     sys.stdout.flush()
+    for place, reason in list(reasons.items())[:REASONS_TOLD]:
+        print(f"{table}: line {lines[place]}: {reason}; left without a prediction", file=sys.stderr)
+    if len(reasons) > REASONS_TOLD:
+        print(f"{table}: and {len(reasons) - REASONS_TOLD} more", file=sys.stderr)
+
+
+def _line(cells: Iterable[Any]) -> str:
+    """Of a CSV file; before 3.13 Python quotes carriage returns only where it writes them at the end itself."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue()[:-2] + "\n"
 
 
 def _harmless(cell: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ class Adapters(Strategy, ABC):
     weight = 0.5
 
     rate: float  #: times the rate of full fine-tuning
+    highest_rate = math.inf  #: of the recipe, whatever that of full fine-tuning is
     decays: bool  #: whether the recipe's weight decay is right for what is trained: it pulls towards zero
 
     @abstractmethod
@@ -73,7 +75,7 @@ class Adapters(Strategy, ABC):
         model = Classifier(backbone, head).to(trial.device)
         trial.model = Classifier(trial.load_backbone(), head).to(trial.device)
         plan = replace(
-            tuning.plan(trial, rate=self.rate),
+            tuning.plan(trial, rate=min(self.rate, self.highest_rate / trial.frozen.candidate.recipe.learning_rate)),
             frozen_stages=frozen_stages,
             method=self.name,
             trains=lambda stage, name, parameter: id(parameter) in adapters,
