@@ -13,10 +13,10 @@ from autotl.budget import Clock, parse_budget
 from autotl.config import DEFAULT_BUDGET, FRAME, make_request, run_folder
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.data.paths import expanded
-from autotl.errors import ExportError
+from autotl.errors import BundleError, ExportError
 from autotl.events import read_events
 from autotl.plugins.manager import plugins
-from autotl.predictor.bundle import find_bundle
+from autotl.predictor.bundle import find_bundle, read_card
 from autotl.predictor.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -192,8 +192,13 @@ def export(
 
     exporter = plugins().exporter(to)
     table = read_table(_own_table(expanded(run)) if data is None else data)
-    model = Predictor(run, device="cpu")  # as exports run; an accelerator rounds in its own way
-    return exporting.export(model, exporter, table, expanded(out))
+    while True:
+        model = Predictor(run, device="cpu")  # as exports run; an accelerator rounds in its own way
+        try:
+            return exporting.export(model, exporter, table, expanded(out))
+        except BundleError:
+            if read_card(model.folder).weights == model.card.weights:
+                raise  # else a search has found a better answer meanwhile, whose files took the place of these
 
 
 def _own_table(run: Path) -> str:

@@ -23,7 +23,13 @@ REMEDIES: Mapping[FailureKind, str] = {
 
 
 #: What torch says where it has no type for it, on processors and for cuBLAS and cuDNN; and Python of a thread's stack.
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "status_alloc_failed", "can't start new thread")
+_OUT_OF_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "status_alloc_failed",
+    "can't start new thread",
+    "unable to find an engine",  # cuDNN, where no way to convolve finds its workspace
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

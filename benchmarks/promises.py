@@ -93,13 +93,13 @@ def run(data: Data, budget: float, seed: int, environment: dict[str, str]) -> Ca
             words = ["-m", "autotl.cli.main", command, "--data", data.folder / "train.csv", "--models", data.models]
             began = time.monotonic()
             answer = subprocess.run(
-                [sys.executable, *map(str, [*words, "--seed", seed, "--quiet", *arguments])],
+                [sys.executable, *map(str, [*words, "--seed", seed, *arguments])],
                 env=apart(folder / command) | environment, check=True, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
             return time.monotonic() - began, answer.stdout
 
         (outlook,) = json.loads(call("plan", "--what-if", f"{budget:.0f}s", "--json")[1])
-        seconds, _ = call("search", "--budget", f"{budget:.0f}s", "--out", folder / "run")
+        seconds, _ = call("search", "--budget", f"{budget:.0f}s", "--out", folder / "run", "--quiet")
         events = [json.loads(line) for line in (folder / "run" / "events.jsonl").read_text("utf-8").splitlines()]
         happened = {
             "trials": sum(event["kind"] == "trial_started" for event in events),

@@ -21,7 +21,7 @@ from autotl.errors import ZooError
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
 from autotl.untrusted import read_header
 from autotl.zoo import hub
-from autotl.zoo.inventory import inventory, usable_candidates, zoo_folders
+from autotl.zoo.inventory import inventory, largest_download, usable_candidates, zoo_folders
 from autotl.zoo.local import cached_snapshots, model_folders
 
 
@@ -98,6 +98,14 @@ def test_without_the_hub_what_is_not_here_says_why():
     found = judged(ZooContext())
     assert found["kept"][0]
     assert found["far"] == found["huge"] == (False, "the hub is not reachable and it is not cached here")
+
+
+def test_longer_budgets_download_larger_models_and_who_names_one_waits_for_it():
+    def downloaded(budget):
+        found = usable_candidates("text", [Shelf()], ZooContext(hub=True), download=largest_download(budget))
+        return "huge" in {candidate.name for candidate in found}
+
+    assert [downloaded(budget) for budget in (300.0, 7200.0, 8000.0, None)] == [False, False, True, True]
 
 
 def test_usable_ones_come_first_and_then_the_strongest():
@@ -193,6 +201,13 @@ def silent():
 
 def test_hub_that_answers_is_reachable(no_proxy, listening, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{listening}")
+    assert hub.reachable()
+
+
+def test_hub_is_reachable_where_one_of_its_addresses_answers(no_proxy, listening, silent, monkeypatch):
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in (silent, listening)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked: found)
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example")
     assert hub.reachable()
 
 

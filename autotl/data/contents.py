@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autotl.data.cells import as_text, content_digest
 from autotl.data.groups import number_groups
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 #: Bytes at either end of a file that tell nearly all pictures apart: those of a scanner or of one small side are all of
 #: one size, and reading 84 GB of them took longer than most budgets are.
 _END = 16_384
+
+#: Threads that read, and files that each takes at a time. Where a photograph takes 30 ms to be opened, the audit of
+#: 2400 took 51 s one by one, and 3.6 so.
+_READERS, _AT_ONCE = 16, 16
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -54,21 +61,24 @@ def _text_contents(cells: Sequence[str | tuple[str, str]]) -> Contents:
 def _image_contents(cells: Sequence[Any]) -> Contents:
     """Several images are equal where each is, in their order."""
     inputs = [paths_of(cell) for cell in cells]
-    sizes = {path: _file_size(path) for path in dict.fromkeys(path for paths in inputs for path in paths)}
-    files: defaultdict[int, set[str]] = defaultdict(set)
-    for path, size in sizes.items():
-        files[size].add(path)
-    ends: defaultdict[tuple[int, Hashable], set[str]] = defaultdict(set)
-    for size, same in files.items():
-        for path in same:
-            ends[size, _ends_of(path, size) if size >= 0 and len(same) > 1 else path].add(path)
-    keys: dict[str, Hashable] = {
-        path: content_digest(path, "image") if len(alike) > 1 and key[0] > 2 * _END else key
-        for key, alike in ends.items()
-        for path in alike
-    }
+    paths = list(dict.fromkeys(path for several in inputs for path in several))
+    sizes = dict(zip(paths, _of_each(_file_size, paths), strict=True))
+    files = Counter(sizes.values())
+    doubtful = [path for path, size in sizes.items() if size >= 0 and files[size] > 1]
+    ends = dict(zip(doubtful, _of_each(lambda path: _ends_of(path, sizes[path]), doubtful), strict=True))
+    keys: dict[str, Hashable] = {path: (sizes[path], ends.get(path, path)) for path in paths}
+    alike = Counter(keys.values())
+    large = [path for path, size in sizes.items() if alike[keys[path]] > 1 and size > 2 * _END]
+    keys |= dict(zip(large, _of_each(lambda path: content_digest(path, "image"), large), strict=True))
     equal = number_groups(tuple(keys[path] for path in paths) for paths in inputs)
     return Contents(inputs, equal, equal, [], [tuple(sizes[path] for path in paths) for paths in inputs])
+
+
+def _of_each(ask: Callable[[str], Answer], paths: Sequence[str]) -> list[Answer]:
+    """What is asked of each file, in order; of many at once, as each may be at the other end of a network."""
+    parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [answer for part in pool.map(lambda part: list(map(ask, part)), parts) for answer in part]
 
 
 def _ends_of(path: str, size: int) -> Hashable:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -30,6 +32,10 @@ CHUNK, SMALLEST_CHUNK = 64, 8
 #: Threads that encode at most: more wait for the disk, and the stack of each counts as memory.
 MOST_THREADS = 16
 
+#: Where encoding takes so many times the seconds that it computes, over some rows, it waits for files, and as many
+#: threads can wait at once: photographs that take 30 ms to be opened come eight times as fast to 16 threads as to two.
+WAITING, MEASURED = 3.0, 32
+
 #: Below this many rows a share says nothing: three broken files in ten are no reason to refuse a table.
 ALWAYS_SKIPPED = 3
 #: Standard deviations above a share that a few rows may be by chance: of tables with 15 % unreadable rows where 20 %
@@ -52,7 +58,11 @@ class EncodedRows:
     no file: encoders open what they are given.
     """
 
-    def __init__(self, encoder: InputEncoder, cells: Sequence[Any], *, modality: Modality, store: FeatureStore) -> None:
+    def __init__(
+        self, encoder: InputEncoder, cells: Sequence[Any], *, modality: Modality, store: FeatureStore,
+        readers: Readers | None = None,
+    ) -> None:  # fmt: skip
+        """readers: of the same files, which may know already whether these come slowly."""
         self.encoder = encoder
         self.modality = modality
         self.unreadable: dict[int, str] = {}
@@ -61,10 +71,11 @@ class EncodedRows:
         self._kept = store.collection(kind="inputs", encoder=identity(encoder))
         self._digests: dict[int, bytes] = {}
         self._lengths: dict[int, int] = {}
+        self._readers = readers or Readers(modality)
 
     def seen_by(self, encoder: InputEncoder) -> EncodedRows:
         """The same arrays for an encoder with the same fingerprint, which may batch them in another way."""
-        other = EncodedRows(encoder, self._cells, modality=self.modality, store=self._store)
+        other = self._before(encoder)
         other._digests, other._lengths, other.unreadable = self._digests, self._lengths, self.unreadable
         other._kept = self._kept
         return other
@@ -73,7 +84,10 @@ class EncodedRows:
         """The same cells for any encoder; what encoders of the same fingerprint have read is shared."""
         if identity(encoder) == identity(self.encoder):
             return self.seen_by(encoder)
-        return EncodedRows(encoder, self._cells, modality=self.modality, store=self._store)
+        return self._before(encoder)
+
+    def _before(self, encoder: InputEncoder) -> EncodedRows:
+        return EncodedRows(encoder, self._cells, modality=self.modality, store=self._store, readers=self._readers)
 
     def gather(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """The arrays of rows that `readable` has returned."""
@@ -82,7 +96,7 @@ class EncodedRows:
         if missing:  # the store could not keep them, or another search needed the room
             wanted = [int(indices[place]) for place in missing]
             parts = [wanted[start : start + SMALLEST_CHUNK] for start in range(0, len(wanted), SMALLEST_CHUNK)]
-            with ThreadPoolExecutor(_threads()) as pool:  # a step of a training waits for these
+            with ThreadPoolExecutor(self._readers.threads) as pool:  # a step of a training waits for these
                 again = [pair for part in pool.map(self._encode, parts) for pair in part]
             for place, (_, array) in zip(missing, again, strict=True):
                 if isinstance(array, Unreadable):
@@ -125,22 +139,32 @@ class EncodedRows:
         cores that also run the network lose more by the threads in each other's way than by taking turns
         (MobileNetV2-1.0 from JPEG: 0.84 of the bare network's speed against 0.91).
         """
-        workers = _threads()
-        size = min(max(len(indices) // (2 * workers), SMALLEST_CHUNK), CHUNK) if ahead else CHUNK
-        chunks = deque(indices[start : start + size] for start in range(0, len(indices), size))
-        waiting: deque[tuple[np.ndarray, list[int], Future[_Encoded]]] = deque()
+        if not self._readers.known and len(indices) > CHUNK:  # the first piece says how many threads there should be
+            yield from self._stream(indices[:CHUNK], ahead=ahead)
+            indices = indices[CHUNK:]
+        yield from self._stream(indices, ahead=ahead)
+
+    def _stream(self, indices: np.ndarray, *, ahead: bool) -> Iterator[np.ndarray]:
+        """As `stream`. Pieces are the same however many threads read parts of them: rows that pass together matter."""
+        workers, usual = self._readers.threads, min(cores(), MOST_THREADS)
+        size = min(max(len(indices) // (2 * usual), SMALLEST_CHUNK), CHUNK) if ahead else CHUNK
+        part = size if self._readers.known and not self._readers.waits else SMALLEST_CHUNK
+        at_once = max(2 * workers * part // size, 1)
+        pieces = deque(indices[start : start + size] for start in range(0, len(indices), size))
+        waiting: deque[tuple[np.ndarray, list[int], list[Future[_Encoded]]]] = deque()
         with ThreadPoolExecutor(workers) as pool:
-            while chunks or waiting:
+            while pieces or waiting:
                 if ahead or not waiting:
-                    for _ in range(min(2 * workers - len(waiting), len(chunks))):
-                        chunk = chunks.popleft()
-                        new = [int(i) for i in chunk if int(i) not in self._lengths and int(i) not in self.unreadable]
-                        waiting.append((chunk, new, pool.submit(self._encode, new)))
+                    for _ in range(min(at_once - len(waiting), len(pieces))):
+                        piece = pieces.popleft()
+                        new = [int(i) for i in piece if int(i) not in self._lengths and int(i) not in self.unreadable]
+                        parts = [new[start : start + part] for start in range(0, len(new), part)]
+                        waiting.append((piece, new, [pool.submit(self._encode, few) for few in parts]))
                     if not ahead:
-                        wait([encoded for _, _, encoded in waiting])
-                chunk, new, encoded = waiting.popleft()
-                self._keep(new, encoded.result())
-                yield np.array([i for i in chunk if int(i) in self._lengths], dtype=np.int64)
+                        wait([encoded for _, _, parts_of_it in waiting for encoded in parts_of_it])
+                piece, new, encoded = waiting.popleft()
+                self._keep(new, [row for few in encoded for row in few.result()])
+                yield np.array([i for i in piece if int(i) in self._lengths], dtype=np.int64)
 
     def _keep(self, indices: Sequence[int], encoded: _Encoded) -> None:
         fresh: dict[bytes, dict[str, np.ndarray]] = {}
@@ -157,6 +181,13 @@ class EncodedRows:
         self._kept.add(list(fresh), list(fresh.values()))
 
     def _encode(self, indices: Sequence[int]) -> _Encoded:
+        """As `_encoded`, and learns how much of the time goes by waiting."""
+        began, computed = time.perf_counter(), time.thread_time()
+        encoded = self._encoded(indices)
+        self._readers.learn(len(indices), time.perf_counter() - began, time.thread_time() - computed)
+        return encoded
+
+    def _encoded(self, indices: Sequence[int]) -> _Encoded:
         """The digest and the array of each row, from the store or by the encoder."""
         encoded: _Encoded = [(b"", Unreadable("empty"))] * len(indices)
         missing: list[int] = []
@@ -191,8 +222,31 @@ class EncodedRows:
             )
 
 
-def _threads() -> int:
-    return min(cores(), MOST_THREADS)
+class Readers:
+    """How many threads encode: one for each core, and more where they wait for files; settled by the first rows."""
+
+    def __init__(self, modality: Modality) -> None:
+        self.threads = min(cores(), MOST_THREADS)
+        self.waits = False
+        self.known = modality not in PICTORIAL  # tokenizers compute in threads of their own
+        self._rows, self._seconds, self._computed = 0, 0.0, 0.0
+        self._lock = threading.Lock()
+
+    def learn(self, rows: int, seconds: float, computed: float) -> None:
+        """What so many rows took a thread, and how much of that it computed; of several at once, roughly."""
+        with self._lock:
+            if self.known:
+                return
+            self._rows += rows
+            self._seconds += seconds
+            self._computed += computed
+            if self._rows < MEASURED:
+                return
+            times = self._seconds / max(self._computed, 1e-6)
+            self.waits = times > WAITING
+            if self.waits:
+                self.threads = min(round(self.threads * times), MOST_THREADS)
+            self.known = True
 
 
 def _in_the_way(cell: Any) -> str | None:

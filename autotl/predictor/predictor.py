@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from autotl.features.rows import Readers
     from autotl.features.speed import Precision
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
@@ -105,7 +106,7 @@ class Predictor:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: where the bundle lies, whose models are loaded again where they are used first."""
-        left_out = {"_models", "_device", "_one_at_a_time"}
+        left_out = {"_models", "_device", "_readers", "_one_at_a_time"}
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -128,6 +129,12 @@ class Predictor:
             model.backbone = folded(model.backbone)  # it only predicts
             self._precision.arrange(model.to(self._device).backbone)
         return models
+
+    @cached_property
+    def _readers(self) -> Readers:
+        from autotl.features.rows import Readers
+
+        return Readers(self.task.modality)
 
     @property
     def _precision(self) -> Precision:
@@ -289,7 +296,8 @@ class Predictor:
         each, readable = [], np.arange(len(cells))
         for model, encoder in self._models:
             rows = shared.setdefault(
-                identity(encoder), EncodedRows(encoder, cells, modality=self.task.modality, store=store)
+                identity(encoder),
+                EncodedRows(encoder, cells, modality=self.task.modality, store=store, readers=self._readers),
             )
             rows = rows if rows.encoder == encoder else rows.seen_by(encoder)
             readable = rows.readable(readable)

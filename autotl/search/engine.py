@@ -62,6 +62,7 @@ from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import PART_OF_A_RECIPE, Trials
 from autotl.search.vetting import vetted
 from autotl.usage import cores, peak_memory
+from autotl.zoo.inventory import largest_download
 from autotl.zoo.origin import origin_of
 from autotl.zoo.words import BAG_OF_WORDS
 
@@ -93,13 +94,10 @@ class Search:
     ) -> None:
         """start: when the process began, on the monotonic clock. frame, test_frame: the table, and the one to test on,
         where they are no files.
-
         resumed: what the run folder knew; without it the folder is new. Nothing is read or written yet.
         """
-        self._request = request
-        self._folder = folder
+        self._request, self._folder, self._resumed = request, folder, resumed
         self._frame, self._test_frame = frame, test_frame
-        self._resumed = resumed
         used = resumed.seconds if resumed else 0.0
         began = (time.monotonic() if start is None else start) - used
         self._pace = Pace(Clock(request.budget_seconds or math.inf, start=began))
@@ -107,6 +105,7 @@ class Search:
         self._pace.compared = 1 if request.teacher is None else 2  # what the teacher is worth is told by two trainings
         self._ledger = Ledger(lambda: self._pace.clock.elapsed, used, resumed.ledger if resumed else {})
         self._listeners = list(listeners)
+        self._longest = request.budget_seconds  #: that decides what may be downloaded
         self._disk = Disk(folder)
 
     def run(self) -> Outcome:
@@ -185,7 +184,10 @@ class Search:
         self._portfolio = self._read_portfolio()
         with self._ledger.book("reading"):
             seconds = self._resumed.audit_seconds if self._resumed else audit_seconds(request)
-            self._given = given = prepare(request, self._frame, self._test_frame, seconds=seconds, ledger=self._ledger)
+            self._given = given = prepare(
+                request, self._frame, self._test_frame, seconds=seconds, ledger=self._ledger,
+                download=largest_download(self._longest),
+            )  # fmt: skip
         inspection = given.inspection
         self._pace.test_rows = 0 if given.test is None else len(given.test.cells)
         here = [candidate.key for candidate in given.candidates]
@@ -341,10 +343,10 @@ class Search:
         given, task = self._given, self._given.inspection.task
         targets = given.inspection.targets[given.split.train]
         passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
-        scores, whole = self._screening.scores, {c.key: c.recipe.passes(len(targets)) for c in survivors}
-        slow = {key for key, count in passes.items() if count < PART_OF_A_RECIPE * whole[key]}
+        parts = {c.key: passes[c.key] / c.recipe.passes(len(targets)) for c in survivors}
+        slow, scores = {key for key, part in parts.items() if part < PART_OF_A_RECIPE}, self._screening.scores
         survivors = trainable_first(survivors, scores, slow)
-        full_trials = passes[survivors[0].key] / whole[survivors[0].key] if pace.limited else None
+        full_trials = parts[survivors[0].key] if pace.limited else None
         contexts = {
             candidate.key: StrategyContext(
                 candidate=candidate,

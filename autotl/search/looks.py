@@ -42,6 +42,9 @@ TRAINED = 2.0
 #: fewer: all 2000 of a table of 20,000 photographs kept it waiting for ten seconds on two cores.
 MOST_JUDGES, FEWEST_JUDGES = 500, 100
 
+#: Rows of a look that say what one takes: of fewer it is mostly what a call takes.
+FEWEST_TIMED = 32
+
 #: Cells that settle how inputs are read, such as their usual size.
 SAMPLE = 256
 
@@ -136,11 +139,13 @@ class Looks:
         if seconds is not None:
             a_row = self.seconds_a_row(frozen)
             at_once = max(min(ROWS_A_LOOK, round(seconds / a_row)), FEWEST_A_LOOK)
-            at_once = max(at_once, round(SECONDS_A_LOOK / a_row))
+            if key in self._took:  # before that nobody knows how long reading them takes
+                at_once = max(at_once, round(SECONDS_A_LOOK / a_row))
         while looked < most and (clock.remaining > 0 or len(seen) < fewest):
             end, began = min(looked + at_once, most), clock.elapsed
             seen = np.concatenate([seen, frozen.see(self.train[looked:end])])
-            self._took[key] = (clock.elapsed - began) / (end - looked)
+            if end - looked >= FEWEST_TIMED or key not in self._took:
+                self._took[key] = (clock.elapsed - began) / (end - looked)
             frozen.rows.refuse_too_many(self._skip_limit, self.names.__getitem__)
             looked = end
             self._seen[key] = looked, seen

@@ -27,7 +27,7 @@ GRACE, LEAST_GRACE = 0.01, 1.0
 #: Loading a bundle and the family's library for the test rows.
 LOADING = 1.0
 
-#: Predictions read their rows anew: so many times the pass in fp32 that screening measured.
+#: Predictions take so many times the pass in fp32 that screening measured, beside reading their rows.
 TEST_COST = 1.5
 
 #: The share of the budget that the test rows may keep: of 20 s, 1368 texts to test left 5 to find a model in, for the
@@ -115,6 +115,7 @@ class Pace:
         self.used = 0.0  #: seconds on the clock that earlier processes had: nobody was promised a share of these
         self._forward: dict[str, float] = {}  #: seconds a row
         self._exact: dict[str, float] = {}  #: the same in fp32
+        self._reading = 0.0  #: seconds that a new row takes to be read
         self._untrained: dict[tuple[str, str], float] = {}
         self._judging: dict[str, float] = {}
         self._heads: dict[str, float] = {}  #: for a head, whose features are there, to be fitted and judged
@@ -155,9 +156,10 @@ class Pace:
         """Forward, as far as it was learned."""
         return self._forward[backbone]
 
-    def learn_forward(self, backbone: str, seconds_a_row: float, *, exact: float) -> None:
-        """exact: in fp32."""
+    def learn_forward(self, backbone: str, seconds_a_row: float, *, exact: float, reading: float = 0.0) -> None:
+        """exact: in fp32. reading: what a new row took to be read and encoded, as the last look saw it."""
         self._forward[backbone], self._exact[backbone] = seconds_a_row, exact
+        self._reading = max(self._reading, reading)  # rows that were known already say nothing
 
     def learn_judging(
         self, backbone: str, seconds: float, *, views: int | None, head: bool = False, fitting: float = 0.0
@@ -194,6 +196,11 @@ class Pace:
         """What was read and decoded until now is of use to trials as well, and not booked on screening."""
         self._screening_ends = self.clock.elapsed + SCREENING_SHARE * self.clock.remaining
 
+    @property
+    def seconds_for_screening(self) -> float:
+        """That are left for it; infinite without a limit."""
+        return max(self._screening_ends - self.clock.elapsed, 0.0) if self.limited else math.inf
+
     def screening_seconds(self, candidates_left: int, *, needed: bool) -> float | None:
         """For the next candidate: an even share of what is left for screening; 0 for none, None for no limit.
 
@@ -212,7 +219,8 @@ class Pace:
             return 0.0
         members = self.members or [max(self._exact, key=self._exact.__getitem__, default="")]
         passes = sum(self._exact.get(member, 0.0) for member in members)
-        return min(LOADING + TEST_COST * self.test_rows * passes, TEST_SHARE * self.clock.seconds)
+        seconds = LOADING + self.test_rows * (self._reading + TEST_COST * passes)
+        return min(seconds, TEST_SHARE * self.clock.seconds)
 
     def begin_trials(self, backbones: Collection[str]) -> None:
         """From now on a part of the time is kept free for what follows them. backbones: that they choose from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,12 +108,13 @@ def audit_seconds(request: SearchRequest) -> float:
 
 def prepare(
     request: SearchRequest, frame: pd.DataFrame | None, test_frame: pd.DataFrame | None, *, seconds: float,
-    ledger: Ledger,
+    ledger: Ledger, download: float,
 ) -> Preparation:  # fmt: skip
     """Reads the table, audits and splits it, and looks for backbones. Writes nothing.
 
     frame, test_frame: the table, and the one to test on, where they are no files.
     seconds: `audit_seconds` of the request that began the run, as the split depends on it. ledger: books the audit.
+    download: bytes of the largest model that is fetched from the hub, unless backbones are named.
     Raises `AutoTLError` for whatever cannot be used.
     """
     inspection = _inspect(request, request.data if frame is None else frame)
@@ -130,7 +132,8 @@ def prepare(
     ask_hub = not request.offline and not folders
     online = ask_hub and hub.reachable()
     modality, zoo = inspection.task.modality, ZooContext(folders, online, len(inspection.task.inputs))
-    within = usable_candidates(modality, families, zoo, request.limits, request.licences)
+    download = math.inf if request.backbones else download
+    within = usable_candidates(modality, families, zoo, request.limits, request.licences, download)
     candidates = _named(within, request.backbones)
     return Preparation(
         inspection=inspection,

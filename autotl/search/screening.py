@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
 
+from autotl.config import BYTES_A_PARAMETER
 from autotl.errors import TrialError, ZooError
 from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
@@ -18,6 +19,7 @@ from autotl.search.line import Message
 from autotl.search.pace import SHORTEST_SCREENING, Pace
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
 from autotl.search.space import TrialConfig
+from autotl.zoo.inventory import LINE
 
 #: Rows that each backbone sees first where there are more of them than can go on: an accuracy on so many is known to a
 #: point, and what goes on sees the rest.
@@ -29,6 +31,13 @@ FIRST_ANSWER, FIRST_SECONDS = 500, 2.0
 #: A backbone that is looked through where no training fits may take this share of what is left: it has to be loaded
 #: besides, and to answer the rows that judge it.
 LATE_SHARE = 0.4
+
+#: Of the time for screening, the strongest backbone may take so much to come over a common line; more, and the download
+#: would end with it: at 20 Mbit/s 346 MB took all of ten minutes' screening, and nothing else was looked at.
+DOWNLOADED = 0.5
+
+#: So many downloads that fail before one does not, and the hub is taken to be gone: each may take a minute to fail.
+MOST_GONE = 2
 
 #: What is left for the whole look of a candidate whose first answer took all of its time.
 LEAST_SECONDS = 0.1
@@ -64,9 +73,11 @@ class Screening:
         used and there is an answer without; raises `ZooError` where there is no answer either.
         """
         known = [key for key in known if any(key == candidate.key for candidate in self._candidates)]
-        candidates = _in_order([c for c in self._candidates if c.key in known or not known])
+        room = DOWNLOADED * LINE * self._pace.seconds_for_screening
+        candidates = _in_order([c for c in self._candidates if c.key in known or not known], room=room)
         seen: dict[str, Screened] = {}
         refused: list[str] = []
+        gone = 0  #: downloads that failed before there was one that did not
         for position, candidate in enumerate(candidates):
             if not known and hopeless(candidate.prior, list(seen.values())):
                 self._note(f"{candidate.key} was not screened: by its prior it cannot win here")
@@ -79,12 +90,18 @@ class Screening:
                 )
                 self._put_off.append(candidate)
                 continue
+            if gone >= MOST_GONE and candidate.source == "hub":
+                continue
             try:
                 # what was chosen has seen all rows that it had time for, and does so again
                 first, choosing = not seen and not known, not known and len(candidates) > SURVIVORS
                 seen[candidate.key] = self._screen(candidate, seconds, first=first, choosing=choosing, needed=needed)
             except TrialError as error:
                 refused.append(str(error))
+                loaded = any(one.key in self.stages for one in candidates if one.source == "hub")
+                gone += candidate.source == "hub" and not loaded
+                if gone == MOST_GONE:
+                    self._note("the hub answers and gives nothing: what else is on it is not tried")
                 if error.kind == "time" and not isinstance(error, WorkerStuck):
                     self._put_off.append(candidate)
                     self._note(f"{candidate.key} is looked at only if time is left ({error})")
@@ -142,6 +159,8 @@ class Screening:
         self, candidate: Candidate, seconds: float | None, *, most_rows: int | None, opinions: bool, needed: bool
     ) -> Message:
         """What the worker saw of the rows, beside those that it had seen before."""
+        if candidate.source == "hub" and candidate.key not in self.stages:
+            self._note(f"downloading {candidate.key}, {BYTES_A_PARAMETER * candidate.parameters / 1e6:.0f} MB at most")
         answer = self._dialogue.ask(
             _named(candidate),
             "screening",
@@ -154,7 +173,10 @@ class Screening:
             needed=needed,
         )
         self.stages[candidate.key] = answer["stages"]
-        self._pace.learn_forward(candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"])
+        self._pace.learn_forward(
+            candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"],
+            reading=answer["reading_seconds_a_row"],
+        )  # fmt: skip
         return answer
 
     def use_time_left(self) -> None:
@@ -236,10 +258,16 @@ class Screening:
         self.unreadable |= {place: why for place, _, why in rows}
 
 
-def _in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """candidates: those on this machine first, of these and of the others the cheapest first."""
-    here = [candidate for candidate in candidates if candidate.source != "hub"] or candidates
-    strongest = max(here[1:], key=lambda candidate: candidate.prior, default=None)
+def _in_order(candidates: Sequence[Candidate], *, room: float) -> list[Candidate]:
+    """candidates: those on this machine first, of these and of the others the cheapest first.
+
+    room: bytes that may be downloaded for the strongest one.
+    """
+    here = [candidate for candidate in candidates if candidate.source != "hub"]
+    fitting = here or [one for one in candidates if BYTES_A_PARAMETER * one.parameters <= room]
+    strongest = max(
+        (one for one in fitting if one != candidates[0]), key=lambda candidate: candidate.prior, default=None
+    )
     return [*candidates[:1], *sorted(candidates[1:], key=lambda candidate: candidate is not strongest)]
 
 

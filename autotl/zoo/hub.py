@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import threading
+import time
+from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -32,17 +36,31 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
         return False
     if not address[0]:
         return False
-    answer, done = threading.Event(), threading.Event()
+    answers: queue.Queue[bool] = queue.Queue()
 
-    def connect() -> None:
+    def connect(family: int, place: tuple[Any, ...]) -> None:
         try:
-            with socket.create_connection(address, timeout=seconds):
-                answer.set()
-        except (OSError, UnicodeError):  # a name may be none that can be looked up
-            pass  # unreachable is an answer, not an error
-        finally:
-            done.set()
+            with socket.socket(family, socket.SOCK_STREAM) as trying:
+                trying.settimeout(seconds)
+                trying.connect(place)
+            answers.put(True)
+        except (OSError, OverflowError):  # of a port that is none
+            answers.put(False)  # unreachable is an answer, not an error
 
-    threading.Thread(target=connect, daemon=True).start()
-    done.wait(seconds)
-    return answer.is_set()
+    def look_up() -> None:
+        try:
+            found = {(family, place) for family, _, _, _, place in socket.getaddrinfo(*address)}
+        except (OSError, UnicodeError):  # a name may be none that can be looked up
+            found = set()
+        places.put(len(found))
+        for family, place in found:  # at once, as one of two ways may lead nowhere
+            threading.Thread(target=connect, args=(family, place), daemon=True).start()
+
+    places: queue.Queue[int] = queue.Queue()
+    threading.Thread(target=look_up, daemon=True).start()
+    end = time.monotonic() + seconds
+    with suppress(queue.Empty):
+        for _ in range(places.get(timeout=seconds)):
+            if answers.get(timeout=max(end - time.monotonic(), 0.0)):
+                return True
+    return False

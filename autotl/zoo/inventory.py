@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotl.config import Limits
+from autotl.config import BYTES_A_PARAMETER, Limits
 from autotl.errors import AutoTLError, ZooError
 from autotl.plugins.contracts import PICTORIAL, Candidate, Modality, ModelFamily, ZooContext
 from autotl.untrusted import read_object
@@ -18,14 +19,18 @@ from autotl.zoo.manifest import packed_model
 
 logger = logging.getLogger(__name__)
 
-#: A hub model must be downloaded inside the budget; on a common 20 Mbit/s line 90 M parameters take 2.5 minutes.
-LARGEST_DOWNLOAD = 100_000_000
+#: Bytes a second of a common line, 20 Mbit/s.
+LINE = 2.5e6
+
+#: A model of the hub must be downloaded inside the budget: it may take a part of it on such a line, or so many bytes,
+#: which are less than three minutes.
+DOWNLOAD_SHARE, LEAST_DOWNLOAD = 0.2, 4e8
 
 
 _NO_LIMITS = Limits()
 
 #: Why a backbone that could be downloaded is not.
-TOO_LARGE = "too large to download inside a budget; fetch it once, then it is found"
+TOO_LARGE = "too large to download in some minutes: fetch it once, name it with --backbones, or give a longer budget"
 
 #: The same of one that was fetched, and is of no use.
 PICKLED = "in the hub's cache, but {} is a pickle, which is never read: convert it to safetensors"
@@ -58,12 +63,21 @@ def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
     return folders
 
 
+def largest_download(budget: float | None) -> float:
+    """Bytes of the largest model that a search of so many seconds downloads by itself; None: it has all the time."""
+    return math.inf if budget is None else max(DOWNLOAD_SHARE * budget * LINE, LEAST_DOWNLOAD)
+
+
 def inventory(
-    families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS, licences: Sequence[str] = ()
-) -> list[Listing]:
-    """Every candidate, usable ones first, then by strength. licences: that may be used, as in `SearchRequest`."""
+    families: Sequence[ModelFamily], context: ZooContext, limits: Limits = _NO_LIMITS, licences: Sequence[str] = (),
+    download: float = LEAST_DOWNLOAD,
+) -> list[Listing]:  # fmt: skip
+    """Every candidate, usable ones first, then by strength.
+
+    licences: that may be used, as in `SearchRequest`. download: bytes of the largest model that may be fetched.
+    """
     candidates = [_with_licence(candidate) for family in families for candidate in _found_by(family, context)]
-    listings = [_judge(candidate, context, limits, licences) for candidate in candidates]
+    listings = [_judge(candidate, context, limits, licences, download) for candidate in candidates]
     return sorted(listings, key=lambda listing: (not listing.usable, -listing.candidate.prior, listing.candidate.key))
 
 
@@ -86,7 +100,9 @@ def _with_licence(candidate: Candidate) -> Candidate:
     return replace(candidate, licence=packed.licence) if packed else candidate
 
 
-def _judge(candidate: Candidate, context: ZooContext, limits: Limits, licences: Sequence[str]) -> Listing:
+def _judge(
+    candidate: Candidate, context: ZooContext, limits: Limits, licences: Sequence[str], download: float
+) -> Listing:
     if reason := limits.too_large(candidate.parameters):
         return Listing(candidate, False, reason)
     if not allowed(candidate.licence, licences):
@@ -101,7 +117,7 @@ def _judge(candidate: Candidate, context: ZooContext, limits: Limits, licences: 
         return Listing(candidate, True, "in the hub's cache on this machine")
     if not context.hub:
         return Listing(candidate, False, "the hub is not reachable and it is not cached here")
-    if candidate.parameters > LARGEST_DOWNLOAD:
+    if BYTES_A_PARAMETER * candidate.parameters > download:
         fetched = (pickled_only(folder) for name, folder in cached_snapshots() if name == candidate.location)
         pickled = next(filter(None, fetched), "")
         return Listing(candidate, False, PICKLED.format(pickled) if pickled else TOO_LARGE)
@@ -120,12 +136,16 @@ def usable_candidates(
     context: ZooContext,
     limits: Limits = _NO_LIMITS,
     licences: Sequence[str] = (),
+    download: float = LEAST_DOWNLOAD,
 ) -> list[Candidate]:
-    """The candidates that a search may use. Raises `ZooError` when there is none, saying what was looked at."""
+    """The candidates that a search may use, as `inventory` has them.
+
+    Raises `ZooError` when there is none, saying what was looked at.
+    """
     extra, kind = ("vision", "image") if modality in PICTORIAL else ("text", modality.replace("_", " "))
     if not families:
         raise ZooError(f"no plugin here brings {kind} backbones: pip install 'autotl[{extra}]'")
-    listings = inventory(families, context, limits, licences)
+    listings = inventory(families, context, limits, licences, download)
     usable = [listing.candidate for listing in listings if listing.usable]
     larger = [item.candidate for item in inventory(families, context, licences=licences) if item.usable]
     if not usable and larger:
@@ -143,7 +163,7 @@ def usable_candidates(
         )
     if not usable:
         looked = ", ".join(str(folder) for folder in context.folders) or "the hub's cache on this machine"
-        hub = "" if context.hub or context.folders else " and the hub is not reachable"
+        hub = "" if context.hub or context.folders else " and the hub is not reachable (HF_ENDPOINT may name another)"
         layout = "a local-dir of timm" if modality in PICTORIAL else "the hub has them"
         raise ZooError(
             f"no {kind} backbone found in {looked}{hub}{_untaken(context)}. Give a folder of models with --models "

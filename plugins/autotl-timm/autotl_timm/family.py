@@ -185,7 +185,7 @@ def _build(candidate: Candidate, arguments: dict[str, Any], *, pretrained: bool 
     """The network itself, in eval mode."""
     import timm
 
-    name = f"local-dir:{candidate.location}" if candidate.source != "hub" else f"hf-hub:{candidate.location}"
+    name = f"local-dir:{_folder(candidate)}"
     network: Any
     try:
         network = timm.create_model(name, pretrained=pretrained, drop_rate=0.0, drop_path_rate=drop, **arguments)
@@ -196,15 +196,23 @@ def _build(candidate: Candidate, arguments: dict[str, Any], *, pretrained: bool 
     return network.eval()
 
 
+def _folder(candidate: Candidate) -> Path:
+    """Where its files are, downloaded first where that is the hub.
+
+    By their names: timm would take a pickle where the hub does not answer for the weights, and does for that.
+    """
+    if candidate.source != "hub":
+        return Path(candidate.location)
+    from huggingface_hub import hf_hub_download
+
+    files = [hf_hub_download(candidate.location, name) for name in ("config.json", WEIGHTS)]
+    return Path(files[0]).parent
+
+
 def _model_args(candidate: Candidate) -> dict[str, Any]:
     """What the published settings and our side ask of the constructor."""
-    if candidate.source == "hub":
-        from timm.models import load_model_config_from_hf
-
-        _, architecture, published = load_model_config_from_hf(candidate.location)
-    else:
-        config = read_object(Path(candidate.location) / "config.json")
-        architecture, published = config["architecture"], config.get("model_args")
+    config = read_object(_folder(candidate) / "config.json")
+    architecture, published = config["architecture"], config.get("model_args")
     _check_arguments(published or {})
     arguments = {name: value for name, value in (published or {}).items() if name not in OURS}
     if candidate.input_size > LARGEST_TRANSFORMER_SIDE and architecture.startswith(("vit", "aimv2")):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import statistics
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +19,7 @@ from PIL import Image
 from autotl.data.wording import shortened
 from autotl.plugins.contracts import Unreadable
 from autotl.untrusted import read_object
-from autotl_timm.preprocess import SETTINGS, is_row, read_square, readable_formats
+from autotl_timm.preprocess import READERS, SETTINGS, is_row, read_square, readable_formats
 
 if TYPE_CHECKING:
     import torch
@@ -217,22 +219,27 @@ def native_side(cells: Sequence[Any], largest: int, *, smallest: int = SMALLEST_
     Enlarging images costs with the square of the side and brings nothing: on photographs of 128 pixels, ridge heads
     on two networks gained less than a point from 224.
     """
-    median = statistics.median([min(size) for size in _sizes(cells)] or [largest])
+    median = statistics.median([min(size) for size in _sizes(tuple(cells[:SAMPLED]))] or [largest])
     return int(min(max(round(median / 32) * 32, SMALLEST_SIDE, smallest), largest))
 
 
 def are_long(cells: Sequence[Any]) -> bool:
     """Whether most of the sample's pictures are so long that what matters may lie outside the middle square."""
-    return statistics.median([max(size) / min(size) for size in _sizes(cells)] or [1.0]) > LONGEST_TO_CUT
+    return (
+        statistics.median([max(size) / min(size) for size in _sizes(tuple(cells[:SAMPLED]))] or [1.0]) > LONGEST_TO_CUT
+    )
 
 
-def _sizes(cells: Sequence[Any]) -> list[tuple[int, int]]:
+@functools.lru_cache(maxsize=1)  # every backbone of a search asks of the same table, and twice
+def _sizes(cells: tuple[Any, ...]) -> list[tuple[int, int]]:
     """Width and height of those that can be read."""
-    sizes = []
-    for cell in cells[:SAMPLED]:
-        try:
-            with Image.open(str(cell), formats=readable_formats()) as image:
-                sizes.append(image.size)
-        except Exception:  # decoders fail in every way; `encode` names the file that cannot be read
-            continue
-    return sizes
+    with ThreadPoolExecutor(READERS) as pool:
+        return [size for size in pool.map(_size, cells) if size]
+
+
+def _size(cell: Any) -> tuple[int, int] | None:
+    try:
+        with Image.open(str(cell), formats=readable_formats()) as image:
+            return image.size
+    except Exception:  # decoders fail in every way; `encode` names the file that cannot be read
+        return None

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,11 @@ _BRIGHTEST = 0.999
 
 #: Pictures that say what is white in all, and the longest side of what is looked at of each: pixels in steps.
 _SAMPLE, _SAMPLED_SIDE = 32, 1024
+
+#: Threads that look at samples: each file may be at the other end of a network.
+READERS = 16
+#: Pictures of more than 8 bits are large, and a decoded one may take half a gigabyte.
+_ONE_AT_A_TIME = threading.Lock()
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -148,22 +155,30 @@ def common_white(paths: tuple[str, ...]) -> float:
     By itself, one would be a quarter as bright as its neighbour for a single pixel above 4095. So it is where some
     values are below 0, as these have no black in common either.
     """
-    largest = 0.0
-    for path in paths[:_SAMPLE]:
-        try:
-            with Image.open(path, formats=readable_formats()) as image:
-                if image.width * image.height > MOST_PIXELS or not _is_deep(image):
-                    continue
-                step = 1 + max(image.size) // _SAMPLED_SIDE
+    with ThreadPoolExecutor(READERS) as pool:
+        brightest = [found for found in pool.map(_brightest, paths[:_SAMPLE]) if found is not None]
+    largest = max(brightest, default=0.0)
+    if not largest or min(brightest) < 0:
+        return 0.0
+    return next((white for white in (1.0, *_WHITES) if largest <= white), largest)
+
+
+def _brightest(path: str) -> float | None:
+    """What is bright in a picture of more than 8 bits; below 0 where some of it is, None for any other."""
+    try:
+        with Image.open(path, formats=readable_formats()) as image:
+            if image.width * image.height > MOST_PIXELS or not _is_deep(image):
+                return None
+            step = 1 + max(image.size) // _SAMPLED_SIDE
+            with _ONE_AT_A_TIME:
                 few = image.resize((-(-image.width // step), -(-image.height // step)), Image.Resampling.NEAREST)
-                values = np.nan_to_num(np.array(few, np.float32), copy=False, posinf=0.0, neginf=0.0)
-                least = 0.0 if image.mode == "F" else _WHITES[0]
-        except Exception:  # decoders fail on foreign bytes in every way there is; reading says which file it was
-            continue
-        if values.min() < 0:
-            return 0.0
-        largest = max(largest, least, float(np.quantile(values, _BRIGHTEST)))
-    return next((white for white in (1.0, *_WHITES) if largest <= white), largest) if largest else 0.0
+            values = np.nan_to_num(np.array(few, np.float32), copy=False, posinf=0.0, neginf=0.0)
+            least = 0.0 if image.mode == "F" else _WHITES[0]
+    except MemoryError:
+        raise
+    except Exception:  # decoders fail on foreign bytes in every way there is; reading says which file it was
+        return None
+    return float(values.min()) if values.min() < 0 else max(least, float(np.quantile(values, _BRIGHTEST)))
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
+from autotl.features.rows import CHUNK, MOST_THREADS, EncodedRows
+from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Unreadable
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -164,6 +167,36 @@ def test_the_fingerprint_changes_with_what_decides_the_arrays_only(encoder, nois
     other = dataclasses.replace(encoder, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     assert other.fingerprint == encoder.fingerprint
     assert np.array_equal(other.encode([tmp_path / "noise.png"])[0], array)
+
+
+def test_where_files_come_slowly_more_of_them_are_read_at_once(encoder, many_photos, tmp_path, monkeypatch):
+    """As over a network: each is there after 50 ms."""
+    monkeypatch.setattr("autotl.features.rows.cores", lambda: 2)
+    reading, most, lock = 0, 0, threading.Lock()
+
+    class Slow:
+        fingerprint, longest = encoder.fingerprint, None
+
+        def encode(self, cells):
+            nonlocal reading, most
+            with lock:
+                reading += 1
+                most = max(most, reading)
+            time.sleep(0.05 * len(cells))
+            with lock:
+                reading -= 1
+            return encoder.encode(cells)
+
+    cells = [str(tmp_path / f"{number}.png") for number in range(256)]
+    for number, cell in enumerate(cells):  # different files
+        Path(cell).write_bytes(Path(many_photos[number % len(many_photos)]).read_bytes() + bytes([number // 16]))
+    rows, indices = EncodedRows(Slow(), cells, modality="image", store=FeatureStore(None)), np.arange(len(cells))
+    assert sum(len(part) for part in rows.stream(indices[:CHUNK], ahead=False)) == CHUNK
+    assert most == 2
+    assert [len(part) for part in rows.stream(indices[CHUNK:], ahead=False)] == [CHUNK] * 3
+    assert most == MOST_THREADS
+    for index in (0, 200):
+        np.testing.assert_array_equal(rows.gather([index])[0], encoder.encode([cells[index]])[0])
 
 
 def test_a_batch_is_normalized_exactly(encoder, photos):

@@ -34,7 +34,7 @@ def discover(context: ZooContext) -> list[Candidate]:
             if entry and last_part(entry.name) == model.name:
                 had.add(entry.name)
     for entry in catalogue():
-        if entry.name not in found and entry.name not in had:
+        if entry.name not in found and entry.name not in had and not entry.pickled:
             found[entry.name] = _remote(entry)
     return list(found.values())
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from autotl.data.joining import one_input
 from autotl.escaping import for_markdown
 from autotl.exporters.single import answering, only_member
 from autotl.plugins.contracts import Exporter
@@ -104,11 +105,14 @@ _POOLED = {
 }
 
 
+_FOLDER = 'texts = "path/to/this/folder"'
+
+
 @dataclass(frozen=True)
 class _Reading:
     """How a family reads cells: the lines of the README that are about it."""
 
-    cells: str = 'texts = "path/to/this/folder", ["a text"]'
+    cells: str = f'{_FOLDER}, ["a text"]'
     parts: str = "An encoder with a head"
     whole: str = "all of it"
     imports: str = ""
@@ -179,6 +183,9 @@ class HuggingFaceExporter(Exporter):
             model.task.rules.in_torch(model.task, "outputs", model.card.calibration),
         )
         pooled, lines = _POOLED[backbone.pooling], vars(reading)
+        if member.family == FAMILY and len(columns := model.task.columns) > 1:  # which a text has been made of
+            text = one_input(columns, [f"a {column}" for column in columns], "text")
+            lines = lines | {"cells": f"{_FOLDER}, [{json.dumps(text, ensure_ascii=False)}]"}
         if layers > 1:
             template, returned = _TITLE + _LAYERED + _TRANSFORMERS, _RETURNED_OF_LAYERS
             lines = lines | {"features": reading.layered}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,8 @@ def _settings(location: str, parameters: int, *, local: bool) -> Any:
 def _network(location: str, config: Any, *, local: bool) -> Any:
     from transformers import AutoModel
 
+    # where the hub has none, transformers would have a service make some, of which no revision speaks
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     with quiet():
         model, report = AutoModel.from_pretrained(
             location,

@@ -171,7 +171,7 @@ def minilm_like(folder: Path, layers: int = 6) -> Path:
 
 def test_a_model_appears_once_with_its_nearest_source(family, tmp_path, empty_hub_cache):
     everything = family.candidates(ZooContext())
-    assert {c.name for c in everything} == {entry.name for entry in catalogue()}
+    assert {c.name for c in everything} == {entry.name for entry in catalogue() if not entry.pickled}
     assert {c.source for c in everything} == {"hub"}
 
     cache_model(empty_hub_cache, minilm_like(tmp_path / "download"), MINILM, ("aaa",), "aaa")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from autotl_transformers.stages import Backbone
+from bundle_edits import edit_card
 from readmes import answers_of_readme
 from transformers import AutoModel
 
@@ -50,6 +53,20 @@ def test_the_readme_says_how_it_is_loaded(family, local, texts, tmp_path, poolin
     assert answers
     for said in answers:
         np.testing.assert_allclose(said, model.predict_proba(data), rtol=0, atol=1e-4)
+
+
+def test_the_readme_says_how_columns_are_joined(family, local, texts, tmp_path):
+    make_bundle(family, [local["bert"]], texts, tmp_path / "run")
+    inputs = [{"name": name, "modality": "text"} for name in ("title", "body")]
+    card = json.loads((tmp_path / "run" / "best" / "bundle.json").read_text(encoding="utf-8"))
+    edit_card(tmp_path / "run" / "best", task=card["task"] | {"inputs": inputs})
+    data = pd.DataFrame({"title": texts, "body": texts[::-1]})
+    autotl.export(tmp_path / "run", to="huggingface", out=tmp_path / "out", data=data)
+    rows = [f"title: {title}\nbody: {body}" for title, body in zip(texts, texts[::-1], strict=True)]
+    answers = answers_of_readme(tmp_path / "out", r'["title: a title\nbody: a body"]', repr(rows))
+    assert answers
+    for said in answers:
+        np.testing.assert_allclose(said, autotl.load(tmp_path / "run").predict_proba(data), rtol=0, atol=1e-4)
 
 
 def test_a_head_on_several_layers_is_held_for_every_type_of_encoder(family, local, kind, texts, tmp_path):
