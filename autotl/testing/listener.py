@@ -70,7 +70,8 @@ SCREENING: tuple[tuple[str, dict[str, Any]], ...] = (
     ("screened", {
         "backbone": "tiny/one", "score": 0.6, "metric": "accuracy", "rows": 60, "precision": "fp32",
         "parameters": 2000, "licence": "mit",
-        "opinions": {"evidence": -0.3}, "features": 96, "bytes_a_row": 24.0, "latency": 0.001, "seconds": 0.5,
+        "opinions": {"evidence": -0.3}, "features": 96, "bytes_a_row": 24.0, "latency": 0.001, "memory": 600_000_000,
+        "seconds": 0.5,
     }),
     ("floor", {"majority": 0.4, "words": 0.5}),
     ("phase", {"name": "searching"}),
