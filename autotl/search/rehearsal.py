@@ -344,6 +344,6 @@ class Rehearsal(Search):
         trials = self._folder / "trials"
         models = [BYTES_A_PARAMETER * candidate.parameters for candidate in survivors]
         models += [training.model for training in course.ended]
-        kept = min(1.0, KEPT / len(models))
-        paused = sum(training.checkpoint for training in course.paused[-KEPT_PAUSED:])
-        return folder_bytes(self._folder) - folder_bytes(trials) + kept * sum(models) + paused
+        # of each as many as are kept, and the largest: which they will be nobody knows
+        kept = sorted(models)[-KEPT:] + sorted(training.checkpoint for training in course.paused)[-KEPT_PAUSED:]
+        return folder_bytes(self._folder) - folder_bytes(trials) + sum(kept)
