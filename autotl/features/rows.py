@@ -33,7 +33,7 @@ CHUNK, SMALLEST_CHUNK = 64, 8
 MOST_THREADS = 16
 
 #: Where encoding takes so many times the seconds that it computes, over some rows, it waits for files, and as many
-#: threads can wait at once: photographs that take 30 ms to be opened come eight times as fast to 16 threads as to two.
+#: threads can wait at once.
 WAITING, MEASURED = 3.0, 32
 
 #: Below this many rows a share says nothing: three broken files in ten are no reason to refuse a table.

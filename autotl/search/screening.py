@@ -33,7 +33,7 @@ FIRST_ANSWER, FIRST_SECONDS = 500, 2.0
 LATE_SHARE = 0.4
 
 #: Of the time for screening, the strongest backbone may take so much to come over a common line; more, and the download
-#: would end with it: at 20 Mbit/s 346 MB took all of ten minutes' screening, and nothing else was looked at.
+#: would end with it: at 20 Mbit/s 346 MB take longer than the screening of ten minutes, by arithmetic.
 DOWNLOADED = 0.5
 
 #: So many downloads that fail before one does not, and the hub is taken to be gone: each may take a minute to fail.
