@@ -11,7 +11,7 @@ import unicodedata
 _OBEYED = {"Cc", "Cs", "Zl", "Zp", "Cf"}
 
 #: Of these categories, what words are spelled with in some scripts, and parts of pictures.
-_SPELLING = {"\u200c", "\u200d", "\u00ad"}
+SPELLING = {"\u200c", "\u200d", "\u00ad"}
 
 #: What has a meaning in Markdown, wherever it may stand.
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@$^=])")
@@ -24,7 +24,7 @@ def for_terminal(text: object) -> str:
     """On one line, with characters that a terminal would obey written as Python writes them."""
     return "".join(
         character
-        if character in _SPELLING or unicodedata.category(character) not in _OBEYED
+        if character in SPELLING or unicodedata.category(character) not in _OBEYED
         else character.encode("unicode_escape", "backslashreplace").decode("ascii")
         for character in str(text)
     )

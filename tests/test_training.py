@@ -292,6 +292,26 @@ def test_a_batch_that_does_not_fit_is_passed_in_pieces_and_stays_one_batch(bench
         torch.testing.assert_close(results[1][name], whole, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize(("fits", "moves"), [(16, True), (2, False)])
+def test_the_statistics_of_a_few_rows_are_no_batch(bench, monkeypatch, fits, moves):
+    """In pieces, what normalizes is what the network was pretrained with, and stays so."""
+    bench.frozen.speeds = SettledSpeeds(torch.device("cpu"))
+    trial = bench.trial()
+    model = bench.model(trial)
+    before = [stage.norm.running_mean.clone() for stage in model.backbone.stages[1:]]
+    forward = model.backbone.forward
+
+    def limited(state, start=0, stop=None):
+        if len(state["x"]) > fits and model.training:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return forward(state, start, stop)
+
+    monkeypatch.setattr(model.backbone, "forward", limited)
+    list(train(model, trial, plan(epochs=0.5)))
+    after = [stage.norm.running_mean for stage in model.backbone.stages[1:]]
+    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)) == moves
+
+
 def test_what_a_trial_takes_is_forecast_before_it_starts(bench):
     trial = bench.trial()
     list(train(bench.model(trial), trial, plan(epochs=20)))  # what is measured in passing is in the book

@@ -41,9 +41,13 @@ _TIME = r"([T ,]+\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)?( ?(Z|UTC|GMT|AM|PM|[+-]\d{2}
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _DAY = r"\d{1,2}(st|nd|rd|th)?"
 _NUMERIC_DAY = r"\d{1,4}([-./])\d{1,2}\2\d{1,4}"
+_EASTERN_DAY = r"\d{4} ?[年년] ?\d{1,2} ?[月월] ?\d{1,2} ?[日일]"
 _NAMED_DAY = rf"([a-z]{{3,9}},? )?({_MONTH} {_DAY},?|{_DAY}[ -]{_MONTH},?)[ -]\d{{2,4}}"
+#: In other languages than English: a word between the day and a year of four digits, as in ``1. Mai 2023``.
+_FOREIGN_DAY = r"\d{1,2}\.? (de )?[^\W\d_]{3,12}\.? (de )?\d{4}"
 #: Year, month and day in any order, and the time: what has two words for their sake alone. Months may be named.
-_DATE = re.compile(rf"({_NUMERIC_DAY}|{_NAMED_DAY}){_TIME}", re.IGNORECASE | re.ASCII)
+_DATE = re.compile(rf"({_NUMERIC_DAY}|{_NAMED_DAY}|{_EASTERN_DAY}){_TIME}", re.IGNORECASE | re.ASCII)
+_DATE_ELSEWHERE = re.compile(rf"{_FOREIGN_DAY}{_TIME}", re.IGNORECASE)
 
 
 def is_missing(cell: Any) -> bool:
@@ -113,7 +117,7 @@ def are_numbers(cells: Sequence[Any]) -> bool:
 
 def is_date(text: str) -> bool:
     """Whether a text says a day, and nothing else but the time."""
-    return _DATE.fullmatch(text.strip()) is not None
+    return any(date.fullmatch(text.strip()) for date in (_DATE, _DATE_ELSEWHERE))
 
 
 def number_and_unit(cell: Any) -> tuple[str, str] | None:

@@ -25,9 +25,12 @@ SMALLEST_CODE = 0.2
 #: Numbers with one row each: classes are drawn up for several rows, counts have a tail of rare values.
 MOST_SINGLE = 2
 
-#: Characters that nobody sees: zero-width space, word joiner, byte order mark, soft hyphen. The joiners of Persian and
-#: of emoji are none of them, as they change what is seen.
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad"))
+#: Characters that nobody sees: zero-width space, word joiner, byte order mark, soft hyphen, and the marks of direction
+#: that editors put beside Hebrew and Arabic. The joiners of Persian and of emoji are none of them, as they change what
+#: is seen.
+_INVISIBLE = dict.fromkeys(
+    [*map(ord, "\u200b\u2060\ufeff\u00ad\u061c\u200e\u200f"), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
 
 #: A whole number as programs write it that know only fractions.
 _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)

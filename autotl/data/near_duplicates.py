@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotl.data.groups import Components
-from autotl.data.terms import words_of
+from autotl.data.terms import folded, words_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,8 +53,7 @@ _BLANKS = _Blanks()
 
 def normalized(text: str) -> str:
     """The text without case, punctuation and the kind of its spaces; as it is where there is nothing else in it."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(folded.translate(_BLANKS).split()) or text
+    return " ".join(folded(text).translate(_BLANKS).split()) or text
 
 
 def near_duplicates(texts: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ _WORDS = 512
 #: Thai to Burmese, Khmer, kana, Han and hangul: scripts in which a space does not end a word, or not every one.
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
+_CHARACTER = re.compile(rf"[{_SPACELESS}]")
 
 
 def words_of(text: str) -> list[str]:
@@ -30,9 +32,24 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def count_spoken_words(text: str) -> float:
+    """About how many words a reader would count: two characters make one in scripts without spaces."""
+    return len(words_of(text)) - len(_CHARACTER.findall(text)) / 2
+
+
+def folded(text: str) -> str:
+    """Without case, and in one spelling: letters with accents may be written as one character or as two.
+
+    A Turkish capital İ becomes the letter that the small one is.
+    """
+    if text.isascii():
+        return text.casefold()
+    return unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i")
+
+
 def terms_of(cell: Any) -> Iterator[str]:
     """Words and pairs of words, without case; of several texts those of all."""
-    text = (cell if isinstance(cell, str) else "\n".join(cell)).casefold()
+    text = folded(cell if isinstance(cell, str) else "\n".join(cell))
     found = [word[0] for word in islice(_WORD.finditer(text), _WORDS)]  # of a long document no more is read
     yield from found
     yield from (f"{first} {second}" for first, second in pairwise(found))

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from autotl.data.tables import Table
     from autotl.data.task import Task
 
-#: What stands between labels in a cell, the least ambiguous first.
-DELIMITERS = ("|", ";", ",")
+#: What stands between labels in a cell, the least ambiguous first; Chinese, Japanese and Arabic have signs of their own.
+DELIMITERS = ("|", ";", "\uff1b", "\u3001", "\u061b", "\uff0c", "\u060c", ",")
 
 #: Combinations of labels that a column must have more of than labels, times this, to be taken for one of several: names
 #: of classes may hold a comma too, and then their pieces are more than they are.
@@ -140,7 +140,7 @@ class Labels(Kind):
         if len(names) < 2:
             raise TaskError(
                 f"{table.name}: {counted(len(names), 'label')} in {listed(columns)}; several are needed. Labels of a "
-                f"cell are separated by {' or '.join(DELIMITERS)}, or have a column of 0 and 1 each (--target A B …)"
+                f"cell are separated by {' or '.join(sign for sign in DELIMITERS if sign.isascii())}, or have a column of 0 and 1 each (--target A B …)"
             )
         rows = [_labels_of(table, row, columns, delimiter) for row in range(table.rows)]
         counts = Counter(label for found in rows for label in found)

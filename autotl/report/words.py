@@ -8,6 +8,7 @@ from typing import Any
 from autotl.budget import describe_seconds
 from autotl.config import Limits, SearchRequest
 from autotl.data.wording import counted, option, rows_of_test
+from autotl.escaping import SPELLING
 from autotl.predictor.bundle import BundleCard
 from autotl.report.leaderboard import Row, last_test
 from autotl.report.live import describe, model_named, transfer_sentence, twin_sentence
@@ -30,7 +31,8 @@ WORTH_TELLING = 0.005
 
 def short(text: str, longest: int = 18) -> str:
     """A text of the data as a page or a figure can show it: on one line, cut, without what no font has."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
+    shown = (c if c.isprintable() or c in SPELLING else " " for c in text[: 4 * longest])
+    line = " ".join("".join(shown).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

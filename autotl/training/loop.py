@@ -26,7 +26,7 @@ from autotl.training.batches import Batches, Sampler, seed_of
 from autotl.training.checkpoint import Checkpoint
 from autotl.training.optimizer import AdamW, parameter_groups
 from autotl.training.schedules import SCHEDULES
-from autotl.training.step import Stepper, train_mode
+from autotl.training.step import Stepper
 
 if TYPE_CHECKING:
     from autotl.training.model import Classifier
@@ -140,7 +140,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             if not ahead:
                 return
             average.swap()
-            train_mode(model, stepper.stage)
+            stepper.train_mode()
             losses.clear()
             continue
         if plan.frozen_at(progress) < stepper.stage:

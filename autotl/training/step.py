@@ -75,7 +75,7 @@ class Stepper:
         by_length = train[np.argsort(frozen.rows.lengths(train), kind="stable")]
         lengths = frozen.rows.lengths(by_length)
         typical, largest = _around_the_mean(by_length, lengths, batch_size), by_length[-batch_size:]
-        train_mode(model, self._boundary.stage)
+        self.train_mode()
         before = {name: buffer.clone() for name, buffer in model.named_buffers()}
         generator = torch.Generator().manual_seed(0)
         sample = self._boundary.batch(typical[:1], 0, generator)
@@ -104,6 +104,7 @@ class Stepper:
         optimizer.zero_grad()
         for name, buffer in model.named_buffers():  # batch statistics moved
             buffer.copy_(before[name])
+        self.train_mode()  # as many pieces as it comes to
 
     def _arrange(self, precision: Precision, alike: np.ndarray | None) -> None:
         """alike: rows of a batch, where all batches have its shape."""
@@ -159,6 +160,20 @@ class Stepper:
             done.synchronize()
         return arriving
 
+    def train_mode(self) -> None:
+        """Training mode above the frozen stages; below, dropout and batch statistics stay as in prediction.
+
+        Statistics of the batch do so everywhere where a batch is cut, as those of a few rows are no batch's.
+        """
+        model = self._model
+        model.train()
+        for stage in model.backbone.stages[: self.stage]:
+            stage.eval()
+        if self.parts > 1:
+            for module in model.backbone.modules():
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
     def write_down(self) -> None:
         """Lets the speed book know what a row of this trial took so far, above the boundary and below it."""
         if self._rows:
@@ -182,6 +197,7 @@ class Stepper:
             self.parts = min(2 * self.parts, len(batch))
             self._captured = None  # it is of whole batches
             free_cache()
+            self.train_mode()
 
     def _piece(self, rows: np.ndarray, share: float, number: int, generator: torch.Generator) -> torch.Tensor:
         device, stage = self._trial.device, self._boundary.stage
@@ -225,13 +241,6 @@ class Stepper:
             if (more := effect.loss(logits, answer)) is not None:
                 loss = loss + more
         return loss
-
-
-def train_mode(model: Classifier, frozen_stages: int) -> None:
-    """Training mode above the frozen stages; below, dropout and batch statistics stay as in prediction."""
-    model.train()
-    for stage in model.backbone.stages[:frozen_stages]:
-        stage.eval()
 
 
 def _around_the_mean(by_length: np.ndarray, lengths: np.ndarray, size: int) -> np.ndarray:

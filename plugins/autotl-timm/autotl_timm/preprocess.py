@@ -48,6 +48,21 @@ _WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 #: Of a picture's pixels, how many lie within what is white: single ones are often broken.
 _BRIGHTEST = 0.999
 
+#: Pictures of two devices have no white in common where what is white in one is so many times what it is in another,
+#: and so large a share of them are the darker ones: 12 bits beside 16 would be 16 greys next to black.
+_FAR_APART, _ENOUGH_DARK = 16.0, 0.1
+
+#: Values of which the least is so large a part of the largest begin somewhere else than at black: temperatures do.
+_HIGH_UP = 0.5
+
+#: The tag of a TIFF that says what 0 is, and what it says where that is white, as some X-rays have it: Pillow inverts
+#: such a picture of 8 bits only.
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+
+#: Of the grey values of what is not transparent: a drawing so bright is made for a dark page, and would not be seen on
+#: a white one. Then it lies on `_DARK_PAGE`.
+_WHITE_INK, _DARK_PAGE = 230, (64, 64, 64)
+
 #: Pictures that say what is white in all, and the longest side of what is looked at of each: pixels in steps.
 _SAMPLE, _SAMPLED_SIDE = 32, 1024
 
@@ -122,9 +137,11 @@ def read_square(
                 return f"has {image.width}x{image.height} pixels, too many"
             image.draft("RGB", (side, side))  # large JPEGs decode at an eighth of the work
             scaling = _FILTERS.get(interpolation, Image.Resampling.BICUBIC)
+            inverted = _is_deep(image) and _white_is_zero(image)
             whole = _plain(_upright(image), white)
+            whole = ImageOps.invert(whole) if inverted else whole
             square = whole.resize((side, side), scaling) if squeezed else ImageOps.fit(whole, (side, side), scaling)
-            return np.asarray(_on_white(square))
+            return np.asarray(_on_a_page(square))
     except FileNotFoundError:
         return "does not exist"
     except Exception as error:  # decoders fail on foreign bytes in every way there is
@@ -152,19 +169,30 @@ def _upright(image: Image.Image) -> Image.Image:
 def common_white(paths: tuple[str, ...]) -> float:
     """What is white in all pictures of more than 8 bits of a table; 0 where each has to say it by itself.
 
-    By itself, one would be a quarter as bright as its neighbour for a single pixel above 4095. So it is where some
-    values are below 0, as these have no black in common either.
+    By itself, one would be a quarter as bright as its neighbour for a few pixels above 4095. So it is where some
+    values are below 0 or all far above it, as these have no black in common either, and where devices differ.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        brightest = [found for found in pool.map(_brightest, paths[:_SAMPLE]) if found is not None]
-    largest = max(brightest, default=0.0)
-    if not largest or min(brightest) < 0:
+        extremes = [found for found in pool.map(_extremes, paths[:_SAMPLE]) if found is not None]
+    if not extremes or _begins_elsewhere(min(low for low, _ in extremes), max(high for _, high in extremes)):
         return 0.0
-    return next((white for white in (1.0, *_WHITES) if largest <= white), largest)
+    whites = [_least_white(high, (1.0, *_WHITES)) for _, high in extremes]
+    dark = sum(_FAR_APART * white <= max(whites) for white in whites)
+    return 0.0 if dark >= _ENOUGH_DARK * len(whites) else max(whites)
 
 
-def _brightest(path: str) -> float | None:
-    """What is bright in a picture of more than 8 bits; below 0 where some of it is, None for any other."""
+def _least_white(bright: float, whites: Sequence[float]) -> float:
+    """The first of them that is no darker; what is bright where none is."""
+    return next((white for white in whites if bright <= white), bright)
+
+
+def _begins_elsewhere(low: float, high: float) -> bool:
+    """Whether 0 is not black; of one grey alone nobody knows."""
+    return low < 0 or max(_HIGH_UP * high, _WHITES[0]) < low < high
+
+
+def _extremes(path: str) -> tuple[float, float] | None:
+    """What is dark and what is bright in a picture of more than 8 bits; None for any other."""
     try:
         with Image.open(path, formats=readable_formats()) as image:
             if image.width * image.height > MOST_PIXELS or not _is_deep(image):
@@ -178,7 +206,16 @@ def _brightest(path: str) -> float | None:
         raise
     except Exception:  # decoders fail on foreign bytes in every way there is; reading says which file it was
         return None
-    return float(values.min()) if values.min() < 0 else max(least, float(np.quantile(values, _BRIGHTEST)))
+    return _ends(values, least)
+
+
+def _ends(values: np.ndarray, least: float) -> tuple[float, float]:
+    """The least value, and the largest but for broken pixels, or what is white at `least`."""
+    return float(values.min()), max(least, float(np.quantile(values, _BRIGHTEST)))
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    return getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -200,23 +237,28 @@ def _plain(image: Image.Image, white: float) -> Image.Image:
 
 def _in_8_bits(values: np.ndarray, white: float, whites: Sequence[float]) -> np.ndarray:
     """``uint8`` from float32, which is overwritten; black is 0. Without a `white`, it is the first of the `whites` that
-    none exceeds, or else the largest value. With negative values, as in tomography, these are the largest and the
-    smallest.
+    hardly any exceeds, or else what is bright. With values below 0 or all far above it, as in tomography and
+    thermography, these are the largest and the smallest.
     """
-    smallest, largest = float(values.min()), float(values.max())
-    if smallest < 0:
-        values -= smallest
-        white = largest - smallest or 1.0
-    else:
-        white = white or next((white for white in whites if largest <= white), largest)
+    if not white:
+        low, high = _ends(values, 0.0)
+        if _begins_elsewhere(low, high):
+            values -= low
+            white = float(values.max()) or 1.0
+        else:
+            white = _least_white(high, whites)
     values *= 255 / white
     return values.clip(0, 255, out=values).astype(np.uint8)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _on_a_page(image: Image.Image) -> Image.Image:
+    """RGB: what is transparent shows a white page, or a dark one where the drawing is white."""
     if image.mode != "RGBA":
         return image.convert("RGB")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    opacity = np.asarray(image.getchannel("A"), np.float32)
+    ink = (np.asarray(image.convert("L"), np.float32) * opacity).sum() / max(float(opacity.sum()), 1.0)
+    page = _DARK_PAGE if opacity.min() < 255 and ink > _WHITE_INK else (255, 255, 255)
+    return Image.alpha_composite(Image.new("RGBA", image.size, page), image).convert("RGB")
 
 
 def _reason(error: Exception) -> str:

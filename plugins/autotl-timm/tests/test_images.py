@@ -115,6 +115,56 @@ def test_pictures_of_more_than_8_bits_are_as_bright_beside_each_other_as_they_we
     assert levels == pytest.approx([800 * 255 / 4095, 3000 * 255 / 4095, 3000 * 255 / 4095], abs=1)
 
 
+def deep(folder, name, values, **options):
+    Image.fromarray(values.astype(np.uint16)).save(folder / name, **options)
+    return str(folder / name)
+
+
+def levels_of(zoo, paths, pick=np.median):
+    """What the encoder that a family makes of these pictures reads in each."""
+    from autotl_timm.family import TimmFamily
+
+    from autotl.plugins.contracts import ZooContext
+
+    (candidate,) = (c for c in TimmFamily().candidates(ZooContext(folders=(zoo,))) if c.name == "resnet")
+    return [int(pick(array)) for array in TimmFamily().encoder(candidate, paths).encode(paths)]
+
+
+def test_pictures_of_two_devices_have_a_white_each(zoo, tmp_path):
+    """With one for all, those of 12 bits would be 16 greys next to black."""
+    slope = np.linspace(0, 1, 80 * 80).reshape(80, 80)
+    paths = [deep(tmp_path, f"{i}.png", slope * (4000 if i % 2 else 65_000)) for i in range(6)]
+    assert levels_of(zoo, paths) == pytest.approx([126] * 6, abs=4)
+
+
+def test_temperatures_do_not_begin_at_black(zoo, tmp_path):
+    """Hundredths of a kelvin: a scene is a small part of what is above 0."""
+    slope = np.linspace(29_800, 31_000, 80 * 80).reshape(80, 80)
+    (path,) = [deep(tmp_path, "thermal.png", slope)]
+    assert levels_of(zoo, [path]) == pytest.approx([127], abs=4)
+    assert levels_of(zoo, [path], np.ptp)[0] > 230
+
+
+def test_where_0_is_white_pictures_are_turned_round(zoo, tmp_path):
+    """MONOCHROME1, as some X-rays are: Pillow inverts 8 bits of it, and leaves 16 as they are."""
+    values = np.full((80, 80), 1000)
+    paths = [deep(tmp_path, "usual.tif", values), deep(tmp_path, "inverted.tif", 4095 - values, tiffinfo={262: 0})]
+    with Image.open(paths[1]) as image:
+        assert image.tag_v2[262] == 0
+    assert levels_of(zoo, paths) == pytest.approx([62, 62], abs=1)
+
+
+def test_white_drawings_without_a_ground_are_seen(encoder, tmp_path):
+    image = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
+    image.paste((255, 255, 255, 255), (16, 16, 48, 48))
+    image.save(tmp_path / "white.png")
+    assert np.ptp(read(encoder, tmp_path / "white.png").astype(int)) > 150
+    image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (16, 16, 48, 48))
+    image.save(tmp_path / "black.png")
+    assert read(encoder, tmp_path / "black.png")[0, 0].tolist() == [255] * 3
+
+
 def test_a_large_photo_is_close_to_its_full_decoding(encoder, tmp_path):
     coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
     coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=95)
