@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,7 +125,7 @@ def fit(
     Raises `AutoTLError` (`DataError`, `TaskError`, `ZooError`, …) for input that cannot be used.
     """
     began = time.monotonic()
-    from autotl.report.live import LiveView, PlainView, QuietView, View
+    from autotl.report.live import QuietView, View, view_for_people
     from autotl.search.engine import Search
 
     frame, test_frame = (None if isinstance(table, str | Path) else table for table in (data, test))
@@ -164,7 +163,7 @@ def fit(
         seed=seed,
     )
     clock = Clock(seconds or float("inf"), start=began)
-    view: View = QuietView() if quiet else (LiveView(clock) if sys.stderr and sys.stderr.isatty() else PlainView())
+    view: View = QuietView() if quiet else view_for_people(clock)
     folder = run_folder(name, out)
     with view:
         Search(request, folder, listeners=[view], start=began, frame=frame, test_frame=test_frame).run()

@@ -18,6 +18,10 @@ class DataError(AutoTLError):
     """A table, column, cell or image cannot be used."""
 
 
+class RowLostError(DataError):
+    """What could be read at first cannot be read any more: whoever needs it fails, and the search goes on."""
+
+
 class TaskError(AutoTLError):
     """It is unclear what is to be learned, or it cannot be learned from this table."""
 

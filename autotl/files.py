@@ -30,7 +30,8 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether an exception says that nothing more can be written; safetensors says it in words only."""
     if isinstance(error, OSError):
         return error.errno in _FULL
-    return any(f"(os error {code})" in str(error) for code in _FULL_IN_WORDS)
+    words = str(error)  # the second is how older releases say it
+    return any(f"(os error {code})" in words or f"code: {code}," in words for code in _FULL_IN_WORDS)
 
 
 def making_room(write: Callable[[], Written], givers: Iterable[Callable[[], object]]) -> Written:

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = sys.argv[1:] if arguments is None else arguments
         options = build_parser(_foreign(words)).parse_args(words)
         code: int = options.run(options)
-        sys.stdout.flush()
+        with suppress(BrokenPipeError):
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code
+        _silence_output()
         return code
     except AutoTLError as error:
         print(f"autotl: {for_terminal(' '.join(str(error).splitlines()))}", file=sys.stderr)
@@ -122,6 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_output()  # `autotl models | head` is no error
         return 0
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # so rich ends; it has silenced the output
+            return 0
+        raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _UNUSABLE and error.filename is not None:
             told = f"autotl: {error.filename} cannot be used ({error.strerror})"

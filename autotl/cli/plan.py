@@ -26,14 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
-    from autotl.cli.screen import choose_view
+    from autotl.cli.screen import choose_view, ending_gently
     from autotl.config import make_request
     from autotl.report.live import QuietView
     from autotl.search.rehearsal import CALIBRATION, Rehearsal
 
     budgets = [parse_budget(text) for text in options.what_if.split(",")]
     view = QuietView() if options.json else choose_view(options, Clock(CALIBRATION, start=PROCESS_START))
-    with view:
+    with view, ending_gently():
         rehearsal = Rehearsal(make_request(**asked(options)), budgets, listeners=[view], start=PROCESS_START)
         outlooks = rehearsal.outlooks()
     if options.json:

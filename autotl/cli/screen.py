@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,25 +19,33 @@ if TYPE_CHECKING:
     from autotl.search.engine import Outcome
 
 
-def choose_view(options: argparse.Namespace, clock: Clock) -> View:
-    """The view that the options and the terminal ask for."""
-    from autotl.report.live import JsonView, LiveView, PlainView, QuietView
+def choose_view(options: argparse.Namespace, clock: Clock, *, for_its_sake: bool = False) -> View:
+    """The view that the options and the terminal ask for. for_its_sake: as `JsonView` takes it."""
+    from autotl.report.live import JsonView, QuietView, view_for_people
 
     if options.quiet:
         return QuietView()
     if options.json:
-        return JsonView()
-    return LiveView(clock) if sys.stderr.isatty() else PlainView()
+        return JsonView(for_its_sake=for_its_sake)
+    return view_for_people(clock)
 
 
 @contextmanager
 def ending_gently() -> Iterator[None]:
-    """SIGTERM, which schedulers send before they kill, ends a search as Ctrl-C does: with the best model so far."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM, which schedulers send before they kill, ends a search as Ctrl-C does: with the best model so far.
+
+    So does SIGHUP, of a terminal that was closed, unless whoever began the search has had it ignored (nohup).
+    """
+    ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {end: signal.getsignal(end) for end in ends}
+    for end, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(end, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for end, handler in before.items():
+            signal.signal(end, handler)
 
 
 def watched(search: Callable[[View], Outcome], options: argparse.Namespace, clock: Clock) -> Outcome:

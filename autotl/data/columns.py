@@ -18,7 +18,7 @@ from autotl.data.cells import (
     spread,
     without_unit,
 )
-from autotl.data.folders import IMAGE_SUFFIXES
+from autotl.data.folders import IMAGE_SUFFIXES, UNREAD
 from autotl.data.paths import image_path, is_address, obstacle
 from autotl.data.tables import Table
 from autotl.data.terms import count_spoken_words
@@ -59,6 +59,8 @@ def judge_column(table: Table, name: str) -> ColumnRole:
         return ColumnRole(name, "ignore", 1.0, "every cell is empty")
     if looks_like_images(cells):
         return judge_images(table, name, guessed=True)
+    if why := _unread(cells):
+        return ColumnRole(name, "ignore", 0.8, why)
     if is_picture(cells[0]):  # before anything spells them out as text
         return ColumnRole(name, "ignore", 0.8, IMAGES_INSIDE)
     different = distinct(cells)
@@ -80,6 +82,12 @@ def judge_column(table: Table, name: str) -> ColumnRole:
     if unit := without_unit(spread(texts, _READ))[1]:
         return ColumnRole(name, "ignore", 0.9, f"numbers of {shortened(unit)}; tabular inputs are not used")
     return _judge_text(name, texts, different)
+
+
+def _unread(cells: list[object]) -> str:
+    """What to do with files of images that are not read, where all of a sample are such; empty elsewhere."""
+    endings = {PurePath(cell.strip()).suffix.lower() for cell in spread(cells, _LOOKED_AT) if isinstance(cell, str)}
+    return UNREAD.get(endings.pop(), "") if len(endings) == 1 else ""
 
 
 def is_picture(cell: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,14 @@ TABLE_SUFFIXES = frozenset({".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".t
 SPLIT_NAMES = frozenset({"dev", "test", "testing", "train", "training", "val", "valid", "validation"})
 #: Words beside these in the names of folders.
 _BESIDE_PARTS = frozenset({"data", "image", "images", "img", "imgs", "pictures", "set", "split"})
+#: What people have in files that are not read, and the way out.
+UNREAD = {
+    ".dcm": "DICOM (.dcm) is not read: convert it to PNG of 16 bits",
+    ".heic": "HEIC (.heic) is not read: convert it to JPEG",
+    ".heif": "HEIF (.heif) is not read: convert it to JPEG",
+}
+#: How the outline of what an image shows is called, in a file beside it.
+_MASK = re.compile(r"(.+?)[ _-]?(mask|seg|segmentation|annotation)([ _-]?\d+)?", re.IGNORECASE)
 
 
 def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[Any]], list[str]]:
@@ -36,10 +44,14 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
     left_out = len(_all(folder)) - len(top)
     left_out += sum(1 for entry in top if entry.is_file() and not _is_image(entry))
     deeper: list[str] = []
+    masks: list[Path] = []
     nested = any(map(_holds_images, subfolders))
     for subfolder in subfolders:
         found, others = _images_within(subfolder, nested=nested)
         left_out += others
+        outlines = [entry for entry in found if _is_outline(entry, {other.stem for other in found})]
+        masks += outlines
+        found = [entry for entry in found if entry not in outlines]
         images += [entry.relative_to(folder).as_posix() for entry in found]
         labels += [subfolder.name] * len(found)
         deeper += [entry.parent.relative_to(folder).as_posix() for entry in found if entry.parent != subfolder]
@@ -53,11 +65,14 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
         tables = [entry for entry in top if entry.suffix.lower() in TABLE_SUFFIXES]
         beside = f" ({counted(len(loose), 'image')} beside each other, none in a class folder)" if loose else ""
         raise DataError(
-            f"{folder}: no class folders with images{beside}. Put each class into its own folder "
+            f"{folder}: no class folders with images{beside}{_unread(folder)}. Put each class into its own folder "
             f"({folder.name}/CLASS/1.jpg), or pass a table with a column of image paths and one of labels"
             + (f", such as --data {_to_train_on(tables)}" if tables else "")
         )
     notes = []
+    if masks:
+        named = listed([mask.name for mask in masks], limit=3)
+        notes.append(f"left out {counted(len(masks), 'mask')} beside the images that they are of: {named}")
     if loose:
         notes.append(f"left out {counted(len(loose), 'image')} beside the class folders: {listed(loose, limit=3)}")
     if without:
@@ -69,7 +84,7 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
         which = _to_train_on(tables)
         notes.append(f"{which.name} beside the class folders is not read; where it has the labels, pass --data {which}")
     if left_out:
-        notes.append(f"left out {counted(left_out, 'entry', 'entries')}: hidden, or not an image{_dicom(folder)}")
+        notes.append(f"left out {counted(left_out, 'entry', 'entries')}: hidden, or not an image{_unread(folder)}")
     return {"image": images, "label": labels} if any(labels) else {"image": images}, notes
 
 
@@ -130,10 +145,17 @@ def _refuse_parts_without_classes(folder: Path, subfolders: Sequence[Path]) -> N
     )
 
 
-def _dicom(folder: Path) -> str:
-    """A word on what hospitals have, where it is there."""
-    there = any(entry.suffix.lower() == ".dcm" for part in _visible(folder) if part.is_dir() for entry in _all(part))
-    return "; DICOM (.dcm) is not read: convert it to PNG of 16 bits" if there else ""
+def _unread(folder: Path) -> str:
+    """A word on what hospitals and telephones have, where it is there."""
+    inside = (entry for part in _visible(folder) if part.is_dir() for entry in _all(part))
+    there = {entry.suffix.lower() for entry in inside} & UNREAD.keys()
+    return "".join(f"; {UNREAD[suffix]}" for suffix in sorted(there))
+
+
+def _is_outline(entry: Path, stems: Collection[str]) -> bool:
+    """Whether a file beside an image is its mask, which shows the class and is no picture of it."""
+    named = _MASK.fullmatch(entry.stem)
+    return named is not None and named[1].rstrip(" _-") in stems
 
 
 def _names_a_part(name: str) -> bool:

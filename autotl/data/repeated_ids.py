@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,15 @@ _DETERMINED = 0.9
 _BEYOND_CHANCE = 4.0
 
 
+#: How columns are called that say of whom a row is: two rows of one have more in common than their label.
+_PERSON = re.compile(
+    r"(patient|subject|participant|person|speaker|animal|mrn)s?[ _.-]?(id|no|nr|number|code|name)?", re.I
+)
+
+
 def repeated_id_notes(inspection: Inspection) -> list[str]:
-    """On the column whose equal values say the label, of several the one with the fewest values; one note or none.
+    """On the column whose equal values say the label, of several the one with the fewest values; else on one that by
+    its name says of whom the rows are. One note or none.
 
     Rows that stay together anyway count as one.
     """
@@ -49,13 +57,29 @@ def repeated_id_notes(inspection: Inspection) -> list[str]:
         if shared := _shared(values, inspection.groups[told], labels[told]):
             found.append((int(values.max()) + 1, role.name, *shared))
     if not found:
-        return []
+        return _person_notes(inspection)
     _, name, one, several, chance = min(found)
     return [
         f"rows with the same {name!r} share their label: so it is for {one} of {several} values that repeat, and would "
         f"be for {chance:.0f} by chance. The score may be too good where new rows have other values; "
         f"{option('--group', name)} keeps them together"
     ]
+
+
+def _person_notes(inspection: Inspection) -> list[str]:
+    """On a column of people with several rows each, be their labels as they may."""
+    for role in inspection.roles:
+        if role.role != "ignore" or not _PERSON.fullmatch(role.name.strip()) or inspection.task.group:
+            continue
+        column = inspection.table.column(role.name)
+        values = number_groups(_present([column[row] for row in inspection.kept.tolist()]))
+        rows = np.bincount(values)
+        if len(rows) > 1 and (several := int((rows > 1).sum())):
+            return [
+                f"{several} of {len(rows)} values of {role.name!r} have several rows. The score may be too good where "
+                f"new rows are of others; {option('--group', role.name)} keeps those of one together"
+            ]
+    return []
 
 
 def _present(cells: Sequence[Any]) -> list[str | None]:

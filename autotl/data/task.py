@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from autotl.data.columns import ColumnRole
 from autotl.data.costs import Costs, read_costs
 from autotl.data.tables import Table
-from autotl.data.wording import did_you_mean, in_words, option
+from autotl.data.wording import did_you_mean, in_words, option, shortened
 from autotl.errors import TaskError
 from autotl.kinds import KINDS, METRICS, TABLE
 from autotl.kinds.classes import BALANCE
+from autotl.kinds.elsewhere import is_lopsided
 from autotl.kinds.kind import Kind, Scale
 from autotl.plugins.contracts import Modality
 
@@ -82,8 +83,11 @@ class Task(BaseModel):
 
     @property
     def balance(self) -> float:
-        """How much of their advantage frequent classes are to lose, from 0 to 1, where every class counts alike."""
-        return BALANCE.get(self.metric, 0.0) if self.rules.exclusive else 0.0
+        """How much of their advantage frequent classes are to lose, from 0 to 1, where every class counts alike.
+
+        Not where errors have costs: these are multiplied with probabilities, which have to be what they are.
+        """
+        return BALANCE.get(self.metric, 0.0) if self.rules.exclusive and not self.costs else 0.0
 
     @property
     def ranks_by(self) -> str:
@@ -120,7 +124,8 @@ def infer_task(
     targets = [role.name for role in roles if role.role == "target"]
     rules = _rules(table, targets, metric, kind)
     if metric is not None and rules.metric(metric) is None:
-        names = f"It can be {', '.join(rules.metrics)}, that of a plugin, or a scorer of scikit-learn."
+        scorers = ", or a scorer of scikit-learn" if rules.exclusive or rules.squared else ""
+        names = f"It can be {', '.join(rules.metrics)}{scorers or ','}, or that of a plugin."
         if metric in METRICS:
             raise TaskError(f"metric {metric!r} does not fit, as {table.name} is a {rules.names[0]} task. {names}")
         raise TaskError(f"metric {metric!r} is unknown.{did_you_mean(metric, rules.metrics)} {names}")
@@ -143,7 +148,13 @@ def infer_task(
     )
     if not rules.fits(task, task.metric, np.arange(len(task.classes))):
         raise TaskError(f"metric {task.metric!r} cannot score {rules.describe(task)}.{_of_many(task)}")
-    return Inference(task, reading.notes)
+    notes = reading.notes
+    if task.kind == "binary" and is_lopsided(task.rules.known_metric(task.metric)):
+        notes += (
+            f"{task.metric} asks about {shortened(task.classes[1])}, which comes last in order: where it should be "
+            f"{shortened(task.classes[0])}, write 1 for it and 0 for the other",
+        )
+    return Inference(task, notes)
 
 
 def _of_many(task: Task) -> str:

@@ -111,7 +111,7 @@ class FrozenBackbone:
         made_by: str = "",
         found_by: str = "",
     ) -> None:
-        """made_by: package and version that the family comes from; another version may compute something else.
+        """made_by: packages, with versions, that the family computes with; another may compute something else.
 
         found_by: the search that alone finds what is computed here; by default any does. A row's last bits depend on
         the rows that it passed with, so a search that is to be repeated exactly must not find what others computed.

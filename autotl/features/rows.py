@@ -15,7 +15,7 @@ import numpy as np
 from autotl.data.cells import content_digest
 from autotl.data.paths import obstacle, paths_of
 from autotl.data.wording import shortened
-from autotl.errors import DataError
+from autotl.errors import DataError, RowLostError
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import PICTORIAL, AcceleratedEncoder, InputEncoder, Modality, Unreadable
 from autotl.usage import cores
@@ -100,7 +100,7 @@ class EncodedRows:
                 again = [pair for part in pool.map(self._encode, parts) for pair in part]
             for place, (_, array) in zip(missing, again, strict=True):
                 if isinstance(array, Unreadable):
-                    raise DataError(
+                    raise RowLostError(
                         f"{self._cells[int(indices[place])]}: {array.reason}, though it could be read before"
                     )
                 found[place] = {"x": array}

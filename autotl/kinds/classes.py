@@ -24,7 +24,7 @@ from autotl.data.labels import (
 )
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, rounded
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, area_under_roc, rounded
 from autotl.kinds.missing import missing_notes
 from autotl.kinds.rare import FEWEST_ROWS, can_be_spared
 
@@ -77,14 +77,7 @@ def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The chance that a row of class 1 gets more than one of class 0 (Mann and Whitney 1947); NaN for rows of one."""
-    _, inverse, counts = np.unique(probabilities[:, 1], return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # equal values share their mean rank
-    positives = int((labels == 1).sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives:
-        return float("nan")
-    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return area_under_roc(labels == 1, probabilities[:, 1])
 
 
 class Classes(Kind):

@@ -6,8 +6,10 @@ Ours are written out, since scikit-learn takes a second and a half to import; it
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,16 @@ def takes(score: Score, codes: np.ndarray, outputs: int) -> bool:
     except Exception:  # a foreign plugin's metric may fail in any way, and says no by it
         return False
     return True
+
+
+def is_lopsided(score: Score) -> bool:
+    """Whether a metric of two classes is another one when these are exchanged, as precision and recall are."""
+    codes, chances = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.7, 0.3])
+    answers = (chances > 0.5).astype(np.int64) if score.of_decisions else np.stack([1 - chances, chances], 1)
+    others = 1 - answers if score.of_decisions else answers[:, ::-1]
+    with suppress(Exception):  # a foreign plugin's metric may fail in any way, and is asked about no such rows
+        return not math.isclose(score.score(codes, answers), score.score(1 - codes, others))
+    return False
 
 
 @functools.cache

@@ -274,3 +274,17 @@ def in_halves(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     order = np.random.default_rng(0).permutation(count)
     yield order[::2], order[1::2]
     yield order[1::2], order[::2]
+
+
+def area_under_roc(truth: np.ndarray, answers: np.ndarray) -> float:
+    """The chance that a row which is so gets more than one which is not (Mann and Whitney 1947); NaN for rows of one.
+
+    truth ``[rows] bool``, answers ``[rows]``.
+    """
+    _, inverse, counts = np.unique(answers, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # equal values share their mean rank
+    positives = int(truth.sum())
+    negatives = len(truth) - positives
+    if not positives or not negatives:
+        return float("nan")
+    return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))

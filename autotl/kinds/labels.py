@@ -22,7 +22,7 @@ from autotl.data.cells import (
 from autotl.data.labels import in_natural_order, label_of, without_missing_words
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, in_halves, rounded
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, area_under_roc, in_halves, rounded
 from autotl.kinds.rare import FEWEST_ROWS, can_be_spared
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from autotl.data.tables import Table
     from autotl.data.task import Task
 
-#: What stands between labels in a cell, the least ambiguous first; Chinese, Japanese and Arabic have signs of their own.
+#: What stands between labels in a cell, the least ambiguous first; Chinese and Arabic have signs of their own.
 DELIMITERS = ("|", ";", "\uff1b", "\u3001", "\u061b", "\uff0c", "\u060c", ",")
 
 #: Combinations of labels that a column must have more of than labels, times this, to be taken for one of several: names
@@ -93,6 +93,13 @@ def _average_precision(targets: np.ndarray, answers: np.ndarray) -> float:
     return float(((precision * hits).sum(0)[rows > 0] / rows[rows > 0]).mean())
 
 
+def _roc_auc(targets: np.ndarray, answers: np.ndarray) -> float:
+    """The mean over labels of the chance that a row which has it gets more than one which has not."""
+    truth = targets > 0.5
+    both = [label for label in range(truth.shape[1]) if 0 < truth[:, label].sum() < len(truth)]
+    return float(np.mean([area_under_roc(truth[:, label], answers[:, label]) for label in both])) if both else 0.5
+
+
 def _log_loss(targets: np.ndarray, answers: np.ndarray) -> float:
     given = np.where(targets > 0.5, answers, 1 - answers).astype(np.float64)
     return float(np.log(np.maximum(given, _SMALLEST)).mean())
@@ -113,6 +120,7 @@ class Labels(Kind):
     module = "labels"
     metrics: ClassVar[Mapping[str, Score]] = {
         "mean_average_precision": Score(_average_precision),
+        "roc_auc": Score(_roc_auc),
         "macro_f1": Score(_macro_f1, of_decisions=True),
         "micro_f1": Score(_micro_f1, of_decisions=True),
         "exact_match": Score(_exact_match, of_decisions=True),
@@ -140,7 +148,8 @@ class Labels(Kind):
         if len(names) < 2:
             raise TaskError(
                 f"{table.name}: {counted(len(names), 'label')} in {listed(columns)}; several are needed. Labels of a "
-                f"cell are separated by {' or '.join(sign for sign in DELIMITERS if sign.isascii())}, or have a column of 0 and 1 each (--target A B …)"
+                f"cell are separated by {' or '.join(filter(str.isascii, DELIMITERS))}, or have a column of 0 and 1 "
+                "each (--target A B …)"
             )
         rows = [_labels_of(table, row, columns, delimiter) for row in range(table.rows)]
         counts = Counter(label for found in rows for label in found)
@@ -158,6 +167,8 @@ class Labels(Kind):
                 "each row has exactly one of the labels: if it always has, one column with their names (in pandas "
                 f"frame[columns].idxmax(axis=1)) is learned as classes; here each of {len(names)} is decided by itself"
             )
+        if len(columns) > 1:
+            notes += _empty_notes(table, columns)
         if none := sum(not found for found in rows):
             notes.append(f"{counted(none, 'row')} of {table.rows} with none of the labels: they are taken to be so")
         return Reading(
@@ -430,6 +441,20 @@ def _rare_note(table: Table, rows: Sequence[Sequence[str]], rare: Sequence[str])
         f"not learned: {those} fewer than two rows: learning and checking need two. In a table to test on, such a "
         "label counts as missed"
     )
+
+
+def _empty_notes(table: Table, columns: Sequence[str]) -> list[str]:
+    """On columns whose cells are empty where others say no: nobody may have looked."""
+    empty = {}
+    for column in columns:
+        cells = table.column(column)
+        missing = sum(map(is_missing, cells))
+        if missing and any(_flag(cell) is False and not is_missing(cell) for cell in cells):
+            empty[column] = missing
+    if not empty:
+        return []
+    which = ", ".join(f"{count} of {column!r}" for column, count in list(empty.items())[:3])
+    return [f"empty cells count as no, though others say so with a 0: {which}. Leave rows out where nobody looked"]
 
 
 def _are_mostly_flags(cells: Sequence[Any]) -> bool:

@@ -10,10 +10,12 @@ import argparse
 import functools
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires, version
 from typing import Any, Literal
 
 import pluggy
@@ -205,6 +207,11 @@ class PluginManager:
         records = (r for r in self.records if any(f"{what} ".startswith(adds) for what in r.adds))
         return next((f"{record.package} {record.version}" for record in records), f"autotl {autotl.__version__}")
 
+    def made_by(self, family: str) -> str:
+        """What a family computes with: its origin, torch, and what else its package requires, with their versions."""
+        origin = self.origin(family)
+        return ", ".join([origin, *_versions({"torch", *_required(origin.partition(" ")[0])})])
+
     @property
     def complaints(self) -> list[str]:
         """A sentence for each plugin that is off."""
@@ -248,6 +255,23 @@ def _in_time(call: Callable[[], Any], name: str) -> Any:
     if error is not None:
         raise error
     return answer
+
+
+def _required(package: str) -> set[str]:
+    """The names of what a package requires, without its extras."""
+    with suppress(PackageNotFoundError):
+        lines = (line for line in requires(package) or () if "extra ==" not in line)
+        return {match[0].lower() for line in lines if (match := re.match(r"[\w.-]+", line))}
+    return set()
+
+
+def _versions(packages: set[str]) -> list[str]:
+    """Such as ``torch 2.15.0``, of those that are installed."""
+    found = []
+    for package in sorted(packages):
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return found
 
 
 def _try_command(command: Command) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotl.data.task import Task
+from autotl.kinds.kind import Calibration
 from autotl.kinds.mixing import mixed
 from autotl.predictor.answers import SUFFIX, read_answers
 from autotl.predictor.bundle import BundleCard
@@ -26,6 +27,7 @@ class Answers:
     rows: npt.NDArray[np.int64]  #: ``[validation]``: positions among the rows that the run uses
     targets: np.ndarray  #: ``[validation, …]``
     answers: np.ndarray  #: ``[validation, outputs] float32``
+    calibration: Calibration  #: by which the bundle decides
 
 
 def answers_of(folder: Path, card: BundleCard, targets: np.ndarray) -> Answers | None:
@@ -46,7 +48,8 @@ def answers_of(folder: Path, card: BundleCard, targets: np.ndarray) -> Answers |
     if not len(rows):
         return None
     each = np.stack([probabilities[np.searchsorted(valid, rows)] for valid, probabilities in parts])
-    return Answers(card.task, rows, targets[rows], mixed(each, card.combination, card.task.rules.activation))
+    answers = mixed(each, card.combination, card.task.rules.activation)
+    return Answers(card.task, rows, targets[rows], answers, card.calibration)
 
 
 def _in_all(each: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:

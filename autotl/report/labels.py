@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from autotl.data.wording import counted
-from autotl.kinds.labels import thresholds
 from autotl.predictor.bundle import BundleCard
 from autotl.report.answers import Answers
 from autotl.report.canvas import ACCENT, INK, Picture, new_figure, picture
@@ -65,8 +64,8 @@ def each_label(answers: Answers) -> Picture | None:
 
 def _decided(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds ``[labels]``, and what is given ``[validation, labels] bool``."""
-    bars = thresholds(answers.targets, answers.answers)
-    return bars, answers.answers >= bars
+    bars = np.array(answers.calibration["thresholds"][0])
+    return bars, answers.task.rules.decisions(answers.task, answers.answers, answers.calibration)
 
 
 def _by_label(answers: Answers) -> Iterator[tuple[str, ...]]:

@@ -57,8 +57,16 @@ class QuietView:
 class JsonView(QuietView):
     """One event a line on standard output."""
 
+    def __init__(self, *, for_its_sake: bool = False) -> None:
+        """for_its_sake: whether all ends where nobody reads any more, as there is nothing else to do."""
+        self._for_its_sake = for_its_sake
+
     def __call__(self, event: Event) -> None:
-        print(event.line(), flush=True)
+        try:
+            print(event.line(), flush=True)
+        except (OSError, ValueError):  # nobody listens any more, and a search goes on
+            if self._for_its_sake:
+                raise
 
 
 class PlainView(QuietView):
@@ -68,6 +76,12 @@ class PlainView(QuietView):
         if sentence := describe(event):
             with suppress(OSError, ValueError):  # nobody listens any more, and the search goes on
                 print(f"[{describe_seconds(event.at):>7}] {for_terminal(sentence)}", file=sys.stderr, flush=True)
+
+
+def view_for_people(clock: Clock) -> View:
+    """One screen where standard error is a terminal that can draw, lines otherwise."""
+    drawn = sys.stderr is not None and Console(stderr=True).is_interactive
+    return LiveView(clock) if drawn else PlainView()
 
 
 class LiveView:
@@ -94,7 +108,8 @@ class LiveView:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
-        self._live.stop()
+        with suppress(OSError, ValueError):  # the terminal may be gone
+            self._live.stop()
 
     def __call__(self, event: Event) -> None:
         self._events.append(event)

@@ -78,7 +78,7 @@ class Looks:
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
             frozen = FrozenBackbone(
                 candidate, family, rows, device=self._device, speeds=self.speeds, store=self._store,
-                made_by=plugins().origin(family.name), found_by=self._found_by,
+                made_by=plugins().made_by(family.name), found_by=self._found_by,
             )  # fmt: skip
             frozen.calibrate(self.readable(frozen, self.train[: frozen.race_size]))
             self._frozen[candidate.key] = frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from autotl.config import SearchRequest
 from autotl.data.inspection import Inspection
 from autotl.data.task import Task
 from autotl.errors import RunError
-from autotl.events import read_events
+from autotl.events import Event, read_events
 from autotl.files import write_durably
 from autotl.untrusted import read_object
 from autotl.zoo.origin import Origin
@@ -61,8 +62,15 @@ def read_run_file(folder: Path) -> RunFile:
         run = RunFile.model_validate(read_object(path))
     except (ValueError, OSError) as error:  # pydantic's is one of these
         raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
-    last = max((event.at for event in read_events(folder / EVENTS_FILE)), default=0.0)
+    last = max((event.at for event in _of_use(read_events(folder / EVENTS_FILE))), default=0.0)
     return run.model_copy(update={"seconds": max(run.seconds, last)})
+
+
+def _of_use(events: Sequence[Event]) -> Sequence[Event]:
+    """Without a resume at the end that was refused while it read: it has used nothing of the budget."""
+    began = max((i for i, event in enumerate(events) if event.kind == "phase"), default=0)
+    refused = events[began:] and events[began].data.get("name") == "reading" and events[-1].kind == "failed"
+    return events[:began] if refused else events
 
 
 def fingerprint(inspection: Inspection) -> str:

@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 
-from autotl.errors import DataError
+from autotl.errors import DataError, RowLostError
 from autotl.failures import kind_of
 from autotl.plugins.manager import plugins
 from autotl.search.line import WorkerEnd
@@ -30,8 +30,10 @@ REQUESTS = frozenset(
 
 
 def main() -> None:
-    """Serves the engine until it hangs up. Ctrl-C in a terminal reaches the engine too, and the engine decides."""
+    """Serves the engine until it hangs up. What ends a terminal's programs reaches the engine too, and it decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logging.basicConfig(format="%(name)s: %(message)s")  # to standard error, which is the run's worker.log
     _end_with_engine()
     keep_freed_memory()
@@ -52,7 +54,10 @@ def main() -> None:
                 raise ValueError(f"no such request: {request['do']!r}")
         except Exception as error:  # the engine books it on the trial; the worker lives on
             print(traceback.format_exc(), file=sys.stderr, flush=True)
-            what, fatal = f"{type(error).__name__}: {str(error) or repr(error)}", isinstance(error, DataError)
+            what, fatal = (
+                f"{type(error).__name__}: {str(error) or repr(error)}",
+                isinstance(error, DataError) and not isinstance(error, RowLostError),
+            )
             if _accelerator_is_lost():  # until the process ends; the engine books that, and begins another
                 os._exit(1)
             line.say("failed", what=what, failure=kind_of(error, plugins().modules), fatal=fatal)

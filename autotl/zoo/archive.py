@@ -82,10 +82,14 @@ def _packed(candidate: Candidate) -> tuple[PackedModel, dict[str, Path]]:
 
 
 def _belongs(file: Path, folder: Path) -> bool:
-    """Whether a file is in its model's folder, or where the hub's cache keeps what its snapshots link to."""
+    """Whether a file is in its model's folder, or where the hub's cache keeps what its snapshots link to.
+
+    That is beside the snapshots, or beside all models, for files that several may share.
+    """
     homes = [folder.resolve()]
     if folder.parent.name == "snapshots":
-        homes.append(folder.parent.parent.resolve() / "blobs")
+        model = folder.parent.parent.resolve()
+        homes += [model / "blobs", model.parent / "blobs"]
     return any(file.resolve().is_relative_to(home) for home in homes)
 
 

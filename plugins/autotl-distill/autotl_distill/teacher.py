@@ -92,7 +92,7 @@ class Teacher:
             kind="answers",
             view=seen,
             weights=_digest(place),
-            made_by=plugins().origin(member.family),
+            made_by=plugins().made_by(member.family),
             precision=str(frozen.precision),  # the student's, raced on inputs of the same kind on this machine
             found_by=frozen.found_by,
         )

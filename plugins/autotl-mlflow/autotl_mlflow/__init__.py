@@ -136,6 +136,7 @@ class Record:
 def _client(*, offline: bool) -> MlflowClient:
     # what MLflow reports home of its use is a connection that nobody asked AutoTL for
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # which is for events, or for nothing
     import mlflow
 
     where = mlflow.get_tracking_uri()
