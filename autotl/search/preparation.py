@@ -13,6 +13,7 @@ import numpy as np
 
 from autotl.config import SearchRequest
 from autotl.data.audit import DEFAULT_SECONDS, Audit, audit
+from autotl.data.cells import as_text, spread
 from autotl.data.groups import holds, merge_groups, tied
 from autotl.data.inspection import Inspection, groups_of, inspect_table, read_inputs, read_test
 from autotl.data.splits import Split, split
@@ -20,17 +21,24 @@ from autotl.data.tables import Table
 from autotl.data.task import Task, encode_targets
 from autotl.data.wording import did_you_mean, kind_of_input, listed
 from autotl.errors import BundleError, DataError, ZooError
-from autotl.plugins.contracts import Candidate, Modality, ModelFamily, ZooContext
+from autotl.plugins.contracts import TEXTUAL, Candidate, Modality, ModelFamily, ZooContext
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.zoo import hub
 from autotl.zoo.inventory import called, usable_candidates, zoo_folders
+from autotl.zoo.languages import ENGLISH, share_of_english, suited
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from autotl.search.ledger import Ledger
 
+
+#: Texts by which their language is told: the shares of words are then within a fraction of a per cent.
+_ENOUGH_TEXTS = 1000
+
+#: Of texts that are English, below which it is said that no backbone here reads others.
+_MOSTLY = 0.5
 
 #: Of the budget, for the part of the audit that grows with the table: what a search can lose without noticing.
 _AUDIT_SHARE = 0.03
@@ -135,6 +143,13 @@ def prepare(
     download = math.inf if request.backbones else download
     within = usable_candidates(modality, families, zoo, request.limits, request.licences, download)
     candidates = _named(within, request.backbones)
+    if modality in TEXTUAL:
+        texts = spread(read_inputs(inspection.table, inspection.task), _ENOUGH_TEXTS)
+        english = share_of_english([as_text(text) for text in texts if text is not None])
+        candidates = suited(candidates, english)
+        if english < _MOSTLY and not any(one.language != ENGLISH for one in candidates):
+            notes = (*inspection.notes, _foreign_note(_beyond((), modality, families, zoo, request.licences)))
+            inspection = replace(inspection, notes=notes)
     return Preparation(
         inspection=inspection,
         audit=audited,
@@ -217,6 +232,17 @@ def _named(candidates: Sequence[Candidate], names: Sequence[str]) -> Sequence[Ca
             raise ZooError(f"no backbone {name!r} can be used here.{close} There are {listed(known)}")
     meant = {candidate.key for name in names for candidate in called(name, candidates)}
     return [candidate for candidate in candidates if not names or candidate.key in meant]
+
+
+def _foreign_note(there: Sequence[Candidate]) -> str:
+    """there: candidates that could be had but for what was asked, and for what it takes to download them."""
+    others = [candidate.name for candidate in there if candidate.language != ENGLISH]
+    way_out = (
+        f"{others[0]} could be had: name it with --backbones, or give a longer budget"
+        if others
+        else "give one of several languages with --models FOLDER"
+    )
+    return f"most texts are not English, and every backbone here was made of English alone: {way_out}"
 
 
 def _check_teacher(request: SearchRequest, inspection: Inspection) -> Sequence[str]:

@@ -32,6 +32,7 @@ class Entry:
     prior: float
     recipe: Recipe
     pooling: Pooling = "mean"  #: that it was trained with, where it was trained as an encoder of sentences
+    language: str = "en"  #: empty for several
     pickled: bool = False  #: whether the hub has its weights as a pickle only, which is never read
 
 

@@ -65,6 +65,7 @@ def _local(model: ModelFolder, source: Source, entry: Entry | None) -> Candidate
         licence=licence,
         prior=entry.prior if entry else default_prior(model.parameters),
         recipe=entry.recipe if entry else default_recipe(model.width),
+        language=entry.language if entry else model.language,
     )
 
 
@@ -81,4 +82,5 @@ def _remote(entry: Entry) -> Candidate:
         licence=entry.licence,
         prior=entry.prior,
         recipe=entry.recipe,
+        language=entry.language,
     )

@@ -45,6 +45,7 @@ class ModelFolder:
     layers: int
     input_size: int
     licence: str
+    language: str  #: as `Candidate.language`
 
 
 def read_model_folder(path: Path) -> ModelFolder | None:
@@ -71,6 +72,7 @@ def read_model_folder(path: Path) -> ModelFolder | None:
             layers=_size(config, "num_hidden_layers", "n_layers"),
             input_size=_input_size(path, config),
             licence=_licence(path),
+            language=_language(path),
         )
     except (OSError, ValueError, RecursionError) as error:
         logger.warning("%s: skipped, it cannot be read as a model (%s)", path, error)
@@ -119,9 +121,20 @@ def _readme(path: Path) -> str:
 
 
 def _licence(path: Path) -> str:
-    front = re.match(r"---\r?\n(.*?)\n---", _readme(path), re.DOTALL)
-    line = front and re.search(r"^license:\s*['\"]?([\w.-]+)", front[1], re.MULTILINE)
+    line = re.search(r"^license:\s*['\"]?([\w.-]+)", _front_matter(path), re.MULTILINE)
     return line[1] if line else "unknown"
+
+
+def _language(path: Path) -> str:
+    """The only one that the README names, in a line or as a list."""
+    found = re.search(r"^language:[ \t]*(.*(?:\n[ \t]*-.*)*)", _front_matter(path), re.MULTILINE)
+    named = re.findall(r"[a-z]{2,}", found[1]) if found else []
+    return named[0] if len(named) == 1 and named[0] != "multilingual" else ""
+
+
+def _front_matter(path: Path) -> str:
+    front = re.match(r"---\r?\n(.*?)\n---", _readme(path), re.DOTALL)
+    return front[1] if front else ""
 
 
 def _name(path: Path, config: dict[str, Any]) -> str:
