@@ -18,7 +18,7 @@ import autotl
 from autotl.config import LEAST_DISK, SearchRequest, parse_disk
 from autotl.errors import BudgetError, RunError
 from autotl.features.store import FeatureStore, stored_collections
-from autotl.files import EqualFiles, append, making_room, write_durably
+from autotl.files import EqualFiles, append, is_disk_full, making_room, write_durably
 from autotl.search.disk import Disk
 from autotl.search.engine import Search
 from autotl.search.study import STUDY_FILE, open_study
@@ -192,6 +192,12 @@ def test_what_cannot_be_printed_is_one_message(command_line):
     assert answer.stderr.startswith("autotl: ")
     assert "No space left" in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_older_words_for_a_full_disk_are_known_too():
+    said = 'Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })'
+    assert is_disk_full(RuntimeError(said))
+    assert not is_disk_full(RuntimeError(said.replace("28", "2")))
 
 
 def test_what_says_in_words_only_that_the_disk_is_full_is_one_message(command_line, distribution):

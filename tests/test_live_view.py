@@ -130,3 +130,15 @@ def test_plain_and_json_forms(capsys):
     out, err = capsys.readouterr()
     assert [json.loads(line)["kind"] for line in out.splitlines()] == [event.kind for event in events]
     assert "[  2.0 s] trial 0: contrastive of" in err
+
+
+def test_a_search_goes_on_when_nobody_reads_its_events(monkeypatch):
+    class Gone:
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    event = next(iter(a_search(1)))
+    JsonView()(event)
+    with pytest.raises(BrokenPipeError):  # who only tells has nothing else to do
+        JsonView(for_its_sake=True)(event)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import autotl
 from autotl.cli.main import main
+from autotl.data.terms import terms_of
 from autotl.errors import BundleError, TrialError
 from autotl.events import read_events
 from autotl.features.bag_of_words import WordsFamily, family_of
@@ -162,3 +163,16 @@ def test_it_answers_only_where_no_backbone_was_named(here, ordered, zoo):
     assert {member.family for member in run.card.members} == {"tiny"}
     (floor,) = [event.data for event in read_events(Path("run/events.jsonl")) if event.kind == "floor"]
     assert floor["words"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("caf\u00e9 olé", "cafe\u0301 ole\u0301"),
+        ("İyi", "iyi"),
+        ("ﾃｽﾄ", "テスト"),
+        ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
+    ],
+)
+def test_words_are_the_same_however_their_letters_are_made(one, other):
+    assert list(terms_of(one)) == list(terms_of(other))

@@ -29,12 +29,13 @@ SIMILARITY = 0.97
 _BLANK = 2.0
 
 #: More of a table that is alike is a kind of picture (X-rays of one organ), not a copy: kept together it could not be
-#: validated on.
+#: validated on. Of such, copies are what is as like as a picture and itself, compressed again, mostly are.
 _MOST_ALIKE, _ALWAYS_ALIKE = 0.1, 10
+_THE_SAME = 0.995
 
-#: The same of a class: views of one object, a degree apart. As one group it could only train, or only validate. Four
-#: rows may be copies.
-_NEARLY_ALL, _ALWAYS_OF_A_CLASS = 0.9, 4
+#: The same of a class: views of one object, a degree apart. As one group it could only train, or only validate, and so
+#: could what is typical of a class where a chain of it has more than half. Four rows may be copies, or ten of a half.
+_TOO_MUCH_OF_A_CLASS = ((0.9, 4), (0.5, 10))
 
 _AT_A_TIME = 1024
 
@@ -61,27 +62,43 @@ def near_images(thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
     Rows of several images are similar where all of these are, each to that in its place.
     """
+    most_alike = max(_MOST_ALIKE * len(thumbnails), _ALWAYS_ALIKE)
+    groups, large = _joined(thumbnails, SIMILARITY, most_alike)
+    rows = np.flatnonzero(large)
+    within, still_large = _joined(thumbnails[rows], _THE_SAME, most_alike)
+    alone = 2 * len(groups) + np.arange(len(rows))
+    groups[rows] = np.where(still_large, alone, len(groups) + within)
+    return groups
+
+
+def _joined(
+    thumbnails: npt.NDArray[np.float32], similarity: float, most_alike: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Groups ``[rows] int64``, numbered below the number of rows, and which rows have more like them than that."""
     components = Components(len(thumbnails))
     places = np.split(thumbnails, range(THUMBNAIL, thumbnails.shape[1], THUMBNAIL), axis=1)
-    most_alike = max(_MOST_ALIKE * len(thumbnails), _ALWAYS_ALIKE)
+    crowded = np.zeros(len(thumbnails), bool)
     for start in range(0, len(thumbnails), _AT_A_TIME):
-        alike = [place[start : start + _AT_A_TIME] @ place.T >= SIMILARITY for place in places]
+        alike = [place[start : start + _AT_A_TIME] @ place.T >= similarity for place in places]
         similar = np.logical_and.reduce(alike)
         # pictures of a camera that does not move are all like each other: joining them takes minutes, for nothing
-        similar[similar.sum(1) > most_alike] = False
+        crowd = similar.sum(1) > most_alike
+        similar[crowd] = False
+        crowded[start : start + _AT_A_TIME] = crowd
         for one, other in np.argwhere(similar).tolist():
             components.join(start + one, other)
     groups = components.groups()
     size = np.bincount(groups)[groups] if len(groups) else groups
-    large = size > most_alike
-    return np.where(large, len(groups) + np.arange(len(groups)), groups)
+    return groups, crowded | (size > most_alike)
 
 
 def fill_a_class(groups: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which rows are of a group that has nearly all rows of a class; both ``[rows] int64``."""
+    """Which rows are of a group that has too much of a class; both ``[rows] int64``."""
     if not len(groups):
         return np.zeros(0, bool)
     pairs, counts = np.unique(np.stack([groups, classes]), axis=1, return_counts=True)
     of_class = np.bincount(classes)[pairs[1]]
-    filling = (counts > _ALWAYS_OF_A_CLASS) & (counts >= _NEARLY_ALL * of_class)
+    filling = np.zeros(len(counts), bool)
+    for share, always in _TOO_MUCH_OF_A_CLASS:
+        filling |= (counts > always) & (counts >= share * of_class)
     return np.isin(groups, pairs[0][filling])

@@ -55,7 +55,18 @@ def shares_told(column, labels, overrides=None):
     """The notes that name --group for a column beside texts."""
     texts = [f"{text} {number}" for number, text in enumerate(sentences(len(labels)))]
     found = audited(pd.DataFrame({"text": texts, "PatientID": column, "label": labels}), overrides)
-    return [note for note in found.notes if "--group PatientID" in note]
+    return [note for note in found.notes if "share their label" in note and "--group PatientID" in note]
+
+
+@pytest.mark.parametrize(("name", "told"), [("patient_id", True), ("Subject", True), ("colour", False)])
+def test_people_with_several_rows_are_told_whatever_their_labels_are(name, told):
+    """Four fifths of them have one row only, and both labels occur for most of the others."""
+    people = [f"p{min(row, 2 * row // 3)}" for row in range(120)]
+    table = pd.DataFrame({"text": sentences(120), name: people, "label": ["yes", "no"] * 60})
+    notes = [note for note in audited(table).notes if f"--group {name}" in note]
+    assert bool(notes) is told
+    assert not told or f"values of {name!r} have several rows" in notes[0]
+    assert not [note for note in audited(table, Overrides(group=name, text="text")).notes if "several rows" in note]
 
 
 @pytest.mark.parametrize("number", ["P{:03}", "{}"], ids=["names", "numbers"])

@@ -53,6 +53,24 @@ def test_a_table_of_one_kind_of_picture_is_not_one_group():
     assert len(set(groups.tolist())) == 80
 
 
+def test_copies_within_one_kind_of_picture_are_still_found():
+    """As X-rays of one view: all alike, but for what each shows, and one twice."""
+    base = picture(0)
+    kinds = [0.88 * base + 0.12 * picture(seed) for seed in range(1, 41)]
+    copy = kinds[7] + np.random.default_rng(0).normal(0, 2, base.shape)
+    loose = near_images(np.stack([thumbnail(as_image(values)) for values in kinds[:2]]))
+    assert len(set(loose.tolist())) == 1  # so alike that two of them would be taken for copies
+    groups = near_images(np.stack([thumbnail(as_image(values)) for values in (*kinds, copy)]))
+    assert groups[7] == groups[40]
+    assert len(set(groups.tolist())) == 40
+
+
+def test_a_chain_of_what_is_typical_of_a_class_is_left_apart():
+    groups = np.array([0] * 30 + list(range(1, 21)) + [50] * 5 + list(range(51, 96)))
+    classes = np.array([0] * 50 + [1] * 50)
+    assert fill_a_class(groups, classes).tolist() == [True] * 30 + [False] * 70
+
+
 def test_rows_of_several_pictures_are_alike_where_each_is_like_that_in_its_place():
     first, second, third = (as_image(picture(seed)) for seed in range(3))
     copy = as_image(picture(0) * 0.9 + 10)

@@ -349,3 +349,26 @@ def test_overrides_that_cannot_be_are_refused(overrides, error, message):
     columns = {"review": TEXTS, "void": [None] * N, "stars": [1, 2] * 20, "label": LABELS}
     with pytest.raises(error, match=message):
         roles(columns, overrides)
+
+
+def test_files_of_hospitals_are_named_with_the_way_out():
+    with pytest.raises(TaskError, match=r"DICOM .*convert it to PNG"):
+        roles({"scan": [f"scans/{n}.dcm" for n in range(N)], "label": LABELS})
+
+
+@pytest.mark.parametrize(
+    "day", ["2023年5月{}日", "2023년 5월 {}일", "{}. Mai 2023", "{} мая 2023", "{} de mayo de 2023"]
+)
+def test_dates_of_other_languages_are_no_texts(day):
+    days = [day.format(1 + n % 28) for n in range(N)]
+    assert roles({"when": days, "text": TEXTS, "label": LABELS})["text"] == "text"
+
+
+def test_names_in_chinese_are_no_texts():
+    names = [f"王小{chr(0x4E00 + n)}" for n in range(N)]
+    reviews = [f"房间很干净{n}" for n in range(N)]
+    assert roles({"用户": names, "评论": reviews, "label": LABELS}) == {
+        "用户": "ignore",
+        "评论": "text",
+        "label": "target",
+    }

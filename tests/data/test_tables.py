@@ -368,3 +368,15 @@ def test_quoted_cells_of_a_tsv_hold_tabs_and_line_breaks(tmp_path):
     with (tmp_path / "t.tsv").open("w", newline="") as file:
         csv.writer(file, delimiter="\t").writerows([["text", "label"], *([text, "a"] for text in texts)])
     assert read_table(tmp_path / "t.tsv").columns["text"] == texts
+
+
+def test_masks_beside_images_are_no_images(tmp_path):
+    names = [f"{kind}/{kind} (1){end}.png" for kind in ("benign", "normal") for end in ("", "_mask", "_mask_1")]
+    table = read_table(images(tmp_path, *names, "normal/face_mask.png"))
+    assert table.columns["image"] == ["benign/benign (1).png", "normal/face_mask.png", "normal/normal (1).png"]
+    assert any(note.startswith("left out 4 masks beside the images that they are of") for note in table.notes)
+
+
+def test_pictures_of_telephones_are_named_where_nothing_else_is_there(tmp_path):
+    with pytest.raises(DataError, match=r"HEIC \(.heic\) is not read: convert it to JPEG"):
+        read_table(images(tmp_path, "a/1.HEIC", "b/2.HEIC"))

@@ -38,7 +38,8 @@ def test_label_of_a_label_is_itself(cell):
     ("cell", "label"),
     [
         (1, "1"), (1.0, "1"), (1.5, "1.5"), (True, "True"), ("01", "01"), ("NA", "NA"), (" rose\n", "rose"),
-        ("e\u0301", "é"), ("", None), ("  ", None), (None, None), (float("nan"), None), (float("inf"), "inf"),
+        ("e\u0301", "é"),
+        ("חיובי\u200f", "חיובי"), ("", None), ("  ", None), (None, None), (float("nan"), None), (float("inf"), "inf"),
     ],
 )  # fmt: skip
 def test_labels_are_spelled_one_way(cell, label):

@@ -97,6 +97,19 @@ def test_what_is_taken_costs_least_in_expectation(chances, missed, alarm):
     np.testing.assert_allclose(expected[np.arange(len(taken)), taken], expected.min(1))
 
 
+def test_probabilities_that_are_weighed_by_costs_are_not_balanced_too(costs):
+    asked = inspect_table(frame(), costs=costs, metric="balanced_accuracy").task
+    assert (asked.balance, inspect_table(frame(), metric="balanced_accuracy").task.balance) == (0.0, 1.0)
+
+
+def test_metrics_of_one_class_say_which():
+    pytest.importorskip("sklearn")
+    for metric in ("recall", "precision", "f1", "average_precision"):
+        assert any(f"{metric} asks about" in note for note in inspect_table(frame(), metric=metric).notes)
+    for metric in ("accuracy", "roc_auc", "f1_macro", "matthews_corrcoef", "neg_log_loss"):
+        assert not any("asks about" in note for note in inspect_table(frame(), metric=metric).notes)
+
+
 def test_scores_count_what_errors_cost(costs):
     task = inspect_table(frame(), costs=costs).task
     targets, answers = np.array([0, 0, 1, 1]), np.array([[0.95, 0.05], [0.8, 0.2], [0.95, 0.05], [0.4, 0.6]])

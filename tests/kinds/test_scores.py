@@ -26,6 +26,7 @@ def test_scores_of_labels_equal_those_of_scikit_learn():
         "mean_average_precision": sklearn.average_precision_score(targets, answers, average="macro"),
         "macro_f1": sklearn.f1_score(targets, given, average="macro"),
         "micro_f1": sklearn.f1_score(targets, given, average="micro"),
+        "roc_auc": sklearn.roc_auc_score(targets, answers, average="macro"),
         "exact_match": sklearn.accuracy_score(targets, given),
     }
     for metric, value in expected.items():

@@ -10,13 +10,14 @@ import pytest
 from tables_of_kinds import COLOURS, inspected, numbers, some_labels, texts
 
 from autotl.data.inspection import inspect_table
+from autotl.data.roles import Overrides
 from autotl.data.tables import read_table
 from autotl.data.task import encode_targets
 from autotl.errors import DataError, TaskError
 from autotl.kinds.numbers import in_units
 
 
-@pytest.mark.parametrize("delimiter", ["|", ";", ", "])
+@pytest.mark.parametrize("delimiter", ["|", ";", ", ", "、", "，", "；", "،"])
 def test_cells_that_combine_few_labels_are_several_labels(delimiter):
     found = inspected(labels=[delimiter.join(given) for given in some_labels(60)])
     assert (found.task.kind, found.task.metric) == ("multilabel", "mean_average_precision")
@@ -364,3 +365,13 @@ def test_many_numbers_that_are_taken_for_classes_are_told():
     assert "'age' has 70 different numbers, each a class" in note
     for codes in ([1, 2, 3, 4, 5], range(30)):
         assert not any("--task regression" in note for note in inspected("code", code=[*codes] * 9).notes)
+
+
+def test_empty_cells_beside_those_that_say_no_are_told():
+    flags = pd.DataFrame(
+        {"text": [f"{word} text" for word in "abcdefgh" * 10], "oedema": [1, 0, None, 1] * 20, "mass": [1, None] * 40}
+    )
+    notes = inspect_table(flags, Overrides(target=("oedema", "mass"))).notes
+    (note,) = [note for note in notes if "empty cells count as no" in note]
+    assert "20 of 'oedema'" in note
+    assert "mass" not in note

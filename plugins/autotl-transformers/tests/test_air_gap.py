@@ -92,6 +92,10 @@ def test_cached_model_is_packed_and_unpacked_with_what_is_known_of_it(snapshot, 
     for file in list(snapshot.iterdir()):  # as the cache has them
         shutil.move(file, blobs / file.name)
         file.symlink_to(Path("..", "..", "blobs", file.name))
+    shared = blobs.parent.parent / "blobs"  # of all models, to which newer releases link from there
+    shared.mkdir()
+    shutil.move(blobs / "model.safetensors", shared / "weights")
+    (blobs / "model.safetensors").symlink_to(Path("..", "..", "blobs", "weights"))
     monkeypatch.chdir(tmp_path)
     assert main(["models", "--offline", "pack", "-o", "zoo.tar", "mine/bert"]) == 0
     assert main(["models", "unpack", "zoo.tar"]) == main(["models", "verify", "zoo"]) == 0

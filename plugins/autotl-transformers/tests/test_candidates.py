@@ -199,3 +199,18 @@ def test_the_catalogue_is_in_range(family):
         assert 1e-5 <= candidate.recipe.learning_rate <= 3e-4
         assert candidate.input_size == 512
         assert candidate.parameters > 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("said", "language"),
+    [
+        ("language: en", "en"),
+        ("language:\n- en", "en"),
+        ("language:\n- de\n- en", ""),
+        ("language: multilingual", ""),
+        ("a: b", ""),
+    ],
+)
+def test_the_language_is_read_where_there_is_one(family, one, said, language):
+    (one / "mine" / "README.md").write_text(f"---\n{said}\nlicense: mit\n---\n# Mine\n")
+    assert found(family, one)["mine"].language == language
