@@ -21,7 +21,7 @@ from autotl.usage import free_memory
 
 if TYPE_CHECKING:
     from autotl.features.frozen import FrozenBackbone
-    from autotl.features.store import Row
+    from autotl.features.segments import Row
     from autotl.plugins.contracts import Backbone, State
 
 #: Augmented views of each row. MobileNetV2-0.35, half frozen, 15 passes over 2400 photographs, one seed, right of 800

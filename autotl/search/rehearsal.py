@@ -21,7 +21,7 @@ from autotl.budget import Clock
 from autotl.config import BYTES_A_PARAMETER, SearchRequest
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, Listener
-from autotl.features.store import default_together
+from autotl.features.store import default_max_disk
 from autotl.plugins.contracts import Candidate, Work
 from autotl.plugins.hookspecs import EventContext
 from autotl.search.dialogue import OutOfTime
@@ -223,7 +223,7 @@ class Rehearsal(Search):
             ),
             run_folder=run_folder,
             cache=cache,
-            fits=run_folder + on_its_way + cache <= (self._request.max_disk or default_together(Path.cwd())),
+            fits=run_folder + on_its_way + cache <= (self._request.max_disk or default_max_disk(Path.cwd())),
             download=sum(size for size in self._downloads if size <= largest_download(budget)),
         )
 

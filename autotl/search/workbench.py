@@ -88,7 +88,7 @@ class Workbench:
         if self.device.type != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have there by default
         limit_memory(request["max_memory"])
-        self._store = FeatureStore(cache_folder(), run=self._folder, together=request["max_disk"])
+        self._store = FeatureStore(cache_folder(), run=self._folder, max_disk=request["max_disk"])
         self._models = ModelFiles(self._store, self._ask_for_room, self.device)
         self._looks = Looks(request, modality=self._task.modality, device=self.device, store=self._store)
         self.split(request)
