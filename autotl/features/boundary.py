@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autotl.features.speed import Precision, wait_for
+from autotl.features.device import wait_for
+from autotl.features.precision import Precision
 from autotl.features.states import pack, unpack
 from autotl.features.store import STATES
 from autotl.usage import free_memory

@@ -20,10 +20,12 @@ import torch
 from autotl.errors import DivergedError
 from autotl.failures import is_out_of_memory
 from autotl.features.batches import IMAGES_A_BATCH, cost_of_padding, inference_batches
+from autotl.features.device import best_device
 from autotl.features.layers import Layered, folded, upper_layers
 from autotl.features.memory import free_cache, halving_on_out_of_memory
+from autotl.features.precision import Precision, in_whole_fp32, options_for
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision, Speed, SpeedBook, best_device, in_whole_fp32, options_for
+from autotl.features.speed import Speed, SpeedBook
 from autotl.features.store import Collection, FeatureStore
 from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, ModelFamily, State
 

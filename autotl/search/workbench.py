@@ -19,10 +19,10 @@ from autotl.data.near_images import THUMBNAIL, fill_a_class, near_images, thumbn
 from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
+from autotl.features.device import best_device
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.heads import LinearHead, balanced, choose_and_fit, ridge_leave_one_out
 from autotl.features.memory import limit_memory
-from autotl.features.speed import best_device
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
 from autotl.kinds.mixing import activated
