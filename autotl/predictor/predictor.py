@@ -345,8 +345,8 @@ class Predictor:
             task = task.whole
         else:
             targets = task.rules.learned(task, targets)
-        fitting = [name for name in task.rules.metrics if task.rules.fits(task, name, targets)]
-        if not task.rules.fits(task, task.metric, targets):
+        fitting = [name for name in task.rules.metrics if task.rules.can_score(task, name, targets)]
+        if not task.rules.can_score(task, task.metric, targets):
             task = task.model_copy(update={"metric": task.rules.ranks_by})
         return Evaluation(
             metric=task.metric,

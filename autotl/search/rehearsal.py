@@ -287,7 +287,7 @@ class Rehearsal(Search):
         widths = {event.data["backbone"]: event.data["features"] for event in self._screened}
         kept = 0.0
         for position, event in enumerate(self._screened):
-            seconds = pace.screening_seconds(count - position, needed=position == 0)
+            seconds = pace.seconds_for_a_look(count - position, needed=position == 0)
             if not seconds:
                 continue
             speed = pace.seconds_a_row(event.data["backbone"])
@@ -296,7 +296,7 @@ class Rehearsal(Search):
             kept += BYTES * min(first_look, seconds / speed) * widths[event.data["backbone"]]
         for position, candidate in enumerate(survivors):
             if position == 0 or pace.time_for_a_head(candidate.key):
-                seconds = pace.screening_seconds(len(survivors) - position, needed=True) or 0.0
+                seconds = pace.seconds_for_a_look(len(survivors) - position, needed=True) or 0.0
                 speed = pace.seconds_a_row(candidate.key)
                 rest = min(rows - first_look, seconds / speed)
                 clock.now += rest * speed + pace.judging_seconds(candidate.key)

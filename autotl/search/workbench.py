@@ -434,7 +434,7 @@ class Workbench:
         valid = self._holdout.valid
         if hurried is not None:
             few = self._looks.some_of(valid, frozen, hurried)
-            valid = few if self._task.rules.fits(self._task, self._task.metric, self._targets[few]) else valid
+            valid = few if self._task.rules.can_score(self._task, self._task.metric, self._targets[few]) else valid
         valid = self._looks.readable(frozen, valid)
         began = time.monotonic()  # reading them happens once
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"

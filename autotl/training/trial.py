@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import LinearHead, choose_and_fit, choose_penalty, fit_head, time_to_fit
+from autotl.features.heads import LinearHead, choose_and_fit, choose_penalty, fit_head, fitting_clock
 from autotl.plugins.contracts import FEW_ROWS_A_CLASS
 
 if TYPE_CHECKING:
@@ -156,9 +156,9 @@ class Trial:
         if self.seen is None:
             penalty, _ = self.probes.layered(self.frozen, left)
         else:
-            groups, clock = self.groups_of(rows), time_to_fit(left)
+            groups, clock = self.groups_of(rows), fitting_clock(left)
             penalty = choose_penalty(self.task, features, targets, self.seed, weights, groups, clock=clock)
-        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights, clock=time_to_fit(left))
+        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights, clock=fitting_clock(left))
 
     def starting_head(self) -> LinearHead:
         """The linear probe that a training starts from, of the rows whose features are known; weak where rows are few
@@ -174,7 +174,7 @@ class Trial:
         features, targets, weights = self.frozen.features(rows), self.targets[rows], self.weights_of(rows)
         groups = self.groups_of(rows)
         if few:
-            return fit_head(self.task, features, targets, BARELY, weights, clock=time_to_fit(left))
+            return fit_head(self.task, features, targets, BARELY, weights, clock=fitting_clock(left))
         return choose_and_fit(self.task, features, targets, self.seed, weights, groups, seconds=left)[1]
 
     @property
