@@ -1,6 +1,8 @@
 """What a kind of task decides: how targets are read, what is learned, how answers are judged, and how they are told.
 
-Everything that differs between kinds is here and in the modules beside it; nothing else asks which kind a task is.
+Everything that differs between kinds is here and in the modules beside it. Nobody asks a kind's name; others ask
+whether a row has one class (`exclusive`) or the loss is squared.
+
 Arrays: *targets* are what a table says, ``[rows] int64`` codes where a row has exactly one class, and
 ``[rows, outputs] float32`` otherwise. *Answers* are what a model says, ``[rows, outputs] float32``.
 """

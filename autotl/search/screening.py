@@ -18,7 +18,7 @@ from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
 from autotl.search.pace import SHORTEST_SCREENING, Pace
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
-from autotl.search.space import TrialConfig
+from autotl.search.space import HEAD_STRATEGY, TrialConfig
 from autotl.zoo.inventory import DOWNLOAD_BYTES_A_SECOND
 
 #: Rows that each backbone sees first where there are more of them than can go on: an accuracy on so many is known to a
@@ -226,7 +226,7 @@ class Screening:
     def _offer_head(self, candidate: Candidate, *, quick: bool, seconds: float | None = None) -> None:
         """A head on what screening saw of a backbone: the first bundle, or a better one, which takes its place."""
         number = self.head_number(candidate.key)
-        subject = Subject(number, candidate, TrialConfig(candidate.key, "probe", {}))
+        subject = Subject(number, candidate, TrialConfig(candidate.key, HEAD_STRATEGY, {}))
 
         def tell(judged: Judged) -> bool:
             latency = self._costs.latency([candidate.key])
