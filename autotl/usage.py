@@ -159,20 +159,19 @@ def threads_of_container() -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(cores())} if cores() < _cores_to_run_on() else {}
 
 
-#: How often a thread of OpenMP looks whether the others are there before it sleeps, a thirtieth of the default. By
-#: default each waits at full speed for one whose core somebody else has: with one busy process beside it, a training
-#: step of MobileNetV2-1.0 on two cores took 9.5 s in place of 0.52 s, and 1.7 s with this. On an idle machine they are
-#: as fast (0.52 s, medians of five). And how long those of numpy's BLAS wait for more, as a power of two of processor
-#: cycles: behind a product of matrices they keep cores busy for a tenth of a second by default. Twelve convolutions
-#: took 93 ms behind one, and 44 with 20 here, 46 with 4; decompositions and products 101, 95 and 124 ms. Whoever has
-#: set one of these knows better.
-_SPINNING = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "20"}
+#: How often a thread of OpenMP looks whether the others are there before it sleeps, a thirtieth of the default, and how
+#: long those of numpy's BLAS wait for more, as a power of two of processor cycles. With one busy process beside it, a
+#: training step that takes 0.52 s took 9.5 s by default and 1.7 s with this (benchmarks/NOTES.md).
+SPINNING = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "20"}
 
 
 def spin_variables() -> dict[str, str]:
-    """What to add to the environment of a process that will compute and does not have the machine to itself."""
+    """What to add to the environment of a process that will compute and does not have the machine to itself.
+
+    Whoever has set one of these knows better.
+    """
     said = {"GOMP_SPINCOUNT"} if "OMP_WAIT_POLICY" in os.environ else set()
-    return {name: value for name, value in _SPINNING.items() if name not in os.environ.keys() | said}
+    return {name: value for name, value in SPINNING.items() if name not in os.environ.keys() | said}
 
 
 def folder_bytes(folder: Path) -> int:
