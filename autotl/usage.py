@@ -159,6 +159,21 @@ def threads_of_container() -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(cores())} if cores() < _cores_to_run_on() else {}
 
 
+#: How often a thread of OpenMP looks whether the others are there before it sleeps, a thirtieth of the default, and how
+#: long those of numpy's BLAS wait for more, as a power of two of processor cycles. With one busy process beside it, a
+#: training step that takes 0.52 s took 9.5 s by default and 1.7 s with this (benchmarks/NOTES.md).
+SPINNING = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "20"}
+
+
+def spin_variables() -> dict[str, str]:
+    """What to add to the environment of a process that will compute and does not have the machine to itself.
+
+    Whoever has set one of these knows better.
+    """
+    said = {"GOMP_SPINCOUNT"} if "OMP_WAIT_POLICY" in os.environ else set()
+    return {name: value for name, value in SPINNING.items() if name not in os.environ.keys() | said}
+
+
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files below a folder; a file with several names counts once."""
     sizes: dict[int, int] = {}

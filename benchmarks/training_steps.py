@@ -11,8 +11,8 @@ from contest import Contender, Result, contest
 from material import DEVICE, Bench, Table, image_candidate, text_candidate
 
 from autotl.features.boundary import Boundary, stage_at
+from autotl.features.device import wait_for
 from autotl.features.heads import LinearHead
-from autotl.features.speed import wait_for
 from autotl.features.store import FeatureStore
 from autotl.training.loop import Plan, train
 from autotl.training.model import Classifier

@@ -28,7 +28,7 @@ STAGED = ROOT / "build" / "pages"
 #: What is shown or linked to, under these names only: people keep tables and runs beside the examples.
 SHOWN = (
     "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "docs/*.md", "docs/images/*.png",
-    "benchmarks/README.md", "examples/**/*.md", "examples/**/*.py", "examples/**/*.ipynb", "plugins/*/README.md",
+    "benchmarks/*.md", "examples/**/*.md", "examples/**/*.py", "examples/**/*.ipynb", "plugins/*/README.md",
     "autotl/plugins/contracts.py", "autotl/events.py",
 )  # fmt: skip
 

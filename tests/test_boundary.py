@@ -10,8 +10,9 @@ from autotl.errors import DivergedError
 from autotl.features.boundary import SAMPLE, VIEWS, Boundary, stage_at
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.layers import Layered
+from autotl.features.precision import Precision
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision, SettledSpeeds, SpeedBook
+from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.states import pack, unpack
 from autotl.features.store import FeatureStore, stored_collections
 from autotl.plugins.contracts import ZooContext

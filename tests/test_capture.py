@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autotl.features.heads import LinearHead
-from autotl.features.speed import Precision
+from autotl.features.precision import Precision
 from autotl.training.capture import Captured
 from autotl.training.model import Classifier
 

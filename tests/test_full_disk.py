@@ -134,7 +134,7 @@ def test_a_journal_on_a_full_disk_holds_whole_lines(bare, tmp_path, monkeypatch)
 def test_a_training_goes_on_without_checkpoints_after_the_cache_has_made_way(bench, tmp_path, one_thread):
     """Features take 20 kB, a checkpoint 300 kB."""
     cache, run = tmp_path / "cache", tmp_path / "run"
-    store = bench.frozen.store = FeatureStore(cache, run=run, together=200_000)
+    store = bench.frozen.store = FeatureStore(cache, run=run, max_disk=200_000)
     bench.frozen.features(bench.train)
     store.flush()
     assert "features" in {kept.about["kind"] for kept in stored_collections(cache)}

@@ -222,8 +222,8 @@ PUBLISHED = next(space().portfolio()).settings
 def test_what_past_runs_say_comes_after_the_published_recipe_and_before_other_backbones():
     tried = space()
     own = list(tried.portfolio())
-    fast = tried.fitted(BEST.key, "finetune", {**PUBLISHED, "learning_rate_multiplier": 3.0})
-    probe = tried.fitted(BEST.key, "probe", {"penalty_multiplier": 3.0})
+    fast = tried.adapted(BEST.key, "finetune", {**PUBLISHED, "learning_rate_multiplier": 3.0})
+    probe = tried.adapted(BEST.key, "probe", {"penalty_multiplier": 3.0})
     learned = [fast, own[0], probe, fast]
     configs = list(tried.portfolio(learned))
     assert configs[:3] == [own[0], fast, probe]
@@ -241,13 +241,13 @@ def test_what_past_runs_say_comes_after_the_published_recipe_and_before_other_ba
     ],
 )
 def test_settings_from_elsewhere_are_made_to_fit_by_the_published_recipe(settings, changed):
-    assert space().fitted(BEST.key, "finetune", settings).settings == {**PUBLISHED, **changed}
+    assert space().adapted(BEST.key, "finetune", settings).settings == {**PUBLISHED, **changed}
 
 
 def test_strategy_that_is_not_here_or_does_not_apply_fits_nothing():
     tried = space([BEST], [Nowhere({}), Probe()])
-    assert tried.fitted(BEST.key, "elsewhere", {"rate": 0.5}) is None
-    assert tried.fitted(BEST.key, "nowhere", {"rate": 0.5, "kind": "a"}) is None
+    assert tried.adapted(BEST.key, "elsewhere", {"rate": 0.5}) is None
+    assert tried.adapted(BEST.key, "nowhere", {"rate": 0.5, "kind": "a"}) is None
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ def test_past_runs_do_not_take_the_place_of_what_learns_from_a_teacher():
 
     contexts = {BEST.key: dataclasses.replace(space().context(BEST.key), teacher=True)}
     taught = Space([BEST], [Finetune(), Probe(), Pupil()], [], contexts)
-    learned = taught.fitted(BEST.key, "probe", {"penalty_multiplier": 3.0})
+    learned = taught.adapted(BEST.key, "probe", {"penalty_multiplier": 3.0})
     order = [config.strategy for config in taught.portfolio([learned])]
     assert order[:2] == ["finetune", "pupil"]
     assert order[-1] == "probe"

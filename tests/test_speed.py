@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from autotl.features.speed import Precision, SpeedBook
+from autotl.features.precision import Precision
+from autotl.features.speed import SpeedBook
 
 
 def winner(seconds):

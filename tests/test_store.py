@@ -131,7 +131,7 @@ def test_rows_of_other_tables_count_for_nobody_and_make_way_before_ours(tmp_path
     fill(FeatureStore(tmp_path), range(100), size=1000)
     run = tmp_path / "run"
     run.mkdir()
-    store = FeatureStore(tmp_path, limit=250_000, run=run, together=100_000)
+    store = FeatureStore(tmp_path, limit=250_000, run=run, max_disk=100_000)
     fill(store, range(200, 240), size=1000)
     assert found(tmp_path, range(200, 240), size=1000) == list(range(200, 240))
     fill(store, range(300, 500), size=1000)  # more than half of what run and cache may take: held in memory
@@ -143,7 +143,7 @@ def test_a_run_without_room_lets_go_of_its_own_and_of_nobody_elses(tmp_path):
     fill(FeatureStore(tmp_path), range(20), size=1000)
     run = tmp_path / "run"
     run.mkdir()
-    store = FeatureStore(tmp_path, run=run, together=50_000)
+    store = FeatureStore(tmp_path, run=run, max_disk=50_000)
     fill(store, range(30, 40), size=1000)
     with pytest.raises(OSError, match="--max-disk"):
         store.claim(60_000)
@@ -156,7 +156,7 @@ def test_a_run_without_room_lets_go_of_its_own_and_of_nobody_elses(tmp_path):
 def test_states_of_trainings_that_ended_make_way_for_those_of_others(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    store = FeatureStore(tmp_path, run=run, together=100_000)
+    store = FeatureStore(tmp_path, run=run, max_disk=100_000)
     fill(store, range(5), size=1000)
     for depth in range(4):
         fill(store, range(20), size=1000, kind="states", boundary=depth)

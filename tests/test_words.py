@@ -18,8 +18,8 @@ from autotl.data.terms import terms_of
 from autotl.errors import BundleError, TrialError
 from autotl.events import read_events
 from autotl.features.bag_of_words import WordsFamily, family_of
+from autotl.features.precision import Precision
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
 from autotl.testing.portable import check_portable

@@ -56,7 +56,9 @@ def examine() -> dict[str, str]:
     import torch
 
     from autotl.config import cache_folder
-    from autotl.features.speed import best_device, half_format, measure_matrix_product
+    from autotl.features.device import best_device
+    from autotl.features.precision import half_format
+    from autotl.features.speed import measure_matrix_product
     from autotl.plugins.manager import plugins
     from autotl.search.run_file import versions
     from autotl.usage import cores, folder_bytes

@@ -24,9 +24,9 @@ def run(options: argparse.Namespace) -> int:
     from autotl.cli.screen import ending_gently
     from autotl.errors import PluginError
     from autotl.escaping import for_terminal
-    from autotl.search.line import patience
+    from autotl.usage import spin_variables
 
-    os.environ.update(patience())  # what speaks HTTP works beside the model; torch reads this when it is loaded
+    os.environ.update(spin_variables())  # what speaks HTTP works beside the model; torch reads this when it is loaded
     import torch
 
     from autotl.predictor.predictor import Predictor

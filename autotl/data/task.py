@@ -134,7 +134,7 @@ def infer_task(
     if costs is None and metric is not None and metric == rules.cost_metric:
         raise TaskError(f"metric {metric!r} counts what errors cost: say it with --costs FILE")
     metric = metric or (None if costs is None else rules.cost_metric)
-    reading = rules.study(table, targets, metric)
+    reading = rules.read_targets(table, targets, metric)
     task = Task(
         targets=tuple(targets),
         kind=reading.kind,  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def infer_task(
         metric=metric or reading.metric,
         costs=() if costs is None else read_costs(costs, reading.classes, unlearned=reading.unlearned),
     )
-    if not rules.fits(task, task.metric, np.arange(len(task.classes))):
+    if not rules.can_score(task, task.metric, np.arange(len(task.classes))):
         raise TaskError(f"metric {task.metric!r} cannot score {rules.describe(task)}.{_of_many(task)}")
     notes = reading.notes
     if task.kind == "binary" and is_lopsided(task.rules.known_metric(task.metric)):

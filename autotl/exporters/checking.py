@@ -112,6 +112,6 @@ def score_of(task: Task, table: Table, answers: np.ndarray) -> float | None:
     targets, known = encode_targets(table, task)
     judged = known & ~np.isnan(answers[:, 0]) & ~(task.rules.exclusive & task.rules.unlearned(task, targets))
     targets = task.rules.learned(task, targets[judged])
-    if not judged.any() or not task.rules.fits(task, task.metric, targets):
+    if not judged.any() or not task.rules.can_score(task, task.metric, targets):
         return None
     return metrics.score(task, targets, answers[judged])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autotl.features.speed import best_device
+from autotl.features.device import best_device
 
 if TYPE_CHECKING:
     from autotl.features.layers import Layered

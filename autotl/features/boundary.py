@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autotl.features.speed import Precision, wait_for
+from autotl.features.device import wait_for
+from autotl.features.precision import Precision
 from autotl.features.states import pack, unpack
 from autotl.features.store import STATES
 from autotl.usage import free_memory
 
 if TYPE_CHECKING:
     from autotl.features.frozen import FrozenBackbone
-    from autotl.features.store import Row
+    from autotl.features.segments import Row
     from autotl.plugins.contracts import Backbone, State
 
 #: Augmented views of each row. MobileNetV2-0.35, half frozen, 15 passes over 2400 photographs, one seed, right of 800

@@ -20,10 +20,12 @@ import torch
 from autotl.errors import DivergedError
 from autotl.failures import is_out_of_memory
 from autotl.features.batches import IMAGES_A_BATCH, cost_of_padding, inference_batches
+from autotl.features.device import best_device
 from autotl.features.layers import Layered, folded, upper_layers
 from autotl.features.memory import free_cache, halving_on_out_of_memory
+from autotl.features.precision import Precision, in_whole_fp32, options_for
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision, Speed, SpeedBook, best_device, in_whole_fp32, options_for
+from autotl.features.speed import Speed, SpeedBook
 from autotl.features.store import Collection, FeatureStore
 from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, ModelFamily, State
 
@@ -127,7 +129,7 @@ class FrozenBackbone:
         self._passing = folded(published).to(device)
         self.backbone = published.to(device)  #: as published
         self.layered = Layered(self.backbone, self.last, width=self.backbone.width)  #: for heads, after `calibrate`
-        self._seen = Layered(self._passing, self.last, width=self.backbone.width)
+        self._upper = Layered(self._passing, self.last, width=self.backbone.width)
         self.precision = Precision()
         self.seconds_a_row = 0.0
         self.exact_seconds_a_row = 0.0  #: in fp32, as predictions run
@@ -155,8 +157,8 @@ class FrozenBackbone:
             self.precision.arrange(network)
         state = self.precision.place(self.rows.batch(indices[:1], self.device), self.device)
         with self.precision.autocast(self.device):
-            self._seen = upper_layers(self._passing, state)
-        self.layered = Layered(self.backbone, self._seen.lowest, width=self._seen.width)
+            self._upper = upper_layers(self._passing, state)
+        self.layered = Layered(self.backbone, self._upper.lowest, width=self._upper.width)
 
     def _go_by(self, speed: Speed | None) -> None:
         if speed:  # not where nothing was raced
@@ -279,7 +281,7 @@ class FrozenBackbone:
         def run(positions: np.ndarray) -> None:
             places = missing[positions]
             state = self.precision.place(self.rows.batch(indices[places], self.device), self.device)
-            passing.append((places, self._seen.pool(self._seen(state)).float()))
+            passing.append((places, self._upper.pool(self._upper(state)).float()))
             while len(passing) > (self.device.type != "cpu"):
                 keep(*passing.popleft())
 
@@ -312,7 +314,7 @@ class FrozenBackbone:
         precision = replace(self.precision, format="fp32")
         with torch.no_grad(), precision.autocast(self.device):
             state = precision.place(self.rows.batch(indices, self.device), self.device)
-            passed: np.ndarray = self._seen.pool(self._seen(state)).float().cpu().numpy()
+            passed: np.ndarray = self._upper.pool(self._upper(state)).float().cpu().numpy()
         return passed
 
     def prefix(self, state: State, boundary: int) -> State:

@@ -329,11 +329,11 @@ def choose_and_fit(
     seconds: float = math.inf,
 ) -> tuple[float, LinearHead]:
     """The penalty that is best, and the head with it, of all rows. seconds: that there are for it and all else."""
-    penalty = choose_penalty(task, features, targets, seed, weights, groups, clock=time_to_fit(seconds))
-    return penalty, fit_head(task, features, targets, penalty, weights, clock=time_to_fit(seconds))
+    penalty = choose_penalty(task, features, targets, seed, weights, groups, clock=fitting_clock(seconds))
+    return penalty, fit_head(task, features, targets, penalty, weights, clock=fitting_clock(seconds))
 
 
-def time_to_fit(seconds: float) -> Clock:
+def fitting_clock(seconds: float) -> Clock:
     """For one of the two parts of fitting a head, choosing a penalty and descending with it; begins now."""
     return Clock(max(FITTING_SHARE * seconds, LEAST_FITTING))
 

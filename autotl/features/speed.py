@@ -1,36 +1,26 @@
-"""Which number format and memory layout are fastest here, and how fast: measured, never assumed.
-
-bfloat16 makes most networks two to three times faster on processors that have it, and some slower. Accelerators from
-before 2020 have fp16 in its place, whose small range asks for care (`autotl.training.optimizer.LossScale`).
-"""
+"""Which number format and memory layout are fastest here, and how fast: measured, never assumed."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
-import logging
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from autotl.features.device import best_device
+from autotl.features.precision import HALVES, Precision, half_format
 from autotl.files import write_durably
 from autotl.untrusted import read_object
-
-if TYPE_CHECKING:
-    from autotl.plugins.contracts import State
-
-logger = logging.getLogger(__name__)
 
 #: A lower precision must pay clearly before its rounding is accepted.
 WORTH_IT = 1.15
@@ -56,77 +46,6 @@ CHANGED = 1.25
 
 #: Steps of so few seconds are mostly one thread's work, which says nothing about the other cores.
 ONE_THREAD = 0.02
-
-
-#: fp32, or what torch's autocast computes most in.
-Format: TypeAlias = Literal["fp32", "bf16", "fp16"]
-
-_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def half_format(device: torch.device) -> Format:
-    """The format of 16 bits that a device may be fast in: NVIDIA's have bf16 from compute capability 8 (Ampere) on."""
-    return "fp16" if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0) else "bf16"
-
-
-@dataclass(frozen=True)
-class Precision:
-    """How a network runs: in fp32 or by autocast, channels last or first, attention fused or as plain products.
-
-    The fused kernel for processors goes backward slowly: for texts of a dozen tokens it takes 40 % of a training step.
-    """
-
-    format: Format = "fp32"
-    channels_last: bool = False
-    plain_attention: bool = False
-
-    def __str__(self) -> str:
-        words: list[str] = [self.format]
-        words += ["channels last"] * self.channels_last + ["plain attention"] * self.plain_attention
-        return ", ".join(words)
-
-    @property
-    def exact(self) -> bool:
-        return self.format == "fp32"
-
-    @contextlib.contextmanager
-    def autocast(self, device: torch.device) -> Iterator[None]:
-        """Around a forward pass; the backward pass follows it by itself."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.autocast(device.type, _HALVES.get(self.format), enabled=not self.exact))
-            if self.plain_attention:
-                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            yield
-
-    def arrange(self, backbone: torch.nn.Module) -> None:
-        """Lays out the weights of `backbone` in place."""
-        layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        backbone.to(memory_format=layout)  # type: ignore[call-overload]
-
-    def place(self, state: State, device: torch.device) -> State:
-        """The state on `device`, maps in this layout, numbers as exact as this precision computes with."""
-        if device.type == "cuda":  # copies from pinned memory run beside what the device computes
-            state = {
-                name: tensor.pin_memory() if tensor.device.type == "cpu" else tensor for name, tensor in state.items()
-            }
-        placed = {name: tensor.to(device, non_blocking=True) for name, tensor in state.items()}
-        x = placed["x"]
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
-        placed["x"] = x
-        # stored states are of 16 bits; only bf16 was computed so and goes on so
-        kept = torch.bfloat16 if self.format == "bf16" else torch.float32
-        return {
-            name: tensor.float() if tensor.is_floating_point() and tensor.dtype != kept else tensor
-            for name, tensor in placed.items()
-        }
-
-
-def options_for(state: State, device: torch.device) -> list[Precision]:
-    """What is worth racing for this input: layouts matter for images only. fp32 first."""
-    layouts = [True, False] if state["x"].ndim == 4 else [False]
-    formats: tuple[Format, ...] = ("fp32", half_format(device))
-    return [Precision(format_, channels_last) for format_ in formats for channels_last in layouts]
 
 
 @dataclass(frozen=True)
@@ -278,48 +197,11 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
     return min(taken, key=handicapped), taken
 
 
-@functools.cache
-def best_device() -> torch.device:
-    """An accelerator where there is one that computes: torch also finds those that are full, or that it has no kernels
-    for any more.
-    """
-    if torch.cuda.is_available():
-        try:
-            torch.ones(8, 8, device="cuda").sum().item()
-            return torch.device("cuda")
-        except RuntimeError as error:
-            said = next(iter(str(error).splitlines()), "")
-            logger.warning("the GPU cannot be used (%s): computing on the processor", said)
-    return torch.device("cpu")
-
-
-def wait_for(device: torch.device) -> None:
-    """Until an accelerator has done all that it was given, which it does while the program goes on."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-@contextlib.contextmanager
-def in_whole_fp32(device: torch.device) -> Iterator[None]:
-    """Has an accelerator compute in fp32 what it would round to TF32, which is some 1e-3 off in a probability."""
-    if device.type == "cpu":
-        yield
-        return
-    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(products)
-        torch.backends.cudnn.allow_tf32 = convolutions
-
-
 def measure_matrix_product(device: torch.device) -> float:
     """How many times faster 16 bits multiply matrices here than fp32: a hint, not a promise for any network."""
     matrix = torch.randn(1024, 1024, device=device)
     fastest_seconds = []
-    for dtype in (torch.float32, _HALVES[half_format(device)]):
+    for dtype in (torch.float32, HALVES[half_format(device)]):
         operand, seconds = matrix.to(dtype), []
         for _ in range(5):
             began = time.perf_counter()

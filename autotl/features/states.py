@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autotl.features.store import Row
+from autotl.features.segments import Row
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import State

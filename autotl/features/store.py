@@ -2,9 +2,7 @@
 
 A *collection* holds what one computation gave: decoded pixels, pooled features, or the state at a stage boundary.
 Its name is a hash of all that decides the values except the row, and a row is known by the digest of its content; so
-a changed row is new, and everything else is found again. Rows are written in segments, files in the safetensors
-format that appear in one rename and never change: several processes may write at once, and a kill leaves a temporary
-file that nobody reads. Every row carries a checksum, verified before its first use.
+a changed row is new, and everything else is found again. Rows are written in segments (`features.segments`).
 """
 
 from __future__ import annotations
@@ -16,23 +14,24 @@ import json
 import os
 import shutil
 import threading
-import time
-import uuid
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
-from autotl.untrusted import TensorFile, parse_json, read_header
+from autotl.features.segments import (
+    SUFFIX,
+    Row,
+    Segment,
+    StoredSegment,
+    read_content,
+    read_segment,
+    stored_segments,
+    write_segment,
+)
 from autotl.usage import folder_bytes, free_memory
-
-#: Named arrays of one row; those of one collection agree in all dimensions but the first, and mostly in dtype.
-Row: TypeAlias = Mapping[str, np.ndarray]
 
 #: Rows wait in memory until a segment is worth a file: fewer files to map, and little lost by a kill.
 SEGMENT_BYTES = 32 * 2**20
@@ -48,60 +47,10 @@ SHARE_OF_FREE, LEFT_TO_THE_RUN = 0.5, 0.5
 #: Of the memory that is free, for rows that cannot be written, and bytes at most.
 SHARE_OF_MEMORY, MOST_IN_MEMORY = 0.125, 2**30
 
-#: A temporary file older than this belongs to nobody any more.
-ABANDONED_SECONDS = 3600.0
-
-#: Rows are written when so many wait, which are at most the above and those of one batch; a larger file is not ours.
-LARGEST_SEGMENT = 2**30
-
 #: What `about` calls states at a stage boundary.
 STATES = "states"
 
-_SUFFIX, _WRITING = ".safetensors", ".writing"
 _FOLDER = "store"
-
-
-@dataclass
-class _Segment:
-    """One file, mapped. `shapes`, `starts` and `data` by array name; `intact` marks rows whose checksum agreed."""
-
-    path: Path
-    digests: np.ndarray
-    checksums: np.ndarray
-    shapes: dict[str, np.ndarray]
-    starts: dict[str, np.ndarray]
-    data: dict[str, np.ndarray]
-    size: int  #: bytes of the file
-    used: bool = False  #: whether any of its rows was asked for, or written, by this process
-    intact: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.intact = np.zeros(len(self.digests), bool)
-
-    @property
-    def agrees(self) -> bool:
-        """Whether all its parts speak of the same number of rows."""
-        rows = len(self.digests)
-        whole = self.digests.ndim == 2 and self.checksums.shape == (rows,)
-        return whole and all(
-            self.shapes[name].ndim == 2 and len(self.shapes[name]) == rows and self.starts[name].shape == (rows + 1,)
-            for name in self.data
-        )
-
-    def row(self, place: int) -> dict[str, np.ndarray]:
-        return {
-            name: data[self.starts[name][place] : self.starts[name][place + 1]].reshape(self.shapes[name][place])
-            for name, data in self.data.items()
-        }
-
-    def is_intact(self, place: int) -> bool:
-        if not self.intact[place]:
-            try:
-                found = _checksum(self.digests[place].tobytes(), self.row(place))
-                self.intact[place] = found == self.checksums[place]
-            except ValueError:  # what says where the row is was torn itself
-                return False
-        return bool(self.intact[place])
 
 
 class Collection:
@@ -112,20 +61,20 @@ class Collection:
         self._store = store
         self._folder = folder
         self._lock = threading.RLock()
-        self._places: dict[bytes, tuple[_Segment, int]] = {}
+        self._places: dict[bytes, tuple[Segment, int]] = {}
         self._waiting: dict[bytes, Row] = {}
         self._waiting_bytes = 0
         self._held: dict[bytes, Row] = {}
         self.held_bytes = 0
-        self._segments: list[_Segment] = []
+        self._segments: list[Segment] = []
         if folder is not None:
-            for path in sorted(folder.glob(f"*{_SUFFIX}")):
+            for path in sorted(folder.glob(f"*{SUFFIX}")):
                 self._open(path)
 
     def _open(self, path: Path, *, used: bool = False) -> None:
         """used: whether this process wrote it."""
         try:
-            segment = _read_segment(path)
+            segment = read_segment(path)
         except OSError:  # too many files are open, or another process was faster: it may be whole
             return
         if segment is None:
@@ -194,7 +143,7 @@ class Collection:
             path = None
             if self._folder is not None and self._store.make_room(size):
                 with contextlib.suppress(OSError, SafetensorError):  # a full or read-only disk must not end a search
-                    path = _write_segment(self._folder, rows, self.about)
+                    path = write_segment(self._folder, rows, self.about)
             if path is not None:
                 self._open(path, used=True)
             elif self._store.hold(size):
@@ -212,19 +161,19 @@ class FeatureStore:
         limit: int | None = None,
         memory: int | None = None,
         run: Path | None = None,
-        together: int | None = None,
+        max_disk: int | None = None,
     ) -> None:
         """cache: where to keep things, or None for memory only. limit: bytes on disk; None: `default_limit`.
 
         memory: bytes of rows to hold where they cannot be written, beyond which they are computed again; None for a
         part of what is free.
-        run: the folder of the run that this serves. together: bytes that the run and what is kept for it may take; None
-        for a share of what is free.
+        run: the folder of the run that this serves. max_disk: bytes that the run and what is kept for it may take;
+        None for a share of what is free.
         """
         self.folder = None if cache is None else cache / _FOLDER
         self.limit = limit if limit is not None else default_limit(cache) if cache else 0
         self._run = run
-        self._together = default_together(run) if run is not None and together is None else together
+        self._max_disk = default_max_disk(run) if run is not None and max_disk is None else max_disk
         self._share_spent = False  #: whether the last claim was for more than that
         self._memory_left = _part_of_memory() if memory is None else memory
         self._collections: dict[str, Collection] = {}
@@ -264,9 +213,9 @@ class FeatureStore:
 
     def _left_beside_the_run(self) -> int:
         """Bytes that may still be kept for the run, a half of the rest being its own."""
-        if self._run is None or self._together is None:
+        if self._run is None or self._max_disk is None:
             return self.limit
-        return int(LEFT_TO_THE_RUN * (self._together - folder_bytes(self._run))) - sum(self._used.values())
+        return int(LEFT_TO_THE_RUN * (self._max_disk - folder_bytes(self._run))) - sum(self._used.values())
 
     @property
     def _used(self) -> dict[Path, int]:
@@ -280,12 +229,12 @@ class FeatureStore:
 
     def claim(self, size: int) -> None:
         """Raises `OSError`, as on a full disk, where the run's folder may not grow by so many bytes."""
-        if self._run is None or self._together is None:
+        if self._run is None or self._max_disk is None:
             return
         kept = sum(self._used.values()) + sum(self._loose.values())
-        self._share_spent = folder_bytes(self._run) + kept + size > self._together
+        self._share_spent = folder_bytes(self._run) + kept + size > self._max_disk
         if self._share_spent:
-            raise OSError(errno.ENOSPC, f"the run and its cache may take {self._together / 1e6:.0f} MB (--max-disk)")
+            raise OSError(errno.ENOSPC, f"the run and its cache may take {self._max_disk / 1e6:.0f} MB (--max-disk)")
 
     def give_way(self) -> None:
         """Removes what is kept for the run, and where the disk itself is full everything; keeps nothing any more."""
@@ -307,7 +256,7 @@ class FeatureStore:
         left = self._left_beside_the_run()
         if self.folder is None or size > min(left, self.limit - sum(used.values())):
             return False
-        segments = sorted(_segments(self.folder), key=lambda segment: segment.last_used)
+        segments = sorted(stored_segments(self.folder), key=lambda segment: segment.last_used)
         excess = sum(segment.size for segment in segments) + size - self.limit
         beside = sum(self._loose.values()) + size - left  # of what the run may take
         for segment in segments:
@@ -327,15 +276,6 @@ class FeatureStore:
         return granted
 
 
-@dataclass(frozen=True)
-class StoredSegment:
-    """One file of the store. `last_used` in seconds since the epoch, `size` in bytes."""
-
-    path: Path
-    size: int
-    last_used: float
-
-
 def _part_of_memory() -> int:
     """Bytes of rows to hold where the disk takes none: a small part of what this process may take."""
     free = free_memory()
@@ -344,11 +284,11 @@ def _part_of_memory() -> int:
 
 def default_limit(cache: Path) -> int:
     """Bytes that the store in a cache folder may take: a share of what is free or already its own."""
-    own = sum(segment.size for segment in _segments(cache / _FOLDER))
+    own = sum(segment.size for segment in stored_segments(cache / _FOLDER))
     return int(min(SHARE_OF_DISK * (shutil.disk_usage(_existing(cache)).free + own), MOST_BYTES))
 
 
-def default_together(run: Path) -> int:
+def default_max_disk(run: Path) -> int:
     """Bytes that a run's folder and its cache may take: a share of what is free or already the folder's."""
     return int(SHARE_OF_FREE * (shutil.disk_usage(_existing(run)).free + folder_bytes(run)))
 
@@ -380,11 +320,11 @@ class StoredCollection:
 def stored_collections(cache: Path) -> list[StoredCollection]:
     """All that the store of a cache folder holds, latest use first."""
     found: dict[Path, list[StoredSegment]] = {}
-    for segment in _segments(cache / _FOLDER):
+    for segment in stored_segments(cache / _FOLDER):
         found.setdefault(segment.path.parent, []).append(segment)
     collections = []
     for segments in found.values():
-        known = [content for segment in segments if (content := _content(segment.path))]
+        known = [content for segment in segments if (content := read_content(segment.path))]
         if known:
             about, rows = known[0][0], sum(rows for _, rows in known)
             size, last_used = sum(s.size for s in segments), max(s.last_used for s in segments)
@@ -392,109 +332,8 @@ def stored_collections(cache: Path) -> list[StoredCollection]:
     return sorted(collections, key=lambda collection: -collection.last_used)
 
 
-def _content(path: Path) -> tuple[dict[str, Any], int] | None:
-    """What is computed in a segment, and how many rows it has; None for one that cannot be read."""
-    try:
-        stored = _header(path)
-        about = parse_json(stored.metadata["about"])
-        return (about, stored.tensors["digests"].shape[0]) if isinstance(about, dict) else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return None
-
-
 def clear_store(cache: Path) -> int:
     """Removes everything from the store of a cache folder; a search that runs computes again. Returns the bytes."""
-    size = sum(segment.size for segment in _segments(cache / _FOLDER))
+    size = sum(segment.size for segment in stored_segments(cache / _FOLDER))
     shutil.rmtree(cache / _FOLDER, ignore_errors=True)
     return size
-
-
-def _segments(folder: Path) -> Iterable[StoredSegment]:
-    now = time.time()
-    for path in folder.glob("*/*"):
-        if path.parent.is_symlink():  # nothing of ours, and what is behind it is not ours to remove
-            continue
-        try:
-            status = path.lstat()
-        except OSError:  # evicted by another process in this moment
-            continue
-        if path.suffix == _SUFFIX:
-            yield StoredSegment(path, status.st_size, status.st_mtime)
-        elif path.suffix == _WRITING and now - status.st_mtime > ABANDONED_SECONDS:
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _checksum(digest: bytes, row: Row) -> int:
-    """Of the row and of what it is found by: a flipped bit in either could give another row's values."""
-    total = zlib.crc32(digest)
-    for name in sorted(row):
-        total = zlib.crc32(f"{name}{row[name].shape}".encode(), total)
-        total = zlib.crc32(np.ascontiguousarray(row[name]).data, total)
-    return total
-
-
-def _write_segment(folder: Path, rows: Mapping[bytes, Row], about: Mapping[str, Any]) -> Path:
-    values = _of_one_type(list(rows.values()))
-    tensors: dict[str, np.ndarray] = {
-        "digests": np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1),
-        "checksums": np.array([_checksum(*known) for known in zip(rows, values, strict=True)], np.uint32),
-    }
-    for name in values[0]:
-        arrays = [row[name] for row in values]
-        tensors[f"{name}.shapes"] = np.array([array.shape for array in arrays], np.int64).reshape(len(arrays), -1)
-        tensors[f"{name}.starts"] = np.cumsum([0, *(array.size for array in arrays)], dtype=np.int64)
-        tensors[f"{name}.data"] = np.concatenate([array.reshape(-1) for array in arrays])
-    folder.mkdir(parents=True, exist_ok=True)
-    name = uuid.uuid4().hex
-    temporary = folder / f"{name}{_WRITING}"
-    try:
-        # nobody waits until the disk has it: what a power cut leaves is refused by its header or by its checksums
-        save_file(tensors, temporary, metadata={"about": json.dumps(about)})
-        return temporary.replace(folder / f"{name}{_SUFFIX}")
-    except BaseException:  # Ctrl-C leaves nothing behind either
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _of_one_type(rows: list[Row]) -> list[Row]:
-    """The same with dtypes that hold all: states of one batch may need more bits than those of another."""
-    types = {name: np.result_type(*{row[name].dtype for row in rows}) for name in rows[0]}
-    return [{name: row[name].astype(dtype, copy=False) for name, dtype in types.items()} for row in rows]
-
-
-_DTYPES = {
-    "U8": np.uint8, "BOOL": np.bool_, "I32": np.int32, "I64": np.int64, "U16": np.uint16, "U32": np.uint32,
-    "F16": np.float16, "F32": np.float32, "F64": np.float64,
-}  # fmt: skip
-
-
-def _read_segment(path: Path) -> _Segment | None:
-    """Maps a segment; None when it is not whole, or not what `_write_segment` writes. Raises `OSError`."""
-    try:
-        stored = _header(path)
-        raw = np.memmap(path, np.uint8, "r", stored.begin)
-        arrays: dict[str, Any] = {
-            name: raw[tensor.begin : tensor.end].view(_DTYPES[tensor.dtype]).reshape(tensor.shape)
-            for name, tensor in stored.tensors.items()
-        }
-        names = [name.removesuffix(".data") for name in arrays if name.endswith(".data")]
-        segment = _Segment(
-            path,
-            np.array(arrays["digests"]),
-            np.array(arrays["checksums"]),
-            {name: np.array(arrays[f"{name}.shapes"]) for name in names},
-            {name: np.array(arrays[f"{name}.starts"]) for name in names},
-            {name: arrays[f"{name}.data"] for name in names},
-            path.stat().st_size,
-        )
-        return segment if segment.agrees else None
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _header(path: Path) -> TensorFile:
-    """Raises `OSError` and `ValueError`, also for a file that is larger than any segment."""
-    if (size := path.stat().st_size) > LARGEST_SEGMENT:
-        raise ValueError(f"{path.name}: {size} bytes are no segment")
-    return read_header(path)

@@ -1,4 +1,7 @@
-"""The table of kinds: a row for each, and nothing else in the code asks which kind a task is."""
+"""The table of kinds: a row for each.
+
+Nobody asks its name; others ask whether a row of a task has one class (`exclusive`) or the loss is squared.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from autotl.data.labels import (
 )
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, area_under_roc, rounded
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Scorer, area_under_roc, rounded
 from autotl.kinds.missing import missing_notes
 from autotl.kinds.rare import FEWEST_ROWS, can_be_spared
 
@@ -94,19 +94,19 @@ class Classes(Kind):
     ranks_by = "accuracy"
     cost_metric = "neg_mean_cost"
     module = "classes"
-    metrics: ClassVar[Mapping[str, Score]] = {
-        "accuracy": Score(_accuracy, of_decisions=True),
-        "balanced_accuracy": Score(_balanced_accuracy, of_decisions=True),
-        "macro_f1": Score(_macro_f1, of_decisions=True),
-        "neg_log_loss": Score(_log_loss),
-        "roc_auc": Score(_roc_auc),
-        cost_metric: Score(_mean_cost, of_decisions=True),
+    metrics: ClassVar[Mapping[str, Scorer]] = {
+        "accuracy": Scorer(_accuracy, of_decisions=True),
+        "balanced_accuracy": Scorer(_balanced_accuracy, of_decisions=True),
+        "macro_f1": Scorer(_macro_f1, of_decisions=True),
+        "neg_log_loss": Scorer(_log_loss),
+        "roc_auc": Scorer(_roc_auc),
+        cost_metric: Scorer(_mean_cost, of_decisions=True),
     }
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         return len(columns) == 1
 
-    def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+    def read_targets(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         if len(columns) > 1:
             raise TaskError(
                 f"{table.name}: {len(columns)} target columns, and a row has one class. Name one with --target, or say "
@@ -246,7 +246,7 @@ class Classes(Kind):
             return -float(np.array(task.costs)[targets, answers].mean())
         return super().score(task, targets, answers, metric=metric)
 
-    def fits(self, task: Task, metric: str, targets: np.ndarray) -> bool:
+    def can_score(self, task: Task, metric: str, targets: np.ndarray) -> bool:
         if metric == self.cost_metric:
             return bool(task.costs)
         if metric == "roc_auc":
@@ -257,8 +257,8 @@ class Classes(Kind):
 
         if task.kind == "binary" and targets.max() > 1:  # a row of an unlearned class is a third one
             return False
-        score = self.metric(metric)
-        return score is not None and takes(score, np.unique(targets), len(task.classes))
+        scorer = self.metric(metric)
+        return scorer is not None and takes(scorer, np.unique(targets), len(task.classes))
 
     def calibrate(
         self, task: Task, targets: np.ndarray, answers: np.ndarray, groups: np.ndarray | None = None

@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from autotl.kinds.kind import Kind, Score
+from autotl.kinds.kind import Kind, Scorer
 from autotl.plugins.manager import plugins
 
 
-def from_elsewhere(name: str, rules: Kind) -> Score | None:
+def from_elsewhere(name: str, rules: Kind) -> Scorer | None:
     """The metric of a plugin for this kind of task, or the scorer of scikit-learn; None where nobody has that name.
 
     Scorers are had for classes and for numbers; one of numbers would take the places of classes for such.
     """
     for brought in plugins().metrics:
         if brought.name == name and set(brought.kinds) & set(rules.names):
-            return Score(brought.score, brought.of_decisions)
+            return Scorer(brought.score, brought.of_decisions)
     if not (rules.exclusive or rules.squared) or name not in _scorers():
         return None
     if rules.exclusive and _of_scikit_learn(name, numbers=True):
@@ -33,20 +33,20 @@ def from_elsewhere(name: str, rules: Kind) -> Score | None:
     return _of_scikit_learn(name, numbers=rules.squared)
 
 
-def takes(score: Score, codes: np.ndarray, outputs: int) -> bool:
+def takes(scorer: Scorer, codes: np.ndarray, outputs: int) -> bool:
     """Whether a metric from elsewhere scores rows of these classes, ``[rows] int64``, of so many that answers are for.
 
     Scorers of two classes refuse a third, and some want each class to occur.
     """
-    answers = codes if score.of_decisions else np.eye(outputs)[codes]
+    answers = codes if scorer.of_decisions else np.eye(outputs)[codes]
     try:
-        score.score(codes, answers)
+        scorer.score(codes, answers)
     except Exception:  # a foreign plugin's metric may fail in any way, and says no by it
         return False
     return True
 
 
-def is_lopsided(score: Score) -> bool:
+def is_lopsided(score: Scorer) -> bool:
     """Whether a metric of two classes is another one when these are exchanged, as precision and recall are."""
     codes, chances = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.7, 0.3])
     answers = (chances > 0.5).astype(np.int64) if score.of_decisions else np.stack([1 - chances, chances], 1)
@@ -68,7 +68,7 @@ def _scorers() -> Sequence[str]:
 
 
 @functools.cache
-def _of_scikit_learn(name: str, *, numbers: bool) -> Score | None:
+def _of_scikit_learn(name: str, *, numbers: bool) -> Scorer | None:
     """None where it does not score such a task, which is tried on answers to four rows."""
     from sklearn.metrics import get_scorer
 
@@ -87,7 +87,7 @@ def _of_scikit_learn(name: str, *, numbers: bool) -> Score | None:
                 score(trial if numbers else np.array([0, 1, 0, 1]), answers)
         except (ValueError, AttributeError, IndexError, TypeError, UserWarning):
             continue
-        return Score(score, of_decisions)
+        return Scorer(score, of_decisions)
     return None
 
 

@@ -1,6 +1,8 @@
 """What a kind of task decides: how targets are read, what is learned, how answers are judged, and how they are told.
 
-Everything that differs between kinds is here and in the modules beside it; nothing else asks which kind a task is.
+Everything that differs between kinds is here and in the modules beside it. Nobody asks a kind's name; others ask
+whether a row has one class (`exclusive`) or the loss is squared.
+
 Arrays: *targets* are what a table says, ``[rows] int64`` codes where a row has exactly one class, and
 ``[rows, outputs] float32`` otherwise. *Answers* are what a model says, ``[rows, outputs] float32``.
 """
@@ -44,7 +46,7 @@ class Scale(BaseModel):
 
 
 @dataclass(frozen=True)
-class Score:
+class Scorer:
     """How a metric is computed, of targets and answers or what is decided by these; larger is better."""
 
     score: Callable[[np.ndarray, np.ndarray], float]
@@ -86,7 +88,7 @@ class Kind(ABC):
     ranks_by: str  #: the metric that `ranking` is
     cost_metric: str | None = None  #: that counts what errors cost; None where a person cannot say it
     module: str  #: of `autotl.report`, which shows what is wrong, and of what exports take along, which tells answers
-    metrics: ClassVar[Mapping[str, Score]]  #: by name
+    metrics: ClassVar[Mapping[str, Scorer]]  #: by name
 
     # ---------------------------------------------------------------- the table
 
@@ -95,7 +97,7 @@ class Kind(ABC):
         """Whether target columns look as this kind's do."""
 
     @abstractmethod
-    def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+    def read_targets(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         """What is to be learned from the target columns of a training table.
 
         Raises `TaskError` for what this kind cannot learn, and `DataError` for cells that are no targets.
@@ -192,13 +194,13 @@ class Kind(ABC):
     def decide(self, task: Task, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """What is decided by answers whose targets are known, each without the help of its own."""
 
-    def metric(self, name: str) -> Score | None:
+    def metric(self, name: str) -> Scorer | None:
         """One of `metrics`, of a plugin, or of scikit-learn's scorers; None where there is none for this kind."""
         from autotl.kinds.elsewhere import from_elsewhere
 
         return self.metrics.get(name) or from_elsewhere(name, self)
 
-    def known_metric(self, name: str) -> Score:
+    def known_metric(self, name: str) -> Scorer:
         """Raises `TaskError` where it is not to be had here, such as that of a plugin that is not installed."""
         if (found := self.metric(name)) is None:
             raise TaskError(f"metric {name!r} is not to be had here: install the plugin, or scikit-learn, that has it")
@@ -208,7 +210,7 @@ class Kind(ABC):
         """By a metric that `metric` knows; larger is better. answers: or decisions, where it asks these."""
         return self.known_metric(metric).score(targets, answers)
 
-    def fits(self, task: Task, metric: str, targets: np.ndarray) -> bool:
+    def can_score(self, task: Task, metric: str, targets: np.ndarray) -> bool:
         """Whether such targets can be scored by a metric."""
         return True
 

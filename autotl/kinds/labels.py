@@ -22,7 +22,7 @@ from autotl.data.cells import (
 from autotl.data.labels import in_natural_order, label_of, without_missing_words
 from autotl.data.wording import counted, did_you_mean, listed, option, shortened
 from autotl.errors import DataError, TaskError
-from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Score, area_under_roc, in_halves, rounded
+from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Scorer, area_under_roc, in_halves, rounded
 from autotl.kinds.rare import FEWEST_ROWS, can_be_spared
 
 if TYPE_CHECKING:
@@ -118,13 +118,13 @@ class Labels(Kind):
     exclusive = False
     ranks_by = "mean_average_precision"
     module = "labels"
-    metrics: ClassVar[Mapping[str, Score]] = {
-        "mean_average_precision": Score(_average_precision),
-        "roc_auc": Score(_roc_auc),
-        "macro_f1": Score(_macro_f1, of_decisions=True),
-        "micro_f1": Score(_micro_f1, of_decisions=True),
-        "exact_match": Score(_exact_match, of_decisions=True),
-        "neg_log_loss": Score(_log_loss),
+    metrics: ClassVar[Mapping[str, Scorer]] = {
+        "mean_average_precision": Scorer(_average_precision),
+        "roc_auc": Scorer(_roc_auc),
+        "macro_f1": Scorer(_macro_f1, of_decisions=True),
+        "micro_f1": Scorer(_micro_f1, of_decisions=True),
+        "exact_match": Scorer(_exact_match, of_decisions=True),
+        "neg_log_loss": Scorer(_log_loss),
     }
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
@@ -133,7 +133,7 @@ class Labels(Kind):
         cells = _with_lists(table, columns).column(columns[0])
         return any(map(_is_list, cells)) or _find_delimiter(cells) is not None
 
-    def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+    def read_targets(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         if len(columns) > 1:
             names, delimiter = tuple(columns), ""
         else:
@@ -458,7 +458,7 @@ def _empty_notes(table: Table, columns: Sequence[str]) -> list[str]:
 
 
 def _are_mostly_flags(cells: Sequence[Any]) -> bool:
-    """Whether a column is that of a label, a slip or two aside, which `study` refuses: they make it no quantity."""
+    """Whether a column is that of a label, but for a slip or two, which `read_targets` refuses: it is no quantity."""
     present = [cell for cell in cells if not is_missing(cell)]
     return sum(_flag(cell) is not None for cell in present) >= _MOSTLY * len(present)
 

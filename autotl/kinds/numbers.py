@@ -25,7 +25,7 @@ from autotl.data.labels import look_like_quantities, without_missing_words
 from autotl.data.wording import counted, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.conformal import half_widths
-from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Score, in_halves
+from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Scorer, in_halves
 from autotl.kinds.missing import missing_notes
 
 if TYPE_CHECKING:
@@ -124,11 +124,11 @@ class Numbers(Kind):
     squared = True
     ranks_by = "r2"
     module = "numbers"
-    metrics: ClassVar[Mapping[str, Score]] = {
-        "r2": Score(_r2, of_decisions=True),
-        "neg_mae": Score(_neg_mae),
-        "neg_rmse": Score(_neg_rmse, of_decisions=True),
-        "spearman": Score(_spearman),
+    metrics: ClassVar[Mapping[str, Scorer]] = {
+        "r2": Scorer(_r2, of_decisions=True),
+        "neg_mae": Scorer(_neg_mae),
+        "neg_rmse": Scorer(_neg_rmse, of_decisions=True),
+        "spearman": Scorer(_spearman),
     }
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
@@ -137,7 +137,7 @@ class Numbers(Kind):
         each = (_plain(table.column(column))[0] for column in columns)
         return all(are_numbers([cell for cell in cells if not is_missing(cell)]) for cells in each)
 
-    def study(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
+    def read_targets(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         table, units, grouped = _in_plain_numbers(table, columns)
         for column, unit in zip(columns, units, strict=True):
             if unit and may_have_pointed_thousands(table.column(column), unit=unit):

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from autotl.predictor.predictor import Predictor
+    from autotl.training.effect import Effect
+    from autotl.training.trial import Trial
+
 #: What a row's input is. A cell of a pair is two texts, and one of several images their paths; both are ordered, as a
 #: tuple or (over the line to the worker) a list.
 Modality: TypeAlias = Literal["image", "images", "text", "text_pair"]
@@ -27,6 +31,14 @@ PICTORIAL: frozenset[Modality] = frozenset(("image", "images"))
 #: Where weights come from: a folder that was given, the hub's cache on this machine, the hub, or the plugin's package.
 Source: TypeAlias = Literal["folder", "cache", "hub", "package"]
 
+#: The family of the bag of words, which no plugin brings.
+OWN_FAMILY = "words"
+
+#: What no parameter and no figure of a strategy may be called: the log of a run has these names for other things.
+RESERVED_NAMES = frozenset(
+    {"at", "backbone", "kind", "permille", "planned_seconds", "score", "strategy", "trial", "units", "why"}
+)
+
 #: What flows between stages: named tensors whose first dimension is the batch. The activation is under
 #: ``"x"``; whatever a later stage needs beside it (an attention mask, say) rides along under its own name,
 #: so that a stored state can be resumed anywhere. A ``"mask"`` ``[batch, length]`` is nonzero where a row has
@@ -35,9 +47,8 @@ State: TypeAlias = "dict[str, torch.Tensor]"
 
 
 #: However small the table: with fewer steps fine-tuning ends before it has begun, and looks unstable for no other
-#: reason (Mosbach et al. 2021, Zhang et al. 2021). Test accuracy after 300 and 100 steps, two draws: 20 rows a class,
-#: trec6 0.888, 0.860 and 0.876, 0.868, sst2 0.627, 0.699 and 0.607, 0.690, flowers 0.593, 0.603 and 0.601, 0.584; 64 a
-#: class, trec6 0.924, 0.918 and 0.918, 0.922, flowers 0.680, 0.691 and (120 steps) 0.636, 0.689.
+#: reason (Mosbach et al. 2021, Zhang et al. 2021). Of ten trainings on few rows seven had a better test accuracy
+#: after 300 steps than after some 100, by up to 0.044, and three a worse one, by up to 0.008 (benchmarks/NOTES.md).
 FEWEST_STEPS = 300
 
 
@@ -254,15 +265,6 @@ class Real:
         return not isinstance(value, str) and self.low <= value <= self.high
 
 
-#: The family of the bag of words, which no plugin brings.
-OWN_FAMILY = "words"
-
-#: What no parameter and no figure of a strategy may be called: the log of a run has these names for other things.
-RESERVED_NAMES = frozenset(
-    {"at", "backbone", "kind", "permille", "planned_seconds", "score", "strategy", "trial", "units", "why"}
-)
-
-
 @dataclass(frozen=True)
 class Choice:
     """One of a few values that the search may choose.
@@ -364,10 +366,9 @@ class Strategy(Protocol):
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
         """What `fit` will compute with these settings."""
 
-    def fit(self, trial: Any) -> Iterator[Progress]:
+    def fit(self, trial: Trial) -> Iterator[Progress]:
         """Trains within ``trial.clock``, yielding wherever the model can be judged and put aside.
 
-        `trial` is an `autotl.training.trial.Trial`: settings, examples, cached features, and the model to train.
         Every setting must be read. Raises `TrialError` when the trial cannot go on.
         """
 
@@ -389,8 +390,8 @@ class Regularizer(Protocol):
         """The strength that published recipes have, which is the first to be tried; 0 for most."""
         return 0.0
 
-    def effect(self, strength: float) -> Any:
-        """An `autotl.training.effect.Effect` of this strength, above 0, for one training. Imports torch late."""
+    def effect(self, strength: float) -> Effect:
+        """What it does at this strength, above 0, in one training. Imports torch late."""
 
 
 @runtime_checkable
@@ -456,9 +457,8 @@ class Exporter(Protocol):
     #: else what it loses is told.
     exact: bool = True
 
-    def export(self, model: Any, cells: Sequence[Any], folder: Path) -> None:
-        """Writes `model`, an `autotl.predictor.predictor.Predictor`, into an empty folder, with a README.md that says
-        how it is loaded.
+    def export(self, model: Predictor, cells: Sequence[Any], folder: Path) -> None:
+        """Writes `model` into an empty folder, with a README.md that says how it is loaded.
 
         cells: up to some hundred readable inputs of the kind that it answers, such as an exporter traces networks with.
         Raises `ExportError` where this form cannot hold the model.

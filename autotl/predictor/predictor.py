@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from autotl.features.precision import Precision
     from autotl.features.rows import Readers
-    from autotl.features.speed import Precision
     from autotl.plugins.contracts import InputEncoder
     from autotl.predictor.bundle import Member
     from autotl.training.model import Classifier
@@ -116,7 +116,7 @@ class Predictor:
     def _device(self) -> torch.device:
         import torch
 
-        from autotl.features.speed import best_device
+        from autotl.features.device import best_device
 
         return torch.device(self.device) if self.device else best_device()
 
@@ -142,7 +142,7 @@ class Predictor:
 
         Channels last: ResNet-18 1.3 and MobileNetV2-1.0 1.6 times as fast on two cores, ViT and ConvNeXt as fast.
         """
-        from autotl.features.speed import Precision
+        from autotl.features.precision import Precision
 
         return Precision(channels_last=self.task.modality in PICTORIAL)
 
@@ -287,8 +287,8 @@ class Predictor:
         return Predictions(answers, unreadable)
 
     def _predict(self, cells: Sequence[Any]) -> Iterator[tuple[int, np.ndarray | Unreadable]]:
+        from autotl.features.precision import in_whole_fp32
         from autotl.features.rows import EncodedRows, identity
-        from autotl.features.speed import in_whole_fp32
         from autotl.features.store import FeatureStore
 
         store = FeatureStore(None)
@@ -345,8 +345,8 @@ class Predictor:
             task = task.whole
         else:
             targets = task.rules.learned(task, targets)
-        fitting = [name for name in task.rules.metrics if task.rules.fits(task, name, targets)]
-        if not task.rules.fits(task, task.metric, targets):
+        fitting = [name for name in task.rules.metrics if task.rules.can_score(task, name, targets)]
+        if not task.rules.can_score(task, task.metric, targets):
             task = task.model_copy(update={"metric": task.rules.ranks_by})
         return Evaluation(
             metric=task.metric,

@@ -383,7 +383,7 @@ class Search:
         self._disk.gives_way(trials.give_way)
         self._disk.gives_way(judge.give_way)
         pace.begin_trials(tuple(space.candidates))
-        learned, foreign = self._portfolio.fitted(space) if self._portfolio else ([], {})
+        learned, foreign = self._portfolio.adapted_to(space) if self._portfolio else ([], {})
         for strategy, entries in foreign.items():
             text = f"{entries} of the portfolio's entries left out: strategy {strategy!r} is not here or does not apply"
             events.emit("note", text=text)

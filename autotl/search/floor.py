@@ -21,7 +21,7 @@ from autotl.search.incumbent import Judged
 from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
 from autotl.search.pace import Pace
-from autotl.search.space import TrialConfig
+from autotl.search.space import HEAD_STRATEGY, TrialConfig
 from autotl.zoo.words import BAG_OF_WORDS, NUMBER, seconds_of_words
 
 #: The share of what is left that it may cost: a second or two of a minute for what may be the answer.
@@ -78,7 +78,7 @@ class Floor:
             self._events.emit("head", trial=NUMBER, score=judged.score, backbone=BAG_OF_WORDS.key, latency=latency)
             return True
 
-        subject = Subject(NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, "probe", {}))
+        subject = Subject(NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, HEAD_STRATEGY, {}))
         return self._judge.hear(offer, subject, tell)
 
     def _affordable_rows(self, rows: int) -> int:

@@ -22,7 +22,7 @@ import numpy as np
 
 from autotl.errors import TrialError
 from autotl.plugins.manager import OFF_VARIABLE, plugins
-from autotl.usage import threads_of_container
+from autotl.usage import spin_variables, threads_of_container
 
 Message = dict[str, Any]
 
@@ -98,22 +98,6 @@ class WorkerEnd:
         self._out.flush()
 
 
-#: How often a thread of OpenMP looks whether the others are there before it sleeps, a thirtieth of the default. By
-#: default each waits at full speed for one whose core somebody else has: with one busy process beside it, a training
-#: step of MobileNetV2-1.0 on two cores took 9.5 s in place of 0.52 s, and 1.7 s with this. On an idle machine they are
-#: as fast (0.52 s, medians of five). And how long those of numpy's BLAS wait for more, as a power of two of processor
-#: cycles: behind a product of matrices they keep cores busy for a tenth of a second by default. Twelve convolutions
-#: took 93 ms behind one, and 44 with 20 here, 46 with 4; decompositions and products 101, 95 and 124 ms. Whoever has
-#: set one of these knows better.
-PATIENCE = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "20"}
-
-
-def patience() -> dict[str, str]:
-    """Variables of the environment for a process that will compute and does not have the machine to itself."""
-    said = {"GOMP_SPINCOUNT"} if "OMP_WAIT_POLICY" in os.environ else set()
-    return {name: value for name, value in PATIENCE.items() if name not in os.environ.keys() | said}
-
-
 def _paths() -> list[str]:
     """Where modules are looked for here, and would be in a process that begins now; the working folder by no name."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -133,7 +117,7 @@ class EngineEnd:
             stdout=subprocess.PIPE,
             stderr=self._log,
             encoding="utf-8",
-            env=patience()
+            env=spin_variables()
             | threads_of_container()
             | os.environ
             | {"PYTHONPATH": os.pathsep.join(_paths())}

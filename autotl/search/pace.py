@@ -197,11 +197,11 @@ class Pace:
         self._screening_ends = self.clock.elapsed + SCREENING_SHARE * self.clock.remaining
 
     @property
-    def seconds_for_screening(self) -> float:
+    def seconds_left_for_screening(self) -> float:
         """That are left for it; infinite without a limit."""
         return max(self._screening_ends - self.clock.elapsed, 0.0) if self.limited else math.inf
 
-    def screening_seconds(self, candidates_left: int, *, needed: bool) -> float | None:
+    def seconds_for_a_look(self, candidates_left: int, *, needed: bool) -> float | None:
         """For the next candidate: an even share of what is left for screening; 0 for none, None for no limit.
 
         needed: it must be looked through, however little is left.

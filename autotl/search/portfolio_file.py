@@ -56,12 +56,12 @@ class Portfolio(_Part):
         except OSError as error:
             raise RunError(f"{path} cannot be written ({error.strerror}); name another file") from error
 
-    def fitted(self, space: Space) -> tuple[list[TrialConfig], Counter[str]]:
+    def adapted_to(self, space: Space) -> tuple[list[TrialConfig], Counter[str]]:
         """What it says to try first, for the best backbone; and how many entries cannot be tried here, by strategy."""
         best, *_ = space.candidates
         fitting, foreign = [], Counter[str]()
         for entry in self.entries:
-            if config := space.fitted(best, entry.strategy, entry.settings):
+            if config := space.adapted(best, entry.strategy, entry.settings):
                 fitting.append(config)
             else:
                 foreign[entry.strategy] += 1

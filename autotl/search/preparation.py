@@ -190,7 +190,7 @@ def _divided(inspection: Inspection, groups: np.ndarray, *, seed: int) -> Split:
     divided = split(task.rules.shared_out(inspection.targets), seed=seed, groups=groups)
     if not len(divided.valid):
         trouble, way_out = "nothing is left to validate on, as all rows of each class", ""
-    elif not task.rules.fits(task, task.metric, inspection.targets[divided.valid]):
+    elif not task.rules.can_score(task, task.metric, inspection.targets[divided.valid]):
         trouble, way_out = f"{task.metric} cannot be measured, as all rows of a class", ", or take another --metric"
     else:
         return divided

@@ -21,7 +21,7 @@ from autotl.budget import Clock
 from autotl.config import BYTES_A_PARAMETER, SearchRequest
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, Listener
-from autotl.features.store import default_together
+from autotl.features.store import default_max_disk
 from autotl.plugins.contracts import Candidate, Work
 from autotl.plugins.hookspecs import EventContext
 from autotl.search.dialogue import OutOfTime
@@ -223,7 +223,7 @@ class Rehearsal(Search):
             ),
             run_folder=run_folder,
             cache=cache,
-            fits=run_folder + on_its_way + cache <= (self._request.max_disk or default_together(Path.cwd())),
+            fits=run_folder + on_its_way + cache <= (self._request.max_disk or default_max_disk(Path.cwd())),
             download=sum(size for size in self._downloads if size <= largest_download(budget)),
         )
 
@@ -287,7 +287,7 @@ class Rehearsal(Search):
         widths = {event.data["backbone"]: event.data["features"] for event in self._screened}
         kept = 0.0
         for position, event in enumerate(self._screened):
-            seconds = pace.screening_seconds(count - position, needed=position == 0)
+            seconds = pace.seconds_for_a_look(count - position, needed=position == 0)
             if not seconds:
                 continue
             speed = pace.seconds_a_row(event.data["backbone"])
@@ -296,7 +296,7 @@ class Rehearsal(Search):
             kept += BYTES * min(first_look, seconds / speed) * widths[event.data["backbone"]]
         for position, candidate in enumerate(survivors):
             if position == 0 or pace.time_for_a_head(candidate.key):
-                seconds = pace.screening_seconds(len(survivors) - position, needed=True) or 0.0
+                seconds = pace.seconds_for_a_look(len(survivors) - position, needed=True) or 0.0
                 speed = pace.seconds_a_row(candidate.key)
                 rest = min(rows - first_look, seconds / speed)
                 clock.now += rest * speed + pace.judging_seconds(candidate.key)

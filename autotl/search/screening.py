@@ -18,8 +18,8 @@ from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
 from autotl.search.pace import SHORTEST_SCREENING, Pace
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
-from autotl.search.space import TrialConfig
-from autotl.zoo.inventory import LINE
+from autotl.search.space import HEAD_STRATEGY, TrialConfig
+from autotl.zoo.inventory import DOWNLOAD_BYTES_A_SECOND
 
 #: Rows that each backbone sees first where there are more of them than can go on: an accuracy on so many is known to a
 #: point, and what goes on sees the rest.
@@ -73,7 +73,7 @@ class Screening:
         used and there is an answer without; raises `ZooError` where there is no answer either.
         """
         known = [key for key in known if any(key == candidate.key for candidate in self._candidates)]
-        room = DOWNLOADED * LINE * self._pace.seconds_for_screening
+        room = DOWNLOADED * DOWNLOAD_BYTES_A_SECOND * self._pace.seconds_left_for_screening
         candidates = _in_order([c for c in self._candidates if c.key in known or not known], room=room)
         seen: dict[str, Screened] = {}
         refused: list[str] = []
@@ -83,7 +83,7 @@ class Screening:
                 self._note(f"{candidate.key} was not screened: by its prior it cannot win here")
                 continue
             needed = not seen or bool(known)
-            seconds = self._pace.screening_seconds(len(candidates) - position, needed=needed)
+            seconds = self._pace.seconds_for_a_look(len(candidates) - position, needed=needed)
             if seconds is not None and seconds <= 0:
                 self._note(
                     f"{candidate.key} is looked at only if time is left: there is too little for it in this budget"
@@ -199,7 +199,7 @@ class Screening:
 
     def appraise(self, candidate: Candidate) -> float:
         """Accuracy of a head on a backbone that breaks the limits, leave-one-out. Raises `TrialError`."""
-        seconds = self._pace.screening_seconds(1, needed=True)
+        seconds = self._pace.seconds_for_a_look(1, needed=True)
         score: float = self._look(candidate, seconds, most_rows=FIRST_LOOK, opinions=False, needed=False)["ridge_score"]
         return score
 
@@ -214,19 +214,19 @@ class Screening:
         self._judge.favour(self.head_number(survivors[0].key))
         for position, candidate in enumerate(survivors):
             if position == 0 or self._pace.time_for_a_head(candidate.key):
-                seconds = self._pace.screening_seconds(len(survivors) - position, needed=True)
+                seconds = self._pace.seconds_for_a_look(len(survivors) - position, needed=True)
                 with suppress(TrialError):  # the first one stands
                     self._offer_head(candidate, quick=False, seconds=seconds)
         best = self._judge.best
         if best and best.trial < 0 and best.permille < 1000:  # the first head is better than those of all who go on
             (candidate,) = (one for one in self._candidates if self.head_number(one.key) == best.trial)
             with suppress(TrialError):
-                self._offer_head(candidate, quick=False, seconds=self._pace.screening_seconds(1, needed=True))
+                self._offer_head(candidate, quick=False, seconds=self._pace.seconds_for_a_look(1, needed=True))
 
     def _offer_head(self, candidate: Candidate, *, quick: bool, seconds: float | None = None) -> None:
         """A head on what screening saw of a backbone: the first bundle, or a better one, which takes its place."""
         number = self.head_number(candidate.key)
-        subject = Subject(number, candidate, TrialConfig(candidate.key, "probe", {}))
+        subject = Subject(number, candidate, TrialConfig(candidate.key, HEAD_STRATEGY, {}))
 
         def tell(judged: Judged) -> bool:
             latency = self._costs.latency([candidate.key])

@@ -15,6 +15,9 @@ from autotl.errors import PluginError, TrialError
 from autotl.plugins.contracts import Candidate, Choice, Parameter, Regularizer, Strategy, StrategyContext, Value, Work
 from autotl.search.priors import unit_of, value_at
 
+#: What a head on frozen features, or on a bag of words, goes by where trials have a strategy.
+HEAD_STRATEGY = "probe"
+
 
 @dataclass(frozen=True)
 class TrialConfig:
@@ -265,7 +268,7 @@ class Space:
         """From now on there is a teacher."""
         self._contexts = {key: replace(context, teacher=True) for key, context in self._contexts.items()}
 
-    def fitted(self, backbone: str, strategy: str, settings: Mapping[str, Value]) -> TrialConfig | None:
+    def adapted(self, backbone: str, strategy: str, settings: Mapping[str, Value]) -> TrialConfig | None:
         """Settings that were chosen elsewhere, made to fit a backbone here; None where the strategy cannot be used.
 
         What is no parameter here is left out. A parameter that they lack, or with a value that it cannot have here,

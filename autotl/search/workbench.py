@@ -19,10 +19,10 @@ from autotl.data.near_images import THUMBNAIL, fill_a_class, near_images, thumbn
 from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
+from autotl.features.device import best_device
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.heads import LinearHead, balanced, choose_and_fit, ridge_leave_one_out
 from autotl.features.memory import limit_memory
-from autotl.features.speed import best_device
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
 from autotl.kinds.mixing import activated
@@ -88,7 +88,7 @@ class Workbench:
         if self.device.type != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have there by default
         limit_memory(request["max_memory"])
-        self._store = FeatureStore(cache_folder(), run=self._folder, together=request["max_disk"])
+        self._store = FeatureStore(cache_folder(), run=self._folder, max_disk=request["max_disk"])
         self._models = ModelFiles(self._store, self._ask_for_room, self.device)
         self._looks = Looks(request, modality=self._task.modality, device=self.device, store=self._store)
         self.split(request)
@@ -434,7 +434,7 @@ class Workbench:
         valid = self._holdout.valid
         if hurried is not None:
             few = self._looks.some_of(valid, frozen, hurried)
-            valid = few if self._task.rules.fits(self._task, self._task.metric, self._targets[few]) else valid
+            valid = few if self._task.rules.can_score(self._task, self._task.metric, self._targets[few]) else valid
         valid = self._looks.readable(frozen, valid)
         began = time.monotonic()  # reading them happens once
         place = self._folder / "trials" / name / f"{name}-{permille:04d}"

@@ -67,7 +67,7 @@ def _accelerator_is_lost() -> bool:
     """Whether an error has left the accelerator in a state in which all that follows would fail alike."""
     import torch
 
-    from autotl.features.speed import best_device
+    from autotl.features.device import best_device
 
     if best_device().type == "cpu":
         return False

@@ -27,12 +27,9 @@ LAYER_DECAYS = (0.65, 0.8, 0.9, 1.0)
 
 FROZEN = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-#: Half frozen, a step costs half, and twice as many do more before images: MobileNetV2-1.0 on 2400 photographs, right
-#: of 800 test rows: 0.80 with 20 to 24 passes, half frozen, which take some 95 s (six trainings); nothing frozen 0.78
-#: in that time, which are 6 passes (three). After twice the time both had 0.79 (one each), and half frozen with 12
-#: passes 0.78 (two). On 244 photographs in 30 s 0.915 (two) and 0.90 (one). Texts are better off with all of the
-#: network, or no worse: MiniLM for 45 s, one seed, half frozen 0.880 on sst2 and 0.993 on sms-spam, 0.887 and 0.994
-#: with nothing frozen; on trec6 0.965 and 0.967, two seeds.
+#: Half frozen, a step costs half, and twice as many do more before images: MobileNetV2-1.0 on 2400 photographs had 0.80
+#: of the test rows right, half frozen, and 0.78 in the same time with nothing frozen. Texts are better off with all of
+#: the network, or no worse (benchmarks/NOTES.md has the figures).
 LONGER = 2.0
 
 #: Where the budget affords the recipe's passes so many times, there is time for both, and the published one goes first.

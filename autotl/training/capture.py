@@ -13,7 +13,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from autotl.features.speed import Precision
+    from autotl.features.precision import Precision
     from autotl.plugins.contracts import State
     from autotl.training.model import Classifier
 

@@ -19,7 +19,7 @@ import torch
 
 from autotl.errors import DivergedError
 from autotl.features.boundary import Boundary
-from autotl.features.speed import wait_for
+from autotl.features.device import wait_for
 from autotl.plugins.contracts import Progress
 from autotl.training.average import Average
 from autotl.training.batches import Batches, Sampler, seed_of

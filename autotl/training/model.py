@@ -17,8 +17,8 @@ from autotl.untrusted import read_header, refuse_links
 from autotl.usage import folder_bytes, free_memory
 
 if TYPE_CHECKING:
+    from autotl.features.precision import Precision
     from autotl.features.rows import EncodedRows
-    from autotl.features.speed import Precision
     from autotl.plugins.contracts import Backbone, InputEncoder, ModelFamily, State
 
 HEAD_FILE = "head.safetensors"

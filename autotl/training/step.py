@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from autotl.failures import is_out_of_memory
+from autotl.features.device import wait_for
 from autotl.features.memory import free_cache
-from autotl.features.speed import Precision, options_for, wait_for
+from autotl.features.precision import Precision, options_for
 from autotl.training.capture import Captured
 from autotl.training.optimizer import AdamW, LossScale, clip
 

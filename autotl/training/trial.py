@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from autotl.features.frozen import FrozenBackbone
-from autotl.features.heads import LinearHead, choose_and_fit, choose_penalty, fit_head, time_to_fit
+from autotl.features.heads import LinearHead, choose_and_fit, choose_penalty, fit_head, fitting_clock
 from autotl.plugins.contracts import FEW_ROWS_A_CLASS
 
 if TYPE_CHECKING:
@@ -24,15 +24,9 @@ if TYPE_CHECKING:
     from autotl.training.settings import Settings
 
 
-#: Where rows are few, a training starts at a head that is barely one, of so strong a penalty. The probe of few
-#: rows has no loss left on them, so features that start at it stay what they are: starting at a linear probe (Kumar et
-#: al. 2022) is for those who have rows. Test accuracy after 8 to 12 s (all rows: 20 to 30 s), two draws, from the probe
-#: and from such a head: trec6 0.63 and 0.86 (20 rows a class), 0.85 and 0.92 (64), 0.936 and 0.938 (200), 0.959 and
-#: 0.950 (all, 900); sst2 0.62 and 0.62 (20), 0.735 and 0.770 (64), 0.881 and 0.879 (all, 3400); flowers 0.53 and 0.57,
-#: 0.56 and 0.65, 0.66 and 0.69, 0.735 and 0.750 (all, 480, one draw). On 20 photographs each of bees and ants, where
-#: the probe has 0.92, it is the other way round, 0.92 and 0.84; but then the probe is the answer. Searches of 2 m on
-#: docstrings (146 a class), two seeds: 0.841 to 0.849 from the probe, 0.826 and 0.818 from such a head. The first
-#: figures of texts are from when the longest ones of small tables, up to 31, were left out.
+#: Where rows are few, a training starts at a head that is barely one, of so strong a penalty: the probe of few rows has
+#: no loss left on them, so features that start at it stay what they are. Test accuracy on trec6 with 64 rows a class,
+#: two draws: 0.85 from the probe, 0.92 from such a head (benchmarks/NOTES.md has the others).
 BARELY = 10.0
 
 #: Of more classes such a head has too far to go in few steps. Docstrings by package, 20 a class, MiniLM, 300 steps, one
@@ -156,9 +150,9 @@ class Trial:
         if self.seen is None:
             penalty, _ = self.probes.layered(self.frozen, left)
         else:
-            groups, clock = self.groups_of(rows), time_to_fit(left)
+            groups, clock = self.groups_of(rows), fitting_clock(left)
             penalty = choose_penalty(self.task, features, targets, self.seed, weights, groups, clock=clock)
-        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights, clock=time_to_fit(left))
+        return fit_head(self.task, features, targets, penalty * penalty_multiplier, weights, clock=fitting_clock(left))
 
     def starting_head(self) -> LinearHead:
         """The linear probe that a training starts from, of the rows whose features are known; weak where rows are few
@@ -174,7 +168,7 @@ class Trial:
         features, targets, weights = self.frozen.features(rows), self.targets[rows], self.weights_of(rows)
         groups = self.groups_of(rows)
         if few:
-            return fit_head(self.task, features, targets, BARELY, weights, clock=time_to_fit(left))
+            return fit_head(self.task, features, targets, BARELY, weights, clock=fitting_clock(left))
         return choose_and_fit(self.task, features, targets, self.seed, weights, groups, seconds=left)[1]
 
     @property

@@ -20,7 +20,7 @@ from autotl.zoo.manifest import packed_model
 logger = logging.getLogger(__name__)
 
 #: Bytes a second of a common line, 20 Mbit/s.
-LINE = 2.5e6
+DOWNLOAD_BYTES_A_SECOND = 2.5e6
 
 #: A model of the hub must be downloaded inside the budget: it may take a part of it on such a line, or so many bytes,
 #: which are less than three minutes.
@@ -65,7 +65,7 @@ def zoo_folders(given: Sequence[str | Path]) -> tuple[Path, ...]:
 
 def largest_download(budget: float | None) -> float:
     """Bytes of the largest model that a search of so many seconds downloads by itself; None: it has all the time."""
-    return math.inf if budget is None else max(DOWNLOAD_SHARE * budget * LINE, LEAST_DOWNLOAD)
+    return math.inf if budget is None else max(DOWNLOAD_SHARE * budget * DOWNLOAD_BYTES_A_SECOND, LEAST_DOWNLOAD)
 
 
 def inventory(

@@ -178,9 +178,9 @@ def test_an_export_is_compared_by_the_rows_that_were_learned(searched, here, tmp
 def test_metrics_of_two_classes_do_not_fit_a_third_that_was_not_learned():
     task = inspect_table(frame(["good", "bad"] * 20 + ["odd"])).task
     for metric in ("roc_auc", "average_precision"):
-        assert task.rules.fits(task, metric, np.array([0, 1, 1]))
-        assert not task.rules.fits(task.whole, metric, np.array([0, 1, 2]))
-    assert task.rules.fits(task.whole, "accuracy", np.array([0, 1, 2]))
+        assert task.rules.can_score(task, metric, np.array([0, 1, 1]))
+        assert not task.rules.can_score(task.whole, metric, np.array([0, 1, 2]))
+    assert task.rules.can_score(task.whole, "accuracy", np.array([0, 1, 2]))
 
 
 def test_labels_that_were_not_learned_count_as_missed(here, tiny, zoo, tmp_path):

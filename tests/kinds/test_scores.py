@@ -178,8 +178,8 @@ def test_a_scorer_of_two_classes_is_refused_for_three_with_one_for_many():
     with pytest.raises(TaskError, match=r"'f1' cannot score 3 classes\. --metric f1_macro is the mean over classes"):
         inspected("labels", labels=["a", "b", "c"] * 9, metric="f1")
     task = inspected("labels", labels=["a", "b", "c"] * 9, metric="roc_auc_ovr").task
-    assert task.rules.fits(task, "roc_auc_ovr", np.array([0, 1, 2, 2]))
-    assert not task.rules.fits(task, "roc_auc_ovr", np.array([0, 1, 1]))  # each class has to occur
+    assert task.rules.can_score(task, "roc_auc_ovr", np.array([0, 1, 2, 2]))
+    assert not task.rules.can_score(task, "roc_auc_ovr", np.array([0, 1, 1]))  # each class has to occur
 
 
 def test_a_scorer_of_numbers_says_that_numbers_are_learned_and_scores_no_codes_of_classes():

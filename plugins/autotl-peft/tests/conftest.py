@@ -19,8 +19,9 @@ from tokenizers_of_words import tokenizer_of
 from autotl.budget import Clock
 from autotl.data.task import InputColumn, Task
 from autotl.features.frozen import FrozenBackbone
+from autotl.features.precision import Precision
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision, Speed, SpeedBook
+from autotl.features.speed import Speed, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import StrategyContext, ZooContext
 from autotl.plugins.manager import plugins

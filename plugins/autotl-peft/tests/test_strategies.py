@@ -32,7 +32,7 @@ sys.modules["peft"] = None
 import numpy as np
 from pathlib import Path
 from autotl.features.rows import EncodedRows
-from autotl.features.speed import Precision
+from autotl.features.precision import Precision
 from autotl.features.store import FeatureStore
 from autotl.plugins.manager import plugins
 from autotl.training.model import load_model
