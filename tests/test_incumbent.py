@@ -111,3 +111,11 @@ def test_a_worse_trial_never_replaces():
     incumbent = held(judged(DEFAULT_TRIAL, range(20)))
     assert not incumbent.yields_to(judged(1, range(60)))
     assert incumbent.held_by.trial == DEFAULT_TRIAL
+
+
+def test_a_view_that_takes_most_of_what_a_model_has_over_one_answer_for_all_is_far_worse():
+    """As mirrored arrows: of answers that are right on 0.62, the other way round 0.38 are."""
+    incumbent = held(judged(-1, range(76)))
+    assert incumbent.is_clearly_worse(judged(-1, range(76, 200)), judged(-1, range(76)))
+    assert not incumbent.is_clearly_worse(judged(-1, range(80)), judged(-1, range(76)))  # by luck
+    assert not incumbent.is_clearly_worse(judged(-1, range(12, 36)), judged(-1, range(16)))  # of a good model, not much

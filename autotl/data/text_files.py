@@ -28,8 +28,8 @@ _VALID_PER_INVALID = 5
 #: Encodings that tables are written in where it is not UTF-8.
 _ENCODINGS = (
     "windows-1252 (western Europe), windows-1250 (central Europe), windows-1254 (Turkish), windows-1251 (Cyrillic), "
-    "windows-1253 (Greek), windows-1255 (Hebrew), windows-1256 (Arabic), cp874 (Thai), gb18030 or big5 (Chinese), "
-    "cp932 (Japanese) or cp949 (Korean)"
+    "windows-1253 (Greek), windows-1255 (Hebrew), windows-1256 (Arabic), cp874 (Thai), gb18030 (Chinese), "
+    "big5 (traditional Chinese), cp932 (Japanese) or cp949 (Korean)"
 )
 #: The largest value that a C long holds on every platform; the default, 128 KiB, is less than a long document.
 _LONGEST_CELL = 2**31 - 1

@@ -24,8 +24,9 @@ ENOUGH_TO_FINE_TUNE = 1000
 CLEARLY = 2.0
 
 
-#: The same of what is looked at for every backbone, and turns something off.
-FAR = 4.0
+#: The same of what is looked at for every backbone, and turns something off; or `CLEARLY` where less than so much is
+#: left of what a model has more than one answer for all: of arrows that point left or right, mirrored, there is nothing.
+FAR, HARDLY_ANY = 4.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,16 @@ class Incumbent:
         return lead > (error if challenger.permille >= 1000 else CLEARLY * error)
 
     def is_clearly_worse(self, one: Judged, other: Judged) -> bool:
-        """Whether the first answers are worse than the others by far more than luck explains."""
+        """Whether the first answers are worse than the others by far more than luck explains, or hardly worth more
+        than one answer for all.
+        """
         lead, error = self.lead(other, one)
-        return lead > FAR * error
+        if lead > FAR * error:
+            return True
+        targets = self._targets[other.valid]
+        same = self._task.rules.constant(targets, other.answers.shape[1])
+        floor = metrics.score_if_any(self._task, targets, np.tile(same, (len(targets), 1)))
+        return bool(np.isfinite(floor)) and lead > max(CLEARLY * error, HARDLY_ANY * (self.score(other) - floor))
 
     def lead(self, ours: Judged, theirs: Judged) -> tuple[float, float]:
         """Our score less theirs on the rows that judged both, and its standard error."""

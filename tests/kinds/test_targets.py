@@ -368,10 +368,10 @@ def test_many_numbers_that_are_taken_for_classes_are_told():
 
 
 def test_empty_cells_beside_those_that_say_no_are_told():
-    flags = pd.DataFrame(
-        {"text": [f"{word} text" for word in "abcdefgh" * 10], "oedema": [1, 0, None, 1] * 20, "mass": [1, None] * 40}
+    found = inspect_table(
+        pd.DataFrame({"text": texts(80), "oedema": [1, 0, None, 1] * 20, "mass": [1, None] * 40}),
+        Overrides(target=("oedema", "mass")),
     )
-    notes = inspect_table(flags, Overrides(target=("oedema", "mass"))).notes
-    (note,) = [note for note in notes if "empty cells count as no" in note]
+    (note,) = [note for note in found.notes if "empty cells count as no" in note]
     assert "20 of 'oedema'" in note
     assert "mass" not in note
