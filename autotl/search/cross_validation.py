@@ -17,7 +17,6 @@ from autotl.search.judging import Judge
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.shelf import Model
-from autotl.search.trials import SECONDS_BESIDE, TIMES_THE_FORECAST
 
 #: A training on other rows that is no faster than it was is ended when it takes so much longer, and not begun where it
 #: would have so much less time: its answers would not be the model's.
@@ -75,7 +74,7 @@ class CrossValidation:
     def _ask(self, model: Model, part: int) -> Message:
         usual, training = self._seconds(model) / self._pace.folds, self._again.passes_rows(model)
         left = self._pace.seconds_of_training(model.member.backbone)
-        silence = TIMES_THE_FORECAST * usual + SECONDS_BESIDE if training else math.inf
+        silence = self._pace.silence(usual) if training else math.inf
         if self._pace.limited and training and left < usual / SLOWER:
             raise TrialError("too little time was left for all of them", kind="time")
         return self._dialogue.ask(

@@ -44,7 +44,7 @@ from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
 from autotl.search.listening import Listening
 from autotl.search.lock import RunLock
-from autotl.search.pace import Pace
+from autotl.search.pace import PART_OF_A_RECIPE, Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
 from autotl.search.ranking import trainable_first
@@ -59,7 +59,7 @@ from autotl.search.space import Space
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
-from autotl.search.trials import PART_OF_A_RECIPE, Trials
+from autotl.search.trials import Trials
 from autotl.search.vetting import vetted
 from autotl.usage import cores, peak_memory
 from autotl.zoo.inventory import largest_download
@@ -343,7 +343,7 @@ class Search:
         given, task = self._given, self._given.inspection.task
         targets = given.inspection.targets[given.split.train]
         passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
-        parts = {c.key: passes[c.key] / c.recipe.passes(len(targets)) for c in survivors}
+        parts = {candidate.key: pace.part_of_a_recipe(candidate, len(targets)) for candidate in survivors}
         slow, scores = {key for key, part in parts.items() if part < PART_OF_A_RECIPE}, self._screening.scores
         survivors = trainable_first(survivors, scores, slow)
         full_trials = parts[survivors[0].key] if pace.limited else None

@@ -6,9 +6,12 @@ import copy
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from autotl.budget import Clock
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Candidate
 
 #: The end of the process: last events, leaderboard, closing the worker. Measured 0.1 to 0.3 s.
 CLOSING = 0.4
@@ -60,8 +63,16 @@ LOADING_SHARE, LEAST_LOADING, MOST_LOADING = 0.5, 30.0, 900.0
 #: that hangs in it costs the next one's start, some four.
 LEAST_LOADING_BESIDE = 10.0
 
+#: A worker that has not said a word for so many times what something was to take as a whole, and so many seconds, is
+#: stuck: trials are judged several times, and forecasts are off by a third.
+TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
+
 #: How often a trial that trains is judged before its end (the rungs of the training loop but the last).
 JUDGED_ON_THE_WAY = 3
+
+#: A backbone that could train by less than a part of its recipe's passes in the time that is left leaves it to others:
+#: the third trial of five minutes was a ViT that had time for a tenth.
+PART_OF_A_RECIPE = 0.25
 
 #: A trial that fills the time is compared with none on its way, so it is judged there only where that takes at most
 #: this share of it: of 58 s on texts of 128 tokens, before 2000 validation rows, it took some 9 three times.
@@ -299,6 +310,14 @@ class Pace:
         reserved = 0.0 if testing else min(self._test_seconds(), max(left, 0.0))  # the last word is always waited for
         return left - reserved + self._grace
 
+    @staticmethod
+    def silence(seconds: float, *, looking: float = 0.0) -> float:
+        """Seconds without a word after which a worker is given up that has something to do for `seconds` by forecast.
+
+        looking: seconds that it may need besides to look at rows, which the forecast leaves out.
+        """
+        return TIMES_THE_FORECAST * seconds + looking + SECONDS_BESIDE
+
     @property
     def _grace(self) -> float:
         return max(GRACE * (self.clock.seconds - self.used), LEAST_GRACE)
@@ -358,6 +377,10 @@ class Pace:
     def passes(self, backbone: str, rows: int) -> float:
         """Full passes over the training rows, forward and back, that a trial affords which has its part of the time."""
         return self.seconds_of_training(backbone) / (self.compared * rows * self._forward[backbone] * STEP_COST)
+
+    def part_of_a_recipe(self, candidate: Candidate, rows: int) -> float:
+        """Of its passes over so many training rows, that a training could make in its part of the time."""
+        return self.passes(candidate.key, rows) / candidate.recipe.passes(rows)
 
     def trial_length(self, backbone: str, strategy: str, training_seconds: float) -> Length:
         """training_seconds: forecast for the trial's settings, 0 when no row passes through the network.

@@ -21,7 +21,6 @@ from autotl.search.judging import Judge
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.shelf import Model
-from autotl.search.trials import SECONDS_BESIDE, TIMES_THE_FORECAST
 
 #: A training that has seen this many times the rows that judged it learns nothing from them that it does not know.
 MANY_TIMES = 20
@@ -76,7 +75,7 @@ class Refit:
         return self._dialogue.ask(
             f"refit of {named(model)}",
             "refitting",
-            silence=TIMES_THE_FORECAST * usual + SECONDS_BESIDE,
+            silence=self._pace.silence(usual),
             do="refit",
             seconds=self._pace.seconds_of_training(backbone) if self._pace.limited else None,
             late_checkpoint=str(late) if training else None,

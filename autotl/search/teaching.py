@@ -16,10 +16,9 @@ from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
 from autotl.search.dialogue import Dialogue
 from autotl.search.judging import Judge, Subject
-from autotl.search.pace import JUDGED_ON_THE_WAY, Pace
+from autotl.search.pace import JUDGED_ON_THE_WAY, SECONDS_BESIDE, Pace
 from autotl.search.screening import Screening
 from autotl.search.space import Space, TrialConfig
-from autotl.search.trials import SECONDS_BESIDE
 
 #: With fewer full trials than this the student is better off with all of the time for itself.
 ENOUGH_TRIALS = 4.0
@@ -90,6 +89,7 @@ class Teaching:
             self._dialogue.ask(
                 f"training of {tutor.key}",
                 "training",
+                # its limit is no forecast, so it is not taken several times
                 silence=math.inf if seconds is None else seconds + judging + SECONDS_BESIDE,
                 hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
                 do="trial",

@@ -23,14 +23,10 @@ from autotl.search.failures import Failures
 from autotl.search.incumbent import DEFAULT_TRIAL, Judged
 from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message, WorkerGone
-from autotl.search.pace import Length, Pace
+from autotl.search.pace import PART_OF_A_RECIPE, Length, Pace
 from autotl.search.scheduler import FIRST_RUNG, KEPT_PAUSED, REDUCTION, Scheduler, most_promising, rungs_for
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import unfinished
-
-#: A trial that has not been judged for so many times what it was to take as a whole, a look at all rows, and so many
-#: seconds, is stuck: trials are judged several times, and forecasts are off by a third.
-TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
 
 #: A trial that did not come on, and in which the whole search was killed, so often is not begun again: it may be what
 #: kills it, as a container does that has no memory left.
@@ -39,10 +35,6 @@ MOST_STARTS = 3
 #: A strategy that passes no row is tried so often on a backbone: its settings change next to nothing, and where a head
 #: is the best model the sampler would propose nothing else, and a thousand of them would take the places of all others.
 MOST_UNTRAINED = 3
-
-#: A backbone that could train by less than a part of its recipe's passes in the time that is left leaves it to others:
-#: the third trial of five minutes was a ViT that had time for a tenth.
-PART_OF_A_RECIPE = 0.25
 
 #: Kinds of failure that the settings decide about: the sampler learns to stay away from settings like these.
 BY_SETTINGS: Set[FailureKind] = {"memory", "numbers", "time"}
@@ -138,6 +130,12 @@ class Trials:
 
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
         """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
+        self._remember(past)
+        self._leave_out_changed(past)
+        return self._sort_unfinished()
+
+    def _remember(self, past: Sequence[FrozenTrial]) -> None:
+        """What the trials until now have had and said."""
         self._untrained.clear()
         for frozen in past:
             for name, distribution in frozen.distributions.items():
@@ -155,6 +153,9 @@ class Trials:
                 self._scheduler.set_apart(frozen.number)
             if frozen.state == TrialState.COMPLETE and self._passes_no_row(config):
                 self._count_untrained(config)
+
+    def _leave_out_changed(self, past: Sequence[FrozenTrial]) -> None:
+        """Strategies of which a parameter was words and is a number now, or the other way round."""
         had_words = {
             name: isinstance(distribution, CategoricalDistribution)
             for frozen in past
@@ -163,6 +164,9 @@ class Trials:
         for strategy in self._space.leave_out_changed(had_words):
             text = f"strategy {strategy!r} is left out: a parameter of it has become another kind since this run began"
             self._events.emit("note", text=text)
+
+    def _sort_unfinished(self) -> list[Running]:
+        """Ends the trials that cannot go on, and keeps the paused ones; returns those that were cut."""
         cut = []
         for frozen, trial in unfinished(self._study):
             running = Running(trial, self._space.suggest(trial), "cut")
@@ -191,7 +195,8 @@ class Trials:
         late = [key for key in self._space.candidates if not self._pace.time_to_judge(key)]
         if late and not self._started:
             self._events.emit("note", text=f"judging them would take the time that is left: {', '.join(late)}")
-        parts = {key: self._part_of_a_recipe(key) for key in self._space.candidates if key not in late}
+        contexts = {key: self._space.context(key) for key in self._space.candidates if key not in late}
+        parts = {key: self._pace.part_of_a_recipe(one.candidate, one.rows) for key, one in contexts.items()}
         slow = [key for key, part in parts.items() if part < min(PART_OF_A_RECIPE, max(parts.values()))]
         # where the others have nothing left to try, a slow one is better than none
         return (self._started > 0 and self._space.do_without([*late, *slow])) or self._space.do_without(late)
@@ -214,13 +219,6 @@ class Trials:
         except TrialError:  # which it meets in its turn
             return True
         return self._pace.seconds_of_training(config.backbone) >= PART_OF_A_RECIPE * seconds
-
-    def _part_of_a_recipe(self, backbone: str) -> float:
-        """Of its passes, that a training could make in the time that is left."""
-        if not self._pace.limited:
-            return math.inf
-        context = self._space.context(backbone)
-        return self._pace.passes(backbone, context.rows) / context.candidate.recipe.passes(context.rows)
 
     @property
     def _started(self) -> int:
@@ -328,7 +326,7 @@ class Trials:
     def _silence(self, backbone: str, length: Length) -> float:
         """Seconds that a trial may go on without being judged; screening saw a part of the rows only."""
         rows = self._space.context(backbone).rows
-        return TIMES_THE_FORECAST * length.planned + rows * self._pace.seconds_a_row(backbone) + SECONDS_BESIDE
+        return self._pace.silence(length.planned, looking=rows * self._pace.seconds_a_row(backbone))
 
     def _announce(self, running: Running, planned: float) -> None:
         """Tells that a trial goes on, or, where nobody has heard of it, that it begins."""
