@@ -280,7 +280,7 @@ def test_a_head_can_be_fitted_again_whether_or_not_screening_chose_its_backbone(
     head = a_model(tmp_path, 2)
     judged = dataclasses.replace(head.judged, trial=-2)
     head = dataclasses.replace(head, judged=judged, member=head.member.model_copy(update={"backbone": "f/b"}))
-    assert not again.passes_rows(head)
+    assert not again.is_training(head)
     fitting = again.fitting(head, views=False)
     assert fitting["candidate"]["name"] == "b"
     assert fitting["head"]

@@ -26,9 +26,9 @@ class Again:
             return backbone == BAG_OF_WORDS.key or backbone in self._candidates
         return self._space.still_fits(model.config)
 
-    def passes_rows(self, model: Model) -> bool:
+    def is_training(self, model: Model) -> bool:
         """Whether fitting it is a training, and no closed form."""
-        return model.judged.trial >= 0 and self._space.work(model.config).passes > 0
+        return model.judged.trial >= 0 and not self._space.work(model.config).closed_form
 
     def fitting(self, model: Model, *, views: bool) -> dict[str, Any]:
         """The part of a request that says what is fitted. views: whether other views of the rows mean the same."""

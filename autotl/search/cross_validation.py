@@ -72,7 +72,7 @@ class CrossValidation:
         return self._pace.folds * self._pace.seconds_of_trial(number)
 
     def _ask(self, model: Model, part: int) -> Message:
-        usual, training = self._seconds(model) / self._pace.folds, self._again.passes_rows(model)
+        usual, training = self._seconds(model) / self._pace.folds, self._again.is_training(model)
         left = self._pace.seconds_of_training(model.member.backbone)
         silence = self._pace.silence(usual) if training else math.inf
         if self._pace.limited and training and left < usual / SLOWER:

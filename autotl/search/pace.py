@@ -127,7 +127,7 @@ class Pace:
         self._forward: dict[str, float] = {}  #: seconds a row
         self._exact: dict[str, float] = {}  #: the same in fp32
         self._reading = 0.0  #: seconds that a new row takes to be read
-        self._untrained: dict[tuple[str, str], float] = {}
+        self._closed_forms: dict[tuple[str, str], float] = {}  #: seconds of a trial of a strategy on a backbone
         self._judging: dict[str, float] = {}
         self._heads: dict[str, float] = {}  #: for a head, whose features are there, to be fitted and judged
         self._trained: set[str] = set()  #: backbones of which a training was judged
@@ -191,9 +191,9 @@ class Pace:
         else:
             self._judging[backbone], self._views = seconds, views
 
-    def learn_untrained(self, backbone: str, strategy: str, seconds: float) -> None:
-        """seconds: what a trial took that passes no rows, such as a head on features that are there."""
-        self._untrained[backbone, strategy] = seconds
+    def learn_closed_form(self, backbone: str, strategy: str, seconds: float) -> None:
+        """seconds: what a trial took whose strategy is one."""
+        self._closed_forms[backbone, strategy] = seconds
 
     def learn_trial(self, number: int, seconds: float) -> None:
         """seconds: what a trial took in all."""
@@ -383,7 +383,7 @@ class Pace:
         return self.passes(candidate.key, rows) / candidate.recipe.passes(rows)
 
     def trial_length(self, backbone: str, strategy: str, training_seconds: float) -> Length:
-        """training_seconds: forecast for the trial's settings, 0 when no row passes through the network.
+        """training_seconds: forecast for the trial's settings, 0 for a closed form.
 
         As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
         and moves along its schedule by time. Where several are to be compared, the same holds of their parts.
@@ -394,7 +394,7 @@ class Pace:
         if training_seconds:
             planned = training_seconds + on_the_way + last_act
         else:
-            planned = self._untrained.get((backbone, strategy), last_act)
+            planned = self._closed_forms.get((backbone, strategy), last_act)
         if not self.limited:
             return Length(planned, None, False)
         if training_seconds:

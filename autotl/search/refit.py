@@ -45,15 +45,15 @@ class Refit:
 
     def run(self) -> None:
         """Raises `OutOfTime` when the worker has to be cut; the answer is whole at any moment."""
-        for model in sorted(self._judge.members(), key=self._trains):
+        for model in sorted(self._judge.members(), key=self._is_training):
             late = self._checkpoints.late(model.judged.trial)
             # what was better before its end has none to repeat
             due = model.finished and not model.refit and self._again.can_fit(model)
-            if not due or (self._trains(model) and not self._pace.refits_trainings):
+            if not due or (self._is_training(model) and not self._pace.refits_trainings):
                 late.unlink(missing_ok=True)
                 continue
             backbone = model.member.backbone
-            if not self._pace.time_for_a_refit(backbone, head=not self._trains(model)):
+            if not self._pace.time_for_a_refit(backbone, head=not self._is_training(model)):
                 continue
             try:
                 answer = self._ask(model)
@@ -64,13 +64,13 @@ class Refit:
             late.unlink(missing_ok=True)
             self._events.emit("refit", trial=model.judged.trial, rows=answer["training_rows"], taken=taken)
 
-    def _trains(self, model: Model) -> bool:
-        return self._again.can_fit(model) and self._again.passes_rows(model)
+    def _is_training(self, model: Model) -> bool:
+        return self._again.can_fit(model) and self._again.is_training(model)
 
     def _ask(self, model: Model) -> Message:
         number, backbone = model.judged.trial, model.member.backbone
         late = self._checkpoints.late(number)
-        training = self._trains(model)  # what is solved for knows how long it may take
+        training = self._is_training(model)  # what is solved for knows how long it may take
         usual = self._pace.seconds_of_trial(number) if training else math.inf
         return self._dialogue.ask(
             f"refit of {named(model)}",

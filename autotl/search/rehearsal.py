@@ -192,7 +192,7 @@ class Rehearsal(Search):
         space, course = self._space(survivors, pace), _Course()
         pace.begin_trials([candidate.key for candidate in survivors])
         portfolio = list(space.portfolio())
-        trainings = [config for config in portfolio if space.work(config).passes]
+        trainings = [config for config in portfolio if not space.work(config).closed_form]
         # what the sampler proposes later is of the kind of these
         configs = itertools.chain(portfolio, itertools.cycle(trainings))
         self._play(configs, space, pace, clock, course)

@@ -32,9 +32,9 @@ from autotl.search.study import unfinished
 #: kills it, as a container does that has no memory left.
 MOST_STARTS = 3
 
-#: A strategy that passes no row is tried so often on a backbone: its settings change next to nothing, and where a head
+#: A strategy in closed form is tried so often on a backbone: its settings change next to nothing, and where a head
 #: is the best model the sampler would propose nothing else, and a thousand of them would take the places of all others.
-MOST_UNTRAINED = 3
+MOST_CLOSED_FORMS = 3
 
 #: Kinds of failure that the settings decide about: the sampler learns to stay away from settings like these.
 BY_SETTINGS: Set[FailureKind] = {"memory", "numbers", "time"}
@@ -89,7 +89,7 @@ class Trials:
         self._count = math.inf
         self._control: int | None = None  #: the number of the first trial that has nothing of what is pretrained
         self._failures = Failures(space, events)
-        self._untrained: Counter[tuple[str, str]] = Counter()  #: finished trials that passed no row
+        self._closed_forms: Counter[tuple[str, str]] = Counter()  #: finished trials, by backbone and strategy
 
     def run(self, portfolio: Iterable[TrialConfig], count: float, *, urgent: bool = False) -> None:
         """portfolio: configurations that go first, but for those that the study has had. count: of trials.
@@ -136,7 +136,7 @@ class Trials:
 
     def _remember(self, past: Sequence[FrozenTrial]) -> None:
         """What the trials until now have had and said."""
-        self._untrained.clear()
+        self._closed_forms.clear()
         for frozen in past:
             for name, distribution in frozen.distributions.items():
                 if isinstance(distribution, CategoricalDistribution):
@@ -151,8 +151,8 @@ class Trials:
                 self._scheduler.record(frozen.number, permille, score)
             if known.get("apart"):
                 self._scheduler.set_apart(frozen.number)
-            if frozen.state == TrialState.COMPLETE and self._passes_no_row(config):
-                self._count_untrained(config)
+            if frozen.state == TrialState.COMPLETE and self._is_closed_form(config):
+                self._count_closed_form(config)
 
     def _leave_out_changed(self, past: Sequence[FrozenTrial]) -> None:
         """Strategies of which a parameter was words and is a number now, or the other way round."""
@@ -275,7 +275,7 @@ class Trials:
             raise
         self._settle_rungs()
         self._announce(running, length.planned)
-        if not self._space.begins_pretrained(config) or self._passes_no_row(config):
+        if not self._space.begins_pretrained(config) or self._is_closed_form(config):
             self._set_apart(running)
         began = self._pace.clock.elapsed
         try:
@@ -311,9 +311,9 @@ class Trials:
         self._book(running, max(before, answer["seconds"] - (self._pace.clock.elapsed - began)), began)
         running.permille = answer["permille"]
         if running.permille >= 1000:
-            if self._passes_no_row(config):
-                self._pace.learn_untrained(config.backbone, config.strategy, running.used)
-                self._count_untrained(config)
+            if self._is_closed_form(config):
+                self._pace.learn_closed_form(config.backbone, config.strategy, running.used)
+                self._count_closed_form(config)
             self._end(running, TrialState.COMPLETE, "complete")
             return
         trial.set_user_attr("starts", 0)
@@ -350,13 +350,13 @@ class Trials:
         self._scheduler.set_apart(running.number)
         running.optuna_trial.set_user_attr("apart", True)
 
-    def _passes_no_row(self, config: TrialConfig) -> bool:
-        return self._space.still_fits(config) and not self._space.work(config).passes
+    def _is_closed_form(self, config: TrialConfig) -> bool:
+        return self._space.still_fits(config) and self._space.work(config).closed_form
 
-    def _count_untrained(self, config: TrialConfig) -> None:
+    def _count_closed_form(self, config: TrialConfig) -> None:
         """Of finished trials; the strategy is tried no more on the backbone when there are enough."""
-        self._untrained[config.backbone, config.strategy] += 1
-        if self._untrained[config.backbone, config.strategy] == MOST_UNTRAINED:
+        self._closed_forms[config.backbone, config.strategy] += 1
+        if self._closed_forms[config.backbone, config.strategy] == MOST_CLOSED_FORMS:
             self._space.leave_out(strategy=config.strategy, backbone=config.backbone)
 
     def _fail(self, running: Running, error: TrialError) -> None:
@@ -397,12 +397,12 @@ class Trials:
         work, seconds = self._space.work(config), 0.0
         if self._control is None and not self._space.begins_pretrained(config):
             self._control = running.number  # to its end: weights that begin at random are far behind on their way
-        if work.passes:
+        if not work.closed_form:
             seconds = self._seconds_of(config, work)
         length = self._pace.trial_length(config.backbone, config.strategy, seconds)
         running.planned = length.planned
         running.optuna_trial.set_user_attr("planned_seconds", length.planned)
-        if work.passes:
+        if not work.closed_form:
             self._usual = length.planned
             self._pace.compared = max(self._pace.compared - 1, 1)
         return length

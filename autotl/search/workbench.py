@@ -312,7 +312,7 @@ class Workbench:
     def refit(self, request: Message) -> Message:
         """Fits a finished model once more, with the validation rows too, and saves it and its views.
 
-        A training repeats its last third, from its late checkpoint; what passes no rows is fitted anew. Raises
+        A training repeats its last third, from its late checkpoint; what is solved for is fitted anew. Raises
         `TrialError` where there is nothing to start from. The score returned is that of rows that it was trained on.
         """
         model, frozen, rows = self._fit_again(request, self._everything)
