@@ -66,10 +66,9 @@ class CrossValidation:
 
     def _seconds(self, model: Model) -> float:
         """What all parts will take: a trial as often as long as it took."""
-        number = model.judged.trial
-        if number < 0:
+        if model.judged.is_head:
             return self._pace.folds * self._pace.seconds_of_a_head_again(model.member.backbone)
-        return self._pace.folds * self._pace.seconds_of_trial(number)
+        return self._pace.folds * self._pace.seconds_of_trial(model.judged.trial)
 
     def _ask(self, model: Model, part: int) -> Message:
         usual, training = self._seconds(model) / self._pace.folds, self._again.is_training(model)

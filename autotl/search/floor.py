@@ -12,7 +12,7 @@ import numpy as np
 
 from autotl.data.task import Task
 from autotl.errors import TrialError
-from autotl.events import EventLog
+from autotl.events import BAG_OF_WORDS_NUMBER, EventLog
 from autotl.plugins.contracts import TEXTUAL
 from autotl.predictor import metrics
 from autotl.search.costs import Costs
@@ -22,7 +22,7 @@ from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message
 from autotl.search.pace import Pace
 from autotl.search.space import TrialConfig
-from autotl.zoo.words import BAG_OF_WORDS, NUMBER, seconds_of_words
+from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words
 
 #: The share of what is left that it may cost: a second or two of a minute for what may be the answer.
 SHARE = 0.04
@@ -75,10 +75,12 @@ class Floor:
 
         def tell(judged: Judged) -> bool:
             self._words = judged.score
-            self._events.emit("head", trial=NUMBER, score=judged.score, backbone=BAG_OF_WORDS.key, latency=latency)
+            self._events.emit(
+                "head", trial=BAG_OF_WORDS_NUMBER, score=judged.score, backbone=BAG_OF_WORDS.key, latency=latency
+            )
             return True
 
-        subject = Subject(NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, "probe", {}))
+        subject = Subject(BAG_OF_WORDS_NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, "probe", {}))
         return self._judge.hear(offer, subject, tell)
 
     def _affordable_rows(self, rows: int) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autotl.events import EventLog
+from autotl.events import EventLog, is_head
 from autotl.plugins.contracts import Candidate
 from autotl.predictor.bundle import BundleCard, Member
 from autotl.search.incumbent import Incumbent, Judged
@@ -94,16 +94,15 @@ class Judge:
         if offer["say"] == "saved":
             self._take(judged, offer, subject)
             return {"do": "answer", "seconds_left": self._seconds_left(backbone)}
-        finished = judged.permille >= 1000
-        views = len(offer["views"]) if finished else None
+        views = len(offer["views"]) if judged.finished else None
         began = time.monotonic()
-        if finished:
+        if judged.finished:
             self._take(judged, offer, subject)  # before the study hears that it is: only the shelf can give it again
         seconds = offer["seconds"] + time.monotonic() - began  # with many classes our part is the longer one
         fitting = offer["details"].get("fitting", 0.0)
-        self._pace.learn_judging(backbone, seconds, views=views, head=subject.number < 0, fitting=fitting)
+        self._pace.learn_judging(backbone, seconds, views=views, head=judged.is_head, fitting=fitting)
         go_on = goes_on(judged)
-        keep = not finished and self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
+        keep = not judged.finished and self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": self._seconds_left(backbone)}
 
     def _seconds_left(self, backbone: str) -> float | None:
@@ -136,7 +135,7 @@ class Judge:
         They may where nobody has looked: heads that were in a hurry have no views.
         """
         for model in self._shelf.models:
-            if model.judged.trial < 0 and model.name == model.trial_folder:
+            if model.judged.is_head and model.name == model.trial_folder:
                 known, far_worse = self._looked_at.get(model.name, (None, False))
                 if known is not model.judged:  # a bootstrap for every trial would be seconds of many labels
                     _, *views = self._shelf.entries(model.trial_folder)
@@ -156,7 +155,7 @@ class Judge:
         first = [model for model in self._shelf.models if model.name == model.trial_folder and model.weights]
         answer += [model for model in first if model.judged is best and model.trial_folder not in self._folders]
         named = {model.name for model in answer}
-        heads = [model for model in first if model.judged.trial < 0 and model.finished and model.name not in named]
+        heads = [model for model in first if model.judged.is_head and model.finished and model.name not in named]
         return answer, [head for head in heads if self._shelf.may_answer(head.member.backbone)]
 
     def take_folds(self, found: Sequence[tuple[Model, Sequence[Message]]]) -> BundleCard:
@@ -237,8 +236,8 @@ class Judge:
         card, decision = answer.card, answer.decision
         self._folders, self.numbers = answer.folders, answer.shares.keys() | {best.trial}
         self._pace.members = [member.backbone for member in card.members]
-        self._pace.trials_of_the_answer = [number for number in answer.shares if number >= 0]
-        heads = [model for model in self.members() if model.judged.trial < 0 and not model.refit]
+        self._pace.trials_of_the_answer = [number for number in answer.shares if not is_head(number)]
+        heads = [model for model in self.members() if model.judged.is_head and not model.refit]
         self._pace.heads_of_the_answer = [head.member.backbone for head in heads]
         self._pace.folded = {model.judged.trial for model in self.models if model.folds > 1}
         self._pace.refitted = {model.judged.trial for model in self.models if model.refit}
@@ -260,7 +259,7 @@ class Judge:
             licence=candidate.licence,
             strategy=subject.config.strategy,
             settings=dict(subject.config.settings),
-            trial=str(subject.number) if subject.number >= 0 else "head",
+            trial="head" if judged.is_head else str(judged.trial),
         )
         entries = [(name, judged, offer["weights"])]
         for number, view in enumerate(offer["views"], start=1):

@@ -218,7 +218,7 @@ class Screening:
                 with suppress(TrialError):  # the first one stands
                     self._offer_head(candidate, quick=False, seconds=seconds)
         best = self._judge.best
-        if best and best.trial < 0 and best.permille < 1000:  # the first head is better than those of all who go on
+        if best and best.hurried:  # the first head is better than those of all who go on
             (candidate,) = (one for one in self._candidates if self.head_number(one.key) == best.trial)
             with suppress(TrialError):
                 self._offer_head(candidate, quick=False, seconds=self._pace.screening_seconds(1, needed=True))

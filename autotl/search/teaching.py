@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from autotl.errors import TrialError
-from autotl.events import EventLog
+from autotl.events import TUTOR, EventLog
 from autotl.plugins.contracts import Candidate
 from autotl.search.dialogue import Dialogue
 from autotl.search.judging import Judge, Subject
@@ -26,9 +26,6 @@ ENOUGH_TRIALS = 4.0
 #: Of the time for trials, where the teacher is there already, and where a backbone has to be trained to be one. A
 #: student needs a trial's length after that.
 TAIL, LONG_TAIL = 0.3, 0.5
-
-#: The number of the training that makes a teacher, which is no trial: it cannot be the answer.
-TUTOR = -1000
 
 
 class Teaching:

@@ -14,13 +14,13 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import FailureKind, TrialError
-from autotl.events import EventLog
+from autotl.events import DEFAULT_TRIAL, EventLog
 from autotl.plugins.contracts import RESERVED_NAMES, Work
 from autotl.plugins.manager import plugins
 from autotl.search.checkpoints import Checkpoints
 from autotl.search.dialogue import Dialogue, OutOfTime
 from autotl.search.failures import Failures
-from autotl.search.incumbent import DEFAULT_TRIAL, Judged
+from autotl.search.incumbent import Judged
 from autotl.search.judging import Judge, Subject
 from autotl.search.line import Message, WorkerGone
 from autotl.search.pace import PART_OF_A_RECIPE, Length, Pace
