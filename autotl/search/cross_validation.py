@@ -10,12 +10,9 @@ from __future__ import annotations
 import math
 
 from autotl.errors import TrialError
-from autotl.events import EventLog
 from autotl.search.again import Again, named
-from autotl.search.dialogue import Dialogue
-from autotl.search.judging import Judge
 from autotl.search.line import Message
-from autotl.search.pace import Pace
+from autotl.search.session import Session
 from autotl.search.shelf import Model
 
 #: A training on other rows that is no faster than it was is ended when it takes so much longer, and not begun where it
@@ -26,9 +23,10 @@ SLOWER = 1.3
 class CrossValidation:
     """Goes through the models that the answer is made of, all or none, and then through the heads beside them."""
 
-    def __init__(self, again: Again, dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog) -> None:
-        self._again, self._dialogue = again, dialogue
-        self._judge, self._pace, self._events = judge, pace, events
+    def __init__(self, session: Session, again: Again) -> None:
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
+        self._again = again
 
     def run(self) -> bool:
         """Whether there was anything to do and it came to an end; the answer is whole at any moment.

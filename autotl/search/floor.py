@@ -12,15 +12,13 @@ import numpy as np
 
 from autotl.data.task import Task
 from autotl.errors import TrialError
-from autotl.events import BAG_OF_WORDS_NUMBER, EventLog
+from autotl.events import BAG_OF_WORDS_NUMBER
 from autotl.plugins.contracts import TEXTUAL
 from autotl.predictor import metrics
-from autotl.search.costs import Costs
-from autotl.search.dialogue import Dialogue
 from autotl.search.incumbent import Judged
-from autotl.search.judging import Judge, Subject
+from autotl.search.judging import Subject
 from autotl.search.line import Message
-from autotl.search.pace import Pace
+from autotl.search.session import Session
 from autotl.search.space import TrialConfig
 from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words
 
@@ -40,13 +38,11 @@ NAME = "words"
 class Floor:
     """Says what one answer for all gets, and offers a bag of words where the inputs are texts."""
 
-    def __init__(
-        self, task: Task, targets: np.ndarray, costs: Costs, dialogue: Dialogue, judge: Judge, pace: Pace,
-        events: EventLog, *, contends: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, session: Session, task: Task, targets: np.ndarray, *, contends: bool) -> None:
         """targets ``[kept, …]``. contends: whether a bag of words may be the answer; else it is only scored."""
-        self._task, self._targets, self._costs, self._contends = task, targets, costs, contends
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
+        self._costs, self._task, self._targets, self._contends = session.costs, task, targets, contends
         self._words: float | None = None
 
     def measure(self, train: np.ndarray, valid: np.ndarray) -> None:

@@ -13,13 +13,10 @@ import math
 from collections.abc import Sized
 
 from autotl.errors import TrialError
-from autotl.events import EventLog
 from autotl.search.again import Again, named
 from autotl.search.checkpoints import Checkpoints
-from autotl.search.dialogue import Dialogue
-from autotl.search.judging import Judge
 from autotl.search.line import Message
-from autotl.search.pace import Pace
+from autotl.search.session import Session
 from autotl.search.shelf import Model
 
 #: A training that has seen this many times the rows that judged it learns nothing from them that it does not know.
@@ -37,11 +34,10 @@ class Refit:
     A closed form takes a second or two; behind a training, which takes what there is, none was ever fitted to all rows.
     """
 
-    def __init__(
-        self, again: Again, checkpoints: Checkpoints, dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog
-    ) -> None:
+    def __init__(self, session: Session, again: Again, checkpoints: Checkpoints) -> None:
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
         self._again, self._checkpoints = again, checkpoints
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
 
     def run(self) -> None:
         """Raises `OutOfTime` when the worker has to be cut; the answer is whole at any moment."""

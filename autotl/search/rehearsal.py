@@ -197,8 +197,9 @@ class Rehearsal(Search):
         configs = itertools.chain(portfolio, itertools.cycle(trainings))
         self._play(configs, space, pace, clock, course)
         pace.settle()
-        best = self._judge.best
-        if not course.trainings or (best is not None and 1 - best.score < HARDLY * self._judge.noise):
+        judge = self._session.judge
+        best = judge.best
+        if not course.trainings or (best is not None and 1 - best.score < HARDLY * judge.noise):
             self._play(configs, space, pace, clock, course)  # in the time that was kept for refits of trainings
         inputs, seen = self._input_bytes(self._rows), self._input_bytes(max(e.data["rows"] for e in self._screened))
         states = list(course.states.values())

@@ -8,16 +8,15 @@ from contextlib import suppress
 
 from autotl.config import BYTES_A_PARAMETER
 from autotl.errors import TrialError, ZooError
-from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
 from autotl.plugins.manager import plugins
-from autotl.search.costs import Costs
-from autotl.search.dialogue import Dialogue, OutOfTime, WorkerStuck
+from autotl.search.dialogue import OutOfTime, WorkerStuck
 from autotl.search.incumbent import Judged
-from autotl.search.judging import Judge, Subject
+from autotl.search.judging import Subject
 from autotl.search.line import Message
-from autotl.search.pace import SHORTEST_SCREENING, Pace
+from autotl.search.pace import SHORTEST_SCREENING
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
+from autotl.search.session import Session
 from autotl.search.space import TrialConfig
 from autotl.zoo.inventory import LINE
 
@@ -52,13 +51,11 @@ class Screening:
     So that the one that is known to transfer best is among those that a short budget reaches.
     """
 
-    def __init__(
-        self, candidates: Sequence[Candidate], heads: Sequence[str], costs: Costs,
-        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
-    ) -> None:  # fmt: skip
+    def __init__(self, session: Session, candidates: Sequence[Candidate], heads: Sequence[str]) -> None:
         """heads: keys of the candidates in the order of their heads' numbers, which outlive this process."""
-        self._candidates, self._heads, self._costs = list(candidates), list(heads), costs
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
+        self._costs, self._candidates, self._heads = session.costs, list(candidates), list(heads)
         self.unreadable: dict[int, str] = {}  #: why, by the place among the rows that the audit left
         self._put_off: list[Candidate] = []  #: that there was no time for
         self._hungry: dict[str, Candidate] = {}  #: whose heads have not seen all rows, by key

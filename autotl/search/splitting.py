@@ -11,13 +11,11 @@ import numpy as np
 from autotl.data.splits import Split
 from autotl.data.wording import counted, kind_of_input
 from autotl.errors import DataError, RunError, TrialError
-from autotl.events import EventLog
 from autotl.files import write_durably
 from autotl.plugins.contracts import PICTORIAL
-from autotl.search.dialogue import Dialogue
 from autotl.search.disk import Disk
-from autotl.search.pace import Pace
 from autotl.search.preparation import Preparation
+from autotl.search.session import Session
 from autotl.untrusted import read_object
 
 #: Places among the rows that can be used, counted from 0.
@@ -30,12 +28,10 @@ BYTES_A_ROW = 16
 class Splitting:
     """The split of a run, on disk and in the worker."""
 
-    def __init__(
-        self, folder: Path, disk: Disk, dialogue: Dialogue, pace: Pace, events: EventLog, *, seed: int
-    ) -> None:
+    def __init__(self, session: Session, folder: Path, disk: Disk, *, seed: int) -> None:
         """folder: of the run."""
+        self._dialogue, self._pace, self._events = session.dialogue, session.pace, session.events
         self._file, self._disk, self._seed = folder / SPLIT_FILE, disk, seed
-        self._dialogue, self._pace, self._events = dialogue, pace, events
 
     def settle(self, given: Preparation, seconds: float | None, *, known: bool) -> Preparation:
         """What was prepared, with the split that holds from now on. Raises `OutOfTime`.

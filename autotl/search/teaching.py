@@ -12,12 +12,12 @@ import math
 from collections.abc import Sequence
 
 from autotl.errors import TrialError
-from autotl.events import TUTOR, EventLog
+from autotl.events import TUTOR
 from autotl.plugins.contracts import Candidate
-from autotl.search.dialogue import Dialogue
-from autotl.search.judging import Judge, Subject
-from autotl.search.pace import JUDGED_ON_THE_WAY, SECONDS_BESIDE, Pace
+from autotl.search.judging import Subject
+from autotl.search.pace import JUDGED_ON_THE_WAY, SECONDS_BESIDE
 from autotl.search.screening import Screening
+from autotl.search.session import Session
 from autotl.search.space import Space, TrialConfig
 
 #: With fewer full trials than this the student is better off with all of the time for itself.
@@ -31,13 +31,11 @@ TAIL, LONG_TAIL = 0.3, 0.5
 class Teaching:
     """Finds a teacher, and tells everyone of it."""
 
-    def __init__(
-        self, space: Space, barred: Sequence[Candidate], screening: Screening, dialogue: Dialogue, judge: Judge,
-        pace: Pace, events: EventLog,
-    ) -> None:  # fmt: skip
+    def __init__(self, session: Session, space: Space, barred: Sequence[Candidate], screening: Screening) -> None:
         """barred: what could be used but for the limits."""
-        self._space, self._dialogue, self._judge, self._pace, self._events = space, dialogue, judge, pace, events
-        self._tutor = self._promising(barred, screening)
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
+        self._space, self._tutor = space, self._promising(barred, screening)
 
     def _promising(self, barred: Sequence[Candidate], screening: Screening) -> Candidate | None:
         """The strongest of them by its prior, where its features are better than those of all that keep the limits."""

@@ -14,17 +14,18 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import FailureKind, TrialError
-from autotl.events import DEFAULT_TRIAL, EventLog
+from autotl.events import DEFAULT_TRIAL
 from autotl.plugins.contracts import RESERVED_NAMES, Work
 from autotl.plugins.manager import plugins
 from autotl.search.checkpoints import Checkpoints
-from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.dialogue import OutOfTime
 from autotl.search.failures import Failures
 from autotl.search.incumbent import Judged
-from autotl.search.judging import Judge, Subject
+from autotl.search.judging import Subject
 from autotl.search.line import Message, WorkerGone
-from autotl.search.pace import PART_OF_A_RECIPE, Length, Pace
+from autotl.search.pace import PART_OF_A_RECIPE, Length
 from autotl.search.scheduler import FIRST_RUNG, KEPT_PAUSED, REDUCTION, Scheduler, most_promising, rungs_for
+from autotl.search.session import Session
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import unfinished
 
@@ -75,20 +76,27 @@ class Trials:
     """Runs trials until the time is up or their number is reached."""
 
     def __init__(
-        self, checkpoints: Checkpoints, space: Space, study: optuna.Study, scheduler: Scheduler,
-        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog, *, announced: Iterable[int] = (),
-    ) -> None:  # fmt: skip
+        self,
+        session: Session,
+        space: Space,
+        study: optuna.Study,
+        scheduler: Scheduler,
+        checkpoints: Checkpoints,
+        *,
+        announced: Iterable[int] = (),
+    ) -> None:
         """announced: numbers of the trials that an earlier process told of."""
         self._checkpoints, self._announced = checkpoints, set(announced)
         self._space, self._study, self._scheduler = space, study, scheduler
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
         self._paused: dict[int, Running] = {}
         self._at_work: int | None = None  #: the number of the trial that is being fitted
         self._rungs: tuple[int, ...] | None = None  #: not known before the first forecast
         self._usual = 0.0  #: seconds that a full trial takes, by the last forecast
         self._count = math.inf
         self._control: int | None = None  #: the number of the first trial that has nothing of what is pretrained
-        self._failures = Failures(space, events)
+        self._failures = Failures(space, session.events)
         self._closed_forms: Counter[tuple[str, str]] = Counter()  #: finished trials, by backbone and strategy
 
     def run(self, portfolio: Iterable[TrialConfig], count: float, *, urgent: bool = False) -> None:
