@@ -281,10 +281,10 @@ def test_a_head_can_be_fitted_again_whether_or_not_screening_chose_its_backbone(
     judged = dataclasses.replace(head.judged, trial=-2)
     head = dataclasses.replace(head, judged=judged, member=head.member.model_copy(update={"backbone": "f/b"}))
     assert not again.is_training(head)
-    fitting = again.fitting(head, views=False)
+    fitting = again.fitting(head, views_agree=False)
     assert fitting["candidate"]["name"] == "b"
     assert fitting["head"]
-    assert fitting["views"]
+    assert fitting["views_agree"]
 
 
 def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):

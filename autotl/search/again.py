@@ -30,8 +30,8 @@ class Again:
         """Whether fitting it is a training, and no closed form."""
         return not model.judged.is_head and not self._space.work(model.config).closed_form
 
-    def fitting(self, model: Model, *, views: bool) -> dict[str, Any]:
-        """The part of a request that says what is fitted. views: whether other views of the rows mean the same."""
+    def fitting(self, model: Model, *, views_agree: bool) -> dict[str, Any]:
+        """The part of a request that says what is fitted. views_agree: whether other views mean the same."""
         member, head = model.member, model.judged.is_head
         words = member.backbone == BAG_OF_WORDS.key
         return {
@@ -41,7 +41,7 @@ class Again:
             "strategy": member.strategy,
             "settings": dict(member.settings),
             "head": head,
-            "views": views or head,
+            "views_agree": views_agree or head,
         }
 
 

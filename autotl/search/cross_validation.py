@@ -74,13 +74,10 @@ class CrossValidation:
         silence = self._pace.silence(usual) if training else math.inf
         if self._pace.limited and training and left < usual / SLOWER:
             raise TrialError("too little time was left for all of them", kind="time")
-        return self._dialogue.ask(
-            f"cross-validation of {named(model)}",
-            "cross-validating",
-            silence=silence,
-            do="validate",
+        return self._dialogue.validate(
+            named(model),
+            self._again.fitting(model, views_agree=self._judge.views_mean_the_same),
             part=part,
             seconds=min(SLOWER * usual if training else left, left) if self._pace.limited else None,
-            late_checkpoint=None,
-            **self._again.fitting(model, views=self._judge.views_mean_the_same),
+            silence=silence,
         )

@@ -439,8 +439,8 @@ class Search:
             raise RunError(f"no model was ready when the time was up{told}; give more of it: --budget {minutes}m")
         if self._given.test and not interrupted:
             try:
-                answer = self._dialogue.ask("test", "testing", do="test", **self._given.test.for_worker())
-                found = {name: value for name, value in answer.items() if name != "say"}
+                reply = self._dialogue.test(self._given.test)
+                found = {name: value for name, value in reply.items() if name != "say"}
                 self._events.emit("tested", **found, learned=self._given.audit.facts["test_rows_learned"])
             except (OutOfTime, TrialError) as error:
                 reason = str(error) or "no time was left"

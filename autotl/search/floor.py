@@ -54,9 +54,7 @@ class Floor:
             majority = max(majority, self._task.rules.guess(self._targets[valid]))
         if self._task.modality in TEXTUAL and (rows := self._affordable_rows(len(train))):
             try:
-                self._dialogue.ask(
-                    "bag of words", "floor", do="words", name=NAME, most_rows=rows, hearer=self._hear,
-                )  # fmt: skip
+                self._dialogue.words(name=NAME, most_rows=rows, hearer=self._hear)
             except TrialError as error:
                 self._events.emit("note", text=f"no bag of words ({error})")
         # a metric of somebody else's may have no score for one answer to all, as correlations do

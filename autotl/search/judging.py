@@ -189,24 +189,24 @@ class Judge:
         if self.best is before:
             self._incumbent.replace(judged)
 
-    def take_refit(self, model: Model, answer: Message) -> bool:
+    def take_refit(self, model: Model, reply: Message) -> bool:
         """Puts what the worker refitted in the place of a model and its views, and renews the bundle.
 
         Unless it saw clearly fewer rows than before, or does clearly worse on those that validate than before it was
         trained on them, which only a training that went wrong does; returns whether it did not. The rows that chose the
         answer say nothing new of it.
         """
-        rows = np.intersect1d(answer["valid"], model.judged.valid)  # other parts may have judged it since
+        rows = np.intersect1d(reply["valid"], model.judged.valid)  # other parts may have judged it since
         before = self._incumbent.score(model.judged.on(rows))
-        names = [answer["weights"], *answer["views"]]
-        if answer["score"] < before - self._incumbent.noise or answer["training_rows"] < FEWER * model.training_rows:
+        names = [reply["weights"], *reply["views"]]
+        if reply["score"] < before - self._incumbent.noise or reply["training_rows"] < FEWER * model.training_rows:
             for name in names:
                 shutil.rmtree(self._shelf.place(model.trial_folder) / name, ignore_errors=True)
             return False
         with self._ledger.book("selecting"):
             entries = self._shelf.entries(model.trial_folder)
             for entry, name in zip(entries, names, strict=False):  # a head that had to be quick has no views
-                self._shelf.refit(entry, self._shelf.place(entry.trial_folder) / name, answer["training_rows"])
+                self._shelf.refit(entry, self._shelf.place(entry.trial_folder) / name, reply["training_rows"])
             assert self._incumbent.held_by is not None
             self._renew_answer(self._incumbent.held_by)
         return True

@@ -52,13 +52,13 @@ class Refit:
             if not self._pace.time_for_a_refit(backbone, head=not self._is_training(model)):
                 continue
             try:
-                answer = self._ask(model)
+                reply = self._ask(model)
             except TrialError as error:
                 self._events.emit("note", text=f"{named(model)} keeps the weights that it was judged with ({error})")
                 continue
-            taken = self._judge.take_refit(model, answer)
+            taken = self._judge.take_refit(model, reply)
             late.unlink(missing_ok=True)
-            self._events.emit("refit", trial=model.judged.trial, rows=answer["training_rows"], taken=taken)
+            self._events.emit("refit", trial=model.judged.trial, rows=reply["training_rows"], taken=taken)
 
     def _is_training(self, model: Model) -> bool:
         return self._again.can_fit(model) and self._again.is_training(model)
@@ -68,12 +68,10 @@ class Refit:
         late = self._checkpoints.late(number)
         training = self._is_training(model)  # what is solved for knows how long it may take
         usual = self._pace.seconds_of_trial(number) if training else math.inf
-        return self._dialogue.ask(
-            f"refit of {named(model)}",
-            "refitting",
-            silence=self._pace.silence(usual),
-            do="refit",
+        return self._dialogue.refit(
+            named(model),
+            self._again.fitting(model, views_agree=self._judge.views_mean_the_same),
             seconds=self._pace.seconds_of_training(backbone) if self._pace.limited else None,
-            late_checkpoint=str(late) if training else None,
-            **self._again.fitting(model, views=self._judge.views_mean_the_same),
+            late_checkpoint=late if training else None,
+            silence=self._pace.silence(usual),
         )

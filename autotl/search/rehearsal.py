@@ -311,16 +311,9 @@ class Rehearsal(Search):
             self._known[key] = self._guess(candidate, work)
         if key not in self._known:
             try:
-                answer = self._dialogue.ask(
-                    f"forecast of {config.strategy}",
-                    "planning",
-                    do="forecast",
-                    candidate=dataclasses.asdict(candidate),
-                    work=dataclasses.asdict(work),
-                    views=True,
-                )
-                self._worker_memory = max(self._worker_memory, answer["memory"])
-                self._known[key] = _Cost(answer["seconds"], answer["states"], answer["trained"], answer["rows"])
+                reply = self._dialogue.forecast(config.strategy, candidate, work, views_agree=True, account="planning")
+                self._worker_memory = max(self._worker_memory, reply["memory"])
+                self._known[key] = _Cost(reply["seconds"], reply["states"], reply["trained"], reply["rows"])
             except TrialError:  # as such a trial would fail
                 self._known[key] = _Cost()
             except OutOfTime:

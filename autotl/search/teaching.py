@@ -7,7 +7,6 @@ their turn. What they make is judged like anything: it is the answer only when i
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -70,35 +69,30 @@ class Teaching:
         """By the published recipe, in half of the time that is left at most; the other half is the student's."""
         space = self._space.beside(tutor)
         published = next(space.portfolio())
-        judging, views = self._pace.judging_seconds(tutor.key), self._judge.views_mean_the_same
+        judging, views_agree = self._pace.judging_seconds(tutor.key), self._judge.views_mean_the_same
         self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
         subject, seconds, fill = Subject(TUTOR, tutor, published), None, False
         try:
             if self._pace.limited:
-                forecast = self._dialogue.ask(
-                    f"forecast of {tutor.key}", "training", do="forecast", candidate=dataclasses.asdict(tutor),
-                    work=dataclasses.asdict(space.work(published)), views=views,
-                )  # fmt: skip
+                work = space.work(published)
+                forecast = self._dialogue.forecast(tutor.key, tutor, work, views_agree=views_agree)
                 seconds = self._pace.seconds_of_training(tutor.key) / 2
                 fill = forecast["seconds"] + JUDGED_ON_THE_WAY * judging > seconds
-            self._dialogue.ask(
+            self._dialogue.trial(
                 f"training of {tutor.key}",
-                "training",
-                # its limit is no forecast, so it is not taken several times
-                silence=math.inf if seconds is None else seconds + judging + SECONDS_BESIDE,
-                hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
-                do="trial",
+                tutor,
+                published,
                 number=-TUTOR,  # of which its seed is made
                 name="tutor",
-                candidate=dataclasses.asdict(tutor),
-                strategy=published.strategy,
-                settings=dict(published.settings),
-                views=views,
+                views_agree=views_agree,
                 seconds=seconds,
                 fill_time=fill,
                 judged_on_the_way=True,
                 checkpoint=None,  # it is neither continued nor refitted
                 late_checkpoint=None,
+                hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
+                # its limit is no forecast, so it is not taken several times
+                silence=math.inf if seconds is None else seconds + judging + SECONDS_BESIDE,
             )
         except TrialError as error:
             self._events.emit("note", text=f"{tutor.key} teaches nobody: {error}")

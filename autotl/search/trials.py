@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence, Set
@@ -287,23 +286,20 @@ class Trials:
             self._set_apart(running)
         began = self._pace.clock.elapsed
         try:
-            answer = self._dialogue.ask(
+            reply = self._dialogue.trial(
                 f"{config.strategy} of {plugins().origin(config.strategy, 'strategy')}",
-                "training",
-                hearer=lambda offer: self._hear(offer, running),
-                silence=self._silence(config.backbone, length),
-                do="trial",
+                self._space.candidates[config.backbone],
+                config,
                 number=number,
                 name=f"{number:04d}",
-                candidate=dataclasses.asdict(self._space.candidates[config.backbone]),
-                strategy=config.strategy,
-                settings=dict(config.settings),
-                views=self._judge.views_mean_the_same,
+                views_agree=self._judge.views_mean_the_same,
                 seconds=length.seconds,
                 fill_time=length.fill,
                 judged_on_the_way=length.judged,
-                checkpoint=str(self._checkpoints.of(number)),
-                late_checkpoint=str(self._checkpoints.late(number)),
+                checkpoint=self._checkpoints.of(number),
+                late_checkpoint=self._checkpoints.late(number),
+                hearer=lambda offer: self._hear(offer, running),
+                silence=self._silence(config.backbone, length),
             )
         except TrialError as error:
             self._book(running, before, began)
@@ -316,8 +312,8 @@ class Trials:
             raise
         self._failures.success(config)
         # a process that was killed in the middle of this trial had booked nothing, and its checkpoint knows
-        self._book(running, max(before, answer["seconds"] - (self._pace.clock.elapsed - began)), began)
-        running.permille = answer["permille"]
+        self._book(running, max(before, reply["seconds"] - (self._pace.clock.elapsed - began)), began)
+        running.permille = reply["permille"]
         if running.permille >= 1000:
             if self._is_closed_form(config):
                 self._pace.learn_closed_form(config.backbone, config.strategy, running.used)
@@ -417,12 +413,8 @@ class Trials:
 
     def _seconds_of(self, config: TrialConfig, work: Work) -> float:
         """That its training takes, judging left out. Raises `TrialError` where it cannot be measured."""
-        answer = self._dialogue.ask(
-            f"forecast of {config.strategy}", "training", do="forecast",
-            candidate=dataclasses.asdict(self._space.candidates[config.backbone]), work=dataclasses.asdict(work),
-            views=self._judge.views_mean_the_same,
-        )  # fmt: skip
-        seconds: float = answer["seconds"]
+        candidate, views_agree = self._space.candidates[config.backbone], self._judge.views_mean_the_same
+        seconds: float = self._dialogue.forecast(config.strategy, candidate, work, views_agree=views_agree)["seconds"]
         return seconds
 
     def _settle_rungs(self) -> None:
