@@ -18,6 +18,22 @@ from autotl.errors import RunError
 from autotl.files import append, ends_torn
 from autotl.untrusted import parse_json, read_lines
 
+# By its number events and the shelf know whose a model is: trials count from 0, heads on backbones from -1 downwards.
+
+#: The trial that runs the published recipe.
+DEFAULT_TRIAL = 0
+
+#: The training that makes a teacher, which is no trial: it cannot be the answer.
+TUTOR = -2_000_000
+
+#: The bag of words.
+BAG_OF_WORDS_NUMBER = -1_000_000
+
+
+def is_head(number: int) -> bool:
+    """Whether it is neither a trial's nor the tutor's; the bag of words is a head, too."""
+    return number < 0 and number != TUTOR
+
 
 @dataclass(frozen=True)
 class Event:

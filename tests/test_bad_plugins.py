@@ -18,7 +18,7 @@ from autotl.cli.main import build_parser, main
 from autotl.config import SearchRequest
 from autotl.plugins import manager
 from autotl.plugins.manager import plugins
-from autotl.search import trials
+from autotl.search import pace
 from autotl.search.engine import Search
 
 THIRD_PARTY = Path(__file__).parent / "thirdparty"
@@ -243,7 +243,7 @@ def stuck(searching, table, zoo, tmp_path_factory):
     ways = ('if trial.settings.number("depth") > 0.3:', "    time.sleep(600)", "while True: pass")
     request = SearchRequest(data=str(table), models=(str(zoo / "one"),), budget_seconds=36.0, trials=5)
     with searching(write_distribution(place, "stuck", strategy("stuck", *ways))) as patched:
-        patched.setattr(trials, "SECONDS_BESIDE", 3.0)
+        patched.setattr(pace, "SECONDS_BESIDE", 3.0)
         began = time.monotonic()
         Search(request, place / "run").run()
         seconds = time.monotonic() - began

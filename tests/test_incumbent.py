@@ -6,9 +6,9 @@ import made_tasks
 import numpy as np
 import pytest
 
+from autotl.events import BAG_OF_WORDS_NUMBER, DEFAULT_TRIAL
 from autotl.predictor import metrics
-from autotl.search.incumbent import DEFAULT_TRIAL, ENOUGH_TO_FINE_TUNE, Incumbent, Judged
-from autotl.zoo.words import NUMBER
+from autotl.search.incumbent import ENOUGH_TO_FINE_TUNE, Incumbent, Judged
 
 LABELS = np.arange(200) % 2
 
@@ -69,7 +69,7 @@ def test_the_favoured_head_only_must_not_be_worse_than_another():
     assert not incumbent.yields_to(judged(-3, range(30, 50)))
 
 
-@pytest.mark.parametrize("holder", [DEFAULT_TRIAL, NUMBER])
+@pytest.mark.parametrize("holder", [DEFAULT_TRIAL, BAG_OF_WORDS_NUMBER])
 def test_the_favoured_head_must_lead_before_trials_and_bags_of_words(holder):
     incumbent = held(judged(holder, range(20)))
     incumbent.favoured = -2

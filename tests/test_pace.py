@@ -49,6 +49,12 @@ def test_a_training_is_judged_by_rows_that_have_to_pass_where_a_head_had_their_f
     assert pace.judging_seconds("a") < 2.0  # what was judged last, as far as trainings are known
 
 
+def test_a_worker_is_given_up_some_time_after_what_it_was_to_take():
+    assert Pace.silence(10.0) == 3 * 10.0 + 20.0
+    assert Pace.silence(10.0, looking=5.0) == 3 * 10.0 + 5.0 + 20.0
+    assert Pace.silence(math.inf) == math.inf  # what knows itself how long it may take
+
+
 def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
     pace = Pace(Clock(100.0))
     pace.learn_forward("a", 0.001, exact=0.002)

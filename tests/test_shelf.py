@@ -280,11 +280,11 @@ def test_a_head_can_be_fitted_again_whether_or_not_screening_chose_its_backbone(
     head = a_model(tmp_path, 2)
     judged = dataclasses.replace(head.judged, trial=-2)
     head = dataclasses.replace(head, judged=judged, member=head.member.model_copy(update={"backbone": "f/b"}))
-    assert not again.passes_rows(head)
-    fitting = again.fitting(head, views=False)
+    assert not again.is_training(head)
+    fitting = again.fitting(head, views_agree=False)
     assert fitting["candidate"]["name"] == "b"
     assert fitting["head"]
-    assert fitting["views"]
+    assert fitting["views_agree"]
 
 
 def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):

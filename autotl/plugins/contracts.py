@@ -332,6 +332,11 @@ class Work:
     #: and settings, the search tells which of them was better.
     twin: str = ""
 
+    @property
+    def closed_form(self) -> bool:
+        """Whether it is solved for, and no row passes, such as a head on features that are there."""
+        return self.passes == 0
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -47,7 +47,7 @@ class Member(BaseModel):
     licence: str  #: of the pretrained weights
     strategy: str
     settings: dict[str, float | str]
-    trial: str  #: "head" or the trial's number
+    trial: str  #: "head", "tutor" or the trial's number
     share: float = 1.0  #: of the answer
     temperature: float = 1.0  #: by which its logits are divided
 
@@ -87,7 +87,7 @@ class BundleCard(BaseModel):
         if len(self.members) == 1:
             (only,) = self.members
             return (
-                f"{only.strategy} of {only.backbone}, {only.trial if only.trial == 'head' else f'trial {only.trial}'}"
+                f"{only.strategy} of {only.backbone}, {f'trial {only.trial}' if only.trial.isdigit() else only.trial}"
             )
         shares: dict[str, float] = {}
         for member in self.members:

@@ -19,10 +19,9 @@ from rich.text import Text
 from autotl.budget import Clock, describe_seconds
 from autotl.data.wording import counted, kind_of_input, rows_of_test
 from autotl.escaping import for_terminal
-from autotl.events import Event
+from autotl.events import BAG_OF_WORDS_NUMBER, Event, is_head
 from autotl.report.leaderboard import Row, leaderboard
 from autotl.report.plain import plain
-from autotl.zoo.words import NUMBER
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -290,9 +289,9 @@ def _rungs(permille: list[int]) -> str:
 
 def model_named(trial: int) -> str:
     """Whose model it is, by the number that events give it."""
-    if trial == NUMBER:
+    if trial == BAG_OF_WORDS_NUMBER:
         return "a bag of words"
-    return "a head on frozen features" if trial < 0 else f"trial {trial}"
+    return "a head on frozen features" if is_head(trial) else f"trial {trial}"
 
 
 _SENTENCES: dict[str, Callable[[dict[str, Any]], str]] = {

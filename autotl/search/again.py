@@ -22,26 +22,26 @@ class Again:
     def can_fit(self, model: Model) -> bool:
         """Whether its backbone and its strategy are here; they may have been removed since an earlier process."""
         backbone = model.member.backbone
-        if model.judged.trial < 0:
+        if model.judged.is_head:
             return backbone == BAG_OF_WORDS.key or backbone in self._candidates
         return self._space.still_fits(model.config)
 
-    def passes_rows(self, model: Model) -> bool:
+    def is_training(self, model: Model) -> bool:
         """Whether fitting it is a training, and no closed form."""
-        return model.judged.trial >= 0 and self._space.work(model.config).passes > 0
+        return not model.judged.is_head and not self._space.work(model.config).closed_form
 
-    def fitting(self, model: Model, *, views: bool) -> dict[str, Any]:
-        """The part of a request that says what is fitted. views: whether other views of the rows mean the same."""
-        member, number = model.member, model.judged.trial
+    def fitting(self, model: Model, *, views_agree: bool) -> dict[str, Any]:
+        """The part of a request that says what is fitted. views_agree: whether other views mean the same."""
+        member, head = model.member, model.judged.is_head
         words = member.backbone == BAG_OF_WORDS.key
         return {
-            "number": number,
+            "number": model.judged.trial,
             "name": model.trial_folder,
             "candidate": None if words else dataclasses.asdict(self._candidates[member.backbone]),
             "strategy": member.strategy,
             "settings": dict(member.settings),
-            "head": number < 0,
-            "views": views or number < 0,
+            "head": head,
+            "views_agree": views_agree or head,
         }
 
 
@@ -49,4 +49,4 @@ def named(model: Model) -> str:
     """As messages have it."""
     if model.member.backbone == BAG_OF_WORDS.key:
         return "the bag of words"
-    return f"trial {model.judged.trial}" if model.judged.trial >= 0 else f"the head on {model.member.backbone}"
+    return f"the head on {model.member.backbone}" if model.judged.is_head else f"trial {model.judged.trial}"

@@ -10,14 +10,10 @@ from __future__ import annotations
 import math
 
 from autotl.errors import TrialError
-from autotl.events import EventLog
 from autotl.search.again import Again, named
-from autotl.search.dialogue import Dialogue
-from autotl.search.judging import Judge
 from autotl.search.line import Message
-from autotl.search.pace import Pace
+from autotl.search.session import Session
 from autotl.search.shelf import Model
-from autotl.search.trials import SECONDS_BESIDE, TIMES_THE_FORECAST
 
 #: A training on other rows that is no faster than it was is ended when it takes so much longer, and not begun where it
 #: would have so much less time: its answers would not be the model's.
@@ -27,9 +23,10 @@ SLOWER = 1.3
 class CrossValidation:
     """Goes through the models that the answer is made of, all or none, and then through the heads beside them."""
 
-    def __init__(self, again: Again, dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog) -> None:
-        self._again, self._dialogue = again, dialogue
-        self._judge, self._pace, self._events = judge, pace, events
+    def __init__(self, session: Session, again: Again) -> None:
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
+        self._again = again
 
     def run(self) -> bool:
         """Whether there was anything to do and it came to an end; the answer is whole at any moment.
@@ -67,24 +64,20 @@ class CrossValidation:
 
     def _seconds(self, model: Model) -> float:
         """What all parts will take: a trial as often as long as it took."""
-        number = model.judged.trial
-        if number < 0:
+        if model.judged.is_head:
             return self._pace.folds * self._pace.seconds_of_a_head_again(model.member.backbone)
-        return self._pace.folds * self._pace.seconds_of_trial(number)
+        return self._pace.folds * self._pace.seconds_of_trial(model.judged.trial)
 
     def _ask(self, model: Model, part: int) -> Message:
-        usual, training = self._seconds(model) / self._pace.folds, self._again.passes_rows(model)
+        usual, training = self._seconds(model) / self._pace.folds, self._again.is_training(model)
         left = self._pace.seconds_of_training(model.member.backbone)
-        silence = TIMES_THE_FORECAST * usual + SECONDS_BESIDE if training else math.inf
+        silence = self._pace.silence(usual) if training else math.inf
         if self._pace.limited and training and left < usual / SLOWER:
             raise TrialError("too little time was left for all of them", kind="time")
-        return self._dialogue.ask(
-            f"cross-validation of {named(model)}",
-            "cross-validating",
-            silence=silence,
-            do="validate",
+        return self._dialogue.validate(
+            named(model),
+            self._again.fitting(model, views_agree=self._judge.views_mean_the_same),
             part=part,
             seconds=min(SLOWER * usual if training else left, left) if self._pace.limited else None,
-            late_checkpoint=None,
-            **self._again.fitting(model, views=self._judge.views_mean_the_same),
+            silence=silence,
         )

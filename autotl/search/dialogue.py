@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotl.errors import DataError, RunError, TrialError
 from autotl.failures import REMEDIES
+from autotl.plugins.manager import plugins
 from autotl.search.disk import Disk
 from autotl.search.ledger import Ledger
 from autotl.search.line import EngineEnd, Message, WorkerGone
 from autotl.search.pace import Pace
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Candidate, Work
+    from autotl.search.preparation import TestRows
+    from autotl.search.space import TrialConfig
 
 LOG_FILE = "worker.log"
 
@@ -34,7 +41,12 @@ class WorkerStuck(TrialError):
 
 
 class Dialogue:
-    """Requests to the worker. A request that a worker dies of, or is stuck in, fails; the next finds a new worker."""
+    """Requests to the worker. A request that a worker dies of, or is stuck in, fails; the next finds a new worker.
+
+    Each raises `TrialError` when it failed, `DataError` when the data is at fault, and `OutOfTime`, of which `NoWorker`
+    is one. of, what: how messages name it. silence: seconds without a word after which it is given up. views_agree:
+    whether other views of the rows mean the same.
+    """
 
     def __init__(self, folder: Path, disk: Disk, pace: Pace, ledger: Ledger, *, offline: bool) -> None:
         """folder: of the run, where what the worker's libraries print is kept. The worker starts now.
@@ -54,14 +66,95 @@ class Dialogue:
             self._worker.tell(do="set_up", **set_up)
 
     def settle_split(self, split: Message) -> None:
-        """Tells this worker, and each one after it, which rows train and which validate. Raises `OutOfTime`."""
+        """Tells this worker, and each one after it, which rows train and which validate."""
         self._set_up |= split
-        self.ask("split", "auditing", do="split", **split)
+        self._ask("split", "auditing", do="split", **split)
 
     def teach(self, teacher: Path) -> None:
-        """Tells this worker, and each one after it, which bundle there is to learn from. Raises `OutOfTime`."""
+        """Tells this worker, and each one after it, which bundle there is to learn from."""
         self._set_up |= {"teacher": str(teacher)}
-        self.ask("teacher", "training", do="teach", teacher=str(teacher))
+        self._ask("teacher", "training", do="teach", teacher=str(teacher))
+
+    def alike(self, candidate: Candidate, *, seconds: float | None, silence: float) -> Message:
+        """Which images are copies of others, as the backbone reads them."""
+        return self._ask(
+            "audit", "auditing", silence=silence, do="alike", candidate=dataclasses.asdict(candidate), seconds=seconds
+        )
+
+    def screen(
+        self, candidate: Candidate, *, seconds: float | None, most_rows: int | None, opinions: bool, needed: bool,
+        silence: float,
+    ) -> Message:  # fmt: skip
+        """What a backbone sees of the rows. opinions: whether screeners are asked, too. needed: however slow it is."""
+        return self._ask(
+            _named(candidate), "screening", silence=silence, do="screen", candidate=dataclasses.asdict(candidate),
+            seconds=seconds, most_rows=most_rows, opinions=opinions, needed=needed,
+        )  # fmt: skip
+
+    def head(self, candidate: Candidate, *, name: str, quick: bool, seconds: float | None, hearer: Hearer) -> Message:
+        """Has a head fitted on what a backbone saw. quick: on what it has seen so far."""
+        return self._ask(
+            _named(candidate), "heads", hearer=hearer, do="head", candidate=dataclasses.asdict(candidate), name=name,
+            quick=quick, seconds=seconds,
+        )  # fmt: skip
+
+    def words(self, *, name: str, most_rows: int, hearer: Hearer) -> Message:
+        """Has a bag of words fitted."""
+        return self._ask("bag of words", "floor", hearer=hearer, do="words", name=name, most_rows=most_rows)
+
+    def forecast(
+        self, of: str, candidate: Candidate, work: Work, *, views_agree: bool, account: str = "training"
+    ) -> Message:
+        """What a trial would take."""
+        return self._ask(
+            f"forecast of {of}", account, do="forecast", candidate=dataclasses.asdict(candidate),
+            work=dataclasses.asdict(work), views_agree=views_agree,
+        )  # fmt: skip
+
+    def trial(
+        self, what: str, candidate: Candidate, config: TrialConfig, *, number: int, name: str, views_agree: bool,
+        seconds: float | None, fill_time: bool, judged_on_the_way: bool, checkpoint: Path | None,
+        late_checkpoint: Path | None, hearer: Hearer, silence: float,
+    ) -> Message:  # fmt: skip
+        """Has a trial fitted, as far as `hearer` lets it. checkpoint, late_checkpoint: None where none is kept."""
+        return self._ask(
+            what,
+            "training",
+            hearer=hearer,
+            silence=silence,
+            do="trial",
+            number=number,
+            name=name,
+            candidate=dataclasses.asdict(candidate),
+            strategy=config.strategy,
+            settings=dict(config.settings),
+            views_agree=views_agree,
+            seconds=seconds,
+            fill_time=fill_time,
+            judged_on_the_way=judged_on_the_way,
+            checkpoint=checkpoint and str(checkpoint),
+            late_checkpoint=late_checkpoint and str(late_checkpoint),
+        )
+
+    def refit(
+        self, of: str, fitting: Message, *, seconds: float | None, late_checkpoint: Path | None, silence: float
+    ) -> Message:
+        """Has a model fitted to the rows that judged it, too. fitting: what `Again` says of it."""
+        late = late_checkpoint and str(late_checkpoint)
+        return self._ask(
+            f"refit of {of}", "refitting", silence=silence, do="refit", seconds=seconds, late_checkpoint=late, **fitting
+        )
+
+    def validate(self, of: str, fitting: Message, *, part: int, seconds: float | None, silence: float) -> Message:
+        """What a model answers to a part of the rows when it is fitted to the others. fitting: as `Again` has it."""
+        return self._ask(
+            f"cross-validation of {of}", "cross-validating", silence=silence, do="validate", part=part, seconds=seconds,
+            late_checkpoint=None, **fitting,
+        )  # fmt: skip
+
+    def test(self, rows: TestRows) -> Message:
+        """How the answer does on rows that nothing else has used."""
+        return self._ask("test", "testing", do="test", **rows.for_worker())
 
     def ready(self) -> str:
         """The device that the worker computes on.
@@ -76,15 +169,10 @@ class Dialogue:
         except TrialError as error:  # a new one would end as this did
             raise RunError(f"nothing can be trained: {error}; {REMEDIES[error.kind]}") from error
 
-    def ask(
+    def _ask(
         self, what: str, account: str, *, hearer: Hearer | None = None, silence: float = math.inf, **request: Any
     ) -> Message:
-        """The answer to a request; `what` names it in messages, and its seconds are booked under `account`.
-
-        silence: seconds without a word after which it is given up.
-        Raises `TrialError` when the request failed, `DataError` when the data is at fault, and `OutOfTime`, of which
-        `NoWorker` is one.
-        """
+        """The reply to a request; `what` names it in messages, and its seconds are booked under `account`."""
         try:
             self._worker.tell(**request)
         except WorkerGone:  # since its last answer, which costs nothing
@@ -144,3 +232,8 @@ class Dialogue:
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""
         self._worker.close()
+
+
+def _named(candidate: Candidate) -> str:
+    """With whom to turn to when something is wrong with it."""
+    return f"{candidate.key} of {plugins().origin(candidate.family)}"

@@ -44,7 +44,7 @@ from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
 from autotl.search.listening import Listening
 from autotl.search.lock import RunLock
-from autotl.search.pace import Pace
+from autotl.search.pace import PART_OF_A_RECIPE, Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, prepare
 from autotl.search.ranking import trainable_first
@@ -54,12 +54,13 @@ from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, refuse_ano
 from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
+from autotl.search.session import Session
 from autotl.search.shelf import TEACHER_FOLDER, Shelf
 from autotl.search.space import Space
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
-from autotl.search.trials import PART_OF_A_RECIPE, Trials
+from autotl.search.trials import Trials
 from autotl.search.vetting import vetted
 from autotl.usage import cores, peak_memory
 from autotl.zoo.inventory import largest_download
@@ -215,11 +216,10 @@ class Search:
         self._update()
         self._study = open_study(self._folder, self._disk, seed=request.seed)
         incumbent = Incumbent(inspection.task, inspection.targets, training_rows=len(given.split.train))
-        self._costs = Costs(request.limits, [*given.candidates, *given.too_large, BAG_OF_WORDS])
-        shelf = Shelf(
-            self._folder, self._disk, inspection.task, inspection.targets, self._costs, self._run_file.versions
-        )
-        self._judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
+        costs = Costs(request.limits, [*given.candidates, *given.too_large, BAG_OF_WORDS])
+        shelf = Shelf(self._folder, self._disk, inspection.task, inspection.targets, costs, self._run_file.versions)
+        judge = Judge(incumbent, shelf, self._pace, self._events, self._ledger)
+        self._session = Session(self._dialogue, judge, self._pace, self._events, costs)
         self._announce()
         self._teacher = self._known_teacher()
         self._dialogue.begin(given.for_worker(request, self._folder, self._run_file.data_fingerprint, self._teacher))
@@ -274,35 +274,29 @@ class Search:
     def _screen(self) -> list[Candidate]:
         self._phase("screening")
         self._device = self._dialogue.ready()
+        session, judge = self._session, self._session.judge
         seconds = self._run_file.audit_seconds if self._pace.limited else None
-        splitting = Splitting(
-            self._folder, self._disk, self._dialogue, self._pace, self._events, seed=self._request.seed
-        )
+        splitting = Splitting(session, self._folder, self._disk, seed=self._request.seed)
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
-        self._judge.keep_together(self._given.split.groups)
-        self._screening = Screening(
-            self._given.candidates, self._run_file.heads, self._costs, self._dialogue, self._judge, self._pace,
-            self._events,
-        )  # fmt: skip
+        judge.keep_together(self._given.split.groups)
+        self._screening = Screening(session, self._given.candidates, self._run_file.heads)
         if self._resumed:
             for event in self._past:
                 if event.data.keys() >= {"backbone", "latency"}:
                     known = event.data
-                    self._costs.remember(known["backbone"], known["latency"], known.get("parameters"))
+                    session.costs.remember(known["backbone"], known["latency"], known.get("parameters"))
             here = {candidate.key for candidate in self._given.candidates}
             for best in [key for key in self._run_file.survivors if key in here][:1]:
-                self._judge.favour(self._screening.head_number(best))
+                judge.favour(self._screening.head_number(best))
             told = [event.data["trial"] for event in self._past if event.kind == "incumbent"]
-            self._judge.restore(next(reversed(told), None))
-            for gone in sorted({model.member.backbone for model in self._judge.models} - here - {BAG_OF_WORDS.key}):
+            judge.restore(next(reversed(told), None))
+            for gone in sorted({model.member.backbone for model in judge.models} - here - {BAG_OF_WORDS.key}):
                 self._events.emit("note", text=f"{gone} is not here any more: its models stay as they are")
         if not any(event.kind == "floor" for event in self._past):
             # before anything is looked through: words are counted while networks still load
             task, targets = self._given.inspection.task, self._given.inspection.targets
-            floor = Floor(
-                task, targets, self._costs, self._dialogue, self._judge, self._pace, self._events,
-                contends=not self._request.backbones,  # whoever names some wants one of these
-            )  # fmt: skip
+            # whoever names some backbones wants one of these
+            floor = Floor(session, task, targets, contends=not self._request.backbones)
             floor.measure(self._given.split.train, self._given.split.valid)
         if self._teacher is None:
             self._pace.folds = len(self._given.split.in_turn)
@@ -343,7 +337,7 @@ class Search:
         given, task = self._given, self._given.inspection.task
         targets = given.inspection.targets[given.split.train]
         passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
-        parts = {c.key: passes[c.key] / c.recipe.passes(len(targets)) for c in survivors}
+        parts = {candidate.key: pace.part_of_a_recipe(candidate, len(targets)) for candidate in survivors}
         slow, scores = {key for key, part in parts.items() if part < PART_OF_A_RECIPE}, self._screening.scores
         survivors = trainable_first(survivors, scores, slow)
         full_trials = parts[survivors[0].key] if pace.limited else None
@@ -370,16 +364,16 @@ class Search:
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")
         space = self._space(survivors, self._pace)
-        best, targets = self._judge.best, self._given.inspection.targets
+        session, judge, pace, events = self._session, self._session.judge, self._pace, self._events
+        best, targets = judge.best, self._given.inspection.targets
         if best is None:
             raise RunError("no model came of screening, although a backbone could be used")
-        noise = self._judge.noise
+        noise = judge.noise
         log = RunLog(self._folder, self._run_file, targets[self._given.split.train], device=self._device, noise=noise)
         self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
         scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
-        dialogue, judge, pace, events = self._dialogue, self._judge, self._pace, self._events
         announced = [event.data["trial"] for event in self._past if event.kind == "trial_started"]
-        trials = Trials(checkpoints, space, self._study, scheduler, dialogue, judge, pace, events, announced=announced)
+        trials = Trials(session, space, self._study, scheduler, checkpoints, announced=announced)
         self._disk.gives_way(trials.give_way)
         self._disk.gives_way(judge.give_way)
         pace.begin_trials(tuple(space.candidates))
@@ -407,7 +401,7 @@ class Search:
         again = Again(self._given.candidates, space)
         if pace.folds:
             self._phase("cross-validating")
-            if not CrossValidation(again, dialogue, judge, pace, events).run():
+            if not CrossValidation(session, again).run():
                 self._phase("searching")  # in the time that was kept for it
                 trials.run(portfolio, count)
         if found := verdict(judge.models, space, judge.lead, judge.score, self._given.split.groups):
@@ -416,7 +410,7 @@ class Search:
             events.emit("compared", **dataclasses.asdict(compared))
         pace.release("refit")
         self._phase("refitting")
-        Refit(again, checkpoints, dialogue, judge, pace, events).run()
+        Refit(session, again, checkpoints).run()
         trials.let_go()
 
     def _teaching(self, space: Space) -> Teaching | None:
@@ -429,14 +423,14 @@ class Search:
         if pace.limited and passes < ENOUGH_TRIALS * space.work(published).passes:
             return None
         barred = [*given.too_large, *screening.too_slow]
-        return Teaching(space, barred, screening, self._dialogue, self._judge, pace, self._events)
+        return Teaching(self._session, space, barred, screening)
 
     # ---------------------------------------------------------------- finish
 
     def _finish(self, interrupted: bool) -> bool:
         """Returns whether the search was interrupted, be it now."""
         self._phase("finishing")
-        if self._judge.best is None:
+        if self._session.judge.best is None:
             words = self._dialogue.last_words()
             told = f" (the worker's last words: {words})" if words else ""
             if interrupted or not self._pace.limited:
@@ -445,8 +439,8 @@ class Search:
             raise RunError(f"no model was ready when the time was up{told}; give more of it: --budget {minutes}m")
         if self._given.test and not interrupted:
             try:
-                answer = self._dialogue.ask("test", "testing", do="test", **self._given.test.for_worker())
-                found = {name: value for name, value in answer.items() if name != "say"}
+                reply = self._dialogue.test(self._given.test)
+                found = {name: value for name, value in reply.items() if name != "say"}
                 self._events.emit("tested", **found, learned=self._given.audit.facts["test_rows_learned"])
             except (OutOfTime, TrialError) as error:
                 reason = str(error) or "no time was left"

@@ -12,17 +12,15 @@ import numpy as np
 
 from autotl.data.task import Task
 from autotl.errors import TrialError
-from autotl.events import EventLog
+from autotl.events import BAG_OF_WORDS_NUMBER
 from autotl.plugins.contracts import TEXTUAL
 from autotl.predictor import metrics
-from autotl.search.costs import Costs
-from autotl.search.dialogue import Dialogue
 from autotl.search.incumbent import Judged
-from autotl.search.judging import Judge, Subject
+from autotl.search.judging import Subject
 from autotl.search.line import Message
-from autotl.search.pace import Pace
+from autotl.search.session import Session
 from autotl.search.space import HEAD_STRATEGY, TrialConfig
-from autotl.zoo.words import BAG_OF_WORDS, NUMBER, seconds_of_words
+from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words
 
 #: The share of what is left that it may cost: a second or two of a minute for what may be the answer.
 SHARE = 0.04
@@ -40,13 +38,11 @@ NAME = "words"
 class Floor:
     """Says what one answer for all gets, and offers a bag of words where the inputs are texts."""
 
-    def __init__(
-        self, task: Task, targets: np.ndarray, costs: Costs, dialogue: Dialogue, judge: Judge, pace: Pace,
-        events: EventLog, *, contends: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, session: Session, task: Task, targets: np.ndarray, *, contends: bool) -> None:
         """targets ``[kept, …]``. contends: whether a bag of words may be the answer; else it is only scored."""
-        self._task, self._targets, self._costs, self._contends = task, targets, costs, contends
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
+        self._costs, self._task, self._targets, self._contends = session.costs, task, targets, contends
         self._words: float | None = None
 
     def measure(self, train: np.ndarray, valid: np.ndarray) -> None:
@@ -58,9 +54,7 @@ class Floor:
             majority = max(majority, self._task.rules.guess(self._targets[valid]))
         if self._task.modality in TEXTUAL and (rows := self._affordable_rows(len(train))):
             try:
-                self._dialogue.ask(
-                    "bag of words", "floor", do="words", name=NAME, most_rows=rows, hearer=self._hear,
-                )  # fmt: skip
+                self._dialogue.words(name=NAME, most_rows=rows, hearer=self._hear)
             except TrialError as error:
                 self._events.emit("note", text=f"no bag of words ({error})")
         # a metric of somebody else's may have no score for one answer to all, as correlations do
@@ -75,10 +69,12 @@ class Floor:
 
         def tell(judged: Judged) -> bool:
             self._words = judged.score
-            self._events.emit("head", trial=NUMBER, score=judged.score, backbone=BAG_OF_WORDS.key, latency=latency)
+            self._events.emit(
+                "head", trial=BAG_OF_WORDS_NUMBER, score=judged.score, backbone=BAG_OF_WORDS.key, latency=latency
+            )
             return True
 
-        subject = Subject(NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, HEAD_STRATEGY, {}))
+        subject = Subject(BAG_OF_WORDS_NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, HEAD_STRATEGY, {}))
         return self._judge.hear(offer, subject, tell)
 
     def _affordable_rows(self, rows: int) -> int:

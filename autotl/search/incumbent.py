@@ -8,12 +8,8 @@ import numpy as np
 
 from autotl.data.groups import groups_among
 from autotl.data.task import Task
+from autotl.events import BAG_OF_WORDS_NUMBER, DEFAULT_TRIAL, is_head
 from autotl.predictor import metrics
-from autotl.zoo.words import NUMBER
-
-#: The trial that runs the published recipe.
-DEFAULT_TRIAL = 0
-
 
 #: With fewer training rows fine-tuning is as likely to lose to the head that it starts from as to win (VTAB-1k: full
 #: fine-tuning 69.0, tuning a few parameters 76.6; Jie and Deng 2022), so it has to show that it won.
@@ -24,20 +20,33 @@ ENOUGH_TO_FINE_TUNE = 1000
 CLEARLY = 2.0
 
 
-#: The same of what is looked at for every backbone, and turns something off; or `CLEARLY` where less than so much is
-#: left of what a model has more than one answer for all: of arrows that point left or right, mirrored, there is nothing.
+#: The same of what is looked at for every backbone, and turns something off; or `CLEARLY`, where less than such a share
+#: is left of what a model has more than one answer for all: of arrows that point left or right, mirrored, nothing is.
 FAR, HARDLY_ANY = 4.0, 0.5
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A model's answers on the validation rows ``[rows, outputs] float32``; `trial` is negative for a head."""
+    """A model's answers on the validation rows ``[rows, outputs] float32``; `trial` is its number, be it a head's."""
 
     trial: int
     permille: int
     score: float
     valid: np.ndarray
     answers: np.ndarray
+
+    @property
+    def is_head(self) -> bool:
+        return is_head(self.trial)
+
+    @property
+    def finished(self) -> bool:
+        return self.permille >= 1000
+
+    @property
+    def hurried(self) -> bool:
+        """Whether it is the first state of a head, which few of the rows judged: no part of what they all judged."""
+        return self.is_head and not self.finished
 
     def on(self, rows: np.ndarray) -> Judged:
         """The same by these of its rows alone; what `score` says stays that of all."""
@@ -76,10 +85,10 @@ class Incumbent:
             return lead >= 0.0
         if challenger.trial == holder.trial:
             return lead >= -CLEARLY * error
-        hurried = holder.trial < 0 and holder.permille < 1000
-        if hurried or (challenger.trial == self.favoured and NUMBER != holder.trial < 0):
+        on_a_backbone = holder.is_head and holder.trial != BAG_OF_WORDS_NUMBER
+        if holder.hurried or (challenger.trial == self.favoured and on_a_backbone):
             return lead >= -error
-        return lead > (error if challenger.permille >= 1000 else CLEARLY * error)
+        return lead > (error if challenger.finished else CLEARLY * error)
 
     def is_clearly_worse(self, one: Judged, other: Judged) -> bool:
         """Whether the first answers are worse than the others by far more than luck explains, or hardly worth more

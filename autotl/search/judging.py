@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autotl.events import EventLog
+from autotl.events import TUTOR, EventLog, is_head
 from autotl.plugins.contracts import Candidate
 from autotl.predictor.bundle import BundleCard, Member
 from autotl.search.incumbent import Incumbent, Judged
@@ -94,16 +94,15 @@ class Judge:
         if offer["say"] == "saved":
             self._take(judged, offer, subject)
             return {"do": "answer", "seconds_left": self._seconds_left(backbone)}
-        finished = judged.permille >= 1000
-        views = len(offer["views"]) if finished else None
+        views = len(offer["views"]) if judged.finished else None
         began = time.monotonic()
-        if finished:
+        if judged.finished:
             self._take(judged, offer, subject)  # before the study hears that it is: only the shelf can give it again
         seconds = offer["seconds"] + time.monotonic() - began  # with many classes our part is the longer one
         fitting = offer["details"].get("fitting", 0.0)
-        self._pace.learn_judging(backbone, seconds, views=views, head=subject.number < 0, fitting=fitting)
+        self._pace.learn_judging(backbone, seconds, views=views, head=judged.is_head, fitting=fitting)
         go_on = goes_on(judged)
-        keep = not finished and self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
+        keep = not judged.finished and self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": self._seconds_left(backbone)}
 
     def _seconds_left(self, backbone: str) -> float | None:
@@ -136,7 +135,7 @@ class Judge:
         They may where nobody has looked: heads that were in a hurry have no views.
         """
         for model in self._shelf.models:
-            if model.judged.trial < 0 and model.name == model.trial_folder:
+            if model.judged.is_head and model.name == model.trial_folder:
                 known, far_worse = self._looked_at.get(model.name, (None, False))
                 if known is not model.judged:  # a bootstrap for every trial would be seconds of many labels
                     _, *views = self._shelf.entries(model.trial_folder)
@@ -156,7 +155,7 @@ class Judge:
         first = [model for model in self._shelf.models if model.name == model.trial_folder and model.weights]
         answer += [model for model in first if model.judged is best and model.trial_folder not in self._folders]
         named = {model.name for model in answer}
-        heads = [model for model in first if model.judged.trial < 0 and model.finished and model.name not in named]
+        heads = [model for model in first if model.judged.is_head and model.finished and model.name not in named]
         return answer, [head for head in heads if self._shelf.may_answer(head.member.backbone)]
 
     def take_folds(self, found: Sequence[tuple[Model, Sequence[Message]]]) -> BundleCard:
@@ -190,24 +189,24 @@ class Judge:
         if self.best is before:
             self._incumbent.replace(judged)
 
-    def take_refit(self, model: Model, answer: Message) -> bool:
+    def take_refit(self, model: Model, reply: Message) -> bool:
         """Puts what the worker refitted in the place of a model and its views, and renews the bundle.
 
         Unless it saw clearly fewer rows than before, or does clearly worse on those that validate than before it was
         trained on them, which only a training that went wrong does; returns whether it did not. The rows that chose the
         answer say nothing new of it.
         """
-        rows = np.intersect1d(answer["valid"], model.judged.valid)  # other parts may have judged it since
+        rows = np.intersect1d(reply["valid"], model.judged.valid)  # other parts may have judged it since
         before = self._incumbent.score(model.judged.on(rows))
-        names = [answer["weights"], *answer["views"]]
-        if answer["score"] < before - self._incumbent.noise or answer["training_rows"] < FEWER * model.training_rows:
+        names = [reply["weights"], *reply["views"]]
+        if reply["score"] < before - self._incumbent.noise or reply["training_rows"] < FEWER * model.training_rows:
             for name in names:
                 shutil.rmtree(self._shelf.place(model.trial_folder) / name, ignore_errors=True)
             return False
         with self._ledger.book("selecting"):
             entries = self._shelf.entries(model.trial_folder)
             for entry, name in zip(entries, names, strict=False):  # a head that had to be quick has no views
-                self._shelf.refit(entry, self._shelf.place(entry.trial_folder) / name, answer["training_rows"])
+                self._shelf.refit(entry, self._shelf.place(entry.trial_folder) / name, reply["training_rows"])
             assert self._incumbent.held_by is not None
             self._renew_answer(self._incumbent.held_by)
         return True
@@ -237,8 +236,8 @@ class Judge:
         card, decision = answer.card, answer.decision
         self._folders, self.numbers = answer.folders, answer.shares.keys() | {best.trial}
         self._pace.members = [member.backbone for member in card.members]
-        self._pace.trials_of_the_answer = [number for number in answer.shares if number >= 0]
-        heads = [model for model in self.members() if model.judged.trial < 0 and not model.refit]
+        self._pace.trials_of_the_answer = [number for number in answer.shares if not is_head(number)]
+        heads = [model for model in self.members() if model.judged.is_head and not model.refit]
         self._pace.heads_of_the_answer = [head.member.backbone for head in heads]
         self._pace.folded = {model.judged.trial for model in self.models if model.folds > 1}
         self._pace.refitted = {model.judged.trial for model in self.models if model.refit}
@@ -260,7 +259,7 @@ class Judge:
             licence=candidate.licence,
             strategy=subject.config.strategy,
             settings=dict(subject.config.settings),
-            trial=str(subject.number) if subject.number >= 0 else "head",
+            trial="head" if judged.is_head else "tutor" if judged.trial == TUTOR else str(judged.trial),
         )
         entries = [(name, judged, offer["weights"])]
         for number, view in enumerate(offer["views"], start=1):

@@ -6,9 +6,12 @@ import copy
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from autotl.budget import Clock
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Candidate
 
 #: The end of the process: last events, leaderboard, closing the worker. Measured 0.1 to 0.3 s.
 CLOSING = 0.4
@@ -60,8 +63,16 @@ LOADING_SHARE, LEAST_LOADING, MOST_LOADING = 0.5, 30.0, 900.0
 #: that hangs in it costs the next one's start, some four.
 LEAST_LOADING_BESIDE = 10.0
 
+#: A worker that has not said a word for so many times what something was to take as a whole, and so many seconds, is
+#: stuck: trials are judged several times, and forecasts are off by a third.
+TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
+
 #: How often a trial that trains is judged before its end (the rungs of the training loop but the last).
 JUDGED_ON_THE_WAY = 3
+
+#: A backbone that could train by less than a part of its recipe's passes in the time that is left leaves it to others:
+#: the third trial of five minutes was a ViT that had time for a tenth.
+PART_OF_A_RECIPE = 0.25
 
 #: A trial that fills the time is compared with none on its way, so it is judged there only where that takes at most
 #: this share of it: of 58 s on texts of 128 tokens, before 2000 validation rows, it took some 9 three times.
@@ -116,7 +127,7 @@ class Pace:
         self._forward: dict[str, float] = {}  #: seconds a row
         self._exact: dict[str, float] = {}  #: the same in fp32
         self._reading = 0.0  #: seconds that a new row takes to be read
-        self._untrained: dict[tuple[str, str], float] = {}
+        self._closed_forms: dict[tuple[str, str], float] = {}  #: seconds of a trial of a strategy on a backbone
         self._judging: dict[str, float] = {}
         self._heads: dict[str, float] = {}  #: for a head, whose features are there, to be fitted and judged
         self._trained: set[str] = set()  #: backbones of which a training was judged
@@ -180,9 +191,9 @@ class Pace:
         else:
             self._judging[backbone], self._views = seconds, views
 
-    def learn_untrained(self, backbone: str, strategy: str, seconds: float) -> None:
-        """seconds: what a trial took that passes no rows, such as a head on features that are there."""
-        self._untrained[backbone, strategy] = seconds
+    def learn_closed_form(self, backbone: str, strategy: str, seconds: float) -> None:
+        """seconds: what a trial took whose strategy is one."""
+        self._closed_forms[backbone, strategy] = seconds
 
     def learn_trial(self, number: int, seconds: float) -> None:
         """seconds: what a trial took in all."""
@@ -299,6 +310,14 @@ class Pace:
         reserved = 0.0 if testing else min(self._test_seconds(), max(left, 0.0))  # the last word is always waited for
         return left - reserved + self._grace
 
+    @staticmethod
+    def silence(seconds: float, *, looking: float = 0.0) -> float:
+        """Seconds without a word after which a worker is given up that has something to do for `seconds` by forecast.
+
+        looking: seconds that it may need besides to look at rows, which the forecast leaves out.
+        """
+        return TIMES_THE_FORECAST * seconds + looking + SECONDS_BESIDE
+
     @property
     def _grace(self) -> float:
         return max(GRACE * (self.clock.seconds - self.used), LEAST_GRACE)
@@ -359,8 +378,12 @@ class Pace:
         """Full passes over the training rows, forward and back, that a trial affords which has its part of the time."""
         return self.seconds_of_training(backbone) / (self.compared * rows * self._forward[backbone] * STEP_COST)
 
+    def part_of_a_recipe(self, candidate: Candidate, rows: int) -> float:
+        """Of its passes over so many training rows, that a training could make in its part of the time."""
+        return self.passes(candidate.key, rows) / candidate.recipe.passes(rows)
+
     def trial_length(self, backbone: str, strategy: str, training_seconds: float) -> Length:
-        """training_seconds: forecast for the trial's settings, 0 when no row passes through the network.
+        """training_seconds: forecast for the trial's settings, 0 for a closed form.
 
         As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
         and moves along its schedule by time. Where several are to be compared, the same holds of their parts.
@@ -371,7 +394,7 @@ class Pace:
         if training_seconds:
             planned = training_seconds + on_the_way + last_act
         else:
-            planned = self._untrained.get((backbone, strategy), last_act)
+            planned = self._closed_forms.get((backbone, strategy), last_act)
         if not self.limited:
             return Length(planned, None, False)
         if training_seconds:

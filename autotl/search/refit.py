@@ -13,15 +13,11 @@ import math
 from collections.abc import Sized
 
 from autotl.errors import TrialError
-from autotl.events import EventLog
 from autotl.search.again import Again, named
 from autotl.search.checkpoints import Checkpoints
-from autotl.search.dialogue import Dialogue
-from autotl.search.judging import Judge
 from autotl.search.line import Message
-from autotl.search.pace import Pace
+from autotl.search.session import Session
 from autotl.search.shelf import Model
-from autotl.search.trials import SECONDS_BESIDE, TIMES_THE_FORECAST
 
 #: A training that has seen this many times the rows that judged it learns nothing from them that it does not know.
 MANY_TIMES = 20
@@ -38,47 +34,44 @@ class Refit:
     A closed form takes a second or two; behind a training, which takes what there is, none was ever fitted to all rows.
     """
 
-    def __init__(
-        self, again: Again, checkpoints: Checkpoints, dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog
-    ) -> None:
+    def __init__(self, session: Session, again: Again, checkpoints: Checkpoints) -> None:
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
         self._again, self._checkpoints = again, checkpoints
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
 
     def run(self) -> None:
         """Raises `OutOfTime` when the worker has to be cut; the answer is whole at any moment."""
-        for model in sorted(self._judge.members(), key=self._trains):
+        for model in sorted(self._judge.members(), key=self._is_training):
             late = self._checkpoints.late(model.judged.trial)
             # what was better before its end has none to repeat
             due = model.finished and not model.refit and self._again.can_fit(model)
-            if not due or (self._trains(model) and not self._pace.refits_trainings):
+            if not due or (self._is_training(model) and not self._pace.refits_trainings):
                 late.unlink(missing_ok=True)
                 continue
             backbone = model.member.backbone
-            if not self._pace.time_for_a_refit(backbone, head=not self._trains(model)):
+            if not self._pace.time_for_a_refit(backbone, head=not self._is_training(model)):
                 continue
             try:
-                answer = self._ask(model)
+                reply = self._ask(model)
             except TrialError as error:
                 self._events.emit("note", text=f"{named(model)} keeps the weights that it was judged with ({error})")
                 continue
-            taken = self._judge.take_refit(model, answer)
+            taken = self._judge.take_refit(model, reply)
             late.unlink(missing_ok=True)
-            self._events.emit("refit", trial=model.judged.trial, rows=answer["training_rows"], taken=taken)
+            self._events.emit("refit", trial=model.judged.trial, rows=reply["training_rows"], taken=taken)
 
-    def _trains(self, model: Model) -> bool:
-        return self._again.can_fit(model) and self._again.passes_rows(model)
+    def _is_training(self, model: Model) -> bool:
+        return self._again.can_fit(model) and self._again.is_training(model)
 
     def _ask(self, model: Model) -> Message:
         number, backbone = model.judged.trial, model.member.backbone
         late = self._checkpoints.late(number)
-        training = self._trains(model)  # what is solved for knows how long it may take
+        training = self._is_training(model)  # what is solved for knows how long it may take
         usual = self._pace.seconds_of_trial(number) if training else math.inf
-        return self._dialogue.ask(
-            f"refit of {named(model)}",
-            "refitting",
-            silence=TIMES_THE_FORECAST * usual + SECONDS_BESIDE,
-            do="refit",
+        return self._dialogue.refit(
+            named(model),
+            self._again.fitting(model, views_agree=self._judge.views_mean_the_same),
             seconds=self._pace.seconds_of_training(backbone) if self._pace.limited else None,
-            late_checkpoint=str(late) if training else None,
-            **self._again.fitting(model, views=self._judge.views_mean_the_same),
+            late_checkpoint=late if training else None,
+            silence=self._pace.silence(usual),
         )

@@ -192,13 +192,14 @@ class Rehearsal(Search):
         space, course = self._space(survivors, pace), _Course()
         pace.begin_trials([candidate.key for candidate in survivors])
         portfolio = list(space.portfolio())
-        trainings = [config for config in portfolio if space.work(config).passes]
+        trainings = [config for config in portfolio if not space.work(config).closed_form]
         # what the sampler proposes later is of the kind of these
         configs = itertools.chain(portfolio, itertools.cycle(trainings))
         self._play(configs, space, pace, clock, course)
         pace.settle()
-        best = self._judge.best
-        if not course.trainings or (best is not None and 1 - best.score < HARDLY * self._judge.noise):
+        judge = self._session.judge
+        best = judge.best
+        if not course.trainings or (best is not None and 1 - best.score < HARDLY * judge.noise):
             self._play(configs, space, pace, clock, course)  # in the time that was kept for refits of trainings
         inputs, seen = self._input_bytes(self._rows), self._input_bytes(max(e.data["rows"] for e in self._screened))
         states = list(course.states.values())
@@ -310,16 +311,9 @@ class Rehearsal(Search):
             self._known[key] = self._guess(candidate, work)
         if key not in self._known:
             try:
-                answer = self._dialogue.ask(
-                    f"forecast of {config.strategy}",
-                    "planning",
-                    do="forecast",
-                    candidate=dataclasses.asdict(candidate),
-                    work=dataclasses.asdict(work),
-                    views=True,
-                )
-                self._worker_memory = max(self._worker_memory, answer["memory"])
-                self._known[key] = _Cost(answer["seconds"], answer["states"], answer["trained"], answer["rows"])
+                reply = self._dialogue.forecast(config.strategy, candidate, work, views_agree=True, account="planning")
+                self._worker_memory = max(self._worker_memory, reply["memory"])
+                self._known[key] = _Cost(reply["seconds"], reply["states"], reply["trained"], reply["rows"])
             except TrialError:  # as such a trial would fail
                 self._known[key] = _Cost()
             except OutOfTime:

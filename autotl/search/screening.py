@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
 
 from autotl.config import BYTES_A_PARAMETER
 from autotl.errors import TrialError, ZooError
-from autotl.events import EventLog
 from autotl.plugins.contracts import Candidate
-from autotl.plugins.manager import plugins
-from autotl.search.costs import Costs
-from autotl.search.dialogue import Dialogue, OutOfTime, WorkerStuck
+from autotl.search.dialogue import OutOfTime, WorkerStuck
 from autotl.search.incumbent import Judged
-from autotl.search.judging import Judge, Subject
+from autotl.search.judging import Subject
 from autotl.search.line import Message
-from autotl.search.pace import SHORTEST_SCREENING, Pace
+from autotl.search.pace import SHORTEST_SCREENING
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
+from autotl.search.session import Session
 from autotl.search.space import HEAD_STRATEGY, TrialConfig
 from autotl.zoo.inventory import DOWNLOAD_BYTES_A_SECOND
 
@@ -52,13 +49,11 @@ class Screening:
     So that the one that is known to transfer best is among those that a short budget reaches.
     """
 
-    def __init__(
-        self, candidates: Sequence[Candidate], heads: Sequence[str], costs: Costs,
-        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog,
-    ) -> None:  # fmt: skip
+    def __init__(self, session: Session, candidates: Sequence[Candidate], heads: Sequence[str]) -> None:
         """heads: keys of the candidates in the order of their heads' numbers, which outlive this process."""
-        self._candidates, self._heads, self._costs = list(candidates), list(heads), costs
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
+        self._costs, self._candidates, self._heads = session.costs, list(candidates), list(heads)
         self.unreadable: dict[int, str] = {}  #: why, by the place among the rows that the audit left
         self._put_off: list[Candidate] = []  #: that there was no time for
         self._hungry: dict[str, Candidate] = {}  #: whose heads have not seen all rows, by key
@@ -137,23 +132,23 @@ class Screening:
             self._check(candidate, self._look(candidate, look, most_rows=FIRST_ANSWER, opinions=False, needed=needed))
             self._offer_head(candidate, quick=True, seconds=look)
             seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
-        answer = self._look(
+        reply = self._look(
             candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing, needed=needed
         )
-        self._check(candidate, answer)
-        score, rows = answer["ridge_score"], answer["rows"]
-        self._note_unreadable(answer["unreadable"])
-        if answer["cut"]:
-            cut, longest = answer["cut"], answer["longest"]
+        self._check(candidate, reply)
+        score, rows = reply["ridge_score"], reply["rows"]
+        self._note_unreadable(reply["unreadable"])
+        if reply["cut"]:
+            cut, longest = reply["cut"], reply["longest"]
             self._note(f"{candidate.key} reads {longest} tokens of an input: {cut} of {rows} are cut there")
         self._events.emit(
-            "screened", backbone=candidate.key, score=score, metric=answer["metric"], rows=rows,
-            precision=answer["precision"], parameters=candidate.parameters, licence=candidate.licence,
-            opinions=answer["opinions"], features=answer["features"], bytes_a_row=answer["bytes_a_row"],
+            "screened", backbone=candidate.key, score=score, metric=reply["metric"], rows=rows,
+            precision=reply["precision"], parameters=candidate.parameters, licence=candidate.licence,
+            opinions=reply["opinions"], features=reply["features"], bytes_a_row=reply["bytes_a_row"],
             latency=self._costs.latency([candidate.key]), seconds=self._pace.clock.elapsed - began,
-            memory=answer["memory"],
+            memory=reply["memory"],
         )  # fmt: skip
-        return Screened(score, rows, candidate.prior, answer["opinions"], candidate.parameters)
+        return Screened(score, rows, candidate.prior, reply["opinions"], candidate.parameters)
 
     def _look(
         self, candidate: Candidate, seconds: float | None, *, most_rows: int | None, opinions: bool, needed: bool
@@ -161,23 +156,16 @@ class Screening:
         """What the worker saw of the rows, beside those that it had seen before."""
         if candidate.source == "hub" and candidate.key not in self.stages:
             self._note(f"downloading {candidate.key}, {BYTES_A_PARAMETER * candidate.parameters / 1e6:.0f} MB at most")
-        answer = self._dialogue.ask(
-            _named(candidate),
-            "screening",
+        reply = self._dialogue.screen(
+            candidate, seconds=seconds, most_rows=most_rows, opinions=opinions, needed=needed,
             silence=self._pace.loading_seconds(needed=needed) + (seconds or 0.0),
-            do="screen",
-            candidate=dataclasses.asdict(candidate),
-            seconds=seconds,
-            most_rows=most_rows,
-            opinions=opinions,
-            needed=needed,
-        )
-        self.stages[candidate.key] = answer["stages"]
-        self._pace.learn_forward(
-            candidate.key, answer["seconds_a_row"], exact=answer["exact_seconds_a_row"],
-            reading=answer["reading_seconds_a_row"],
         )  # fmt: skip
-        return answer
+        self.stages[candidate.key] = reply["stages"]
+        self._pace.learn_forward(
+            candidate.key, reply["seconds_a_row"], exact=reply["exact_seconds_a_row"],
+            reading=reply["reading_seconds_a_row"],
+        )  # fmt: skip
+        return reply
 
     def use_time_left(self) -> None:
         """Where no training fits, backbones that were put off for its sake are looked through: a head may be better.
@@ -203,9 +191,9 @@ class Screening:
         score: float = self._look(candidate, seconds, most_rows=FIRST_LOOK, opinions=False, needed=False)["ridge_score"]
         return score
 
-    def _check(self, candidate: Candidate, answer: Message) -> None:
+    def _check(self, candidate: Candidate, reply: Message) -> None:
         """Raises `TrialError` for a backbone that takes too long for a row."""
-        if reason := self._costs.learn_latency(candidate.key, answer["latency"]):
+        if reason := self._costs.learn_latency(candidate.key, reply["latency"]):
             self.too_slow.append(candidate)
             raise TrialError(f"{candidate.key}: {reason}")
 
@@ -218,7 +206,7 @@ class Screening:
                 with suppress(TrialError):  # the first one stands
                     self._offer_head(candidate, quick=False, seconds=seconds)
         best = self._judge.best
-        if best and best.trial < 0 and best.permille < 1000:  # the first head is better than those of all who go on
+        if best and best.hurried:  # the first head is better than those of all who go on
             (candidate,) = (one for one in self._candidates if self.head_number(one.key) == best.trial)
             with suppress(TrialError):
                 self._offer_head(candidate, quick=False, seconds=self._pace.seconds_for_a_look(1, needed=True))
@@ -233,12 +221,12 @@ class Screening:
             self._events.emit("head", trial=number, score=judged.score, backbone=candidate.key, latency=latency)
             return True
 
-        answer = self._dialogue.ask(
-            _named(candidate), "heads", do="head", candidate=dataclasses.asdict(candidate), name=f"head{number}",
-            quick=quick, seconds=seconds, hearer=lambda offer: self._judge.hear(offer, subject, tell),
+        reply = self._dialogue.head(
+            candidate, name=f"head{number}", quick=quick, seconds=seconds,
+            hearer=lambda offer: self._judge.hear(offer, subject, tell),
         )  # fmt: skip
         self._hungry.pop(candidate.key, None)
-        if not quick and not answer["saw_all"]:
+        if not quick and not reply["saw_all"]:
             self._hungry[candidate.key] = candidate
 
     def head_number(self, backbone: str) -> int:
@@ -269,8 +257,3 @@ def _in_order(candidates: Sequence[Candidate], *, room: float) -> list[Candidate
         (one for one in fitting if one != candidates[0]), key=lambda candidate: candidate.prior, default=None
     )
     return [*candidates[:1], *sorted(candidates[1:], key=lambda candidate: candidate is not strongest)]
-
-
-def _named(candidate: Candidate) -> str:
-    """With whom to turn to when something is wrong with it."""
-    return f"{candidate.key} of {plugins().origin(candidate.family)}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from autotl.data.groups import groups_among
 from autotl.data.task import Task
+from autotl.events import BAG_OF_WORDS_NUMBER
 from autotl.files import write_durably
 from autotl.predictor import metrics
 from autotl.predictor.answers import SUFFIX, as_bytes, read_answers
@@ -24,7 +25,6 @@ from autotl.search.disk import Disk
 from autotl.search.incumbent import Judged
 from autotl.search.space import TrialConfig
 from autotl.untrusted import is_plain_name, read_object, refuse_links
-from autotl.zoo.words import NUMBER
 
 #: Where in a run's folder the best answer without limits is, once it teaches.
 TEACHER_FOLDER = "teacher"
@@ -64,12 +64,11 @@ class Model:
 
     @property
     def finished(self) -> bool:
-        return self.judged.permille >= 1000
+        return self.judged.finished
 
     @property
     def hurried(self) -> bool:
-        """Whether it is the first state of a head, which few of the rows judged: no part of what they all judged."""
-        return self.judged.trial < 0 and not self.finished
+        return self.judged.hurried
 
     @property
     def config(self) -> TrialConfig:
@@ -121,7 +120,7 @@ class Shelf:
                 continue
             self._models[model.name] = model
         found = [
-            (trial >= 0, trial != NUMBER, abs(trial), model.training_rows, model.name)
+            (not model.judged.is_head, trial != BAG_OF_WORDS_NUMBER, abs(trial), model.training_rows, model.name)
             for model in self._models.values()
             if model.weights and model.name == model.trial_folder and self.may_answer(model.member.backbone)
             for trial in [model.judged.trial]

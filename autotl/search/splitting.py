@@ -11,13 +11,11 @@ import numpy as np
 from autotl.data.splits import Split
 from autotl.data.wording import counted, kind_of_input
 from autotl.errors import DataError, RunError, TrialError
-from autotl.events import EventLog
 from autotl.files import write_durably
 from autotl.plugins.contracts import PICTORIAL
-from autotl.search.dialogue import Dialogue
 from autotl.search.disk import Disk
-from autotl.search.pace import Pace
 from autotl.search.preparation import Preparation
+from autotl.search.session import Session
 from autotl.untrusted import read_object
 
 #: Places among the rows that can be used, counted from 0.
@@ -30,12 +28,10 @@ BYTES_A_ROW = 16
 class Splitting:
     """The split of a run, on disk and in the worker."""
 
-    def __init__(
-        self, folder: Path, disk: Disk, dialogue: Dialogue, pace: Pace, events: EventLog, *, seed: int
-    ) -> None:
+    def __init__(self, session: Session, folder: Path, disk: Disk, *, seed: int) -> None:
         """folder: of the run."""
+        self._dialogue, self._pace, self._events = session.dialogue, session.pace, session.events
         self._file, self._disk, self._seed = folder / SPLIT_FILE, disk, seed
-        self._dialogue, self._pace, self._events = dialogue, pace, events
 
     def settle(self, given: Preparation, seconds: float | None, *, known: bool) -> Preparation:
         """What was prepared, with the split that holds from now on. Raises `OutOfTime`.
@@ -61,24 +57,21 @@ class Splitting:
             raise RunError(f"{self._file} cannot be read ({error}); search again with another --out") from error
 
     def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
-        candidate = dataclasses.asdict(given.candidates[0])
         silence = self._pace.loading_seconds() + (seconds or 0.0)
         try:
-            answer = self._dialogue.ask(
-                "audit", "auditing", silence=silence, do="alike", candidate=candidate, seconds=seconds
-            )
+            reply = self._dialogue.alike(given.candidates[0], seconds=seconds, silence=silence)
         except TrialError as error:  # a backbone that cannot be used is named when it is screened
             self._events.emit("note", text=f"no copies were looked for among the images ({error})")
             return given
-        firsts = np.array(answer["groups"])
+        firsts = np.array(reply["groups"])
         copies = np.flatnonzero(firsts != np.arange(len(firsts)))
-        if answer["compared"] < len(firsts):
-            looked = f"{answer['compared']} of {len(firsts)}"
+        if reply["compared"] < len(firsts):
+            looked = f"{reply['compared']} of {len(firsts)}"
             kind = kind_of_input(given.inspection.task.modality, several=True)
             self._events.emit("note", text=f"copies were looked for among {looked} {kind} only")
-        if answer["filling"]:
+        if reply["filling"]:
             kind = kind_of_input(given.inspection.task.modality, several=True)
-            text = f"{answer['filling']} {kind} are nearly the same as all others of their class: they may be on both"
+            text = f"{reply['filling']} {kind} are nearly the same as all others of their class: they may be on both"
             self._events.emit("note", text=f"{text} sides of the split, and the score too good for other views")
         if not len(copies):
             return given

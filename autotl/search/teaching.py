@@ -7,19 +7,17 @@ their turn. What they make is judged like anything: it is the answer only when i
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
 from autotl.errors import TrialError
-from autotl.events import EventLog
+from autotl.events import TUTOR
 from autotl.plugins.contracts import Candidate
-from autotl.search.dialogue import Dialogue
-from autotl.search.judging import Judge, Subject
-from autotl.search.pace import JUDGED_ON_THE_WAY, Pace
+from autotl.search.judging import Subject
+from autotl.search.pace import JUDGED_ON_THE_WAY, SECONDS_BESIDE
 from autotl.search.screening import Screening
+from autotl.search.session import Session
 from autotl.search.space import Space, TrialConfig
-from autotl.search.trials import SECONDS_BESIDE
 
 #: With fewer full trials than this the student is better off with all of the time for itself.
 ENOUGH_TRIALS = 4.0
@@ -28,20 +26,15 @@ ENOUGH_TRIALS = 4.0
 #: student needs a trial's length after that.
 TAIL, LONG_TAIL = 0.3, 0.5
 
-#: The number of the training that makes a teacher, which is no trial: it cannot be the answer.
-TUTOR = -1000
-
 
 class Teaching:
     """Finds a teacher, and tells everyone of it."""
 
-    def __init__(
-        self, space: Space, barred: Sequence[Candidate], screening: Screening, dialogue: Dialogue, judge: Judge,
-        pace: Pace, events: EventLog,
-    ) -> None:  # fmt: skip
+    def __init__(self, session: Session, space: Space, barred: Sequence[Candidate], screening: Screening) -> None:
         """barred: what could be used but for the limits."""
-        self._space, self._dialogue, self._judge, self._pace, self._events = space, dialogue, judge, pace, events
-        self._tutor = self._promising(barred, screening)
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
+        self._space, self._tutor = space, self._promising(barred, screening)
 
     def _promising(self, barred: Sequence[Candidate], screening: Screening) -> Candidate | None:
         """The strongest of them by its prior, where its features are better than those of all that keep the limits."""
@@ -76,34 +69,30 @@ class Teaching:
         """By the published recipe, in half of the time that is left at most; the other half is the student's."""
         space = self._space.beside(tutor)
         published = next(space.portfolio())
-        judging, views = self._pace.judging_seconds(tutor.key), self._judge.views_mean_the_same
+        judging, views_agree = self._pace.judging_seconds(tutor.key), self._judge.views_mean_the_same
         self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
         subject, seconds, fill = Subject(TUTOR, tutor, published), None, False
         try:
             if self._pace.limited:
-                forecast = self._dialogue.ask(
-                    f"forecast of {tutor.key}", "training", do="forecast", candidate=dataclasses.asdict(tutor),
-                    work=dataclasses.asdict(space.work(published)), views=views,
-                )  # fmt: skip
+                work = space.work(published)
+                forecast = self._dialogue.forecast(tutor.key, tutor, work, views_agree=views_agree)
                 seconds = self._pace.seconds_of_training(tutor.key) / 2
                 fill = forecast["seconds"] + JUDGED_ON_THE_WAY * judging > seconds
-            self._dialogue.ask(
+            self._dialogue.trial(
                 f"training of {tutor.key}",
-                "training",
-                silence=math.inf if seconds is None else seconds + judging + SECONDS_BESIDE,
-                hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
-                do="trial",
+                tutor,
+                published,
                 number=-TUTOR,  # of which its seed is made
                 name="tutor",
-                candidate=dataclasses.asdict(tutor),
-                strategy=published.strategy,
-                settings=dict(published.settings),
-                views=views,
+                views_agree=views_agree,
                 seconds=seconds,
                 fill_time=fill,
                 judged_on_the_way=True,
                 checkpoint=None,  # it is neither continued nor refitted
                 late_checkpoint=None,
+                hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
+                # its limit is no forecast, so it is not taken several times
+                silence=math.inf if seconds is None else seconds + judging + SECONDS_BESIDE,
             )
         except TrialError as error:
             self._events.emit("note", text=f"{tutor.key} teaches nobody: {error}")

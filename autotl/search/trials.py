@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence, Set
@@ -14,35 +13,28 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import FailureKind, TrialError
-from autotl.events import EventLog
+from autotl.events import DEFAULT_TRIAL
 from autotl.plugins.contracts import RESERVED_NAMES, Work
 from autotl.plugins.manager import plugins
 from autotl.search.checkpoints import Checkpoints
-from autotl.search.dialogue import Dialogue, OutOfTime
+from autotl.search.dialogue import OutOfTime
 from autotl.search.failures import Failures
-from autotl.search.incumbent import DEFAULT_TRIAL, Judged
-from autotl.search.judging import Judge, Subject
+from autotl.search.incumbent import Judged
+from autotl.search.judging import Subject
 from autotl.search.line import Message, WorkerGone
-from autotl.search.pace import Length, Pace
+from autotl.search.pace import PART_OF_A_RECIPE, Length
 from autotl.search.scheduler import FIRST_RUNG, KEPT_PAUSED, REDUCTION, Scheduler, most_promising, rungs_for
+from autotl.search.session import Session
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import unfinished
-
-#: A trial that has not been judged for so many times what it was to take as a whole, a look at all rows, and so many
-#: seconds, is stuck: trials are judged several times, and forecasts are off by a third.
-TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
 
 #: A trial that did not come on, and in which the whole search was killed, so often is not begun again: it may be what
 #: kills it, as a container does that has no memory left.
 MOST_STARTS = 3
 
-#: A strategy that passes no row is tried so often on a backbone: its settings change next to nothing, and where a head
+#: A strategy in closed form is tried so often on a backbone: its settings change next to nothing, and where a head
 #: is the best model the sampler would propose nothing else, and a thousand of them would take the places of all others.
-MOST_UNTRAINED = 3
-
-#: A backbone that could train by less than a part of its recipe's passes in the time that is left leaves it to others:
-#: the third trial of five minutes was a ViT that had time for a tenth.
-PART_OF_A_RECIPE = 0.25
+MOST_CLOSED_FORMS = 3
 
 #: Kinds of failure that the settings decide about: the sampler learns to stay away from settings like these.
 BY_SETTINGS: Set[FailureKind] = {"memory", "numbers", "time"}
@@ -83,21 +75,28 @@ class Trials:
     """Runs trials until the time is up or their number is reached."""
 
     def __init__(
-        self, checkpoints: Checkpoints, space: Space, study: optuna.Study, scheduler: Scheduler,
-        dialogue: Dialogue, judge: Judge, pace: Pace, events: EventLog, *, announced: Iterable[int] = (),
-    ) -> None:  # fmt: skip
+        self,
+        session: Session,
+        space: Space,
+        study: optuna.Study,
+        scheduler: Scheduler,
+        checkpoints: Checkpoints,
+        *,
+        announced: Iterable[int] = (),
+    ) -> None:
         """announced: numbers of the trials that an earlier process told of."""
         self._checkpoints, self._announced = checkpoints, set(announced)
         self._space, self._study, self._scheduler = space, study, scheduler
-        self._dialogue, self._judge, self._pace, self._events = dialogue, judge, pace, events
+        self._dialogue, self._judge = session.dialogue, session.judge
+        self._pace, self._events = session.pace, session.events
         self._paused: dict[int, Running] = {}
         self._at_work: int | None = None  #: the number of the trial that is being fitted
         self._rungs: tuple[int, ...] | None = None  #: not known before the first forecast
         self._usual = 0.0  #: seconds that a full trial takes, by the last forecast
         self._count = math.inf
         self._control: int | None = None  #: the number of the first trial that has nothing of what is pretrained
-        self._failures = Failures(space, events)
-        self._untrained: Counter[tuple[str, str]] = Counter()  #: finished trials that passed no row
+        self._failures = Failures(space, session.events)
+        self._closed_forms: Counter[tuple[str, str]] = Counter()  #: finished trials, by backbone and strategy
 
     def run(self, portfolio: Iterable[TrialConfig], count: float, *, urgent: bool = False) -> None:
         """portfolio: configurations that go first, but for those that the study has had. count: of trials.
@@ -138,7 +137,13 @@ class Trials:
 
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
         """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
-        self._untrained.clear()
+        self._remember(past)
+        self._leave_out_changed(past)
+        return self._sort_unfinished()
+
+    def _remember(self, past: Sequence[FrozenTrial]) -> None:
+        """What the trials until now have had and said."""
+        self._closed_forms.clear()
         for frozen in past:
             for name, distribution in frozen.distributions.items():
                 if isinstance(distribution, CategoricalDistribution):
@@ -153,8 +158,11 @@ class Trials:
                 self._scheduler.record(frozen.number, permille, score)
             if known.get("apart"):
                 self._scheduler.set_apart(frozen.number)
-            if frozen.state == TrialState.COMPLETE and self._passes_no_row(config):
-                self._count_untrained(config)
+            if frozen.state == TrialState.COMPLETE and self._is_closed_form(config):
+                self._count_closed_form(config)
+
+    def _leave_out_changed(self, past: Sequence[FrozenTrial]) -> None:
+        """Strategies of which a parameter was words and is a number now, or the other way round."""
         had_words = {
             name: isinstance(distribution, CategoricalDistribution)
             for frozen in past
@@ -163,6 +171,9 @@ class Trials:
         for strategy in self._space.leave_out_changed(had_words):
             text = f"strategy {strategy!r} is left out: a parameter of it has become another kind since this run began"
             self._events.emit("note", text=text)
+
+    def _sort_unfinished(self) -> list[Running]:
+        """Ends the trials that cannot go on, and keeps the paused ones; returns those that were cut."""
         cut = []
         for frozen, trial in unfinished(self._study):
             running = Running(trial, self._space.suggest(trial), "cut")
@@ -191,7 +202,8 @@ class Trials:
         late = [key for key in self._space.candidates if not self._pace.time_to_judge(key)]
         if late and not self._started:
             self._events.emit("note", text=f"judging them would take the time that is left: {', '.join(late)}")
-        parts = {key: self._part_of_a_recipe(key) for key in self._space.candidates if key not in late}
+        contexts = {key: self._space.context(key) for key in self._space.candidates if key not in late}
+        parts = {key: self._pace.part_of_a_recipe(one.candidate, one.rows) for key, one in contexts.items()}
         slow = [key for key, part in parts.items() if part < min(PART_OF_A_RECIPE, max(parts.values()))]
         # where the others have nothing left to try, a slow one is better than none
         return (self._started > 0 and self._space.do_without([*late, *slow])) or self._space.do_without(late)
@@ -214,13 +226,6 @@ class Trials:
         except TrialError:  # which it meets in its turn
             return True
         return self._pace.seconds_of_training(config.backbone) >= PART_OF_A_RECIPE * seconds
-
-    def _part_of_a_recipe(self, backbone: str) -> float:
-        """Of its passes, that a training could make in the time that is left."""
-        if not self._pace.limited:
-            return math.inf
-        context = self._space.context(backbone)
-        return self._pace.passes(backbone, context.rows) / context.candidate.recipe.passes(context.rows)
 
     @property
     def _started(self) -> int:
@@ -277,27 +282,24 @@ class Trials:
             raise
         self._settle_rungs()
         self._announce(running, length.planned)
-        if not self._space.begins_pretrained(config) or self._passes_no_row(config):
+        if not self._space.begins_pretrained(config) or self._is_closed_form(config):
             self._set_apart(running)
         began = self._pace.clock.elapsed
         try:
-            answer = self._dialogue.ask(
+            reply = self._dialogue.trial(
                 f"{config.strategy} of {plugins().origin(config.strategy, 'strategy')}",
-                "training",
-                hearer=lambda offer: self._hear(offer, running),
-                silence=self._silence(config.backbone, length),
-                do="trial",
+                self._space.candidates[config.backbone],
+                config,
                 number=number,
                 name=f"{number:04d}",
-                candidate=dataclasses.asdict(self._space.candidates[config.backbone]),
-                strategy=config.strategy,
-                settings=dict(config.settings),
-                views=self._judge.views_mean_the_same,
+                views_agree=self._judge.views_mean_the_same,
                 seconds=length.seconds,
                 fill_time=length.fill,
                 judged_on_the_way=length.judged,
-                checkpoint=str(self._checkpoints.of(number)),
-                late_checkpoint=str(self._checkpoints.late(number)),
+                checkpoint=self._checkpoints.of(number),
+                late_checkpoint=self._checkpoints.late(number),
+                hearer=lambda offer: self._hear(offer, running),
+                silence=self._silence(config.backbone, length),
             )
         except TrialError as error:
             self._book(running, before, began)
@@ -310,12 +312,12 @@ class Trials:
             raise
         self._failures.success(config)
         # a process that was killed in the middle of this trial had booked nothing, and its checkpoint knows
-        self._book(running, max(before, answer["seconds"] - (self._pace.clock.elapsed - began)), began)
-        running.permille = answer["permille"]
+        self._book(running, max(before, reply["seconds"] - (self._pace.clock.elapsed - began)), began)
+        running.permille = reply["permille"]
         if running.permille >= 1000:
-            if self._passes_no_row(config):
-                self._pace.learn_untrained(config.backbone, config.strategy, running.used)
-                self._count_untrained(config)
+            if self._is_closed_form(config):
+                self._pace.learn_closed_form(config.backbone, config.strategy, running.used)
+                self._count_closed_form(config)
             self._end(running, TrialState.COMPLETE, "complete")
             return
         trial.set_user_attr("starts", 0)
@@ -328,7 +330,7 @@ class Trials:
     def _silence(self, backbone: str, length: Length) -> float:
         """Seconds that a trial may go on without being judged; screening saw a part of the rows only."""
         rows = self._space.context(backbone).rows
-        return TIMES_THE_FORECAST * length.planned + rows * self._pace.seconds_a_row(backbone) + SECONDS_BESIDE
+        return self._pace.silence(length.planned, looking=rows * self._pace.seconds_a_row(backbone))
 
     def _announce(self, running: Running, planned: float) -> None:
         """Tells that a trial goes on, or, where nobody has heard of it, that it begins."""
@@ -352,13 +354,13 @@ class Trials:
         self._scheduler.set_apart(running.number)
         running.optuna_trial.set_user_attr("apart", True)
 
-    def _passes_no_row(self, config: TrialConfig) -> bool:
-        return self._space.still_fits(config) and not self._space.work(config).passes
+    def _is_closed_form(self, config: TrialConfig) -> bool:
+        return self._space.still_fits(config) and self._space.work(config).closed_form
 
-    def _count_untrained(self, config: TrialConfig) -> None:
+    def _count_closed_form(self, config: TrialConfig) -> None:
         """Of finished trials; the strategy is tried no more on the backbone when there are enough."""
-        self._untrained[config.backbone, config.strategy] += 1
-        if self._untrained[config.backbone, config.strategy] == MOST_UNTRAINED:
+        self._closed_forms[config.backbone, config.strategy] += 1
+        if self._closed_forms[config.backbone, config.strategy] == MOST_CLOSED_FORMS:
             self._space.leave_out(strategy=config.strategy, backbone=config.backbone)
 
     def _fail(self, running: Running, error: TrialError) -> None:
@@ -399,24 +401,20 @@ class Trials:
         work, seconds = self._space.work(config), 0.0
         if self._control is None and not self._space.begins_pretrained(config):
             self._control = running.number  # to its end: weights that begin at random are far behind on their way
-        if work.passes:
+        if not work.closed_form:
             seconds = self._seconds_of(config, work)
         length = self._pace.trial_length(config.backbone, config.strategy, seconds)
         running.planned = length.planned
         running.optuna_trial.set_user_attr("planned_seconds", length.planned)
-        if work.passes:
+        if not work.closed_form:
             self._usual = length.planned
             self._pace.compared = max(self._pace.compared - 1, 1)
         return length
 
     def _seconds_of(self, config: TrialConfig, work: Work) -> float:
         """That its training takes, judging left out. Raises `TrialError` where it cannot be measured."""
-        answer = self._dialogue.ask(
-            f"forecast of {config.strategy}", "training", do="forecast",
-            candidate=dataclasses.asdict(self._space.candidates[config.backbone]), work=dataclasses.asdict(work),
-            views=self._judge.views_mean_the_same,
-        )  # fmt: skip
-        seconds: float = answer["seconds"]
+        candidate, views_agree = self._space.candidates[config.backbone], self._judge.views_mean_the_same
+        seconds: float = self._dialogue.forecast(config.strategy, candidate, work, views_agree=views_agree)["seconds"]
         return seconds
 
     def _settle_rungs(self) -> None:

@@ -263,8 +263,8 @@ class Workbench:
 
     def forecast(self, request: Message) -> Message:
         """What a trial will take, and the memory that this process has taken so far."""
-        views: bool = request["views"]  # states are kept by how rows are augmented
-        trial = self._prepare(request["candidate"], Settings({}), number=0, clock=Clock(), views=views)
+        agree: bool = request["views_agree"]  # states are kept by how rows are augmented
+        trial = self._prepare(request["candidate"], Settings({}), number=0, clock=Clock(), views_agree=agree)
         return {**dataclasses.asdict(forecast(trial, Work(**request["work"]))), "memory": peak_memory()}
 
     def trial(self, request: Message) -> Message:
@@ -272,7 +272,7 @@ class Workbench:
         clock = Clock(request["seconds"] or math.inf)
         settings = Settings(request["settings"])
         trial = self._prepare(
-            request["candidate"], settings, number=request["number"], clock=clock, views=request["views"]
+            request["candidate"], settings, number=request["number"], clock=clock, views_agree=request["views_agree"]
         )
         trial.fill_time, trial.judged_on_the_way = request["fill_time"], request["judged_on_the_way"]
         if request["checkpoint"]:
@@ -312,7 +312,7 @@ class Workbench:
     def refit(self, request: Message) -> Message:
         """Fits a finished model once more, with the validation rows too, and saves it and its views.
 
-        A training repeats its last third, from its late checkpoint; what passes no rows is fitted anew. Raises
+        A training repeats its last third, from its late checkpoint; what is solved for is fitted anew. Raises
         `TrialError` where there is nothing to start from. The score returned is that of rows that it was trained on.
         """
         model, frozen, rows = self._fit_again(request, self._everything)
@@ -352,8 +352,8 @@ class Workbench:
             return *self._bag_of_words(fold.train), len(fold.train)
         clock = Clock(limit or math.inf)
         trial = self._prepare(
-            request["candidate"], Settings(settings), number=request["number"], clock=clock, views=request["views"],
-            fold=fold,
+            request["candidate"], Settings(settings), number=request["number"], clock=clock,
+            views_agree=request["views_agree"], fold=fold,
         )  # fmt: skip
         if request["head"]:
             trial.model = Classifier(trial.frozen.layered, self._for_the_metric(trial.layered_head(), trial.known))
@@ -389,13 +389,13 @@ class Workbench:
         }
 
     def _prepare(
-        self, candidate: Message, settings: Settings, *, number: int, clock: Clock, views: bool = True,
+        self, candidate: Message, settings: Settings, *, number: int, clock: Clock, views_agree: bool = True,
         fold: _Fold | None = None,
     ) -> Trial:  # fmt: skip
-        """views: whether these mean the same. fold: other rows than those that trials see."""
+        """views_agree: whether other views mean the same. fold: other rows than those that trials see."""
         fold = fold or self._holdout
         frozen = self._look_through(candidate)
-        if not views and isinstance(encoder := frozen.rows.encoder, ViewingEncoder):
+        if not views_agree and isinstance(encoder := frozen.rows.encoder, ViewingEncoder):
             frozen = frozen.seen_by(encoder.without_views())
         self._looks.see_again(frozen, SECONDS_AGAIN, fewest=self._fewest_rows)
         looked, seen = self._looks.seen(frozen)

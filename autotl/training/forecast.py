@@ -31,7 +31,7 @@ def forecast(trial: Trial, work: Work) -> Forecast:
 
     Speeds that the speed book does not know yet are measured on two batches, as the trial would have to do anyway.
     """
-    if not work.passes:
+    if work.closed_form:
         return Forecast()
     frozen, size = trial.frozen, trial.frozen.candidate.recipe.batch_size
     stage = stage_at(work.frozen_fraction, frozen.backbone)

@@ -7,9 +7,6 @@ from autotl.plugins.contracts import OWN_FAMILY, Candidate, Recipe
 #: The most frequent words and pairs that it counts: beyond some ten thousand, accuracy on short texts stays.
 LARGEST_VOCABULARY = 20_000
 
-#: Of the model in events and on the shelf: trials count from 0, and heads on backbones from -1 downwards.
-NUMBER = -1_000_000
-
 #: Seconds of a bag of words for each training row, or of a row for each class where these are many; two cores: 0.07 to
 #: 0.1 ms a row on three tables of short texts, 0.6 on one whose texts have 130 words; 0.23 of 6 classes and 12,000
 #: terms, 0.73 of 77 and 19,000, 0.9 of 150, 2.6 of 400.

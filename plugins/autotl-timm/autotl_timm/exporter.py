@@ -43,9 +43,9 @@ with torch.no_grad():
 answers = {answers}  # columns: label_names of config.json
 ```
 
-timm's own transform (`timm.data.create_transform`) serves for opaque pictures of 8 bits that stand upright. It scales an
-image before it cuts the middle out, and `preprocess.py` the other way round, so that answers differ a little; it turns no
-photograph as its camera says, and knows nothing of transparency and of more than 8 bits.
+timm's own transform (`timm.data.create_transform`) serves for opaque pictures of 8 bits that stand upright. It scales
+an image before it cuts the middle out, and `preprocess.py` the other way round, so that answers differ a little; it
+turns no photograph as its camera says, and knows nothing of transparency and of more than 8 bits.
 """
 
 
