@@ -16,6 +16,7 @@ from autotl.cli.main import main
 from autotl.config import SearchRequest
 from autotl.plugins.manager import plugins
 from autotl.search import resuming
+from autotl.search.dialogue import Dialogue
 from autotl.search.engine import Search
 from autotl.search.resuming import resume
 from autotl.search.run_file import read_run_file
@@ -173,6 +174,26 @@ def test_resume_goes_by_no_other_measure(run, here, tmp_path, capsys):
     assert main(["resume", str(run), "--trials", "+1", "--quiet", "--costs", str(tmp_path / "costs.csv")]) == 2
     assert f"this run went by {task['metric']} and other costs" in capsys.readouterr().err
     assert run_file(run)["task"] == task
+
+
+def test_a_resume_that_is_refused_spends_nothing(run, here, table, tmp_path):
+    before = read_run_file(run).seconds
+    (tmp_path / "other.csv").write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    assert main(["resume", str(run), "--trials", "+1", "--quiet", "--data", str(tmp_path / "other.csv")]) == 2
+    assert events(run, "failed")
+    assert read_run_file(run).seconds == before
+
+
+def test_a_resume_that_is_interrupted_at_once_has_the_answer_that_was_there(run, here, monkeypatch):
+    bundle = (run / "best" / "bundle.json").read_bytes()
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Dialogue, "ready", interrupted)
+    assert resume(run, more_trials=1).interrupted
+    assert (run / "best" / "bundle.json").read_bytes() == bundle
+    assert run_file(run)["state"] == "interrupted"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import numpy as np
 VOCABULARY = "vocabulary.json"
 
 #: Words of a text that are read; more would only be slow.
-_WORDS = 512
+WORDS = 512
 
 #: Thai to Burmese, Khmer, kana, Han and hangul: scripts in which a space does not end a word, or not every one.
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff"
@@ -50,7 +50,7 @@ def folded(text: str) -> str:
 def terms_of(cell: Any) -> Iterator[str]:
     """Words and pairs of words, without case; of several texts those of all."""
     text = folded(cell if isinstance(cell, str) else "\n".join(cell))
-    found = [word[0] for word in islice(_WORD.finditer(text), _WORDS)]  # of a long document no more is read
+    found = [word[0] for word in islice(_WORD.finditer(text), WORDS)]  # of a long document no more is read
     yield from found
     yield from (f"{first} {second}" for first, second in pairwise(found))
 

@@ -260,9 +260,14 @@ class Search:
         if self._given.hub_missed:
             self._events.emit("note", text="the model hub is not reachable: searching what is on this machine")
 
+    @property
+    def _has_answer(self) -> bool:
+        """Whether there is a bundle on the disk, be it an earlier process's."""
+        return (self._folder / "best" / BUNDLE_FILE).is_file()
+
     def _leave_nothing(self, new_folders: Sequence[Path]) -> None:
         """A new run that ends without a model leaves no folder behind, to be in the way of the next one."""
-        if self._resumed is None and not (self._folder / "best").exists():
+        if self._resumed is None and not self._has_answer:
             with suppress(OSError):  # a disk that can only be read by now
                 for path in self._folder.iterdir():  # all made by this run, which refuses a folder with contents
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -296,7 +301,8 @@ class Search:
             # before anything is looked through: words are counted while networks still load
             task, targets = self._given.inspection.task, self._given.inspection.targets
             # whoever names some backbones wants one of these
-            floor = Floor(session, task, targets, contends=not self._request.backbones)
+            words = (self._given.audit.facts["input"] or {}).get("median", 0.0)
+            floor = Floor(session, task, targets, words=words, contends=not self._request.backbones)
             floor.measure(self._given.split.train, self._given.split.valid)
         if self._teacher is None:
             self._pace.folds = len(self._given.split.in_turn)
@@ -430,7 +436,7 @@ class Search:
     def _finish(self, interrupted: bool) -> bool:
         """Returns whether the search was interrupted, be it now."""
         self._phase("finishing")
-        if self._session.judge.best is None:
+        if not self._has_answer:
             words = self._dialogue.last_words()
             told = f" (the worker's last words: {words})" if words else ""
             if interrupted or not self._pace.limited:

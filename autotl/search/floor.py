@@ -38,11 +38,14 @@ NAME = "words"
 class Floor:
     """Says what one answer for all gets, and offers a bag of words where the inputs are texts."""
 
-    def __init__(self, session: Session, task: Task, targets: np.ndarray, *, contends: bool) -> None:
-        """targets ``[kept, …]``. contends: whether a bag of words may be the answer; else it is only scored."""
+    def __init__(self, session: Session, task: Task, targets: np.ndarray, *, words: float, contends: bool) -> None:
+        """targets ``[kept, …]``. words: of a text, where inputs are such. contends: whether a bag of words may be the
+        answer; else it is only scored.
+        """
         self._dialogue, self._judge = session.dialogue, session.judge
         self._pace, self._events = session.pace, session.events
         self._costs, self._task, self._targets, self._contends = session.costs, task, targets, contends
+        self._words_a_row = words
         self._words: float | None = None
 
     def measure(self, train: np.ndarray, valid: np.ndarray) -> None:
@@ -81,6 +84,6 @@ class Floor:
         """How many training rows a bag of words can be learned from in its time; 0 for too few."""
         if self._pace.limited:
             seconds = min(SHARE * self._pace.seconds_to_the_end(), MOST_SECONDS)
-            affordable = int(seconds / seconds_of_words(1, len(self._task.outputs)))
+            affordable = int(seconds / seconds_of_words(1, len(self._task.outputs), self._words_a_row))
             return min(rows, affordable) if affordable >= min(FEWEST_ROWS, rows) else 0
         return rows

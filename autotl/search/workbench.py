@@ -41,7 +41,7 @@ from autotl.training.model import Classifier
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.usage import peak_memory
-from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words
+from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words, usual_words
 
 logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
 
@@ -347,7 +347,8 @@ class Workbench:
         """A finished model's settings on the rows of a fold: the model, its backbone, and how many rows it saw."""
         limit, settings = request["seconds"], request["settings"]
         if request["candidate"] is None:
-            if limit is not None and limit < seconds_of_words(len(fold.train), len(self._task.outputs)):
+            words = usual_words(self._looks.cells)
+            if limit is not None and limit < seconds_of_words(len(fold.train), len(self._task.outputs), words):
                 raise TrialError("too little time is left", kind="time")
             return *self._bag_of_words(fold.train), len(fold.train)
         clock = Clock(limit or math.inf)
