@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import replace
 
@@ -119,6 +120,8 @@ def test_each_applies_where_its_evidence_is_from():
     assert known("logit_adjustment").usual(context((600, 100))) == 0.0
     assert known("logit_adjustment").usual(context((600, 100), metric="balanced_accuracy")) == 1.0
     assert known("logit_adjustment").usual(context((600, 100), metric="macro_f1")) == 0.5
+    priced = dataclasses.replace(context((600, 100), metric="balanced_accuracy"), costs=True)
+    assert known("logit_adjustment").usual(priced) == 0.0  # probabilities that costs are multiplied with
 
 
 def test_frequent_classes_lose_their_advantage_wherever_the_metric_wants_it():

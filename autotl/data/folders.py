@@ -49,8 +49,9 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
     for subfolder in subfolders:
         found, others = _images_within(subfolder, nested=nested)
         left_out += others
-        outlines = [entry for entry in found if _is_outline(entry, {other.stem for other in found})]
-        masks += outlines
+        stems = {entry.stem for entry in found}
+        outlines = {entry for entry in found if _is_outline(entry, stems)}
+        masks += sorted(outlines)
         found = [entry for entry in found if entry not in outlines]
         images += [entry.relative_to(folder).as_posix() for entry in found]
         labels += [subfolder.name] * len(found)

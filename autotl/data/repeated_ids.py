@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,11 @@ def _person_notes(inspection: Inspection) -> list[str]:
         if role.role != "ignore" or not _PERSON.fullmatch(role.name.strip()) or inspection.task.group:
             continue
         column = inspection.table.column(role.name)
-        values = number_groups(_present([column[row] for row in inspection.kept.tolist()]))
-        rows = np.bincount(values)
-        if len(rows) > 1 and (several := int((rows > 1).sum())):
+        cells = [column[row] for row in inspection.kept.tolist()]
+        told = np.array([not is_missing(cell) for cell in cells], dtype=bool)
+        apart = set(zip(_present(cells), inspection.groups[told].tolist(), strict=True))
+        rows = np.array(list(Counter(value for value, _ in apart).values()))
+        if len(rows) >= _FEWEST_VALUES and (several := int((rows > 1).sum())):
             return [
                 f"{several} of {len(rows)} values of {role.name!r} have several rows. The score may be too good where "
                 f"new rows are of others; {option('--group', role.name)} keeps those of one together"

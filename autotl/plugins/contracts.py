@@ -305,6 +305,7 @@ class StrategyContext:
     teacher: bool = False  #: whether there is a bundle to learn from (`Trial.teacher`)
     stages: int = 0  #: of the backbone; 0 where nobody has loaded it
     pretrained: bool = True  #: whether the strategy that trains begins at published weights, for regularizers
+    costs: bool = False  #: whether errors have costs, which probabilities are multiplied with
 
     @property
     def classes(self) -> int:

@@ -33,7 +33,7 @@ class LogitAdjustment(Regularizer):
     def usual(self, context: StrategyContext) -> float:
         from autotl.kinds.classes import BALANCE
 
-        return BALANCE.get(context.metric, 0.0)
+        return 0.0 if context.costs else BALANCE.get(context.metric, 0.0)
 
     def effect(self, strength: float) -> Effect:
         return _Adjusted(strength)

@@ -94,8 +94,7 @@ class Search:
         resumed: RunFile | None = None,
     ) -> None:
         """start: when the process began, on the monotonic clock. frame, test_frame: the table, and the one to test on,
-        where they are no files.
-        resumed: what the run folder knew; without it the folder is new. Nothing is read or written yet.
+        where they are no files. resumed: what the folder knew, which is new without. Nothing is read or written yet.
         """
         self._request, self._folder, self._resumed = request, folder, resumed
         self._frame, self._test_frame = frame, test_frame
@@ -359,6 +358,7 @@ class Search:
                 squared=task.rules.squared,
                 teacher=self._teacher is not None,
                 stages=self._screening.stages[candidate.key],
+                costs=bool(task.costs),
             )
             for candidate in survivors
         }

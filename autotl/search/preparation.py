@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from autotl.search.ledger import Ledger
 
 
-#: Texts by which their language is told: the shares of words are then within a fraction of a per cent.
-_ENOUGH_TEXTS = 1000
+#: Texts by which their language is told, and characters of each: the shares of words are then known to a per cent.
+_ENOUGH_TEXTS, _ENOUGH_CHARACTERS = 1000, 1000
 
 #: Of texts that are English, below which it is said that no backbone here reads others.
 _MOSTLY = 0.5
@@ -142,14 +142,15 @@ def prepare(
     modality, zoo = inspection.task.modality, ZooContext(folders, online, len(inspection.task.inputs))
     download = math.inf if request.backbones else download
     within = usable_candidates(modality, families, zoo, request.limits, request.licences, download)
-    candidates = _named(within, request.backbones)
+    candidates: Sequence[Candidate] = _named(within, request.backbones)
+    too_large = _beyond(within, modality, families, zoo, request.licences) if request.limits.given else ()
     if modality in TEXTUAL:
         texts = spread(read_inputs(inspection.table, inspection.task), _ENOUGH_TEXTS)
-        english = share_of_english([as_text(text) for text in texts if text is not None])
-        candidates = suited(candidates, english)
+        english = share_of_english([as_text(text)[:_ENOUGH_CHARACTERS] for text in texts if text is not None])
+        candidates, too_large = suited(candidates, english), suited(too_large, english)
         if english < _MOSTLY and not any(one.language != ENGLISH for one in candidates):
-            notes = (*inspection.notes, _foreign_note(_beyond((), modality, families, zoo, request.licences)))
-            inspection = replace(inspection, notes=notes)
+            there = usable_candidates(modality, families, zoo, request.limits, request.licences, math.inf)
+            inspection = replace(inspection, notes=(*inspection.notes, _foreign_note(there)))
     return Preparation(
         inspection=inspection,
         audit=audited,
@@ -158,7 +159,7 @@ def prepare(
         # a download may take minutes, or never end, so what is on this machine goes first; the strongest by its prior
         # has its turn early anyway, so of equals the other is first
         candidates=sorted(candidates, key=lambda one: (one.source == "hub", one.parameters, one.prior)),
-        too_large=_beyond(within, modality, families, zoo, request.licences) if request.limits.given else (),
+        too_large=too_large,
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
     )

@@ -67,10 +67,13 @@ def read_run_file(folder: Path) -> RunFile:
 
 
 def _of_use(events: Sequence[Event]) -> Sequence[Event]:
-    """Without a resume at the end that was refused while it read: it has used nothing of the budget."""
-    began = max((i for i, event in enumerate(events) if event.kind == "phase"), default=0)
-    refused = events[began:] and events[began].data.get("name") == "reading" and events[-1].kind == "failed"
-    return events[:began] if refused else events
+    """Without resumes at the end that were refused while they read: they have used nothing of the budget."""
+    while events and events[-1].kind == "failed":
+        began = max((i for i, event in enumerate(events) if event.kind == "phase"), default=0)
+        if events[began].data.get("name") != "reading":
+            break
+        events = events[:began]
+    return events
 
 
 def fingerprint(inspection: Inspection) -> str:
