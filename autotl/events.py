@@ -20,6 +20,9 @@ from autotl.untrusted import parse_json, read_lines
 
 # By its number events and the shelf know whose a model is: trials count from 0, heads on backbones from -1 downwards.
 
+#: What heads go by where trials have a strategy.
+HEAD_STRATEGY = "probe"
+
 #: The trial that runs the published recipe.
 DEFAULT_TRIAL = 0
 

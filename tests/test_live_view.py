@@ -141,4 +141,4 @@ def test_a_search_goes_on_when_nobody_reads_its_events(monkeypatch):
     event = next(iter(a_search(1)))
     JsonView()(event)
     with pytest.raises(BrokenPipeError):  # who only tells has nothing else to do
-        JsonView(for_its_sake=True)(event)
+        JsonView(stops_unread=True)(event)

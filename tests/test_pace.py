@@ -10,7 +10,7 @@ import pytest
 
 from autotl.budget import Clock
 from autotl.data.splits import holdout
-from autotl.search.pace import Pace
+from autotl.search.pace import AnswerSoFar, Pace
 from autotl.search.refit import worth_repeating
 
 
@@ -82,11 +82,11 @@ def test_trials_leave_time_to_validate_their_best_on_the_other_parts_or_none_whe
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)  # no trial is known
     planned = pace.trial_length("a", "tune", 5.0).planned
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * planned, abs=0.5)
-    pace.trials_of_the_answer = range(2)
+    pace.learn_answer(AnswerSoFar(trials=range(2)))
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6 * planned, abs=0.5)
-    pace.trials_of_the_answer = range(3)  # 73 s of 200 are too much
+    pace.learn_answer(AnswerSoFar(trials=range(3)))  # 73 s of 200 are too much
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
-    pace.trials_of_the_answer = range(0)
+    pace.learn_answer(AnswerSoFar(trials=range(0)))
     pace.settle()
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * 0.45, abs=0.1)  # heads
     pace.release("folds")
@@ -102,21 +102,22 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     assert pace.seconds_of_training("a") == pytest.approx(0.75 * all_of_it, abs=1.0)  # no trial is known: a quarter
     pace.trial_length("a", "tune", 5.0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # a third of a trial
-    pace.trials_of_the_answer = range(3)
+    pace.learn_answer(AnswerSoFar(trials=range(3)))
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 - 4.5, abs=1.0)
-    pace.trials_of_the_answer = range(1)
+    pace.learn_answer(AnswerSoFar(trials=range(1)))
     pace.learn_trial(0, 6.0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6.0 / 3 - 1.5, abs=0.1)  # what it took is known
-    pace.trials_of_the_answer = range(0)
+    pace.learn_answer(AnswerSoFar(trials=range(0)))
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # one may yet win
     pace.refits_trainings = False  # heads may yet win, and take next to nothing
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.1)
     pace.settle()
     pace.learn_judging("a", 1.0, views=0, head=True)
-    pace.heads_of_the_answer = ["a"]
+    pace.learn_answer(AnswerSoFar(heads=["a"]))
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 1.5, abs=0.1)  # heads take next to nothing
     assert pace.time_for_a_refit("a", head=True)
-    pace.trials_of_the_answer, pace.refits_trainings = range(1), True
+    pace.learn_answer(AnswerSoFar(trials=range(1), heads=["a"]))
+    pace.refits_trainings = True
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6.0 / 3 - 1.5 - 1.5, abs=0.1)  # beside it
     pace.release("refit")
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)
@@ -130,12 +131,12 @@ def test_what_a_heads_fit_takes_is_kept_and_a_long_one_leaves_trainings_their_re
     pace.settle()
     free = pace.seconds_to_the_end()
     pace.begin_trials(["quick", "slow"])
-    pace.heads_of_the_answer = ["quick"]
+    pace.learn_answer(AnswerSoFar(heads=["quick"]))
     assert free - pace.seconds_to_the_end() == pytest.approx(0.2 + 1.3 * 1.0, abs=0.1)
-    pace.heads_of_the_answer = ["quick", "slow"]
+    pace.learn_answer(AnswerSoFar(heads=["quick", "slow"]))
     assert free - pace.seconds_to_the_end() == pytest.approx(0.2 + 1.3 * 1.0 + 0.2 + 1.3 * 15.5, abs=0.1)
     assert pace.time_for_a_refit("slow", head=True)
-    pace.trials_of_the_answer = [0]
+    pace.learn_answer(AnswerSoFar(trials=[0]))
     pace.learn_trial(0, 60.0)
     pace.release("refit")
     late = pace.under(Clock(40.0))
@@ -165,7 +166,7 @@ def test_a_slow_rival_leaves_the_answer_the_time_for_its_refit():
     pace.learn_forward("a", 0.001, exact=0.002)
     pace.learn_judging("a", 1.0, views=0)
     pace.begin_trials(["a"])
-    pace.trials_of_the_answer = [0]
+    pace.learn_answer(AnswerSoFar(trials=[0]))
     pace.learn_trial(0, 9.0)
     kept = pace.seconds_of_training("a")
     pace.trial_length("a", "tune", 1000.0)
@@ -179,10 +180,11 @@ def test_nothing_is_kept_for_what_an_earlier_process_has_done():
     all_of_it = pace.seconds_of_training("a")
     pace.folds = 3
     pace.begin_trials(["a"])
-    pace.trials_of_the_answer, pace.refits_trainings = [0], False
+    pace.learn_answer(AnswerSoFar(trials=[0]))
+    pace.refits_trainings = False
     pace.learn_trial(0, 9.0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 27.0, abs=0.5)
-    pace.folded = {0}
+    pace.learn_answer(AnswerSoFar(trials=[0], folded={0}))
     pace.settle()
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * 0.45, abs=0.5)  # heads
 
@@ -232,7 +234,7 @@ def test_what_the_answers_members_take_on_the_test_rows_is_kept_free():
     untested = pace.seconds_to_the_end()
     pace.test_rows = 1000
     assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 6.0, abs=0.1)  # before there is an answer
-    pace.members = ["a", "a", "b"]
+    pace.learn_answer(AnswerSoFar(members=["a", "a", "b"]))
     assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 12.0, abs=0.1)
     pace.test_rows = 100_000  # more than there is time for, as the answer has grown
     assert pace.patience() == pytest.approx(100.0 - 0.4 - 2.0 - 30.0 + 1.0, abs=0.1)

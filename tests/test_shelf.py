@@ -335,14 +335,14 @@ def test_a_view_that_the_head_is_far_worse_on_means_something_else(shelf, tmp_pa
     """As mirrored pictures do where what is asked is which side something is on."""
     judge = Judge(Incumbent(task, LABELS, training_rows=100), shelf, None, None, None)
     known = a_model(tmp_path, 0, noise=0.6)
-    assert judge.views_mean_the_same  # nobody has looked
+    assert judge.views_agree  # nobody has looked
     for noise, same in ((0.65, True), (30.0, False)):
         head = dataclasses.replace(known, judged=dataclasses.replace(known.judged, trial=-1))  # with the views anew
         seen = a_model(tmp_path / "view", 0, noise=noise, permille=int(noise)).judged
         shelf.put(head)
         view = dataclasses.replace(seen, trial=-1)
         shelf.put(dataclasses.replace(head, name=f"{head.name}-view1", judged=view, weights=None))
-        assert judge.views_mean_the_same == same
+        assert judge.views_agree == same
 
 
 def test_a_hurried_head_that_few_rows_judged_has_no_part_in_what_more_rows_judge(shelf, tmp_path, task):

@@ -24,7 +24,7 @@ from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
 from autotl.testing.portable import check_portable
 from autotl.training.model import Classifier, load_model, save_model
-from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words, usual_words
+from autotl.zoo.words import BAG_OF_WORDS, mean_words, seconds_of_words
 
 
 def learned(classes, texts, labels, **more):
@@ -180,6 +180,6 @@ def test_words_are_the_same_however_their_letters_are_made(one, other):
 
 def test_longer_texts_take_longer_up_to_what_is_read():
     short, long, longest = (["word " * count] * 3 for count in (20, 400, 9000))
-    seconds = [seconds_of_words(1000, 2, usual_words(texts)) for texts in (short, long, longest)]
+    seconds = [seconds_of_words(1000, 2, mean_words(texts)) for texts in (short, long, longest)]
     assert seconds[0] == seconds_of_words(1000, 2, 0.0) < seconds[1] < seconds[2] == pytest.approx(0.5 * 512 / 130)
-    assert usual_words([("two words", "and three more")]) == 5
+    assert mean_words([("two words", "and three more")]) == 5

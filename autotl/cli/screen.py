@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
 
     from autotl.budget import Clock
     from autotl.events import Event
@@ -19,15 +20,21 @@ if TYPE_CHECKING:
     from autotl.search.engine import Outcome
 
 
-def choose_view(options: argparse.Namespace, clock: Clock, *, for_its_sake: bool = False) -> View:
-    """The view that the options and the terminal ask for. for_its_sake: as `JsonView` takes it."""
+def choose_view(options: argparse.Namespace, clock: Clock, *, stops_unread: bool = False) -> View:
+    """The view that the options and the terminal ask for. stops_unread: as `JsonView` takes it."""
     from autotl.report.live import JsonView, QuietView, view_for_people
 
     if options.quiet:
         return QuietView()
     if options.json:
-        return JsonView(for_its_sake=for_its_sake)
+        return JsonView(stops_unread=stops_unread)
     return view_for_people(clock)
+
+
+def _end_once(number: int, frame: FrameType | None) -> None:
+    """A shell that dies with its terminal says it twice, and the second time would end the ending."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -40,7 +47,7 @@ def ending_gently() -> Iterator[None]:
     before = {end: signal.getsignal(end) for end in ends}
     for end, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(end, signal.default_int_handler)
+            signal.signal(end, _end_once)
     try:
         yield
     finally:

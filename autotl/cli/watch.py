@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     _check(folder)
     clock = Clock()
     try:
-        with choose_view(options, clock, for_its_sake=True) as view:
+        with choose_view(options, clock, stops_unread=True) as view:
             _follow(folder, view, clock)
     except KeyboardInterrupt:
         print("autotl: not watched any more; the run itself goes on", file=sys.stderr)

@@ -21,7 +21,7 @@ from autotl.data.cells import (
 from autotl.data.folders import IMAGE_SUFFIXES, UNREAD
 from autotl.data.paths import image_path, is_address, obstacle
 from autotl.data.tables import Table
-from autotl.data.terms import count_spoken_words
+from autotl.data.terms import estimate_words
 from autotl.data.wording import option, shortened
 from autotl.errors import DataError
 
@@ -181,7 +181,7 @@ def _with_ending(path: str) -> str | None:
 
 def _judge_text(name: str, texts: list[str], different: int) -> ColumnRole:
     sample = spread(texts, _READ)
-    words = sum(map(count_spoken_words, sample)) / len(sample)
+    words = sum(map(estimate_words, sample)) / len(sample)
     evidence = f"{words:.1f} words on average, {different} different values in {len(texts)} rows"
     if are_few(different, len(texts)):
         return ColumnRole(name, "ignore", 0.7, f"{evidence}; looks like a category, not a text")

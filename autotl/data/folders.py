@@ -50,9 +50,9 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
         found, others = _images_within(subfolder, nested=nested)
         left_out += others
         stems = {entry.stem for entry in found}
-        outlines = {entry for entry in found if _is_outline(entry, stems)}
-        masks += sorted(outlines)
-        found = [entry for entry in found if entry not in outlines]
+        found_masks = {entry for entry in found if _is_mask(entry, stems)}
+        masks += sorted(found_masks)
+        found = [entry for entry in found if entry not in found_masks]
         images += [entry.relative_to(folder).as_posix() for entry in found]
         labels += [subfolder.name] * len(found)
         deeper += [entry.parent.relative_to(folder).as_posix() for entry in found if entry.parent != subfolder]
@@ -153,7 +153,7 @@ def _unread(folder: Path) -> str:
     return "".join(f"; {UNREAD[suffix]}" for suffix in sorted(there))
 
 
-def _is_outline(entry: Path, stems: Collection[str]) -> bool:
+def _is_mask(entry: Path, stems: Collection[str]) -> bool:
     """Whether a file beside an image is its mask, which shows the class and is no picture of it."""
     named = _MASK.fullmatch(entry.stem)
     return named is not None and named[1].rstrip(" _-") in stems

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autotl.data.groups import Components
-from autotl.data.terms import folded, words_of
+from autotl.data.terms import casefolded, words_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -53,7 +53,7 @@ _BLANKS = _Blanks()
 
 def normalized(text: str) -> str:
     """The text without case, punctuation and the kind of its spaces; as it is where there is nothing else in it."""
-    return " ".join(folded(text).translate(_BLANKS).split()) or text
+    return " ".join(casefolded(text).translate(_BLANKS).split()) or text
 
 
 def near_duplicates(texts: Sequence[str]) -> npt.NDArray[np.int64]:

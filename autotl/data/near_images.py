@@ -29,7 +29,7 @@ SIMILARITY = 0.97
 _BLANK = 2.0
 
 #: More of a table that is alike is a kind of picture (X-rays of one organ), not a copy: kept together it could not be
-#: validated on. Of such, copies are what is as like as a picture and itself, compressed again, mostly are.
+#: validated on. Among such, a copy is only what is as like as a picture is to itself, compressed again.
 _MOST_ALIKE, _ALWAYS_ALIKE = 0.1, 10
 _THE_SAME = 0.995
 
@@ -57,18 +57,24 @@ def thumbnails_of(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return np.concatenate([thumbnail(image) for image in images.reshape(-1, *images.shape[-3:])])
 
 
-def near_images(thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """``[rows] int64``: equal for those that a chain of similar pairs connects; thumbnails ``[rows, images * 256]``.
+def near_images(
+    thumbnails: npt.NDArray[np.float32], classes: npt.NDArray[np.int64] | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Groups ``[rows] int64``, equal for those that a chain of similar pairs connects, and ``[rows] bool``, which are
+    left apart as they are most of a class.
 
-    Rows of several images are similar where all of these are, each to that in its place.
+    thumbnails ``[rows, images * 256]``; rows of several images are similar where all of these are, each to that in its
+    place. classes ``[rows] int64``, None where a row has no one class.
     """
     most_alike = max(_MOST_ALIKE * len(thumbnails), _ALWAYS_ALIKE)
-    groups, large = _joined(thumbnails, SIMILARITY, most_alike)
-    rows = np.flatnonzero(large)
-    within, still_large = _joined(thumbnails[rows], _THE_SAME, most_alike)
-    alone = 2 * len(groups) + np.arange(len(rows))
-    groups[rows] = np.where(still_large, alone, len(groups) + within)
-    return groups
+    groups, crowded = _joined(thumbnails, SIMILARITY, most_alike)
+    filling = np.zeros(len(groups), bool) if classes is None else _fill_a_class(groups, classes, np.bincount(classes))
+    rows = np.flatnonzero(crowded | filling)
+    within, still = _joined(thumbnails[rows], _THE_SAME, _ALWAYS_ALIKE)
+    if classes is not None:
+        still |= _fill_a_class(within, classes[rows], np.bincount(classes))
+    groups[rows] = np.where(still, 2 * len(groups) + np.arange(len(rows)), len(groups) + within)
+    return groups, filling & ~_shared(groups)
 
 
 def _joined(
@@ -92,13 +98,18 @@ def _joined(
     return groups, crowded | (size > most_alike)
 
 
-def fill_a_class(groups: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which rows are of a group that has too much of a class; both ``[rows] int64``."""
-    if not len(groups):
-        return np.zeros(0, bool)
+def _shared(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which rows are not alone in theirs."""
+    _, places, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return counts[places] > 1
+
+
+def _fill_a_class(
+    groups: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], of_class: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which rows are of a group that has too much of a class; both ``[rows] int64``. of_class: all rows, by class."""
     pairs, counts = np.unique(np.stack([groups, classes]), axis=1, return_counts=True)
-    of_class = np.bincount(classes)[pairs[1]]
     filling = np.zeros(len(counts), bool)
     for share, always in _TOO_MUCH_OF_A_CLASS:
-        filling |= (counts > always) & (counts >= share * of_class)
+        filling |= (counts > always) & (counts >= share * of_class[pairs[1]])
     return np.isin(groups, pairs[0][filling])

@@ -1,4 +1,4 @@
-"""Columns such as a patient's id, whose rows share their label: a split that divides them flatters the score."""
+"""Columns that say of whom a row is, by values or name: a split that divides such rows flatters the score."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from autotl.data.wording import did_you_mean, in_words, option, shortened
 from autotl.errors import TaskError
 from autotl.kinds import KINDS, METRICS, TABLE
 from autotl.kinds.classes import BALANCE
-from autotl.kinds.elsewhere import is_lopsided
+from autotl.kinds.elsewhere import has_positive_class
 from autotl.kinds.kind import Kind, Scale
 from autotl.plugins.contracts import Modality
 
@@ -149,7 +149,7 @@ def infer_task(
     if not rules.can_score(task, task.metric, np.arange(len(task.classes))):
         raise TaskError(f"metric {task.metric!r} cannot score {rules.describe(task)}.{_of_many(task)}")
     notes = reading.notes
-    if task.kind == "binary" and is_lopsided(task.rules.known_metric(task.metric)):
+    if task.rules.exclusive and len(task.classes) == 2 and has_positive_class(task.rules.known_metric(task.metric)):
         notes += (
             f"{task.metric} asks about {shortened(task.classes[1])}, which comes last in order: where it should be "
             f"{shortened(task.classes[0])}, write 1 for it and 0 for the other",

@@ -32,12 +32,12 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def count_spoken_words(text: str) -> float:
+def estimate_words(text: str) -> float:
     """About how many words a reader would count: two characters make one in scripts without spaces."""
     return len(words_of(text)) - len(_CHARACTER.findall(text)) / 2
 
 
-def folded(text: str) -> str:
+def casefolded(text: str) -> str:
     """Without case, and in one spelling: letters with accents may be written as one character or as two.
 
     A Turkish capital İ becomes the letter that the small one is.
@@ -49,7 +49,7 @@ def folded(text: str) -> str:
 
 def terms_of(cell: Any) -> Iterator[str]:
     """Words and pairs of words, without case; of several texts those of all."""
-    text = folded(cell if isinstance(cell, str) else "\n".join(cell))
+    text = casefolded(cell if isinstance(cell, str) else "\n".join(cell))
     found = [word[0] for word in islice(_WORD.finditer(text), WORDS)]  # of a long document no more is read
     yield from found
     yield from (f"{first} {second}" for first, second in pairwise(found))

@@ -98,7 +98,7 @@ def in_whole_fp32(device: torch.device) -> Iterator[None]:
     try:
         before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:  # a program that has set them in the way of torch 2.9 may not read them in the old one
-        with _newly_in_whole_fp32():
+        with _in_whole_fp32_by_torch_2_9():
             yield
         return
     torch.set_float32_matmul_precision("highest")
@@ -111,7 +111,7 @@ def in_whole_fp32(device: torch.device) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _newly_in_whole_fp32() -> Iterator[None]:
+def _in_whole_fp32_by_torch_2_9() -> Iterator[None]:
     """By the settings that torch has since 2.9."""
     places = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = [place.fp32_precision for place in places]

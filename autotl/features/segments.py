@@ -177,7 +177,7 @@ def stored_segments(folder: Path) -> Iterable[StoredSegment]:
                 path.unlink()
 
 
-def read_content(path: Path) -> tuple[dict[str, Any], int] | None:
+def read_about(path: Path) -> tuple[dict[str, Any], int] | None:
     """What is computed in a segment, and how many rows it has; None for one that cannot be read."""
     try:
         stored = _header(path)

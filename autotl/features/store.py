@@ -26,7 +26,7 @@ from autotl.features.segments import (
     Row,
     Segment,
     StoredSegment,
-    read_content,
+    read_about,
     read_segment,
     stored_segments,
     write_segment,
@@ -324,7 +324,7 @@ def stored_collections(cache: Path) -> list[StoredCollection]:
         found.setdefault(segment.path.parent, []).append(segment)
     collections = []
     for segments in found.values():
-        known = [content for segment in segments if (content := read_content(segment.path))]
+        known = [content for segment in segments if (content := read_about(segment.path))]
         if known:
             about, rows = known[0][0], sum(rows for _, rows in known)
             size, last_used = sum(s.size for s in segments), max(s.last_used for s in segments)

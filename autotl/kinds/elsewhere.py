@@ -46,13 +46,13 @@ def takes(scorer: Scorer, codes: np.ndarray, outputs: int) -> bool:
     return True
 
 
-def is_lopsided(score: Scorer) -> bool:
+def has_positive_class(scorer: Scorer) -> bool:
     """Whether a metric of two classes is another one when these are exchanged, as precision and recall are."""
     codes, chances = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.7, 0.3])
-    answers = (chances > 0.5).astype(np.int64) if score.of_decisions else np.stack([1 - chances, chances], 1)
-    others = 1 - answers if score.of_decisions else answers[:, ::-1]
+    answers = (chances > 0.5).astype(np.int64) if scorer.of_decisions else np.stack([1 - chances, chances], 1)
+    others = 1 - answers if scorer.of_decisions else answers[:, ::-1]
     with suppress(Exception):  # a foreign plugin's metric may fail in any way, and is asked about no such rows
-        return not math.isclose(score.score(codes, answers), score.score(1 - codes, others))
+        return not math.isclose(scorer.score(codes, answers), scorer.score(1 - codes, others))
     return False
 
 

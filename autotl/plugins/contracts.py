@@ -83,7 +83,7 @@ class Candidate:
     prior: float  #: 0 to 1: how well it transfers in general, before it has seen the data
     recipe: Recipe
     columns: int = 1  #: images of a row where these are several, as `ZooContext` has them
-    language: str = ""  #: the one that it was made of, such as ``en``; empty for several, and where nobody says
+    language: str = ""  #: the only one that it learned from, such as ``en``; empty for several, and where nobody says
 
     @property
     def key(self) -> str:

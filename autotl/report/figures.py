@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from autotl.budget import describe_seconds
 from autotl.data.wording import counted
+from autotl.events import HEAD_STRATEGY
 from autotl.report.canvas import ACCENT, INK, MUTED, PAPER, WIDTH, Picture, marks, new_figure, picture
 from autotl.report.leaderboard import Row
 from autotl.report.record import Record
@@ -77,7 +78,7 @@ def _tracks(record: Record) -> list[tuple[str, list[tuple[float, float]]]]:
     """The strategy of each trial and head, with when it was judged and how."""
     strategies = {int(row.name): row.strategy for row in record.board[:MOST_TRIALS] if row.name.isdecimal()}
     trials: dict[int, list[tuple[float, float]]] = {}
-    heads = [("probe", [(event.at, event.data["score"])]) for event in record.of("head")]
+    heads = [(HEAD_STRATEGY, [(event.at, event.data["score"])]) for event in record.of("head")]
     for event in record.of("progress"):
         if event.data["trial"] in strategies:
             trials.setdefault(event.data["trial"], []).append((event.at, event.data["score"]))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autotl.escaping import for_csv
-from autotl.events import Event
+from autotl.events import HEAD_STRATEGY, Event
 from autotl.files import write_durably
 
 LEADERBOARD_FILE = "leaderboard.csv"
@@ -48,7 +48,7 @@ def leaderboard(events: Sequence[Event]) -> list[Row]:
             settings = {name: data[name] for name in data["units"]}
             rows[data["trial"]] = Row(str(data["trial"]), data["backbone"], data["strategy"], settings=settings)
         elif event.kind == "head":
-            rows[data["trial"]] = Row("head", data["backbone"], "probe", "complete", data["score"])
+            rows[data["trial"]] = Row("head", data["backbone"], HEAD_STRATEGY, "complete", data["score"])
         elif event.kind == "progress":
             row = rows[data["trial"]]
             row.curve.append((data["permille"], data["score"]))

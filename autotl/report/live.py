@@ -56,9 +56,9 @@ class QuietView:
 class JsonView(QuietView):
     """One event a line on standard output."""
 
-    def __init__(self, *, for_its_sake: bool = False) -> None:
-        """for_its_sake: whether all ends where nobody reads any more, as there is nothing else to do."""
-        self._for_its_sake = for_its_sake
+    def __init__(self, *, stops_unread: bool = False) -> None:
+        """stops_unread: whether a reader that is gone ends the command, as `watch` has nothing else to do."""
+        self._for_its_sake = stops_unread
 
     def __call__(self, event: Event) -> None:
         try:
@@ -79,7 +79,8 @@ class PlainView(QuietView):
 
 def view_for_people(clock: Clock) -> View:
     """One screen where standard error is a terminal that can draw, lines otherwise."""
-    drawn = sys.stderr is not None and Console(stderr=True).is_interactive
+    # a log is no terminal, whatever FORCE_COLOR says
+    drawn = sys.stderr is not None and sys.stderr.isatty() and Console(stderr=True).is_interactive
     return LiveView(clock) if drawn else PlainView()
 
 

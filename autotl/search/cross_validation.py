@@ -76,7 +76,7 @@ class CrossValidation:
             raise TrialError("too little time was left for all of them", kind="time")
         return self._dialogue.validate(
             named(model),
-            self._again.fitting(model, views_agree=self._judge.views_mean_the_same),
+            self._again.fitting(model, views_agree=self._judge.views_agree),
             part=part,
             seconds=min(SLOWER * usual if training else left, left) if self._pace.limited else None,
             silence=silence,

@@ -278,31 +278,15 @@ class Search:
     def _screen(self) -> list[Candidate]:
         self._phase("screening")
         self._device = self._dialogue.ready()
-        session, judge = self._session, self._session.judge
-        seconds = self._run_file.audit_seconds if self._pace.limited else None
+        session, seconds = self._session, self._run_file.audit_seconds if self._pace.limited else None
         splitting = Splitting(session, self._folder, self._disk, seed=self._request.seed)
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
-        judge.keep_together(self._given.split.groups)
+        session.judge.keep_together(self._given.split.groups)
         self._screening = Screening(session, self._given.candidates, self._run_file.heads)
         if self._resumed:
-            for event in self._past:
-                if event.data.keys() >= {"backbone", "latency"}:
-                    known = event.data
-                    session.costs.remember(known["backbone"], known["latency"], known.get("parameters"))
-            here = {candidate.key for candidate in self._given.candidates}
-            for best in [key for key in self._run_file.survivors if key in here][:1]:
-                judge.favour(self._screening.head_number(best))
-            told = [event.data["trial"] for event in self._past if event.kind == "incumbent"]
-            judge.restore(next(reversed(told), None))
-            for gone in sorted({model.member.backbone for model in judge.models} - here - {BAG_OF_WORDS.key}):
-                self._events.emit("note", text=f"{gone} is not here any more: its models stay as they are")
+            self._screening.take_up(self._past, self._run_file.survivors)
         if not any(event.kind == "floor" for event in self._past):
-            # before anything is looked through: words are counted while networks still load
-            task, targets = self._given.inspection.task, self._given.inspection.targets
-            # whoever names some backbones wants one of these
-            words = (self._given.audit.facts["input"] or {}).get("median", 0.0)
-            floor = Floor(session, task, targets, words=words, contends=not self._request.backbones)
-            floor.measure(self._given.split.train, self._given.split.valid)
+            self._measure_floor()
         if self._teacher is None:
             self._pace.folds = len(self._given.split.in_turn)
         self._pace.judges = len(self._given.split.valid)
@@ -318,6 +302,13 @@ class Search:
         kept = bool(before) and (not chosen or not set(before).isdisjoint(chosen))
         self._update(survivors=before if kept else chosen, origins=origins)
         return survivors
+
+    def _measure_floor(self) -> None:
+        """Before anything is looked through: words are counted while networks still load."""
+        inspection, split = self._given.inspection, self._given.split
+        contends = not self._request.backbones  # whoever names some wants one of these
+        floor = Floor(self._session, inspection.task, inspection.targets, words=self._given.words, contends=contends)
+        floor.measure(split.train, split.valid)
 
     def _list_unreadable(self) -> None:
         """Adds the rows that cannot be read to those set aside, in the list of these."""
@@ -401,7 +392,7 @@ class Search:
             events.emit("note", text="no training fits into the time that sees rows enough to be likely to beat a head")
             self._screening.use_time_left()
         pace.settle()
-        if not pace.trials_of_the_answer:  # heads are fitted again in a moment, so time is left
+        if not pace.answer.trials:  # heads are fitted again in a moment, so time is left
             trials.run(portfolio, count)
         pace.release("folds")
         again = Again(self._given.candidates, space)

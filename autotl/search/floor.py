@@ -12,14 +12,14 @@ import numpy as np
 
 from autotl.data.task import Task
 from autotl.errors import TrialError
-from autotl.events import BAG_OF_WORDS_NUMBER
+from autotl.events import BAG_OF_WORDS_NUMBER, HEAD_STRATEGY
 from autotl.plugins.contracts import TEXTUAL
 from autotl.predictor import metrics
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Subject
 from autotl.search.line import Message
 from autotl.search.session import Session
-from autotl.search.space import HEAD_STRATEGY, TrialConfig
+from autotl.search.space import TrialConfig
 from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words
 
 #: The share of what is left that it may cost: a second or two of a minute for what may be the answer.

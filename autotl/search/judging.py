@@ -17,7 +17,7 @@ from autotl.predictor.bundle import BundleCard, Member
 from autotl.search.incumbent import Incumbent, Judged
 from autotl.search.ledger import Ledger
 from autotl.search.line import Message
-from autotl.search.pace import Pace
+from autotl.search.pace import AnswerSoFar, Pace
 from autotl.search.shelf import Model, Shelf
 from autotl.search.space import TrialConfig
 
@@ -27,7 +27,7 @@ FEWER = 0.9
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose model it is: a trial's, or a head's, whose number is negative."""
+    """Whose model it is: a trial's, a head's or the tutor's, as `events` numbers them."""
 
     number: int
     candidate: Candidate
@@ -129,7 +129,7 @@ class Judge:
             return self._shelf.teacher()
 
     @property
-    def views_mean_the_same(self) -> bool:
+    def views_agree(self) -> bool:
         """Whether the other views of the rows may be trained on, and asked: whether no head is far worse on them.
 
         They may where nobody has looked: heads that were in a hurry have no views.
@@ -235,12 +235,15 @@ class Judge:
         answer = self._shelf.answer(best)
         card, decision = answer.card, answer.decision
         self._folders, self.numbers = answer.folders, answer.shares.keys() | {best.trial}
-        self._pace.members = [member.backbone for member in card.members]
-        self._pace.trials_of_the_answer = [number for number in answer.shares if not is_head(number)]
         heads = [model for model in self.members() if model.judged.is_head and not model.refit]
-        self._pace.heads_of_the_answer = [head.member.backbone for head in heads]
-        self._pace.folded = {model.judged.trial for model in self.models if model.folds > 1}
-        self._pace.refitted = {model.judged.trial for model in self.models if model.refit}
+        so_far = AnswerSoFar(
+            members=[member.backbone for member in card.members],
+            trials=[number for number in answer.shares if not is_head(number)],
+            heads=[head.member.backbone for head in heads],
+            folded={model.judged.trial for model in self.models if model.folds > 1},
+            refitted={model.judged.trial for model in self.models if model.refit},
+        )
+        self._pace.learn_answer(so_far)
         self._events.emit(
             "answer", members=[{"trial": number, "share": share} for number, share in answer.shares.items()],
             score=card.score, optimism=decision.optimism, lead=decision.lead, error=decision.error,

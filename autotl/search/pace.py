@@ -118,6 +118,17 @@ class Length:
     judged: bool = True  #: on the way, too
 
 
+@dataclass(frozen=True)
+class AnswerSoFar:
+    """What the rest of the time has to be enough for: the models of the answer, and what is done with them already."""
+
+    members: Sequence[str] = ()  #: backbones, each a pass that a row takes
+    trials: Collection[int] = ()  #: that have a share in it
+    heads: Sequence[str] = ()  #: backbones of those in it that are to be fitted to all rows yet
+    folded: Collection[int] = ()  #: trials that other parts of the table have validated, too
+    refitted: Collection[int] = ()  #: trials whose ends were repeated
+
+
 class Pace:
     """The clock of a run, and what was learned about the speed of each backbone."""
 
@@ -141,11 +152,7 @@ class Pace:
         self._full_trial = math.inf  #: seconds, by the last forecast
         self._tail = 0.0  #: seconds
         self.test_rows = 0  #: that the answer will be tested on at the end
-        self.members: Sequence[str] = ()  #: backbones of the answer so far, each a pass that a row takes
-        self.trials_of_the_answer: Collection[int] = ()  #: that have a share in it
-        self.folded: Collection[int] = ()  #: trials that other parts of the table have validated, too
-        self.refitted: Collection[int] = ()  #: trials whose ends were repeated
-        self.heads_of_the_answer: Sequence[str] = ()  #: backbones of those in it that are to be fitted to all rows yet
+        self.answer = AnswerSoFar()  #: as `learn_answer` has it
         self._took: dict[int, float] = {}  #: seconds, by trial
         #: Full trials that must fit, however little time there is, since they are to be compared with each other.
         self.compared = 1
@@ -199,6 +206,10 @@ class Pace:
         """seconds: what a trial took in all."""
         self._took[number] = seconds
 
+    def learn_answer(self, answer: AnswerSoFar) -> None:
+        """What the answer is now, in the place of what it was."""
+        self.answer = answer
+
     def seconds_of_trial(self, number: int) -> float:
         """What it took, or, before its end, what one takes by the last forecast."""
         return self._took.get(number, self._full_trial)
@@ -228,7 +239,7 @@ class Pace:
         """What testing the bundle will take: loading it, and a pass over the rows for each member."""
         if not self.test_rows:
             return 0.0
-        members = self.members or [max(self._exact, key=self._exact.__getitem__, default="")]
+        members = self.answer.members or [max(self._exact, key=self._exact.__getitem__, default="")]
         passes = sum(self._exact.get(member, 0.0) for member in members)
         seconds = LOADING + self.test_rows * (self._reading + TEST_COST * passes)
         return min(seconds, TEST_SHARE * self.clock.seconds)
@@ -258,8 +269,8 @@ class Pace:
     def _refit_seconds(self) -> float:
         if "refit" not in self._kept_for:
             return 0.0
-        heads = sum(map(self._head_refit_seconds, self.heads_of_the_answer))
-        trials, last_act = self._trial_seconds(but=self.refitted), self.judging_seconds(None)
+        heads = sum(map(self._head_refit_seconds, self.answer.heads))
+        trials, last_act = self._trial_seconds(but=self.answer.refitted), self.judging_seconds(None)
         if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < max(trials, default=0.0) < math.inf:
             trials = []
         thirds = sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
@@ -269,7 +280,7 @@ class Pace:
         """For the answer's models to be fitted anew for each further part of the rows; all of it or nothing."""
         if "folds" not in self._kept_for or not self.folds:
             return 0.0
-        wanted = self.folds * (sum(self._trial_seconds(but=self.folded)) or self.seconds_of_a_head_again(None))
+        wanted = self.folds * (sum(self._trial_seconds(but=self.answer.folded)) or self.seconds_of_a_head_again(None))
         return wanted if wanted <= FOLDS_SHARE * self._for_trials else 0.0
 
     def _head_refit_seconds(self, backbone: str) -> float:
@@ -285,7 +296,7 @@ class Pace:
 
         but: those that an earlier process is done with.
         """
-        trials = [self.seconds_of_trial(number) for number in self.trials_of_the_answer if number not in but]
+        trials = [self.seconds_of_trial(number) for number in self.answer.trials if number not in but]
         return trials or ([] if self._settled else [self._full_trial])
 
     def seconds_to_the_end(self) -> float:
@@ -311,12 +322,13 @@ class Pace:
         return left - reserved + self._grace
 
     @staticmethod
-    def silence(seconds: float, *, looking: float = 0.0) -> float:
+    def silence(seconds: float, *, looking: float = 0.0, times: float = TIMES_THE_FORECAST) -> float:
         """Seconds without a word after which a worker is given up that has something to do for `seconds` by forecast.
 
-        looking: seconds that it may need besides to look at rows, which the forecast leaves out.
+        looking: seconds that it may need besides to look at rows, which the forecast leaves out. times: how often the
+        forecast may be wrong by itself; 1 where the seconds are a limit.
         """
-        return TIMES_THE_FORECAST * seconds + looking + SECONDS_BESIDE
+        return times * seconds + looking + SECONDS_BESIDE
 
     @property
     def _grace(self) -> float:
@@ -358,7 +370,7 @@ class Pace:
         known = self._forward.keys() | self._judging.keys()
         forecasts = {key: self._forecast_judging(key) for key in known}
         if backbone is None or backbone not in forecasts:
-            at_work = known & {*self._chosen, *self.members} if self._chosen else known
+            at_work = known & {*self._chosen, *self.answer.members} if self._chosen else known
             return COMMITTING + CAUTION * max((forecasts[key] for key in at_work), default=1.5)
         return COMMITTING + CAUTION * forecasts[backbone]
 
@@ -422,7 +434,7 @@ class Pace:
     def time_for_a_refit(self, backbone: str, *, head: bool) -> bool:
         """head: whether it is one on features that are there, as the answer's heads are: they come before trainings."""
         if head and self.limited:
-            trainings = self.refits_trainings and self.trials_of_the_answer
+            trainings = self.refits_trainings and self.answer.trials
             left = self.seconds_to_the_end() * (HEADS_SHARE if trainings else 1.0)
             return left > self._head_refit_seconds(backbone) / CAUTION
         return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT

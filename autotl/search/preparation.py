@@ -27,6 +27,7 @@ from autotl.predictor.bundle import find_bundle, read_card
 from autotl.zoo import hub
 from autotl.zoo.inventory import called, usable_candidates, zoo_folders
 from autotl.zoo.languages import ENGLISH, share_of_english, suited
+from autotl.zoo.words import mean_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +70,7 @@ class Preparation:
     too_large: Sequence[Candidate]  #: what could be used but for the limits
     augments: dict[str, bool]  #: by family
     hub_missed: bool  #: whether the hub was looked for and did not answer
+    words: float  #: of a text, in the mean; 0 where inputs are none
 
     def keeping_together(self, groups: np.ndarray, *, seed: int) -> Preparation:
         """With another split, which divides none of `groups` ``[kept] int64`` either.
@@ -144,9 +146,11 @@ def prepare(
     within = usable_candidates(modality, families, zoo, request.limits, request.licences, download)
     candidates: Sequence[Candidate] = _named(within, request.backbones)
     too_large = _beyond(within, modality, families, zoo, request.licences) if request.limits.given else ()
+    words = 0.0
     if modality in TEXTUAL:
-        texts = spread(read_inputs(inspection.table, inspection.task), _ENOUGH_TEXTS)
-        english = share_of_english([as_text(text)[:_ENOUGH_CHARACTERS] for text in texts if text is not None])
+        texts = [text for text in read_inputs(inspection.table, inspection.task) if text is not None]
+        words = mean_words(texts)
+        english = share_of_english([as_text(text)[:_ENOUGH_CHARACTERS] for text in spread(texts, _ENOUGH_TEXTS)])
         candidates, too_large = suited(candidates, english), suited(too_large, english)
         if english < _MOSTLY and not any(one.language != ENGLISH for one in candidates):
             there = usable_candidates(modality, families, zoo, request.limits, request.licences, math.inf)
@@ -162,6 +166,7 @@ def prepare(
         too_large=too_large,
         augments={family.name: family.augments for family in families},
         hub_missed=ask_hub and not online,
+        words=words,
     )
 
 
@@ -219,7 +224,7 @@ def _beyond(
     zoo: ZooContext,
     licences: Sequence[str],
 ) -> Sequence[Candidate]:
-    """What could be used but for the limits."""
+    """What could be used without limits, but for those `within`."""
     usable = usable_candidates(modality, families, zoo, licences=licences)
     return [candidate for candidate in usable if candidate not in within]
 

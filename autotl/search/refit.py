@@ -70,7 +70,7 @@ class Refit:
         usual = self._pace.seconds_of_trial(number) if training else math.inf
         return self._dialogue.refit(
             named(model),
-            self._again.fitting(model, views_agree=self._judge.views_mean_the_same),
+            self._again.fitting(model, views_agree=self._judge.views_agree),
             seconds=self._pace.seconds_of_training(backbone) if self._pace.limited else None,
             late_checkpoint=late if training else None,
             silence=self._pace.silence(usual),

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from autotl.config import BYTES_A_PARAMETER
 from autotl.errors import TrialError, ZooError
+from autotl.events import HEAD_STRATEGY, Event
 from autotl.plugins.contracts import Candidate
 from autotl.search.dialogue import OutOfTime, WorkerStuck
 from autotl.search.incumbent import Judged
@@ -15,8 +16,9 @@ from autotl.search.line import Message
 from autotl.search.pace import SHORTEST_SCREENING
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
 from autotl.search.session import Session
-from autotl.search.space import HEAD_STRATEGY, TrialConfig
+from autotl.search.space import TrialConfig
 from autotl.zoo.inventory import DOWNLOAD_BYTES_A_SECOND
+from autotl.zoo.words import BAG_OF_WORDS
 
 #: Rows that each backbone sees first where there are more of them than can go on: an accuracy on so many is known to a
 #: point, and what goes on sees the rest.
@@ -60,6 +62,23 @@ class Screening:
         self.stages: dict[str, int] = {}  #: of each backbone that was looked through
         self.scores: dict[str, float] = {}  #: of the heads on those that were screened, leave-one-out
         self.too_slow: list[Candidate] = []  #: what could be used but for the limits
+
+    def take_up(self, past: Sequence[Event], chosen: Sequence[str]) -> None:
+        """What an earlier process learned of backbones, and the models that it left.
+
+        past: its events. chosen: keys of the backbones that it chose, best first.
+        """
+        for event in past:
+            if event.data.keys() >= {"backbone", "latency"}:
+                known = event.data
+                self._costs.remember(known["backbone"], known["latency"], known.get("parameters"))
+        here = {candidate.key for candidate in self._candidates}
+        for best in [key for key in chosen if key in here][:1]:
+            self._judge.favour(self.head_number(best))
+        told = [event.data["trial"] for event in past if event.kind == "incumbent"]
+        self._judge.restore(next(reversed(told), None))
+        for gone in sorted({model.member.backbone for model in self._judge.models} - here - {BAG_OF_WORDS.key}):
+            self._note(f"{gone} is not here any more: its models stay as they are")
 
     def run(self, known: Sequence[str]) -> list[Candidate]:
         """The backbones that the search chooses from, best first.

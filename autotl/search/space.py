@@ -15,9 +15,6 @@ from autotl.errors import PluginError, TrialError
 from autotl.plugins.contracts import Candidate, Choice, Parameter, Regularizer, Strategy, StrategyContext, Value, Work
 from autotl.search.priors import unit_of, value_at
 
-#: What a head on frozen features, or on a bag of words, goes by where trials have a strategy.
-HEAD_STRATEGY = "probe"
-
 
 @dataclass(frozen=True)
 class TrialConfig:

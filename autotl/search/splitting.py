@@ -71,7 +71,7 @@ class Splitting:
             self._events.emit("note", text=f"copies were looked for among {looked} {kind} only")
         if reply["filling"]:
             kind = kind_of_input(given.inspection.task.modality, several=True)
-            text = f"{reply['filling']} {kind} are nearly the same as all others of their class: they may be on both"
+            text = f"{reply['filling']} {kind} are nearly the same as most others of their class: they may be on both"
             self._events.emit("note", text=f"{text} sides of the split, and the score too good for other views")
         if not len(copies):
             return given

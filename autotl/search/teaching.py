@@ -14,7 +14,7 @@ from autotl.errors import TrialError
 from autotl.events import TUTOR
 from autotl.plugins.contracts import Candidate
 from autotl.search.judging import Subject
-from autotl.search.pace import JUDGED_ON_THE_WAY, SECONDS_BESIDE
+from autotl.search.pace import JUDGED_ON_THE_WAY
 from autotl.search.screening import Screening
 from autotl.search.session import Session
 from autotl.search.space import Space, TrialConfig
@@ -69,7 +69,7 @@ class Teaching:
         """By the published recipe, in half of the time that is left at most; the other half is the student's."""
         space = self._space.beside(tutor)
         published = next(space.portfolio())
-        judging, views_agree = self._pace.judging_seconds(tutor.key), self._judge.views_mean_the_same
+        judging, views_agree = self._pace.judging_seconds(tutor.key), self._judge.views_agree
         self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
         subject, seconds, fill = Subject(TUTOR, tutor, published), None, False
         try:
@@ -91,8 +91,7 @@ class Teaching:
                 checkpoint=None,  # it is neither continued nor refitted
                 late_checkpoint=None,
                 hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
-                # its limit is no forecast, so it is not taken several times
-                silence=math.inf if seconds is None else seconds + judging + SECONDS_BESIDE,
+                silence=math.inf if seconds is None else self._pace.silence(seconds, looking=judging, times=1.0),
             )
         except TrialError as error:
             self._events.emit("note", text=f"{tutor.key} teaches nobody: {error}")

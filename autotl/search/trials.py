@@ -107,7 +107,7 @@ class Trials:
         self._count = count
         past = self._study.get_trials(deepcopy=False)
         self._pace.compared = max(self._pace.compared - sum(trial.state.is_finished() for trial in past), 1)
-        if not past and not self._judge.views_mean_the_same:
+        if not past and not self._judge.views_agree:
             text = "other views of the rows, such as mirrored, mean something else here: the head is far worse on them"
             self._events.emit("note", text=f"{text}, so trainings leave them out")
         queue = deque(config for config in portfolio if not any(map(config.was_that_of, past)))
@@ -292,7 +292,7 @@ class Trials:
                 config,
                 number=number,
                 name=f"{number:04d}",
-                views_agree=self._judge.views_mean_the_same,
+                views_agree=self._judge.views_agree,
                 seconds=length.seconds,
                 fill_time=length.fill,
                 judged_on_the_way=length.judged,
@@ -413,7 +413,7 @@ class Trials:
 
     def _seconds_of(self, config: TrialConfig, work: Work) -> float:
         """That its training takes, judging left out. Raises `TrialError` where it cannot be measured."""
-        candidate, views_agree = self._space.candidates[config.backbone], self._judge.views_mean_the_same
+        candidate, views_agree = self._space.candidates[config.backbone], self._judge.views_agree
         seconds: float = self._dialogue.forecast(config.strategy, candidate, work, views_agree=views_agree)["seconds"]
         return seconds
 

@@ -15,7 +15,7 @@ import torch
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
-from autotl.data.near_images import THUMBNAIL, fill_a_class, near_images, thumbnails_of
+from autotl.data.near_images import THUMBNAIL, near_images, thumbnails_of
 from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
@@ -41,7 +41,7 @@ from autotl.training.model import Classifier
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.usage import peak_memory
-from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words, usual_words
+from autotl.zoo.words import BAG_OF_WORDS, mean_words, seconds_of_words
 
 logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
 
@@ -126,11 +126,8 @@ class Workbench:
             looked.append(chunk)
             small += [np.stack([thumbnails_of(images) for images in rows.gather(chunk)])] if len(chunk) else []
         found, numbers = np.concatenate(looked), np.arange(len(self._looks.cells))
-        groups, rules = near_images(np.concatenate(small)), self._task.rules
-        filling = (
-            fill_a_class(groups, rules.strata(self._targets[found])) if rules.exclusive else np.zeros(len(found), bool)
-        )
-        groups = np.where(filling, len(groups) + np.arange(len(groups)), groups)
+        classes = self._task.rules.strata(self._targets[found]) if self._task.rules.exclusive else None
+        groups, filling = near_images(np.concatenate(small), classes)
         firsts = np.unique(groups, return_index=True)[1]
         numbers[found] = found[firsts][np.unique(groups, return_inverse=True)[1]]
         self._store.flush()
@@ -347,7 +344,7 @@ class Workbench:
         """A finished model's settings on the rows of a fold: the model, its backbone, and how many rows it saw."""
         limit, settings = request["seconds"], request["settings"]
         if request["candidate"] is None:
-            words = usual_words(self._looks.cells)
+            words = mean_words(self._looks.cells)
             if limit is not None and limit < seconds_of_words(len(fold.train), len(self._task.outputs), words):
                 raise TrialError("too little time is left", kind="time")
             return *self._bag_of_words(fold.train), len(fold.train)

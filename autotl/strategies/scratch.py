@@ -61,5 +61,6 @@ class Scratch(Strategy):
             schedule="constant-cooldown",
             frozen_stages=0,
             augment=AUGMENT if frozen.family.augments else 0.0,
+            pretrained=False,
         )
         yield from train(trial.model, trial, plan)

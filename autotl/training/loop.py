@@ -57,6 +57,7 @@ class Plan:
     #: What is minimized in place of the loss of the task's kind: a scalar from features ``[batch, width] float32`` and
     #: labels ``[batch] int64``. The head is not trained then, and regularizers have no part in it.
     objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    pretrained: bool = True  #: whether the weights begin at published ones, and statistics of batches with them
     batches: Callable[[Trial, int], Sampler] = Batches  #: which rows make each batch, of a trial and its batch size
     thaws: tuple[tuple[float, int], ...] = ()  #: (progress, frozen stages from there on), fewer each time
 
@@ -90,7 +91,9 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         """Trains what is not frozen from there on."""
         stage, passes = plan.frozen_at(progress), plan.passes_at(progress)
         boundary = Boundary(trial.frozen, stage, trial.train, augment=plan.augment, passes=passes)
-        stepper = Stepper(model, trial, boundary, method=plan.method, objective=plan.objective)
+        stepper = Stepper(
+            model, trial, boundary, method=plan.method, objective=plan.objective, pretrained=plan.pretrained
+        )
         stepper.settle(AdamW(groups(stage)), plan.batch_size)
         optimizer.follow_layout()  # of what settling has laid out
         average.follow_layout()

@@ -46,14 +46,15 @@ class Stepper:
         *,
         method: str = "",
         objective: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        pretrained: bool = True,
     ) -> None:
-        """method: by which the steps are known, where they are not plain ones. objective: as in `Plan`."""
+        """method: by which the steps are known, where they are not plain ones. objective, pretrained: as in `Plan`."""
         self.parts = 1
         self.precision = Precision()
         self._model = model
         self._trial = trial
         self._boundary = boundary
-        self._objective = objective
+        self._objective, self._pretrained = objective, pretrained
         self._method = ", ".join([*([method] if method else []), *trial.slowed_by])
         self._key = ""
         self._seconds, self._rows = 0.0, 0
@@ -105,13 +106,14 @@ class Stepper:
         optimizer.zero_grad()
         for name, buffer in model.named_buffers():  # batch statistics moved
             buffer.copy_(before[name])
-        self.train_mode()  # as many pieces as it comes to
+        self.train_mode()  # trying the longest batch may have cut it into pieces
 
     def _arrange(self, precision: Precision, alike: np.ndarray | None) -> None:
         """alike: rows of a batch, where all batches have its shape."""
         if precision != self.precision:
             self._captured = None  # the weights move, and another pass is meant
             self.parts = 1  # what had no room in another precision may have it in this one
+            self.train_mode()
         self.precision = precision
         self._scale = LossScale(self._trial.device) if precision.format == "fp16" else None
         precision.arrange(self._model.backbone)
@@ -164,13 +166,14 @@ class Stepper:
     def train_mode(self) -> None:
         """Training mode above the frozen stages; below, dropout and batch statistics stay as in prediction.
 
-        Statistics of the batch do so everywhere where a batch is cut, as those of a few rows are no batch's.
+        Where a batch is cut into pieces, batch normalizations keep to the running statistics of pretraining, if there
+        are such: a piece's own are not the batch's.
         """
         model = self._model
         model.train()
         for stage in model.backbone.stages[: self.stage]:
             stage.eval()
-        if self.parts > 1:
+        if self.parts > 1 and self._pretrained:
             for module in model.backbone.modules():
                 if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
                     module.eval()

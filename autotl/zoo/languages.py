@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autotl.data.terms import folded
+from autotl.data.terms import casefolded
 from autotl.plugins.contracts import Candidate
 
 #: How a candidate says that it was made of English alone.
@@ -50,11 +50,11 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def share_of_english(texts: Sequence[str]) -> float:
-    """From 0, none of these texts seems to be, to 1, all are. 1 where they say too little to tell.
+    """From 0, where none of these texts seems to be English, to 1, where all do; 1 where they say too little.
 
     Letters of other scripts say it, and frequent words of languages in Latin letters.
     """
-    words = Counter(word for text in texts for word in _LETTERS.findall(folded(text)))
+    words = Counter(word for text in texts for word in _LETTERS.findall(casefolded(text)))
     letters = sum(len(word) * times for word, times in words.items())
     if not letters:
         return 1.0

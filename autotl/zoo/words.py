@@ -46,6 +46,6 @@ def seconds_of_words(rows: int, outputs: int, words: float) -> float:
     return rows * max(longer * _SECONDS_A_ROW, _SECONDS_A_CLASS * outputs)
 
 
-def usual_words(cells: Sequence[Any]) -> float:
+def mean_words(cells: Sequence[Any]) -> float:
     """How many words a text has, or several texts have together, in the mean of a sample."""
     return statistics.fmean(len(words_of(as_text(cell))) for cell in spread(cells, _SAMPLE))

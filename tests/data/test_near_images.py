@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotl.data.near_images import fill_a_class, near_images, thumbnail, thumbnails_of
+from autotl.data.near_images import near_images, thumbnail, thumbnails_of
 
 
 def picture(seed: int, side: int = 96) -> np.ndarray:
@@ -30,18 +30,18 @@ def as_image(values: np.ndarray) -> np.ndarray:
 def test_a_picture_that_was_recoloured_and_scaled_is_itself(seed, contrast, brightness):
     noise = np.random.default_rng(seed).normal(0, 5, (48, 48, 3))
     copy = as_image(picture(seed)[::2, ::2] * contrast + brightness + noise)
-    groups = near_images(np.stack([thumbnail(as_image(picture(seed))), thumbnail(copy)]))
+    groups, _ = near_images(np.stack([thumbnail(as_image(picture(seed))), thumbnail(copy)]))
     assert groups[0] == groups[1]
 
 
 def test_other_pictures_are_others():
-    groups = near_images(np.stack([thumbnail(as_image(picture(seed))) for seed in range(60)]))
+    groups, _ = near_images(np.stack([thumbnail(as_image(picture(seed))) for seed in range(60)]))
     assert len(set(groups.tolist())) == 60
 
 
 def test_blank_pictures_are_not_alike():
     blank = np.full((64, 64, 3), 255, np.uint8)
-    groups = near_images(np.stack([thumbnail(blank)] * 4))
+    groups, _ = near_images(np.stack([thumbnail(blank)] * 4))
     assert len(set(groups.tolist())) == 4
 
 
@@ -49,7 +49,7 @@ def test_a_table_of_one_kind_of_picture_is_not_one_group():
     base = picture(0)
     kinds = [base + np.random.default_rng(seed).normal(0, 3, base.shape) for seed in range(40)]
     others = [picture(seed) for seed in range(1, 41)]
-    groups = near_images(np.stack([thumbnail(as_image(values)) for values in (*kinds, *others)]))
+    groups, _ = near_images(np.stack([thumbnail(as_image(values)) for values in (*kinds, *others)]))
     assert len(set(groups.tolist())) == 80
 
 
@@ -58,30 +58,40 @@ def test_copies_within_one_kind_of_picture_are_still_found():
     base = picture(0)
     kinds = [0.88 * base + 0.12 * picture(seed) for seed in range(1, 41)]
     copy = kinds[7] + np.random.default_rng(0).normal(0, 2, base.shape)
-    loose = near_images(np.stack([thumbnail(as_image(values)) for values in kinds[:2]]))
+    loose, _ = near_images(np.stack([thumbnail(as_image(values)) for values in kinds[:2]]))
     assert len(set(loose.tolist())) == 1  # so alike that two of them would be taken for copies
-    groups = near_images(np.stack([thumbnail(as_image(values)) for values in (*kinds, copy)]))
+    groups, _ = near_images(np.stack([thumbnail(as_image(values)) for values in (*kinds, copy)]))
     assert groups[7] == groups[40]
     assert len(set(groups.tolist())) == 40
 
 
-def test_a_chain_of_what_is_typical_of_a_class_is_left_apart():
-    groups = np.array([0] * 30 + list(range(1, 21)) + [50] * 5 + list(range(51, 96)))
-    classes = np.array([0] * 50 + [1] * 50)
-    assert fill_a_class(groups, classes).tolist() == [True] * 30 + [False] * 70
+def test_a_chain_that_is_most_of_a_class_is_left_apart_but_for_copies():
+    """Twelve of twenty pictures of a class, each a step from the next, and one of them twice."""
+    steps = np.linspace(0, 1, 12)
+    chain = [(1 - step) * picture(1) + step * picture(1001) for step in steps]
+    others = [picture(2000 + number) for number in range(7)]
+    table = [*chain, chain[3] * 0.99 + 1, *others, *(picture(3000 + number) for number in range(20))]
+    groups, filling = near_images(
+        np.stack([thumbnail(as_image(values)) for values in table]), np.array([0] * 20 + [1] * 20)
+    )
+    assert groups[3] == groups[12]
+    assert len(set(groups[:13].tolist())) > 6
+    assert filling[:13].any()
+    assert not filling[13:].any()
 
 
 def test_rows_of_several_pictures_are_alike_where_each_is_like_that_in_its_place():
     first, second, third = (as_image(picture(seed)) for seed in range(3))
     copy = as_image(picture(0) * 0.9 + 10)
     rows = [(first, second), (copy, second), (second, first), (first, third)]
-    groups = near_images(np.stack([thumbnails_of(np.stack(row)) for row in rows]))
+    groups, _ = near_images(np.stack([thumbnails_of(np.stack(row)) for row in rows]))
     assert groups[0] == groups[1]
     assert len(set(groups.tolist())) == 3
 
 
 def test_no_pictures_make_no_groups():
-    assert len(near_images(np.empty((0, 256), np.float32))) == 0
+    groups, filling = near_images(np.empty((0, 256), np.float32), np.empty(0, np.int64))
+    assert len(groups) == len(filling) == 0
 
 
 def test_views_of_one_object_that_are_all_of_a_class_fill_it_and_copies_do_not():
@@ -91,8 +101,18 @@ def test_views_of_one_object_that_are_all_of_a_class_fill_it_and_copies_do_not()
     copies = [picture(5000) * (1 - 0.01 * n) + n for n in range(9)]
     others = [picture(6000 + n) for n in range(6)]
     classes = np.array([number for number in range(12) for _ in steps] + [12] * 15)
-    groups = near_images(np.stack([thumbnail(as_image(values)) for values in (*views, *copies, *others)]))
-    assert len(set(groups.tolist())) == 12 + 1 + 6
-    assert fill_a_class(groups, classes).tolist() == [True] * 144 + [False] * 15
-    assert not fill_a_class(np.zeros(4, np.int64), np.zeros(4, np.int64)).any()  # these may be copies
-    assert fill_a_class(np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == []
+    thumbnails = np.stack([thumbnail(as_image(values)) for values in (*views, *copies, *others)])
+    loose, _ = near_images(thumbnails)
+    assert len(set(loose.tolist())) == 12 + 1 + 6
+    groups, filling = near_images(thumbnails, classes)
+    assert len(set(groups[144:].tolist())) == 1 + 6
+    assert not filling[144:].any()
+    for number in range(12):  # some are on either side of a split
+        assert len(set(groups[12 * number : 12 * (number + 1)].tolist())) > 2
+
+
+def test_four_copies_may_be_all_of_a_class():
+    four = np.stack([thumbnail(as_image(picture(0) * (1 - 0.01 * n) + n)) for n in range(4)])
+    groups, filling = near_images(four, np.zeros(4, np.int64))
+    assert len(set(groups.tolist())) == 1
+    assert not filling.any()

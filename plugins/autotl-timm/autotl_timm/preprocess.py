@@ -45,11 +45,12 @@ _TURNS = {
 #: 14 of them into files for 16, which as 16 would be next to black.
 _WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 
-#: Of a picture's pixels, how many lie within what is white: single ones are often broken.
-_BRIGHTEST = 0.999
+#: Of a picture's pixels, how many lie within what is white, and beyond what is black: single ones are often broken.
+_BRIGHTEST, _DARKEST = 0.999, 0.001
 
-#: Pictures of two devices have no white in common where what is white in one is so many times what it is in another,
-#: and so large a share of them are the darker ones: 12 bits beside 16 would be 16 greys next to black.
+#: Pictures of two devices have no white in common: in some it is so many times what it is in the others, with none
+#: between, as there are where one device sees dark and bright things; and so large a share is darker. 12 bits beside 16
+#: would be 16 greys next to black.
 _FAR_APART, _ENOUGH_DARK = 16.0, 0.1
 
 #: Values of which the least is so large a part of the largest begin somewhere else than at black: temperatures do.
@@ -176,9 +177,9 @@ def common_white(paths: tuple[str, ...]) -> float:
         extremes = [found for found in pool.map(_extremes, paths[:_SAMPLE]) if found is not None]
     if not extremes or _begins_elsewhere(min(low for low, _ in extremes), max(high for _, high in extremes)):
         return 0.0
-    whites = [_least_white(high, (1.0, *_WHITES)) for _, high in extremes]
-    dark = sum(_FAR_APART * white <= max(whites) for white in whites)
-    return 0.0 if dark >= _ENOUGH_DARK * len(whites) else max(whites)
+    whites = sorted(_least_white(high, (1.0, *_WHITES)) for _, high in extremes)
+    gaps = [place for place in range(1, len(whites)) if _FAR_APART * whites[place - 1] <= whites[place]]
+    return 0.0 if gaps and gaps[-1] >= _ENOUGH_DARK * len(whites) else whites[-1]
 
 
 def _least_white(bright: float, whites: Sequence[float]) -> float:
@@ -210,8 +211,9 @@ def _extremes(path: str) -> tuple[float, float] | None:
 
 
 def _ends(values: np.ndarray, least: float) -> tuple[float, float]:
-    """The least value, and the largest but for broken pixels, or what is white at `least`."""
-    return float(values.min()), max(least, float(np.quantile(values, _BRIGHTEST)))
+    """The least and the largest value but for broken pixels, and the least of all below 0; what is white at `least`."""
+    smallest, (low, high) = float(values.min()), np.quantile(values, [_DARKEST, _BRIGHTEST]).tolist()
+    return smallest if smallest < 0 else low, max(least, high)
 
 
 def _white_is_zero(image: Image.Image) -> bool:
@@ -244,7 +246,7 @@ def _in_8_bits(values: np.ndarray, white: float, whites: Sequence[float]) -> np.
         low, high = _ends(values, 0.0)
         if _begins_elsewhere(low, high):
             values -= low
-            white = float(values.max()) or 1.0
+            white = (float(values.max()) if low < 0 else high - low) or 1.0
         else:
             white = _least_white(high, whites)
     values *= 255 / white
