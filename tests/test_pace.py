@@ -139,10 +139,38 @@ def test_what_a_heads_fit_takes_is_kept_and_a_long_one_leaves_trainings_their_re
     pace.learn_answer(AnswerSoFar(trials=[0]))
     pace.learn_trial(0, 60.0)
     pace.release("refit")
-    late = pace.under(Clock(40.0))
+    assert pace.under(Clock(40.0)).time_for_a_refit("slow", head=True)  # beside the third of the training
+    late = pace.under(Clock(30.0))
     assert not late.time_for_a_refit("slow", head=True)
     assert late.time_for_a_refit("quick", head=True)
     assert not pace.under(Clock(1.0)).time_for_a_refit("quick", head=True)
+
+
+def test_where_no_training_can_be_repeated_heads_have_what_is_left():
+    """A training took all of the time, and of the seconds that are left a head gets more than a fifth."""
+    pace = Pace(Clock(60.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_judging("a", 1.0, views=0, head=True)
+    pace.settle()
+    pace.begin_trials(["a"])
+    pace.learn_answer(AnswerSoFar(trials=[0], heads=["a"]))
+    pace.learn_trial(0, 55.0)
+    pace.release("refit")
+    assert pace.under(Clock(60.0, start=time.monotonic() - 55.5)).time_for_a_refit("a", head=True)
+
+
+def test_nothing_is_kept_for_a_head_that_there_is_never_time_to_fit_to_all_rows():
+    pace = Pace(Clock(100.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_judging("words", 0.5, views=0, head=True)
+    pace.settle()
+    free = pace.seconds_to_the_end()
+    pace.begin_trials(["a"])
+    pace.learn_answer(AnswerSoFar(heads=["words"]))
+    assert free - pace.seconds_to_the_end() == pytest.approx(0.2 + 1.3 * 0.5, abs=0.1)
+    pace.learn_refit("words", 90.0)
+    assert free - pace.seconds_to_the_end() == pytest.approx(0.0, abs=0.1)
+    assert not pace.under(Clock(50.0)).time_for_a_refit("words", head=True)
 
 
 def test_trainings_of_a_large_table_are_not_repeated_for_its_few_judges():
@@ -247,11 +275,12 @@ def test_time_for_the_report_is_kept_where_it_is_a_small_part_of_the_budget():
 
 def test_a_report_is_written_when_it_ends_in_time_and_keeps_nobody_waiting():
     now = time.monotonic()
-    late = Pace(Clock(100.0, start=now - 99.5))
+    late = Pace(Clock(100.0, start=now - 99.9))
     assert late.reporting_seconds(interrupted=False) == 0.0
     assert 2.0 <= Pace(Clock(100.0, start=now - 98.0)).reporting_seconds(interrupted=False) <= 3.0
     assert late.reporting_seconds(interrupted=True) == 2.0
-    assert Pace(Clock(20.0, start=now - 18.5)).reporting_seconds(interrupted=False) == 0.0
+    assert Pace(Clock(20.0, start=now - 18.9)).reporting_seconds(interrupted=False) == 0.0
+    assert Pace(Clock(20.0, start=now - 18.5)).reporting_seconds(interrupted=False) == pytest.approx(1.5, abs=0.1)
     assert Pace(Clock()).reporting_seconds(interrupted=False) == math.inf
 
 

@@ -56,6 +56,9 @@ class Floor:
             # rows that are few have another mean than those that train, and all rows alike have no order
             majority = max(majority, self._task.rules.guess(self._targets[valid]))
         if self._task.modality in TEXTUAL and (rows := self._affordable_rows(len(train))):
+            if rows < len(train):
+                whole = seconds_of_words(len(train) + len(valid), len(self._task.outputs), self._words_a_row)
+                self._pace.learn_refit(BAG_OF_WORDS.key, whole)
             try:
                 self._dialogue.words(name=NAME, most_rows=rows, hearer=self._hear)
             except TrialError as error:

@@ -20,6 +20,9 @@ CLOSING = 0.4
 #: images or texts.
 REPORTING = 2.0
 
+#: With less it is not begun. One that takes longer is given up in time.
+FASTEST_REPORT = 1.2
+
 #: A report that would take more of the budget is written only if the time is left over.
 REPORTING_SHARE = 0.05
 
@@ -90,8 +93,8 @@ FOLDS_SHARE = 0.33
 #: What a head on other rows takes of the time to judge one: it is neither saved nor loaded. Measured 0.15.
 HEAD_AGAIN = 0.3
 
-#: A head may take this share of what is left for refits where trainings have theirs after it: of a thousand classes one
-#: takes as long as a training's.
+#: A head may take this share of what is left for refits, and what trainings leave that have theirs after it: of a
+#: thousand classes one takes as long as a training's.
 HEADS_SHARE = 0.2
 
 #: A refit shorter than this learns nothing; loading its checkpoint takes half as long.
@@ -141,6 +144,7 @@ class Pace:
         self._closed_forms: dict[tuple[str, str], float] = {}  #: seconds of a trial of a strategy on a backbone
         self._judging: dict[str, float] = {}
         self._heads: dict[str, float] = {}  #: for a head, whose features are there, to be fitted and judged
+        self._refits: dict[str, float] = {}  #: as `learn_refit` has them
         self._trained: set[str] = set()  #: backbones of which a training was judged
         self._chosen: Collection[str] = ()  #: backbones that trials have, once they are known
         self.judges = 0  #: rows that judge a model
@@ -206,6 +210,10 @@ class Pace:
         """seconds: what a trial took in all."""
         self._took[number] = seconds
 
+    def learn_refit(self, backbone: str, seconds: float) -> None:
+        """seconds: what a head takes at least that is fitted to all rows."""
+        self._refits[backbone] = seconds
+
     def learn_answer(self, answer: AnswerSoFar) -> None:
         """What the answer is now, in the place of what it was."""
         self.answer = answer
@@ -269,12 +277,16 @@ class Pace:
     def _refit_seconds(self) -> float:
         if "refit" not in self._kept_for:
             return 0.0
-        heads = sum(map(self._head_refit_seconds, self.answer.heads))
+        most = REFIT_SHARE * self._for_trials
+        heads = [seconds for seconds in map(self._head_refit_seconds, self.answer.heads) if seconds <= most]
+        return min(most, sum(heads) + self._seconds_of_thirds())
+
+    def _seconds_of_thirds(self) -> float:
+        """For the answer's trainings to be repeated in part."""
         trials, last_act = self._trial_seconds(but=self.answer.refitted), self.judging_seconds(None)
         if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < max(trials, default=0.0) < math.inf:
-            trials = []
-        thirds = sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
-        return min(REFIT_SHARE * self._for_trials, heads + thirds)
+            return 0.0
+        return sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
 
     def _folds_seconds(self) -> float:
         """For the answer's models to be fitted anew for each further part of the rows; all of it or nothing."""
@@ -284,8 +296,11 @@ class Pace:
         return wanted if wanted <= FOLDS_SHARE * self._for_trials else 0.0
 
     def _head_refit_seconds(self, backbone: str) -> float:
-        """For a head on features that are there: fitted, saved, and asked by its file, as when it was judged."""
-        return COMMITTING + CAUTION * self._heads.get(backbone, SHORTEST_REFIT)
+        """For a head on features that are there: fitted, saved, and asked by its file, as when it was judged.
+
+        Or as long as is known where it saw few of the rows then.
+        """
+        return COMMITTING + CAUTION * max(self._heads.get(backbone, SHORTEST_REFIT), self._refits.get(backbone, 0.0))
 
     def seconds_of_a_head_again(self, backbone: str | None) -> float:
         """For a head that is fitted to other rows, and asked. backbone: None for the slowest."""
@@ -351,7 +366,7 @@ class Pace:
         """
         grace = self._grace if self._kept_for_the_report else 0.0
         seconds = REPORTING if interrupted else self.clock.remaining + grace
-        return seconds if seconds >= REPORTING else 0.0
+        return seconds if seconds >= FASTEST_REPORT else 0.0
 
     def seconds_of_training(self, backbone: str) -> float:
         """Until a trial must stop to be judged in time."""
@@ -434,8 +449,9 @@ class Pace:
     def time_for_a_refit(self, backbone: str, *, head: bool) -> bool:
         """head: whether it is one on features that are there, as the answer's heads are: they come before trainings."""
         if head and self.limited:
-            trainings = self.refits_trainings and self.answer.trials
-            left = self.seconds_to_the_end() * (HEADS_SHARE if trainings else 1.0)
+            end = self.seconds_to_the_end()
+            trainings = end - self.judging_seconds(None) > SHORTEST_REFIT  # there is time for one
+            left = max(HEADS_SHARE * end, end - (self._seconds_of_thirds() if trainings else 0.0))
             return left > self._head_refit_seconds(backbone) / CAUTION
         return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT
 
