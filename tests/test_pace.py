@@ -261,9 +261,9 @@ def test_what_the_answers_members_take_on_the_test_rows_is_kept_free():
     pace.learn_forward("b", 0.001, exact=0.004)
     untested = pace.seconds_to_the_end()
     pace.test_rows = 1000
-    assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 6.0, abs=0.1)  # before there is an answer
+    assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 1.2 * 4.0, abs=0.1)  # before there is an answer
     pace.learn_answer(AnswerSoFar(members=["a", "a", "b"]))
-    assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 12.0, abs=0.1)
+    assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 1.2 * 8.0, abs=0.1)
     pace.test_rows = 100_000  # more than there is time for, as the answer has grown
     assert pace.patience() == pytest.approx(100.0 - 0.4 - 2.0 - 30.0 + 1.0, abs=0.1)
 
@@ -289,7 +289,7 @@ def test_rows_to_test_on_keep_a_part_of_the_time_however_many_they_are():
     all_of_it = pace.seconds_to_the_end()
     pace.learn_forward("a", 0.001, exact=0.01)
     pace.test_rows = 1000
-    assert pace.seconds_to_the_end() == pytest.approx(all_of_it - 16.0, abs=0.1)
+    assert pace.seconds_to_the_end() == pytest.approx(all_of_it - (1.0 + 1.2 * 10.0), abs=0.1)
     pace.test_rows = 100_000
     assert pace.seconds_to_the_end() == pytest.approx(all_of_it - 30.0, abs=0.1)
 
