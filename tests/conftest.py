@@ -32,10 +32,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible():
-    """A shell has its background jobs ignore Ctrl-C, and so all that they start; tests press it."""
+    """A shell has its background jobs ignore Ctrl-C, and so all that they start; tests press it. So does nohup."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hung_up = signal.signal(signal.SIGHUP, signal.SIG_DFL) if hasattr(signal, "SIGHUP") else None
     yield
     signal.signal(signal.SIGINT, before)
+    if hung_up is not None:
+        signal.signal(signal.SIGHUP, hung_up)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from autotl.errors import DivergedError
+from autotl.features import frozen as frozen_module
 from autotl.features.boundary import SAMPLE, VIEWS, Boundary, stage_at
 from autotl.features.frozen import FrozenBackbone
 from autotl.features.layers import Layered
@@ -30,11 +31,13 @@ def candidate(tiny, zoo):
 def look(tiny, candidate, frame, tmp_path):
     """The tiny backbone before the table, with a new store in the same folder each time."""
 
-    def frozen(texts=None, *, store=None, speeds=None):
+    def frozen(texts=None, *, store=None, speeds=None, made_by=""):
         store = store or FeatureStore(tmp_path)
         texts = frame["text"].tolist() if texts is None else texts
         rows = EncodedRows(tiny.encoder(candidate, []), texts, modality="text", store=store)
-        return FrozenBackbone(candidate, tiny, rows, device=CPU, speeds=speeds or SpeedBook(tmp_path), store=store)
+        return FrozenBackbone(
+            candidate, tiny, rows, device=CPU, speeds=speeds or SpeedBook(tmp_path), store=store, made_by=made_by
+        )
 
     return frozen
 
@@ -124,7 +127,7 @@ def test_a_changed_row_computes_that_row_only(look, frame, monkeypatch):
     assert counted == [1]
 
 
-def test_other_weights_or_another_maker_compute_anew(tiny, zoo, look, monkeypatch):
+def test_other_weights_compute_anew(tiny, zoo, look, monkeypatch):
     first = look()
     first.see(np.arange(20))
     first.store.flush()
@@ -297,3 +300,29 @@ def test_states_that_are_stored_need_no_room_again(look, monkeypatch):
     monkeypatch.setattr(FeatureStore, "room", lambda store: first.size)
     assert Boundary(frozen, 1, rows, augment=0.0, passes=5.0).kept
     assert not Boundary(frozen, 1, np.arange(40, 80), augment=0.0, passes=5.0).kept
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(0.0, frozen_module.FEWEST_RACED), (1e6, 30)])
+def test_a_race_passes_as_many_rows_as_it_has_time_for(look, monkeypatch, seconds, rows):
+    raced, race = [], SpeedBook.race
+
+    def watched(self, *given, rows):
+        raced.append(rows)
+        return race(self, *given, rows=rows)
+
+    monkeypatch.setattr(frozen_module, "RACE_SECONDS", seconds)
+    monkeypatch.setattr(SpeedBook, "race", watched)
+    frozen = look()
+    frozen.calibrate(frozen.rows.readable(np.arange(30)))
+    assert raced == [rows]
+
+
+def test_what_another_maker_computed_is_not_found(look, monkeypatch):
+    first = look(made_by="tiny 1, torch 2.9")
+    first.see(np.arange(20))
+    first.store.flush()
+    for maker, computed in (("tiny 1, torch 2.9", 0), ("tiny 1, torch 2.10", 20)):
+        other = look(made_by=maker)
+        counted = passes(other, monkeypatch)
+        other.see(np.arange(20))
+        assert sum(counted) == computed

@@ -87,13 +87,19 @@ def frail(distribution, monkeypatch, tmp_path, put_on_path, here):
 # -------------------------------------------------------------------- ends
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_ends_cleanly_with_a_bundle(started, table, new_table, zoo, tmp_path, here, end):
     process = started(
         "search", "--data", table, "--models", zoo, "--budget", "5m", "--json", "--out", "run", cwd=tmp_path
     )
     read_until(process, "progress")
-    os.kill(process.pid, end)
+    if (
+        end == signal.SIGHUP
+    ):  # a shell that dies with its terminal tells all that it has begun, and the system does, too
+        os.killpg(process.pid, end)
+        os.killpg(process.pid, end)
+    else:
+        os.kill(process.pid, end)
     began = time.monotonic()
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -101,6 +107,29 @@ def test_interrupt_ends_cleanly_with_a_bundle(started, table, new_table, zoo, tm
     assert time.monotonic() - began < 5.0
     assert run_file(tmp_path / "run")["state"] == "interrupted"
     assert (autotl.load(tmp_path / "run").predict(new_table) != None).all()  # noqa: E711  element by element
+
+
+def test_a_search_whose_events_nobody_reads_ends_well(started, table, zoo, tmp_path):
+    process = started(
+        "search", "--data", table, "--models", zoo / "one", "--trials", 1, "--json", "--out", "run", cwd=tmp_path
+    )
+    read_until(process, "task")
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, "")
+    assert run_file(tmp_path / "run")["state"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_row_that_is_lost_costs_its_trial_only(table, zoo, frail, tmp_path):
+    frail(
+        "if number == 4:\n"
+        "                from autotl.errors import RowLostError\n"
+        "                raise RowLostError('0.png: gone, though it could be read before')"
+    )
+    Search(SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=4), tmp_path / "run").run()
+    ended = events(tmp_path / "run", "trial_ended")
+    assert [event["reason_kind"] for event in ended if event["state"] == "failed"] == ["data"]
+    assert run_file(tmp_path / "run")["state"] == "finished"
 
 
 @pytest.mark.slow

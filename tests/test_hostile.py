@@ -352,8 +352,15 @@ def test_run_that_names_weights_elsewhere_has_none(tmp_path, restored, name):
 
 def test_hostile_answers_are_as_if_they_were_not_there(tmp_path, restored, canary):
     answers = write_answers(tmp_path) / "0000.safetensors"
-    right = {"valid": np.arange(6), "probabilities": np.full((6, 2), 0.5, np.float32)}
-    for wrong in ({"valid": np.arange(6) + 1}, {"valid": np.zeros(6, np.int64)}, {"probabilities": np.ones((6, 9))}):
+    right = {"valid": np.arange(6), "answers": np.full((6, 2), 0.5, np.float32)}
+    save_file(right, answers)
+    assert restored()
+    for wrong in (
+        {"valid": np.arange(6) + 1},
+        {"valid": np.zeros(6, np.int64)},
+        {"valid": np.arange(6)[::-1].copy()},
+        {"answers": np.ones((6, 9), np.float32)},
+    ):
         save_file(right | wrong, answers)
         assert not restored()
     header(answers, {"valid": floats([TERABYTE // 4])})

@@ -11,7 +11,7 @@ from rich.console import Console
 from autotl.budget import Clock
 from autotl.events import Event
 from autotl.report.leaderboard import Row
-from autotl.report.live import JsonView, LiveView, PlainView, leaderboard_table
+from autotl.report.live import JsonView, LiveView, PlainView, leaderboard_table, view_for_people
 
 
 def a_search(trials=30):
@@ -142,3 +142,22 @@ def test_a_search_goes_on_when_nobody_reads_its_events(monkeypatch):
     JsonView()(event)
     with pytest.raises(BrokenPipeError):  # who only tells has nothing else to do
         JsonView(stops_unread=True)(event)
+
+
+@pytest.mark.parametrize(("term", "kind"), [("dumb", PlainView), ("xterm", LiveView)])
+def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch, term, kind):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for name in ("FORCE_COLOR", "TTY_INTERACTIVE", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert type(view_for_people(Clock(1.0))) is kind
+
+
+def test_a_log_gets_lines_whatever_colours_are_forced(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert type(view_for_people(Clock(1.0))) is PlainView

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
+from run_folders import wait_until
 
 
 @pytest.fixture
@@ -51,3 +53,15 @@ def test_budgets_that_are_none(plan, times):
     assert answer.returncode == 2
     assert answer.stderr.startswith("autotl: budget ")
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.slow
+def test_a_plan_that_is_ended_leaves_nothing(started, command_line, zoo, table, tmp_path, monkeypatch):
+    (place := tmp_path / "temporary").mkdir()
+    monkeypatch.setitem(command_line.environment, "TMPDIR", str(place))
+    process = started("plan", "--data", table, "--models", zoo, "--what-if", "10m", "--json", cwd=tmp_path)
+    assert wait_until(lambda: list(place.glob("autotl-plan-*/run")))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not list(place.glob("autotl-plan-*"))

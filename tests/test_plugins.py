@@ -13,6 +13,7 @@ import pytest
 
 import autotl
 from autotl.errors import PluginError
+from autotl.plugins import manager
 from autotl.plugins.manager import plugins
 
 CORE = Path(autotl.__file__).parent
@@ -225,3 +226,15 @@ def test_public_names_are_there():
         assert getattr(autotl, name) is not None
     with pytest.raises(AttributeError, match=r"no attribute 'fits'"):
         _ = autotl.fits
+
+
+@pytest.mark.parametrize("changed", ["torch", "numpy"])
+def test_what_a_family_computes_with_is_known_by_its_versions(put_on_path, distribution, monkeypatch, changed):
+    folder = distribution("mine", FAMILY.format(name="mine"))
+    (metadata,) = folder.glob("*.dist-info/METADATA")
+    metadata.write_text(metadata.read_text() + "Requires-Dist: numpy>=1\n")
+    put_on_path(Path(__file__).parent / "thirdparty" / "tiny", folder)
+    before, real = plugins().made_by("mine"), manager.version
+    monkeypatch.setattr(manager, "version", lambda name: "0.0" if name == changed else real(name))
+    assert plugins().made_by("mine") != before
+    assert f"{changed} 0.0" in plugins().made_by("mine")

@@ -17,6 +17,7 @@ from autotl.escaping import for_csv, for_markdown, for_terminal
 from autotl.events import EventLog
 from autotl.plugins.contracts import ZooContext
 from autotl.predictor.bundle import read_card
+from autotl.report.words import short
 from autotl.search.run_file import RunFile
 from autotl.testing import make_bundle
 
@@ -108,3 +109,8 @@ def test_nothing_shown_is_obeyed(text):
     assert not {"\x1b", "\n", "\r", "\x9b", "\u202e"} & set(for_terminal(text))
     assert not {"<", ">", "\n"} & set(for_markdown(text))
     assert not str(for_csv(text)).startswith(("=", "@", "\t", "\r"))
+
+
+def test_joiners_of_scripts_are_kept_in_pages():
+    assert short("می\u200cخواهم") == "می\u200cخواهم"
+    assert short("a\u0007b") == "a b"

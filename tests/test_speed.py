@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from autotl.features.precision import Precision
+from autotl.features.precision import Precision, in_whole_fp32
 from autotl.features.speed import SpeedBook
 
 
@@ -34,3 +34,16 @@ def test_a_format_that_is_hopeless_is_not():
     best, tried = winner(seconds)
     assert best == ("fp32", False)
     assert ("bf16", True) not in tried
+
+
+def test_fp32_is_whole_where_a_program_has_set_it_in_torchs_newer_way(monkeypatch):
+    def mixed():
+        raise RuntimeError("mix of the legacy and new APIs")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
+    places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    for place in places:
+        monkeypatch.setattr(place, "fp32_precision", "tf32")
+    with in_whole_fp32(torch.device("cuda")):
+        assert {place.fp32_precision for place in places} == {"ieee"}
+    assert {place.fp32_precision for place in places} == {"tf32"}

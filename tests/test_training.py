@@ -14,11 +14,12 @@ from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
 from autotl.budget import Clock
-from autotl.errors import DivergedError, TrialError
+from autotl.errors import DivergedError, RowLostError, TrialError
+from autotl.features.boundary import Boundary
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds
 from autotl.features.store import FeatureStore
-from autotl.plugins.contracts import Recipe, Work
+from autotl.plugins.contracts import Recipe, Unreadable, Work
 from autotl.plugins.manager import plugins
 from autotl.testing.bench import image_bench
 from autotl.training.batches import Batches
@@ -292,9 +293,9 @@ def test_a_batch_that_does_not_fit_is_passed_in_pieces_and_stays_one_batch(bench
         torch.testing.assert_close(results[1][name], whole, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize(("fits", "moves"), [(16, True), (2, False)])
-def test_the_statistics_of_a_few_rows_are_no_batch(bench, monkeypatch, fits, moves):
-    """In pieces, what normalizes is what the network was pretrained with, and stays so."""
+@pytest.mark.parametrize(("fits", "pretrained", "moves"), [(16, True, True), (2, True, False), (2, False, True)])
+def test_the_statistics_of_a_few_rows_are_no_batch(bench, monkeypatch, fits, pretrained, moves):
+    """In pieces, what normalizes is what the network was pretrained with, and stays; new weights have nothing else."""
     bench.frozen.speeds = SettledSpeeds(torch.device("cpu"))
     trial = bench.trial()
     model = bench.model(trial)
@@ -307,7 +308,7 @@ def test_the_statistics_of_a_few_rows_are_no_batch(bench, monkeypatch, fits, mov
         return forward(state, start, stop)
 
     monkeypatch.setattr(model.backbone, "forward", limited)
-    list(train(model, trial, plan(epochs=0.5)))
+    list(train(model, trial, plan(epochs=0.5, pretrained=pretrained)))
     after = [stage.norm.running_mean for stage in model.backbone.stages[1:]]
     assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True)) == moves
 
@@ -516,3 +517,36 @@ def test_arrays_of_another_encoder_with_the_same_fingerprint_are_not_taken(bench
     other = EncodedRows(Other(), texts, modality="text", store=store)
     assert other.readable(np.arange(1)).tolist() == [0]
     assert len(other.gather([0])[0]) == 1 < len(first.gather([0])[0])
+
+
+def test_a_row_that_cannot_be_read_again_is_told_as_that(bench):
+    gone = []
+
+    class Once(type(bench.frozen.rows.encoder)):
+        def encode(self, cells):
+            return [Unreadable("gone")] * len(cells) if gone else super().encode(cells)
+
+    rows = EncodedRows(Once(), ["cat dog"], modality="text", store=FeatureStore(None, memory=0))
+    assert rows.readable(np.arange(1)).tolist() == [0]
+    gone.append(True)
+    with pytest.raises(RowLostError, match="though it could be read before"):
+        rows.gather([0])
+
+
+def test_of_a_training_that_is_cut_states_are_kept_for_the_passes_that_it_makes(bench, tmp_path, monkeypatch):
+    """And for as many when it goes on, whatever time there is then."""
+    reckoned = []
+
+    class Watched(Boundary):
+        def __init__(self, *given, passes, **more):
+            reckoned.append(passes)
+            super().__init__(*given, passes=passes, **more)
+
+    monkeypatch.setattr("autotl.training.loop.Boundary", Watched)
+    for share in (0.25, 0.5):
+        trial = bench.trial(checkpoint=tmp_path / "there.safetensors")
+        trial.share = share
+        for progress in train(bench.model(trial), trial, plan(epochs=8.0)):
+            if progress.permille == 333:
+                break
+    assert reckoned == [2.0, 2.0]

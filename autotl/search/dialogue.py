@@ -113,8 +113,8 @@ class Dialogue:
 
     def trial(
         self, what: str, candidate: Candidate, config: TrialConfig, *, number: int, name: str, views_agree: bool,
-        seconds: float | None, fill_time: bool, judged_on_the_way: bool, checkpoint: Path | None,
-        late_checkpoint: Path | None, hearer: Hearer, silence: float,
+        seconds: float | None, fill_time: bool, judged_on_the_way: bool, share: float,
+        checkpoint: Path | None, late_checkpoint: Path | None, hearer: Hearer, silence: float,
     ) -> Message:  # fmt: skip
         """Has a trial fitted, as far as `hearer` lets it. checkpoint, late_checkpoint: None where none is kept."""
         return self._ask(
@@ -132,6 +132,7 @@ class Dialogue:
             seconds=seconds,
             fill_time=fill_time,
             judged_on_the_way=judged_on_the_way,
+            share=share,
             checkpoint=checkpoint and str(checkpoint),
             late_checkpoint=late_checkpoint and str(late_checkpoint),
         )

@@ -120,6 +120,7 @@ class Length:
     seconds: float | None  #: of training and of judging on the way
     fill: bool  #: whether it should go on to its limit, however long its settings say
     judged: bool = True  #: on the way, too
+    share: float = 1.0  #: of the passes that its settings say, that there is time for
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class Pace:
         for a model on its way, which was not saved and will answer to as many views as the last that was.
         """
         if head:
-            self._heads[backbone] = seconds + fitting
+            self._heads[backbone] = fitting + SAVING * (1 + (views or 0))  # what passed for it is known by then
         else:
             self._trained.add(backbone)
         if views is None:
@@ -431,7 +432,8 @@ class Pace:
         if training_seconds > SHORTEST_TRIAL and round(left / planned) <= self.compared:
             part = (left + last_act) / self.compared
             self._for_others = part * (self.compared - 1)
-            return Length(part, part - last_act, True, judged=on_the_way <= JUDGED_SHARE * part)
+            share = min((part - last_act) / training_seconds, 1.0)
+            return Length(part, part - last_act, True, judged=on_the_way <= JUDGED_SHARE * part, share=share)
         return Length(planned, min(left, 2.0 * planned + SHORTEST_TRIAL), False)
 
     @property

@@ -88,6 +88,7 @@ class Teaching:
                 seconds=seconds,
                 fill_time=fill,
                 judged_on_the_way=True,
+                share=1.0,
                 checkpoint=None,  # it is neither continued nor refitted
                 late_checkpoint=None,
                 hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},

@@ -296,6 +296,7 @@ class Trials:
                 seconds=length.seconds,
                 fill_time=length.fill,
                 judged_on_the_way=length.judged,
+                share=length.share,
                 checkpoint=self._checkpoints.of(number),
                 late_checkpoint=self._checkpoints.late(number),
                 hearer=lambda offer: self._hear(offer, running),

@@ -272,6 +272,7 @@ class Workbench:
             request["candidate"], settings, number=request["number"], clock=clock, views_agree=request["views_agree"]
         )
         trial.fill_time, trial.judged_on_the_way = request["fill_time"], request["judged_on_the_way"]
+        trial.share = request["share"]
         if request["checkpoint"]:
             trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
         frozen = trial.frozen

@@ -32,7 +32,7 @@ LEAST_SPACING = 5.0
 
 
 #: How far a training was: its numbers in the file.
-_TOLD = {"step", "steps", "seconds", "trained", "permille", "average", "training"}
+_TOLD = {"step", "steps", "seconds", "trained", "permille", "average", "training", "share"}
 
 
 def progress_in(file: Path) -> dict[str, float]:
@@ -87,10 +87,10 @@ class Checkpoint:
     def due(self) -> bool:
         return self._file is not None and time.monotonic() - self._last > self._spacing
 
-    def write(self, *, step: int, steps: int, seconds: float, begun: float, permille: int) -> None:
+    def write(self, *, step: int, steps: int, seconds: float, begun: float, permille: int, share: float) -> None:
         """step: that comes next, of `steps`; seconds: of the trial's clock, whose steps began at `begun` on it.
 
-        permille: the last rung that was judged.
+        permille: the last rung that was judged. share: of the training's passes that there was time for.
 
         On a full disk the cache makes way; where that is not enough, the checkpoint before stays, if there is one.
         """
@@ -98,7 +98,7 @@ class Checkpoint:
             return
         began, file = time.monotonic(), self._file
         about = {"step": step, "steps": steps, "seconds": seconds, "trained": seconds - begun, "permille": permille}
-        about |= {"average": self._average.steps, "training": self._training}
+        about |= {"average": self._average.steps, "training": self._training, "share": share}
         try:
             making_room(lambda: self._save(file, about), [self._store.give_way])
         except (OSError, SafetensorError) as error:

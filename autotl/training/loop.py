@@ -89,7 +89,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
 
     def enter(progress: float) -> Stepper:
         """Trains what is not frozen from there on."""
-        stage, passes = plan.frozen_at(progress), plan.passes_at(progress)
+        stage, passes = plan.frozen_at(progress), trial.share * plan.passes_at(progress)
         boundary = Boundary(trial.frozen, stage, trial.train, augment=plan.augment, passes=passes)
         stepper = Stepper(
             model, trial, boundary, method=plan.method, objective=plan.objective, pretrained=plan.pretrained
@@ -110,7 +110,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     step, judged, trained = 0, 0, 0.0
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
-        trained = before["trained"]
+        trained, trial.share = before["trained"], before["share"]
         trial.clock.set_back(before["seconds"])
     begun = trial.clock.elapsed - trained
 
@@ -135,7 +135,9 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
                 details["loss"] = _finite(torch.stack(losses).mean(), step)
             stepper.write_down()
             if ahead:
-                checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, begun=begun, permille=judged)
+                checkpoint.write(
+                    step=step, steps=steps, seconds=trial.clock.elapsed, begun=begun, permille=judged, share=trial.share
+                )
             if judged == LATE:
                 checkpoint.keep_late()
             average.swap()
@@ -164,7 +166,9 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             effect.stepped(step - 1, progress_so_far() - progress)
         average.update()
         if checkpoint.due:
-            checkpoint.write(step=step, steps=steps, seconds=trial.clock.elapsed, begun=begun, permille=judged)
+            checkpoint.write(
+                step=step, steps=steps, seconds=trial.clock.elapsed, begun=begun, permille=judged, share=trial.share
+            )
 
 
 def _finite(loss: torch.Tensor, steps: int) -> float:

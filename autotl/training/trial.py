@@ -102,6 +102,7 @@ class Trial:
     seed: int
     clock: Clock
     fill_time: bool = False
+    share: float = 1.0  #: of the passes that its settings say, that there is time for
     judged_on_the_way: bool = True
     checkpoint: Path | None = None
     late_checkpoint: Path | None = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from bundle_edits import edit_card
 from run_folders import events
 from tables_of_kinds import COLOURS
 
@@ -135,3 +138,15 @@ def test_a_service_answers_in_the_form_of_its_kind(searched, here):
         assert row["prediction"] == pytest.approx(expected, rel=1e-4)
         low, high = row["intervals"]["target"]
         assert low < row["prediction"] < high
+
+
+def test_its_report_has_the_thresholds_of_the_bundle(searched, here, tmp_path):
+    kind, folder, _ = searched
+    if kind != "labels":
+        return
+    run = shutil.copytree(folder, tmp_path / "run")
+    edit_card(run / "best", calibration={"thresholds": [[0.11, 0.22, 0.33]]})
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for name, bar in zip(autotl.load(run).task.classes, ("0.11", "0.22", "0.33"), strict=True):
+        assert re.search(rf'<td dir="auto">{name}</td><td class="number">\d+</td><td class="number">{bar}</td>', page)

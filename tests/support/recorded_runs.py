@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import subprocess
@@ -49,6 +50,7 @@ def record_run(site: Path, place: Path, **variables: str) -> Path:
         )
         assert answer.returncode == 0, answer.stderr
         assert answer.stderr == ""  # a library's chatter would be in the midst of the screen
+        assert all("kind" in json.loads(line) for line in answer.stdout.splitlines())
     return place / "run"
 
 

@@ -68,7 +68,17 @@ def test_the_short_side_fits_and_the_middle_is_kept(encoder, tmp_path):
         assert_all_near(read(encoder, tmp_path / name)[2:-2, 2:-2], RED)
 
 
-@pytest.mark.parametrize(("size", "whole"), [((100, 300), True), ((300, 100), True), ((130, 100), False)])
+@pytest.mark.parametrize(
+    ("size", "whole"),
+    [
+        ((100, 300), True),
+        ((300, 100), True),
+        ((99, 140), True),
+        ((140, 99), True),
+        ((130, 100), False),
+        ((100, 133), False),
+    ],
+)
 def test_of_pictures_that_are_mostly_long_nothing_is_cut_off(zoo, tmp_path, size, whole):
     from autotl_timm.family import TimmFamily
     from autotl_timm.preprocess import Inputs

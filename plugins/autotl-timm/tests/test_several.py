@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import pickle
@@ -134,8 +135,9 @@ def test_the_side_is_settled_by_all_images_of_the_sample(several, candidates, tm
     for name, side in (("small", 40), ("large", 800)):
         Image.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
     small, large = str(tmp_path / "small.png"), str(tmp_path / "large.png")
-    candidate = candidates(2)["efficientnet"]
-    assert several.encoder(candidate, [(small, large)] * 3).side == several.encoder(candidate, []).side
+    candidate = dataclasses.replace(candidates(2)["efficientnet"], input_size=224)
+    assert several.encoder(candidate, [(small, small)] * 3).side == 128
+    assert several.encoder(candidate, [(small, large)] * 3).side == several.encoder(candidate, []).side == 224
 
 
 @pytest.mark.parametrize("cell", [None, "photo.png", (), ("one.png",), ("one.png", "two.png", "three.png"), 7])
