@@ -20,8 +20,9 @@ FEATURES = 4
 #: itself, as a network that was never shown a pair says little of one: a head on MiniLM tells 0.84 of pairs of STS, as
 #: two classes, by two towers, and 0.67 by a cross-encoder. Fine-tuned on 1000 pairs towers are still ahead (0.810 to
 #: 0.779 of the test table, searches with one trial); with more to learn from, cross-encoders are level or ahead (on
-#: STSb 84.3 to 84.7, and 88.3 to 85.4 after other pairs: Reimers and Gurevych 2019, table 2). So one should always be
-#: trained, and the strongest by its prior is: the factor only has to put an encoder's towers behind itself (judgement).
+#: STSb 84.3 to 84.7, and 88.3 to 85.4 after other pairs: Reimers and Gurevych 2019, table 2). So one should go on, and
+#: the strongest by its prior does, to be trained where there is time for a second training: the factor only has to put
+#: an encoder's towers behind itself (judgement).
 TOWERS = 0.85
 
 
