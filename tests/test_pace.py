@@ -114,7 +114,9 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace.settle()
     pace.learn_judging("a", 1.0, views=0, head=True)
     pace.learn_answer(AnswerSoFar(heads=["a"]))
-    assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 0.2 - 1.3 * 0.3, abs=0.1)  # heads take next to nothing
+    assert pace.seconds_of_training("a") == pytest.approx(
+        all_of_it - 0.2 - 1.3 * 0.3, abs=0.1
+    )  # heads take next to nothing
     assert pace.time_for_a_refit("a", head=True)
     pace.learn_answer(AnswerSoFar(trials=range(1), heads=["a"]))
     pace.refits_trainings = True

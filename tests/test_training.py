@@ -23,6 +23,7 @@ from autotl.plugins.contracts import Recipe, Unreadable, Work
 from autotl.plugins.manager import plugins
 from autotl.testing.bench import image_bench
 from autotl.training.batches import Batches
+from autotl.training.checkpoint import go_on_from
 from autotl.training.effect import Effect
 from autotl.training.forecast import forecast
 from autotl.training.loop import RUNGS, Plan, train
@@ -534,7 +535,7 @@ def test_a_row_that_cannot_be_read_again_is_told_as_that(bench):
 
 
 def test_of_a_training_that_is_cut_states_are_kept_for_the_passes_that_it_makes(bench, tmp_path, monkeypatch):
-    """And for as many when it goes on, whatever time there is then."""
+    """And for as many when its last third is repeated."""
     reckoned = []
 
     class Watched(Boundary):
@@ -543,10 +544,10 @@ def test_of_a_training_that_is_cut_states_are_kept_for_the_passes_that_it_makes(
             super().__init__(*given, passes=passes, **more)
 
     monkeypatch.setattr("autotl.training.loop.Boundary", Watched)
-    for share in (0.25, 0.5):
-        trial = bench.trial(checkpoint=tmp_path / "there.safetensors")
-        trial.share = share
-        for progress in train(bench.model(trial), trial, plan(epochs=8.0)):
-            if progress.permille == 333:
-                break
+    trial = bench.trial(checkpoint=tmp_path / "there.safetensors")
+    trial.share, trial.late_checkpoint = 0.25, tmp_path / "late.safetensors"
+    list(train(bench.model(trial), trial, plan(epochs=8.0)))
+    again = bench.trial()
+    go_on_from(again, tmp_path / "late.safetensors", rest=0.5)
+    list(train(bench.model(again), again, plan(epochs=8.0)))
     assert reckoned == [2.0, 2.0]

@@ -29,9 +29,10 @@ SIMILARITY = 0.97
 _BLANK = 2.0
 
 #: More of a table that is alike is a kind of picture (X-rays of one organ), not a copy: kept together it could not be
-#: validated on. Among such, a copy is only what is as like as a picture is to itself, compressed again.
+#: validated on. Among such, a copy is only what is as like as a picture is to itself, compressed again, and at most so
+#: many are: a camera that does not move makes thousands.
 _MOST_ALIKE, _ALWAYS_ALIKE = 0.1, 10
-_THE_SAME = 0.995
+_THE_SAME, _MOST_COPIES = 0.995, 50
 
 #: The same of a class: views of one object, a degree apart. As one group it could only train, or only validate, and so
 #: could what is typical of a class where a chain of it has more than half. Four rows may be copies, or ten of a half.
@@ -70,7 +71,7 @@ def near_images(
     groups, crowded = _joined(thumbnails, SIMILARITY, most_alike)
     filling = np.zeros(len(groups), bool) if classes is None else _fill_a_class(groups, classes, np.bincount(classes))
     rows = np.flatnonzero(crowded | filling)
-    within, still = _joined(thumbnails[rows], _THE_SAME, _ALWAYS_ALIKE)
+    within, still = _joined(thumbnails[rows], _THE_SAME, _MOST_COPIES)
     if classes is not None:
         still |= _fill_a_class(within, classes[rows], np.bincount(classes))
     groups[rows] = np.where(still, 2 * len(groups) + np.arange(len(rows)), len(groups) + within)

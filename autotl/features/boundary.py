@@ -69,7 +69,8 @@ class Boundary:
         self._augment = augment
         self._views = min(max(int(passes / PASSES_A_VIEW), 2), VIEWS) if augment else 1
         self._computed = 0
-        self.size = self._size(train) if stage > 0 and passes > self._views else 0.0  #: bytes of the states, if kept
+        worth = stage > 0 and (passes > self._views or self._missing(train) < passes * len(train))
+        self.size = self._size(train) if worth else 0.0  #: bytes of the states, if kept
         self.kept = self.size > 0 and self._fits(train)
 
     def _size(self, train: np.ndarray) -> float:

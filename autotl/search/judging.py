@@ -98,9 +98,12 @@ class Judge:
         began = time.monotonic()
         if judged.finished:
             self._take(judged, offer, subject)  # before the study hears that it is: only the shelf can give it again
-        seconds = offer["seconds"] + time.monotonic() - began  # with many classes our part is the longer one
+        deciding = time.monotonic() - began  # with many classes our part is the longer one
+        seconds = offer["seconds"] + deciding
         fitting = offer["details"].get("fitting", 0.0)
-        self._pace.learn_judging(backbone, seconds, views=views, head=judged.is_head, fitting=fitting)
+        self._pace.learn_judging(
+            backbone, seconds, views=views, head=judged.is_head, fitting=fitting, deciding=deciding
+        )
         go_on = goes_on(judged)
         keep = not judged.finished and self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
         return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": self._seconds_left(backbone)}

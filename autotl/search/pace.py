@@ -186,17 +186,19 @@ class Pace:
         self._reading = max(self._reading, reading)  # rows that were known already say nothing
 
     def learn_judging(
-        self, backbone: str, seconds: float, *, views: int | None, head: bool = False, fitting: float = 0.0
-    ) -> None:
+        self, backbone: str, seconds: float, *, views: int | None, head: bool = False, fitting: float = 0.0,
+        deciding: float = 0.0,
+    ) -> None:  # fmt: skip
         """seconds: what scoring a model of this backbone took. head: whether it was one, whose features were there.
 
-        fitting: seconds that a head took before it was scored.
+        fitting: seconds that a head took before it was scored. deciding: those of `seconds` that went by while it was
+        settled what the answer is.
 
         views: how many other views of the rows a finished model answered to besides, all of them saved and loaded; None
         for a model on its way, which was not saved and will answer to as many views as the last that was.
         """
         if head:
-            self._heads[backbone] = fitting + SAVING * (1 + (views or 0))  # what passed for it is known by then
+            self._heads[backbone] = fitting + deciding + SAVING * (1 + (views or 0))  # what passed for it is known
         else:
             self._trained.add(backbone)
         if views is None:

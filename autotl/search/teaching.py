@@ -71,13 +71,14 @@ class Teaching:
         published = next(space.portfolio())
         judging, views_agree = self._pace.judging_seconds(tutor.key), self._judge.views_agree
         self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
-        subject, seconds, fill = Subject(TUTOR, tutor, published), None, False
+        subject, seconds, fill, share = Subject(TUTOR, tutor, published), None, False, 1.0
         try:
             if self._pace.limited:
                 work = space.work(published)
                 forecast = self._dialogue.forecast(tutor.key, tutor, work, views_agree=views_agree)
                 seconds = self._pace.seconds_of_training(tutor.key) / 2
                 fill = forecast["seconds"] + JUDGED_ON_THE_WAY * judging > seconds
+                share = min(seconds / forecast["seconds"], 1.0) if fill and forecast["seconds"] else 1.0
             self._dialogue.trial(
                 f"training of {tutor.key}",
                 tutor,
@@ -88,7 +89,7 @@ class Teaching:
                 seconds=seconds,
                 fill_time=fill,
                 judged_on_the_way=True,
-                share=1.0,
+                share=share,
                 checkpoint=None,  # it is neither continued nor refitted
                 late_checkpoint=None,
                 hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},

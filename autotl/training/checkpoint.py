@@ -58,6 +58,7 @@ def go_on_from(trial: Trial, late: Path, *, rest: float) -> int:
         raise TrialError(f"there is no late checkpoint to refit from: {error}") from error
     if about["training"] > 0:
         raise TrialError("its strategy trains several times, and the last of it alone cannot be repeated")
+    trial.share = about["share"]  # so that it finds the states that there are
     trial.checkpoint = late  # overwritten on the way: a refit that is cut goes on from where it was
     if math.isfinite(trial.clock.seconds):
         loading = about["seconds"] - about["trained"]

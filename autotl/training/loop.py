@@ -110,7 +110,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     step, judged, trained = 0, 0, 0.0
     if before := checkpoint.restore():
         step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
-        trained, trial.share = before["trained"], before["share"]
+        trained = before["trained"]
         trial.clock.set_back(before["seconds"])
     begun = trial.clock.elapsed - trained
 
