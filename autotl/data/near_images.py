@@ -71,7 +71,7 @@ def near_images(
     groups, crowded = _joined(thumbnails, SIMILARITY, most_alike)
     filling = np.zeros(len(groups), bool) if classes is None else _fill_a_class(groups, classes, np.bincount(classes))
     rows = np.flatnonzero(crowded | filling)
-    within, still = _joined(thumbnails[rows], _THE_SAME, _MOST_COPIES)
+    within, still = _joined(thumbnails[rows], _THE_SAME, min(most_alike, _MOST_COPIES))
     if classes is not None:
         still |= _fill_a_class(within, classes[rows], np.bincount(classes))
     groups[rows] = np.where(still, 2 * len(groups) + np.arange(len(rows)), len(groups) + within)
