@@ -42,8 +42,13 @@ def test_fp32_is_whole_where_a_program_has_set_it_in_torchs_newer_way(monkeypatc
 
     monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
     places = torch.backends.cuda.matmul, torch.backends.cudnn.conv
-    for place in places:
-        monkeypatch.setattr(place, "fp32_precision", "tf32")
-    with in_whole_fp32(torch.device("cuda")):
-        assert {place.fp32_precision for place in places} == {"ieee"}
-    assert {place.fp32_precision for place in places} == {"tf32"}
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "tf32"
+        with in_whole_fp32(torch.device("cuda")):
+            assert {place.fp32_precision for place in places} == {"ieee"}
+        assert {place.fp32_precision for place in places} == {"tf32"}
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value

@@ -527,8 +527,10 @@ def test_a_row_that_cannot_be_read_again_is_told_as_that(bench):
         def encode(self, cells):
             return [Unreadable("gone")] * len(cells) if gone else super().encode(cells)
 
-    rows = EncodedRows(Once(), ["cat dog"], modality="text", store=FeatureStore(None, memory=0))
+    store = FeatureStore(None, memory=0)
+    rows = EncodedRows(Once(), ["cat dog"], modality="text", store=store)
     assert rows.readable(np.arange(1)).tolist() == [0]
+    store.flush()  # which has no room for it
     gone.append(True)
     with pytest.raises(RowLostError, match="though it could be read before"):
         rows.gather([0])
