@@ -14,12 +14,10 @@ from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
 from autotl.budget import Clock
-from autotl.errors import DivergedError, RowLostError, TrialError
+from autotl.errors import DivergedError, TrialError
 from autotl.features.boundary import Boundary
-from autotl.features.rows import EncodedRows
 from autotl.features.speed import SettledSpeeds
-from autotl.features.store import FeatureStore
-from autotl.plugins.contracts import Recipe, Unreadable, Work
+from autotl.plugins.contracts import Recipe, Work
 from autotl.plugins.manager import plugins
 from autotl.testing.bench import image_bench
 from autotl.training.batches import Batches
@@ -230,15 +228,6 @@ def test_loss_that_is_not_finite_fails_the_trial_at_once(bench, step, in_gradien
         list(train(bench.model(trial), trial, plan(epochs=50)))
     assert explosion.steps == step
     assert not trial.checkpoint.exists()
-
-
-def test_features_that_are_not_finite_are_never_kept(bench):
-    with torch.no_grad():
-        bench.frozen.backbone.stages[1].up.weight.fill_(float("inf"))
-    with pytest.raises(DivergedError, match=r"150 rows among 150 are not finite"):
-        bench.frozen.features(bench.train)
-    with pytest.raises(DivergedError):
-        bench.frozen.features(bench.train)
 
 
 def test_table_smaller_than_a_batch_is_trained_on(bench):
@@ -488,52 +477,6 @@ def test_checkpoint_of_another_network_leaves_nothing_behind(bench, tmp_path, ot
     assert [progress.permille for progress in train(anew, second, plan())] == list(RUNGS)
     list(train(whole, bench.trial(), plan()))
     assert same(weights(anew), weights(whole))
-
-
-def test_a_text_of_which_an_encoder_leaves_nothing_cannot_be_read(bench):
-    """One that drops the words that it does not know, and has none of its own before them."""
-    encoder = bench.frozen.rows.encoder
-
-    class Strict(type(encoder)):
-        def encode(self, cells):
-            return [
-                array[: 0 if cell == "???" else None] for cell, array in zip(cells, super().encode(cells), strict=True)
-            ]
-
-    rows = EncodedRows(Strict(), ["cat dog", "???", "moss"], modality="text", store=FeatureStore(None))
-    assert rows.readable(np.arange(3)).tolist() == [0, 2]
-    assert "nothing in it" in rows.unreadable[1]
-
-
-def test_arrays_of_another_encoder_with_the_same_fingerprint_are_not_taken(bench):
-    encoder, store = bench.frozen.rows.encoder, FeatureStore(None)
-
-    class Other(type(encoder)):
-        def encode(self, cells):
-            return [array[:1] for array in super().encode(cells)]
-
-    texts = ["cat dog moss"]
-    (first,) = (EncodedRows(kind(), texts, modality="text", store=store) for kind in [type(encoder)])
-    first.readable(np.arange(1))
-    other = EncodedRows(Other(), texts, modality="text", store=store)
-    assert other.readable(np.arange(1)).tolist() == [0]
-    assert len(other.gather([0])[0]) == 1 < len(first.gather([0])[0])
-
-
-def test_a_row_that_cannot_be_read_again_is_told_as_that(bench):
-    gone = []
-
-    class Once(type(bench.frozen.rows.encoder)):
-        def encode(self, cells):
-            return [Unreadable("gone")] * len(cells) if gone else super().encode(cells)
-
-    store = FeatureStore(None, memory=0)
-    rows = EncodedRows(Once(), ["cat dog"], modality="text", store=store)
-    assert rows.readable(np.arange(1)).tolist() == [0]
-    store.flush()  # which has no room for it
-    gone.append(True)
-    with pytest.raises(RowLostError, match="though it could be read before"):
-        rows.gather([0])
 
 
 def test_of_a_training_that_is_cut_states_are_kept_for_the_passes_that_it_makes(bench, tmp_path, monkeypatch):
