@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from autotl.predictor.predictor import Predictor
-    from autotl.training.effect import Effect
-    from autotl.training.trial import Trial
-
 #: What a row's input is. A cell of a pair is two texts, and one of several images their paths; both are ordered, as a
 #: tuple or (over the line to the worker) a list.
 Modality: TypeAlias = Literal["image", "images", "text", "text_pair"]
@@ -372,9 +368,10 @@ class Strategy(Protocol):
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
         """What `fit` will compute with these settings."""
 
-    def fit(self, trial: Trial) -> Iterator[Progress]:
+    def fit(self, trial: Any) -> Iterator[Progress]:
         """Trains within ``trial.clock``, yielding wherever the model can be judged and put aside.
 
+        `trial` is an `autotl.training.trial.Trial`: settings, examples, cached features, and the model to train.
         Every setting must be read. Raises `TrialError` when the trial cannot go on.
         """
 
@@ -396,8 +393,8 @@ class Regularizer(Protocol):
         """The strength that published recipes have, which is the first to be tried; 0 for most."""
         return 0.0
 
-    def effect(self, strength: float) -> Effect:
-        """What it does at this strength, above 0, in one training. Imports torch late."""
+    def effect(self, strength: float) -> Any:
+        """An `autotl.training.effect.Effect` of this strength, above 0, for one training. Imports torch late."""
 
 
 @runtime_checkable
@@ -463,8 +460,9 @@ class Exporter(Protocol):
     #: else what it loses is told.
     exact: bool = True
 
-    def export(self, model: Predictor, cells: Sequence[Any], folder: Path) -> None:
-        """Writes `model` into an empty folder, with a README.md that says how it is loaded.
+    def export(self, model: Any, cells: Sequence[Any], folder: Path) -> None:
+        """Writes `model`, an `autotl.predictor.predictor.Predictor`, into an empty folder, with a README.md that says
+        how it is loaded.
 
         cells: up to some hundred readable inputs of the kind that it answers, such as an exporter traces networks with.
         Raises `ExportError` where this form cannot hold the model.
