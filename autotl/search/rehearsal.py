@@ -263,6 +263,9 @@ class Rehearsal(Search):
                 course.paused.append(training)
             else:
                 course.finish(training)
+            if length.share < 1:  # states are kept for the passes that there is time for
+                cut = dataclasses.replace(work, passes=length.share * work.passes)
+                cost = self._cost(candidate, config, cut).within(clock.seconds, self._to_train_on)
             course.states[config.backbone, work.frozen_fraction, work.augment] = cost.states
 
     @property
