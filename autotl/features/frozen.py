@@ -38,8 +38,8 @@ IMAGES_AT_ONCE = 4 * IMAGES_A_BATCH if best_device().type == "cuda" else 1
 #: Rows that tell whether a speed of an earlier search is far too slow for these.
 DOUBTED_ROWS = 8
 
-#: A pass of a race need not be longer: a format that is faster on fewer rows is so on more. On two cores a race on 32
-#: texts of 256 tokens took eight of the first sixty seconds.
+#: A pass of a race need not be longer: a format that is faster on fewer rows is taken to be so on more (judgement). A
+#: race on 32 texts of 256 tokens took some eight of the first sixty seconds on two cores (reckoned from its passes).
 RACE_SECONDS, FEWEST_RACED = 0.3, 8
 
 #: Texts that precisions are raced on: the batch of a usual training step, or as many as an accelerator notices.

@@ -58,13 +58,13 @@ class JsonView(QuietView):
 
     def __init__(self, *, stops_unread: bool = False) -> None:
         """stops_unread: whether a reader that is gone ends the command, as `watch` has nothing else to do."""
-        self._for_its_sake = stops_unread
+        self._stops_unread = stops_unread
 
     def __call__(self, event: Event) -> None:
         try:
             print(event.line(), flush=True)
         except (OSError, ValueError):  # nobody listens any more, and a search goes on
-            if self._for_its_sake:
+            if self._stops_unread:
                 raise
 
 
