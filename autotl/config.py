@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -338,6 +339,9 @@ def run_folder(data: str, out: str | Path | None) -> Path:
         return expanded(out)
     path = absolute(data)
     name = path.name if path.is_dir() else path.stem
+    if data == FRAME:  # all frames have one name
+        names = itertools.chain([FRAME], (f"{FRAME}-{number}" for number in itertools.count(2)))
+        return next(folder for name in names if not (folder := Path("runs") / name).exists())
     if name.lower() in _COLOURLESS and (parent := path.parent.name):
         name = parent
     return Path("runs") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")

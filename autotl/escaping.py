@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import unicodedata
+from typing import Any
 
 #: Categories of characters that terminals obey in place of showing them: controls, lone surrogates, line and paragraph
 #: separators, and marks that change the direction of what follows.
@@ -23,11 +25,21 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def for_terminal(text: object) -> str:
     """On one line, with characters that a terminal would obey written as Python writes them."""
     return "".join(
-        character
-        if character in SPELLING or unicodedata.category(character) not in _OBEYED
-        else character.encode("unicode_escape", "backslashreplace").decode("ascii")
+        character.encode("unicode_escape", "backslashreplace").decode("ascii") if _is_obeyed(character) else character
         for character in str(text)
     )
+
+
+def as_json(value: Any) -> str:
+    """A line of JSON that a terminal may show: what it would obey is escaped, and words of any script stay readable."""
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isascii() and "\x7f" not in text:  # of these it has escaped what is obeyed
+        return text
+    return "".join(json.dumps(character)[1:-1] if _is_obeyed(character) else character for character in text)
+
+
+def _is_obeyed(character: str) -> bool:
+    return character not in SPELLING and unicodedata.category(character) in _OBEYED
 
 
 def for_markdown(text: object) -> str:

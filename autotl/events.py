@@ -7,7 +7,6 @@ Lines, one event a line:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from autotl.errors import RunError
+from autotl.escaping import as_json
 from autotl.files import append, ends_torn
-from autotl.untrusted import parse_json, read_lines
+from autotl.untrusted import LARGEST_LOG, parse_json, read_lines, size_of
 
 # By its number events and the shelf know whose a model is: trials count from 0, heads on backbones from -1 downwards.
 
@@ -63,7 +63,7 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
 
     def line(self) -> str:
-        return json.dumps({"at": round(self.at, 3), "kind": self.kind, **self.data}, ensure_ascii=False)
+        return as_json({"at": round(self.at, 3), "kind": self.kind, **self.data})
 
 
 Listener = Callable[[Event], None]
@@ -118,15 +118,18 @@ class EventTail:
         self._read = 0  #: bytes
 
     def new(self) -> list[Event]:
-        """Those that were added since the last call, whole lines only."""
+        """Those that were added since the last call, whole lines only. Raises `RunError` for a file too large."""
         try:
+            size_of(self._path, largest=LARGEST_LOG)
             with self._path.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self._read:  # another run's file, in the place of the one before
                     self._read = 0
                 file.seek(self._read)
-                added = file.read()
+                added = file.read(LARGEST_LOG)
         except FileNotFoundError:
             return []
+        except ValueError as error:
+            raise RunError(f"{self._path} cannot be read ({error})") from error
         whole = added[: added.rfind(b"\n") + 1]
         self._read += len(whole)
         return _events(whole.decode("utf-8", "replace").split("\n"))

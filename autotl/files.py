@@ -52,14 +52,20 @@ def making_room(write: Callable[[], Written], givers: Iterable[Callable[[], obje
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path` to write into, which takes its name at the end; a failure leaves nothing behind."""
-    # not by the number of the process, which in a container is 1 each time, and one that was killed leaves its folder
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fresh = _beside(path)
     try:
         fresh.mkdir()
         yield fresh
         fresh.rename(path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name of nothing that is there. Not by the number of the process, which in a container is 1 each time:
+    one that was killed leaves what it wrote.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def write_durably(path: Path, contents: str | bytes) -> None:
@@ -71,9 +77,9 @@ def write_durably(path: Path, contents: str | bytes) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write into, which takes the place of `path` as in `write_durably`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = _beside(path)
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:  # no link that waits there is followed
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -68,18 +68,30 @@ def refuse_links(folder: Path) -> None:
             raise ValueError(f"{path.name} is a link or a device, where only files may be")
 
 
-def read_text(path: Path, *, largest: int = LARGEST_JSON) -> str:
-    """The text of a UTF-8 file. Raises `OSError`, and `ValueError` where it is too large or no file."""
-    return _read(path, largest).decode("utf-8")
+def read_text(path: Path, *, largest: int = LARGEST_JSON, errors: str = "strict") -> str:
+    """The text of a UTF-8 file. Raises `OSError`, and `ValueError` where it is too large or no file.
+
+    errors: as `bytes.decode` takes them.
+    """
+    return _read(path, largest).decode("utf-8", errors)
+
+
+def size_of(path: Path, *, largest: int) -> int:
+    """Bytes of a file. Raises `OSError`, and `ValueError` where it is too large or no file.
+
+    To be asked before it is opened: of a pipe that nobody writes to that would never end.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path.name} is no file")
+    if status.st_size > largest:
+        raise ValueError(f"{path.name} has {status.st_size / 1e6:.0f} MB, at most {largest / 1e6:.0f} MB are read")
+    return status.st_size
 
 
 def _read(path: Path, largest: int) -> bytes:
+    size_of(path, largest=largest)
     with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path.name} is no file")
-        if status.st_size > largest:
-            raise ValueError(f"{path.name} has {status.st_size / 1e6:.0f} MB, at most {largest / 1e6:.0f} MB are read")
         return file.read(largest)
 
 
@@ -109,13 +121,11 @@ def read_header(path: Path) -> TensorFile:
 
     Raises `OSError`, and `ValueError` where it is malformed, tensors overlap, or the file has another size.
     """
+    size = size_of(path, largest=sys.maxsize)
     with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path.name} is no file")
         length = int.from_bytes(file.read(8), "little")
-        if length > min(status.st_size - 8, LARGEST_HEADER):  # before the memory for it is asked for
-            raise ValueError(f"{path.name}: a header of {length} bytes does not fit a file of {status.st_size}")
+        if length > min(size - 8, LARGEST_HEADER):  # before the memory for it is asked for
+            raise ValueError(f"{path.name}: a header of {length} bytes does not fit a file of {size}")
         content = file.read(length)
     try:
         header = parse_json(content)
@@ -128,7 +138,7 @@ def read_header(path: Path) -> TensorFile:
         if tensor.begin != end or tensor.end - tensor.begin != math.prod(tensor.shape) * _BYTES[tensor.dtype]:
             raise ValueError(f"{path.name}: the header has tensors that overlap, or of another size than their shape")
         end = tensor.end
-    if 8 + length + end != status.st_size:
+    if 8 + length + end != size:
         raise ValueError(f"{path.name}: the header does not fit the file, which may be torn")
     return TensorFile(tensors, metadata, 8 + length)
 

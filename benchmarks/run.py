@@ -41,10 +41,9 @@ def main() -> None:
                 ratios = {key: round(outcome.ratio(key), 3) for key in outcome.seconds}
                 figures["results"].append({**asdict(outcome), "ratios": ratios})
             else:
-                error, worst, trials = (
-                    outcome[key] for key in ("median error", "largest error", "trials to their end")
-                )
-                words = f"median error {error:.1%}, at most {worst:.1%}, over {trials} trials"
+                error, worst = outcome["median error"], outcome["largest error"]
+                trials = f"{outcome['trials']} trials, {outcome['to their end']} to their end"
+                words = f"median error {error:.1%}, at most {worst:.1%}, over {trials}"
                 print(f"\nforecasts, {outcome['table']}: {words}", flush=True)
                 figures["forecasts"].append(outcome)
             options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -31,13 +31,14 @@ def candidate(tiny, zoo):
 def look(tiny, candidate, frame, tmp_path):
     """The tiny backbone before the table, with a new store in the same folder each time."""
 
-    def frozen(texts=None, *, store=None, speeds=None, made_by=""):
+    def frozen(texts=None, *, store=None, speeds=None, made_by="", found_by=""):
         store = store or FeatureStore(tmp_path)
         texts = frame["text"].tolist() if texts is None else texts
         rows = EncodedRows(tiny.encoder(candidate, []), texts, modality="text", store=store)
         return FrozenBackbone(
-            candidate, tiny, rows, device=CPU, speeds=speeds or SpeedBook(tmp_path), store=store, made_by=made_by
-        )
+            candidate, tiny, rows, device=CPU, speeds=speeds or SpeedBook(tmp_path), store=store, made_by=made_by,
+            found_by=found_by,
+        )  # fmt: skip
 
     return frozen
 
@@ -326,3 +327,18 @@ def test_what_another_maker_computed_is_not_found(look, monkeypatch):
         counted = passes(other, monkeypatch)
         other.see(np.arange(20))
         assert sum(counted) == computed
+
+
+def test_a_search_to_be_repeated_keeps_states_whatever_is_free_or_there(look, monkeypatch):
+    rows, few = np.arange(40), {"augment": 0.5, "passes": 1.0}
+    for found_by in ("", "a run"):
+        frozen = look(found_by=found_by)
+        frozen.see(rows)
+        monkeypatch.setattr("autotl.features.boundary.free_memory", lambda: 10**12)
+        whole = Boundary(frozen, 1, rows, augment=0.5, passes=6.0)
+        assert whole.kept
+        for number in range(2):
+            whole.batch(rows, number, torch.Generator())
+        assert Boundary(frozen, 1, rows, **few).kept == (not found_by)  # as an earlier training left them
+        monkeypatch.setattr("autotl.features.boundary.free_memory", lambda: 0)
+        assert Boundary(frozen, 1, rows, augment=0.5, passes=6.0).kept == bool(found_by)

@@ -18,7 +18,7 @@ from canaries import canary_pickle
 from safetensors.numpy import save_file
 
 from autotl.cli.main import main
-from autotl.config import Limits
+from autotl.config import Limits, SearchRequest
 from autotl.data.task import InputColumn, Task
 from autotl.errors import RunError
 from autotl.events import read_events
@@ -27,7 +27,9 @@ from autotl.plugins.contracts import Candidate, Recipe, ZooContext
 from autotl.predictor.bundle import Member
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
+from autotl.search.lock import HOLDER_FILE
 from autotl.search.portfolio_file import PORTFOLIO_FILE
+from autotl.search.run_file import RunFile
 from autotl.search.shelf import Shelf
 from autotl.search.study import STUDY_FILE, open_study
 from autotl.testing import make_bundle
@@ -407,3 +409,63 @@ def test_hostile_events_are_refused_or_passed_over(tmp_path):
     os.truncate(path, TERABYTE)
     with pytest.raises(RunError, match="at most"):
         read_events(path)
+
+
+@pytest.fixture
+def run(bare, tmp_path):
+    """The folder of a run that has ended, as somebody sends it."""
+    column = InputColumn(name="text", modality="text")
+    task = Task(targets=("label",), kind="multiclass", classes=("a", "b"), metric="accuracy", inputs=(column,))
+    known = {"id": "0" * 32, "data_fingerprint": "", "rows": {}, "audit_seconds": 1.0, "versions": {}, "machine": ""}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    request = SearchRequest(data=str(tmp_path / "table.csv"), budget_seconds=60.0)
+    RunFile(request=request, task=task, state="running", **known).write(folder)
+    (folder / "events.jsonl").write_text('{"at": 1, "kind": "note", "text": "\u009b2J"}\n', encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["best", "trials", "events.jsonl", STUDY_FILE])
+def test_a_run_that_leads_elsewhere_is_not_resumed(refused, run, tmp_path, name):
+    outside = tmp_path / "outside"
+    (outside / "mine").mkdir(parents=True)
+    (outside / "letter.txt").write_text("mine")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to("../outside" if "." not in name else "../outside/letter.txt")
+    assert f"{name} is a link" in refused("resume", run)
+    assert (outside / "mine").is_dir()
+    assert (outside / "letter.txt").read_text() == "mine"
+
+
+def test_logs_of_a_run_that_no_memory_holds_are_not_read(refused, run, tmp_path, capsys):
+    for name in ("split.json", "worker.log", "trials.jsonl"):
+        (run / name).touch()
+        os.truncate(run / name, TERABYTE)
+    assert "at most" in refused("report", run)
+    assert main(["doctor", "--bundle", str(run), "--out", str(tmp_path / "problem.zip")]) == 0
+
+
+def test_a_hostile_note_of_who_holds_a_run_is_not_believed(run, capsys):
+    (run / HOLDER_FILE).write_text(NESTED)
+    for more in ([], ["--json"]):
+        assert main(["watch", str(run), *more]) == 0
+        assert "\x9b" not in "".join(capsys.readouterr())
+
+
+def test_a_log_without_an_end_is_not_followed(refused, run):
+    os.truncate(run / "events.jsonl", TERABYTE)
+    assert "at most" in refused("watch", run)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in the file system")
+@pytest.mark.parametrize("name", ["events.jsonl", "run.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(refused, run, name):
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    assert refused("resume", run)
+
+
+@pytest.mark.parametrize("content", [NESTED, '{"request": []}'])
+def test_what_is_sent_of_a_hostile_run_says_that_it_cannot_be_read(run, tmp_path, content):
+    (run / "run.json").write_text(content)
+    assert main(["doctor", "--bundle", str(run), "--out", str(tmp_path / "problem.zip")]) == 0

@@ -318,3 +318,11 @@ def test_a_run_that_goes_on_for_minutes_may_not_be_late_by_a_share_of_its_hours(
     pace = Pace(Clock(12 * 3600.0 + 600.0, start=began))
     pace.used = 12 * 3600.0
     assert 600.0 < pace.patience() + 3.0 < 612.0
+
+
+@pytest.mark.parametrize(("seconds", "seen"), [(20.0, 4000), (200.0, 10_000), (math.inf, 10_000)])
+def test_heads_see_all_rows_where_a_training_passes_them_twice(seconds, seen):
+    pace = Pace(Clock(seconds))
+    pace.learn_forward("a", 0.001, exact=0.002)  # a pass of a training takes 40 s
+    assert pace.rows_of_a_head("a", 10_000) == seen
+    assert pace.rows_of_a_head("a", 300) == 300

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import pytest
 
 import autotl
-from autotl.errors import DataError
+from autotl.config import make_request, run_folder
+from autotl.errors import DataError, ZooError
+from autotl.search.ledger import Ledger
+from autotl.search.preparation import prepare
 
 #: Forty of one class, of twenty patients; and twenty of another, of one.
 NAMES = ("ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine")
@@ -30,3 +35,35 @@ def test_what_cannot_be_scored_is_said_before_anything_is_spent(here, zoo, tmp_p
     with pytest.raises(DataError, match=words):
         autotl.fit(table, group="patient", metric="roc_auc", models=zoo, trials=1, out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def prepared(table, zoo, **asked):
+    request = make_request(str(table), models=(zoo,), budget_seconds=60.0, **asked)
+    return prepare(request, None, None, seconds=1.0, ledger=Ledger(lambda: 0.0, 0.0, {}), download=math.inf)
+
+
+def test_a_slip_in_the_name_of_a_licence_is_told(here, table, zoo, tiny):
+    (note,) = (note for note in prepared(table, zoo, licenses="none,apache2").inspection.notes if "licence" in note)
+    assert "'apache2'" in note
+    assert "Did you mean 'apache-2.0'" in note
+    assert not [note for note in prepared(table, zoo, licenses="none,mit").inspection.notes if "licence" in note]
+
+
+def test_a_backbone_that_cannot_be_used_is_told_with_the_reason(here, table, zoo, tiny, monkeypatch):
+    """The kit's own comes with its plugin, and is not among the folders given."""
+    from autotl.plugins.manager import plugins
+    from autotl.testing.tiny import TinyFamily
+
+    monkeypatch.setattr(plugins(), "families_for", lambda modality: [tiny, TinyFamily("text")])
+    assert [one.name for one in prepared(table, zoo, backbones=("one",)).candidates] == ["one"]
+    with pytest.raises(ZooError, match=r"'kit-texts/tiny' cannot be used here: not in the folders given"):
+        prepared(table, zoo, backbones=("kit-texts/tiny",))
+    with pytest.raises(ZooError, match=r"no backbone 'ones' here. Did you mean 'one'.*autotl models"):
+        prepared(table, zoo, backbones=("ones",))
+
+
+def test_runs_on_frames_have_folders_of_their_own(here):
+    for number in ("", "-2", "-3"):
+        folder = run_folder("DataFrame", None)
+        assert folder.name == f"DataFrame{number}"
+        folder.mkdir(parents=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
+import io
 import json
 import re
 import signal
@@ -16,6 +18,7 @@ from http.client import HTTPConnection
 import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -29,6 +32,7 @@ from autotl.serving.app import make_app
 from autotl.serving.batching import Batcher
 from autotl.serving.connections import impatient
 from autotl.serving.gate import Gate
+from autotl.serving.intake import ImageIntake, Refused
 from autotl.serving.limits import Limits
 from autotl.serving.schema import Images, RowsOfImages, RowsOfTexts, Texts
 from autotl.testing import make_bundle
@@ -185,7 +189,7 @@ def test_more_than_there_is_room_for_is_told_to_come_again(predictor, limits):
 # -------------------------------------------------------------------- connections
 
 
-async def _answered(protocol, pieces):
+async def _answered(protocol, pieces, *, seconds=0.2):
     """What comes back before a connection is closed on which these pieces are sent, each after an answer."""
 
     async def app(scope, receive, send):
@@ -193,7 +197,7 @@ async def _answered(protocol, pieces):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    loop, config = asyncio.get_running_loop(), uvicorn.Config(app, http=impatient(protocol, 0.2), log_config=None)
+    loop, config = asyncio.get_running_loop(), uvicorn.Config(app, http=impatient(protocol, seconds), log_config=None)
     config.load()
     make = functools.partial(config.http_protocol_class, config=config, server_state=ServerState(), app_state={})
     async with asyncio.timeout(5), await loop.create_server(make, "127.0.0.1", 0) as server:
@@ -204,7 +208,10 @@ async def _answered(protocol, pieces):
             if piece == GET:
                 await reader.readuntil(b"\r\n\r\nok")
                 answers += 1
-        rest = await reader.read()
+        try:
+            rest = await reader.read()
+        except ConnectionError:  # closed before all was read
+            rest = b""
         writer.close()
     return answers, rest
 
@@ -216,6 +223,39 @@ GET = b"GET / HTTP/1.1\r\nHost: it\r\n\r\n"
 @pytest.mark.parametrize("pieces", [[], [b"GET / HT"], [GET, b"GET"], [GET, GET, b"GET / HTTP/1.1\r\nHost: it\r\n"]])
 def test_connection_that_waits_for_a_header_is_closed(protocol, pieces):
     assert asyncio.run(_answered(protocol, pieces)) == (pieces.count(GET), b"")
+
+
+def test_header_without_an_end_closes_the_connection():
+    chunked = b"POST / HTTP/1.1\r\nHost: it\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na: "
+    for endless in (b"GET / HTTP/1.1\r\na: ", b"GET /", chunked):
+        assert asyncio.run(_answered(HttpToolsProtocol, [GET, endless + b"a" * 2**20], seconds=60.0)) == (1, b"")
+
+
+def test_header_as_browsers_send_it_is_answered_however_many_come_at_once():
+    usual = GET[:-2] + b"cookie: " + b"a" * 30_000 + b"\r\n\r\n"
+    last = usual[:-2] + b"Connection: close\r\n\r\n"
+    (answered, rest) = asyncio.run(_answered(HttpToolsProtocol, [usual * 4 + last], seconds=60.0))
+    assert (answered, rest.count(b"\r\n\r\nok")) == (0, 5)
+
+
+# -------------------------------------------------------------------- images
+
+
+def _image(side):
+    """A picture of one colour, as it is sent."""
+    Image.new("1", (side, side)).save(file := io.BytesIO(), "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_images_of_a_request_are_limited_together(tmp_path):
+    intake = ImageIntake(Limits(pixels=100 * 100, pixels_in_all=3 * 100 * 100), tmp_path)
+    with intake.cells([_image(100)] * 3) as paths:
+        assert len(paths) == 3
+    with pytest.raises(Refused, match="image 3 the request has 40000 pixels, and 30000 are allowed"):
+        intake.cells([_image(100)] * 4).__enter__()
+    with pytest.raises(Refused, match="image 0 has 10201 pixels"):
+        intake.cells([_image(101)]).__enter__()
+    assert not list(tmp_path.iterdir())
 
 
 # -------------------------------------------------------------------- batches

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +16,7 @@ from safetensors.numpy import save_file
 
 from autotl.cli.main import main
 from autotl.config import SearchRequest
-from autotl.escaping import for_csv, for_markdown, for_terminal
+from autotl.escaping import as_json, for_csv, for_markdown, for_terminal
 from autotl.events import EventLog
 from autotl.plugins.contracts import ZooContext
 from autotl.predictor.bundle import read_card
@@ -104,11 +107,26 @@ def test_predictions_are_no_formulas(evil_bundle, tmp_path):
         assert pd.read_csv(out, dtype=str)["prediction"].tolist() == [shown]
 
 
+def test_predictions_on_a_screen_are_not_obeyed(evil_bundle, tmp_path, capsys, monkeypatch):
+    pd.DataFrame({"text": ["a\x9b2J"]}).to_csv(tmp_path / "rows.csv", index=False)
+    head = {"weight": np.zeros((3, 32), np.float32), "bias": np.eye(3, dtype=np.float32)[0]}
+    save_file(head, tmp_path / "head")
+    (tmp_path / "head").replace(evil_bundle / "weights" / "0-0" / "head.safetensors")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for more in ([], ["--json"]):
+        assert main(["predict", str(evil_bundle), "--data", str(tmp_path / "rows.csv"), *more]) == 0
+        shown = capsys.readouterr().out
+        assert "[red]" in shown
+        assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+
+
 @given(st.text())
 def test_nothing_shown_is_obeyed(text):
     assert not {"\x1b", "\n", "\r", "\x9b", "\u202e"} & set(for_terminal(text))
     assert not {"<", ">", "\n"} & set(for_markdown(text))
     assert not str(for_csv(text)).startswith(("=", "@", "\t", "\r"))
+    assert not {"\x1b", "\n", "\r", "\x7f", "\x9b", "\u202e"} & set(as_json([text]))
+    assert json.loads(as_json([text])) == [text]
 
 
 def test_joiners_of_scripts_are_kept_in_pages():

@@ -22,9 +22,11 @@ from autotl.features.precision import Precision
 from autotl.features.rows import EncodedRows
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
+from autotl.report.record import read_record
+from autotl.report.words import floor_sentence
 from autotl.testing.portable import check_portable
 from autotl.training.model import Classifier, load_model, save_model
-from autotl.zoo.words import BAG_OF_WORDS, mean_words, seconds_of_words
+from autotl.zoo.words import BAG_OF_WORDS, mean_words, rows_in_memory, seconds_of_words
 
 
 def learned(classes, texts, labels, **more):
@@ -183,3 +185,38 @@ def test_longer_texts_take_longer_up_to_what_is_read():
     seconds = [seconds_of_words(1000, 2, mean_words(texts)) for texts in (short, long, longest)]
     assert seconds[0] == seconds_of_words(1000, 2, 0.0) < seconds[1] < seconds[2] == pytest.approx(0.5 * 512 / 130)
     assert mean_words([("two words", "and three more")]) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Free!! Don't wait: 3.5% or £1,000", ["free", "!!", "don't", "wait", ":", "3.5", "%", "or", "£", "1,000"]),
+        ("हिन्दी में है।", ["हिन्दी", "में", "है", "।"]),
+        ("还算,干净。", ["还", "算", ",", "干", "净", "。"]),
+        ("so :-) 😀😀", ["so", ":-)", "😀😀"]),
+    ],
+)
+def test_marks_are_no_part_of_words(text, words):
+    assert [term for term in terms_of(text) if " " not in term] == words
+
+
+def test_texts_without_spaces_are_as_long_as_what_is_read_of_them():
+    compact = json.dumps({str(number): number for number in range(400)}, separators=(",", ":"))
+    assert mean_words([compact]) == 512
+    assert rows_in_memory(mean_words([compact])) < 20_000
+
+
+def test_a_table_that_no_network_passes_has_a_bag_of_words_of_more_rows(here, ordered, zoo, monkeypatch):
+    monkeypatch.setattr("autotl.search.pace.STEP_COST", 10**9)
+    monkeypatch.setattr("autotl.search.floor.SHARE", 0.002)
+    monkeypatch.setattr("autotl.search.floor.FEWEST_ROWS", 40)
+    run = autotl.fit(ordered, models=zoo, budget="20s", out="run", quiet=True)
+    events = read_events(Path("run/events.jsonl"))
+    first, last = [event.data["words"] for event in events if event.kind == "floor"]
+    assert first <= last
+    assert len([event for event in events if event.data.get("backbone") == BAG_OF_WORDS.key]) == 2
+    assert f"{last:.4f} by a bag of words" in floor_sentence(read_record(Path("run")))
+    assert len([*Path("run/trials/words").glob("words-*/")]) == 1
+    assert run.card.score > 0.8
+    assert main(["resume", "run", "--budget", "+10s", "--quiet"]) == 0
+    assert autotl.load("run").predict(["a cat dog", "a dog cat"]).tolist() == ["before", "after"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from autotl.escaping import as_json
 
 HELP = "show or clear what is kept from earlier searches"
 
@@ -34,13 +35,13 @@ def run(options: argparse.Namespace) -> int:
     cache = cache_folder()
     if options.clear:
         removed = clear_store(cache)
-        print(json.dumps({"removed": removed}) if options.json else f"removed {removed / 1e6:.1f} MB from {cache}")
+        print(as_json({"removed": removed}) if options.json else f"removed {removed / 1e6:.1f} MB from {cache}")
         return 0
     collections, limit = stored_collections(cache), default_limit(cache)
     used = sum(collection.size for collection in collections)
     if options.json:
         facts = {"folder": str(cache), "used": used, "limit": limit, "kept": [asdict(kept) for kept in collections]}
-        print(json.dumps(facts, ensure_ascii=False))
+        print(as_json(facts))
         return 0
 
     import time

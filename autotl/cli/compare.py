@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from autotl.escaping import as_json
 
 if TYPE_CHECKING:
     from autotl.report.comparison import Comparison
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
     comparison = compare([read_record(Path(folder)) for folder in (options.folder, *options.others)])
     if options.json:
-        print(json.dumps(dataclasses.asdict(comparison), ensure_ascii=False))
+        print(as_json(dataclasses.asdict(comparison)))
     else:
         _print(comparison)
     return 0

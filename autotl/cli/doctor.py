@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from autotl.cli.options import new_file, writing
-from autotl.escaping import for_terminal
+from autotl.escaping import as_json, for_terminal
 
 HELP = "check this machine: devices, precision that pays, hub, caches, disk"
 
@@ -35,12 +34,12 @@ def run(options: argparse.Namespace) -> int:
         with writing(out):
             names = pack_problem(run, facts, out)
         if options.json:
-            print(json.dumps({"file": str(out), "holds": list(names)}, ensure_ascii=False))
+            print(as_json({"file": str(out), "holds": list(names)}))
         else:
             print(f"{out}: {', '.join(names)}. Look at them; then they can be sent to the developers")
         return 0
     if options.json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print(as_json(facts))
         return 0
     width = max(map(len, facts))
     for name, fact in facts.items():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import filecmp
-import json
 import math
 from contextlib import suppress
 from pathlib import Path
 
 from autotl.cli.options import add_data
 from autotl.errors import RunError
+from autotl.escaping import as_json
 
 #: Classes, or labels, that a screen shows.
 MOST_LINES = 20
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             f"{found.name}_columns": list(found.columns),
             found.name: [[value if math.isfinite(value) else None for value in row] for row in found.values.tolist()],
         }
-        print(json.dumps(answer, ensure_ascii=False))
+        print(as_json(answer))
         return 0
 
     from rich.console import Console

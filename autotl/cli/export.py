@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from typing import TYPE_CHECKING
+
+from autotl.escaping import as_json
 
 if TYPE_CHECKING:
     from autotl.exporters.checking import Comparison
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
     comparison = export(options.folder, to=options.to, out=options.out, data=options.data)
     if options.json:
-        print(json.dumps(dataclasses.asdict(comparison)))
+        print(as_json(dataclasses.asdict(comparison)))
     else:
         _show(comparison, options.out, own=options.data is None)
     return 0

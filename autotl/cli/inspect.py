@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from autotl.cli.options import add_data, add_roles, inspected, new_file, writing
+from autotl.escaping import as_json
 
 HELP = "show what would be learned from a table, and why"
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             "notes": notes,
             "audit": audited.facts,
         }
-        print(json.dumps(answer, ensure_ascii=False))
+        print(as_json(answer))
         return 0
 
     from rich.console import Console

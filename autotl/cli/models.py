@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from autotl.cli.actions import CommandParser
 from autotl.cli.options import add_models, add_roles, inspected, new_file
+from autotl.escaping import as_json
 
 if TYPE_CHECKING:
     from autotl.zoo.inventory import Listing
@@ -86,7 +87,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _show(manifest: Manifest, outcome: str, options: argparse.Namespace) -> int:
     if options.json:
-        print(manifest.model_dump_json())
+        print(as_json(manifest.model_dump(mode="json")))
         return 0
     from rich.console import Console
     from rich.table import Table

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from typing import TYPE_CHECKING
 
 from autotl.cli.options import add_output, add_search, asked
 from autotl.cli.started import PROCESS_START
+from autotl.escaping import as_json
 
 if TYPE_CHECKING:
     from autotl.search.rehearsal import Outlook
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         rehearsal = Rehearsal(make_request(**asked(options)), budgets, listeners=[view], start=PROCESS_START)
         outlooks = rehearsal.outlooks()
     if options.json:
-        print(json.dumps([dataclasses.asdict(outlook) for outlook in outlooks]))
+        print(as_json([dataclasses.asdict(outlook) for outlook in outlooks]))
     elif not options.quiet:
         _show(outlooks)
     return 0

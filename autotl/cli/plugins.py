@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
+
+from autotl.escaping import as_json
 
 HELP = "list the plugins found, what each adds, and why one is off"
 
@@ -18,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
 
     records = plugins().records
     if options.json:
-        print(json.dumps([dataclasses.asdict(record) for record in records]))
+        print(as_json([dataclasses.asdict(record) for record in records]))
         return 0
 
     from rich.console import Console

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 
 from autotl.cli.options import add_data, new_file, writing
 from autotl.errors import RunError
-from autotl.escaping import for_csv, for_terminal
+from autotl.escaping import as_json, for_csv, for_terminal
 from autotl.files import replacing
 
 HELP = "predict new rows with a run's best model"
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             told = predictor.written(predictions)
             if options.json:
                 for row in told:
-                    print(json.dumps(row, ensure_ascii=False))
+                    print(as_json(row))
             if as_table:
                 write("" if rows else _as_csv([[*table.columns, *added]]))
                 cells = zip(*part.columns.values(), strict=True)
@@ -87,10 +86,15 @@ def _text_file(path: str) -> Path:
 def _destination(out: Path | None) -> Iterator[Callable[[str], object]]:
     """What takes text: a file that is there at the end, or standard output."""
     if out is None:
-        yield sys.stdout.write
+        yield _shown if sys.stdout.isatty() else sys.stdout.write
         return
     with writing(out), replacing(out) as file:
         yield lambda text: file.write(text.encode())
+
+
+def _shown(text: str) -> None:
+    """Lines of a table on a screen, which what is in a cell must not command."""
+    sys.stdout.write("\n".join(map(for_terminal, text.split("\n"))))
 
 
 def _as_csv(rows: Iterable[Iterable[Any]]) -> str:

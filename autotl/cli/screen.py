@@ -95,8 +95,9 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     audits = [event.data for event in events if event.kind == "audit"]
     if audits and (beside := uncounted_sentence(audits[-1])):
         console.print(f"      {beside}")
+    floor = next((event for event in reversed(events) if event.kind == "floor"), None)
     for event in events:
-        if event.kind == "floor":
+        if event is floor:
             console.print(plain(f"      {describe(event)}{_below(events, card)}"))
             if doubt := doubt_sentence(card, event.data):
                 console.print(f"      {doubt}", style="bold red")

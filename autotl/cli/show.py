@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from autotl.escaping import as_json
 
 if TYPE_CHECKING:
     from autotl.report.trial import TrialStory
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     if options.portfolio:
         _write_portfolio(story, Path(options.portfolio).expanduser())
     if options.json:
-        print(json.dumps(dataclasses.asdict(story), ensure_ascii=False))
+        print(as_json(dataclasses.asdict(story)))
     else:
         _print(story)
     return 0

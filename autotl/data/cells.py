@@ -20,7 +20,10 @@ T = TypeVar("T")
 #: Characters; what spells a list of labels is short, and a parser of Python takes much memory for a long text.
 _LONGEST_LIST = 10_000
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+#: The same of a number with its unit; where it begins and ends is tried place by place.
+_LONGEST_NUMBER = 200
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 #: With a decimal comma: one comma, and no zero ahead as codes have it.
 _COMMA = re.compile(r"\s*[+-]?(0|[1-9]\d*),\d+\s*", re.ASCII)
@@ -122,7 +125,7 @@ def is_date(text: str) -> bool:
 
 def number_and_unit(cell: Any) -> tuple[str, str] | None:
     """The number of a text, as it is written, and its unit: ``("5,0", "Tage")``, ``("9", "$")``; None for any other."""
-    if not isinstance(cell, str):
+    if not isinstance(cell, str) or len(cell) > _LONGEST_NUMBER:
         return None
     if priced := _WITH_CURRENCY.fullmatch(cell):
         number, unit = priced[1] + priced[3], priced[2]

@@ -62,8 +62,15 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
     if loose and not labelled:
         images, loose = loose + images, []
         labels[:0] = [None] * (len(images) - len(labels))
+    tables = [entry for entry in top if entry.suffix.lower() in TABLE_SUFFIXES]
+    if labelled and tables and len(set(labels)) == 1 and str(labels[0]).casefold() in _BESIDE_PARTS:
+        raise DataError(
+            f"{folder}: all images are in {labels[0]!r}, and folders are classes. Pass the table that says what is in "
+            f"them: --data {_to_train_on(tables)}"
+        )
     if not images:
-        tables = [entry for entry in top if entry.suffix.lower() in TABLE_SUFFIXES]
+        if not tables:
+            _refuse_one_level_above(folder, subfolders)
         beside = f" ({counted(len(loose), 'image')} beside each other, none in a class folder)" if loose else ""
         raise DataError(
             f"{folder}: no class folders with images{beside}{_unread(folder)}. Put each class into its own folder "
@@ -81,7 +88,7 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
     if deeper:
         inner = listed(sorted(set(deeper)), limit=3)
         notes.append(f"{counted(len(deeper), 'image')} in folders of a class folder count for that class: {inner}")
-    if tables := [entry for entry in top if entry.suffix.lower() in TABLE_SUFFIXES]:
+    if tables:
         which = _to_train_on(tables)
         notes.append(f"{which.name} beside the class folders is not read; where it has the labels, pass --data {which}")
     if left_out:
@@ -131,6 +138,13 @@ def _refuse_parts(folder: Path, subfolders: Sequence[Path], *, labelled: bool) -
     if train and others:
         advice += f" and --test {folder / (next((o for o in others if 'test' in o.casefold()), others[0]))}"
     raise DataError(f"{folder}: {listed(sorted(parts))} hold class folders of their own. Pass {advice}")
+
+
+def _refuse_one_level_above(folder: Path, subfolders: Sequence[Path]) -> None:
+    """Archives often unpack to a folder in a folder."""
+    above = [entry for entry in subfolders if any(_holds_images(inner) for inner in _visible(entry) if inner.is_dir())]
+    if len(above) == 1:
+        raise DataError(f"{folder}: the class folders are in {above[0].name!r}. Pass --data {above[0]}")
 
 
 def _refuse_parts_without_classes(folder: Path, subfolders: Sequence[Path]) -> None:

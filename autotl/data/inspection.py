@@ -192,7 +192,7 @@ def _refuse_too_many(table: Table, names: str, empty: Sequence[int], skip_limit:
     share = len(empty) / table.rows
     if len(empty) == table.rows:
         raise DataError(f"{table.name}: every cell of the input {names} is empty.")
-    if len(empty) > max(_ALWAYS_SKIPPED, skip_limit * table.rows):
+    if len(empty) > max(_ALWAYS_SKIPPED if skip_limit else 0, skip_limit * table.rows):
         raise DataError(
             f"{table.describe_row(empty[0])}: {names} is empty; so it is in {len(empty)} of {table.rows} rows, more "
             f"than {skip_limit:.0%}. Fill them in, or pass --skip-unreadable {math.ceil(100 * share)}%"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autotl.data.columns import ColumnRole
 from autotl.data.costs import Costs, read_costs
 from autotl.data.tables import Table
-from autotl.data.wording import did_you_mean, in_words, option, shortened
+from autotl.data.wording import did_you_mean, in_words, listed, option, shortened
 from autotl.errors import TaskError
 from autotl.kinds import KINDS, METRICS, TABLE
 from autotl.kinds.classes import BALANCE
@@ -135,6 +135,9 @@ def infer_task(
         raise TaskError(f"metric {metric!r} counts what errors cost: say it with --costs FILE")
     metric = metric or (None if costs is None else rules.cost_metric)
     reading = rules.read_targets(table, targets, metric)
+    if kind == "binary" != reading.kind:
+        found = f"{listed(targets)} has {len(reading.classes)} classes: {listed(reading.classes)}"
+        raise TaskError(f"{table.name}: --task binary asks for two classes, and {found}")
     task = Task(
         targets=tuple(targets),
         kind=reading.kind,  # type: ignore[arg-type]

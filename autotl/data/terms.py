@@ -24,6 +24,14 @@ WORDS = 512
 #: Thai to Burmese, Khmer, kana, Han and hangul: scripts in which a space does not end a word, or not every one.
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_SPACELESS}]|[^\s{_SPACELESS}]+")
+#: What stands at words without being a part of them: punctuation, currencies, symbols and pictures. Not all that is no
+#: letter for Python, as vowels of Hindi are none.
+_MARKS = (
+    "!-/:-@\\[-`{-~\u00a1-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7\u060c\u061b\u061f\u06d4\u0964\u0965"
+    "\u2010-\u2027\u2030-\u205e\u20a0-\u20cf\u2190-\u2bff\u3001-\u3020\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\U0001f000-\U0001faff"
+)
+#: ``don't`` and ``3.5`` are one term each, ``free!!`` is two.
+_TERM = re.compile(rf"[{_SPACELESS}]|(?:[^\s{_SPACELESS}{_MARKS}]|(?<=\w)['’](?=\w)|(?<=\d)[.,](?=\d))+|[{_MARKS}]+")
 _CHARACTER = re.compile(rf"[{_SPACELESS}]")
 
 
@@ -48,11 +56,16 @@ def casefolded(text: str) -> str:
 
 
 def terms_of(cell: Any) -> Iterator[str]:
-    """Words and pairs of words, without case; of several texts those of all."""
+    """Words and pairs of words, without case, punctuation by itself; of several texts those of all."""
     text = casefolded(cell if isinstance(cell, str) else "\n".join(cell))
-    found = [word[0] for word in islice(_WORD.finditer(text), WORDS)]  # of a long document no more is read
+    found = [word[0] for word in islice(_TERM.finditer(text), WORDS)]  # of a long document no more is read
     yield from found
     yield from (f"{first} {second}" for first, second in pairwise(found))
+
+
+def count_terms(text: str) -> int:
+    """How many words are read of a text, marks among them."""
+    return sum(1 for _ in islice(_TERM.finditer(text), WORDS))
 
 
 def is_textual(cell: Any) -> bool:

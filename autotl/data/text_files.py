@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -160,7 +161,7 @@ def sniff_separator(lines: Lines) -> str:
     """The separator that splits the header, and most of the first rows into as many cells; a comma if none does."""
     best, best_evidence = ",", (0.0, 1)
     for separator in SEPARATORS:
-        reader = csv.reader(lines, delimiter=separator)
+        reader = csv.reader(lines, delimiter=separator, skipinitialspace=_has_spaced_quotes(lines, separator))
         widths = [len(cells) for cells in islice(filter(None, _until_error(reader)), _SNIFFED_ROWS + 1)]
         if not widths or widths[0] < 2:
             continue
@@ -168,6 +169,21 @@ def sniff_separator(lines: Lines) -> str:
         if evidence > best_evidence:
             best, best_evidence = separator, evidence
     return best
+
+
+def _has_spaced_quotes(lines: Lines, separator: str) -> bool:
+    """Whether spaces stand between separators and the quotes around cells, in the first lines.
+
+    Such a quote would be a part of the cell, and separators within the quotes would end it. As it is where the quotes
+    are around its first words alone.
+    """
+    quote, cell = re.escape(separator) + ' +(?=")', re.compile(f'"(?:[^"]|"")*" *(?:{re.escape(separator)}|$)')
+    found = [
+        cell.match(line.rstrip("\r\n"), there.end())
+        for line in islice(lines, _SNIFFED_ROWS)
+        for there in re.finditer(quote, line)
+    ]
+    return bool(found) and all(found)
 
 
 def parse_json_lines(lines: Lines, *, name: str) -> Iterator[Part]:
@@ -210,7 +226,8 @@ def _records(lines: Lines, separator: str, name: str) -> Iterator[tuple[int, lis
     """Each record that is not blank, with the line on which it begins."""
     csv.field_size_limit(_LONGEST_CELL)
     # Strict, because a lenient reader takes a quote that never closes as one cell down to the end of the file.
-    reader = csv.reader(lines, delimiter=separator, strict=True)
+    spaced = _has_spaced_quotes(lines, separator)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=spaced, strict=True)
     first_line = 1
     try:
         for cells in reader:
@@ -238,7 +255,11 @@ def _check_header(header: list[str], name: str) -> None:
     if header[0].lower().startswith("sep="):
         raise DataError(f"{name}: line 1 tells Excel the separator and is no header. Remove that line.")
     if unnamed := [i for i, column in enumerate(header, start=1) if not column.strip()]:
-        hint = " (pandas writes its row index so; use to_csv(index=False))" if unnamed[0] == 1 else ""
+        hint = (
+            " (pandas writes its row index so: to_csv(index=False) leaves it out, index_label='…' names it)"
+            if unnamed[0] == 1
+            else ""
+        )
         raise DataError(f"{name}: column {listed(unnamed)} has no name in the header. Name it, or leave it out{hint}.")
     if repeated := _repeated(header):
         raise DataError(f"{name}: the header names {listed(repeated)} more than once. Rename or remove the repeats.")

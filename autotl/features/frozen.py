@@ -27,7 +27,7 @@ from autotl.features.precision import Precision, in_whole_fp32, options_for
 from autotl.features.rows import EncodedRows
 from autotl.features.speed import Speed, SpeedBook
 from autotl.features.store import Collection, FeatureStore
-from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, ModelFamily, State
+from autotl.plugins.contracts import TEXTUAL, Candidate, InputEncoder, ModelFamily, State, ViewingEncoder
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Backbone
@@ -258,7 +258,8 @@ class FrozenBackbone:
         """The same backbone before the same arrays, batched by another encoder with the same fingerprint."""
         other = copy.copy(self)
         other.rows = self.rows.seen_by(encoder)
-        other.__dict__.pop("_preprocessing", None)
+        for known in ("_preprocessing", "_augmenting"):
+            other.__dict__.pop(known, None)
         return other
 
     def features(self, indices: np.ndarray) -> np.ndarray:
@@ -341,7 +342,7 @@ class FrozenBackbone:
             kind=kind,
             backbone=self.candidate.key,
             weights=self.weights,
-            preprocessing=self._preprocessing,
+            preprocessing=self._preprocessing if view == "exact" else self._augmenting,
             made_by=self._made_by,
             found_by=self.found_by,
             precision=str(self.precision),
@@ -356,5 +357,12 @@ class FrozenBackbone:
 
     @cached_property
     def _preprocessing(self) -> str:
-        """Of all that the encoder knows: how cells become arrays, and how arrays become batches."""
+        """Of all that decides how cells become arrays, and arrays batches that are not augmented."""
+        encoder = self.rows.encoder
+        plain = encoder.without_views() if isinstance(encoder, ViewingEncoder) else encoder
+        return hashlib.sha256(pickle.dumps(plain, protocol=5)).hexdigest()
+
+    @cached_property
+    def _augmenting(self) -> str:
+        """Of all that the encoder knows."""
         return hashlib.sha256(pickle.dumps(self.rows.encoder, protocol=5)).hexdigest()

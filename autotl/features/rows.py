@@ -60,15 +60,18 @@ class EncodedRows:
 
     def __init__(
         self, encoder: InputEncoder, cells: Sequence[Any], *, modality: Modality, store: FeatureStore,
-        readers: Readers | None = None,
+        made_by: str = "", readers: Readers | None = None,
     ) -> None:  # fmt: skip
-        """readers: of the same files, which may know already whether these come slowly."""
+        """made_by: packages, with versions, that the encoder reads with; another may read something else.
+
+        readers: of the same files, which may know already whether these come slowly.
+        """
         self.encoder = encoder
         self.modality = modality
         self.unreadable: dict[int, str] = {}
         self._cells = cells
-        self._store = store
-        self._kept = store.collection(kind="inputs", encoder=identity(encoder))
+        self._store, self._made_by = store, made_by
+        self._kept = store.collection(kind="inputs", encoder=identity(encoder), made_by=made_by)
         self._digests: dict[int, bytes] = {}
         self._lengths: dict[int, int] = {}
         self._readers = readers or Readers(modality)
@@ -87,7 +90,10 @@ class EncodedRows:
         return self._before(encoder)
 
     def _before(self, encoder: InputEncoder) -> EncodedRows:
-        return EncodedRows(encoder, self._cells, modality=self.modality, store=self._store, readers=self._readers)
+        return EncodedRows(
+            encoder, self._cells, modality=self.modality, store=self._store, made_by=self._made_by,
+            readers=self._readers,
+        )  # fmt: skip
 
     def gather(self, indices: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """The arrays of rows that `readable` has returned."""
@@ -98,11 +104,12 @@ class EncodedRows:
             parts = [wanted[start : start + SMALLEST_CHUNK] for start in range(0, len(wanted), SMALLEST_CHUNK)]
             with ThreadPoolExecutor(self._readers.threads) as pool:  # a step of a training waits for these
                 again = [pair for part in pool.map(self._encode, parts) for pair in part]
-            for place, (_, array) in zip(missing, again, strict=True):
+            for place, (digest, array) in zip(missing, again, strict=True):
+                index = int(indices[place])
                 if isinstance(array, Unreadable):
-                    raise RowLostError(
-                        f"{self._cells[int(indices[place])]}: {array.reason}, though it could be read before"
-                    )
+                    raise RowLostError(f"{self._cells[index]}: {array.reason}, though it could be read before")
+                if digest != self._digests[index]:  # whose features would be kept as those of what it was
+                    raise RowLostError(f"{self._cells[index]} has changed since it was read")
                 found[place] = {"x": array}
         return [row["x"] for row in found if row is not None]
 
@@ -198,7 +205,7 @@ class EncodedRows:
             if self.modality in PICTORIAL and (found := _in_the_way(cell)):
                 encoded[place] = b"", Unreadable(found)
                 continue
-            digest = self._digests.get(index) or content_digest(cell, self.modality)
+            digest = content_digest(cell, self.modality)
             known = self._kept.get(digest)
             encoded[place] = digest, Unreadable("") if known is None else known["x"]
             if known is None:
@@ -214,7 +221,7 @@ class EncodedRows:
         """
         bad, seen = len(self.unreadable), len(self._lengths) + len(self.unreadable)
         chance = math.sqrt(seen * share * (1 - share)) if seen < len(self._cells) else 0.0
-        if bad > max(ALWAYS_SKIPPED, share * seen + BY_CHANCE * chance) or (bad and bad == seen):
+        if bad > max(ALWAYS_SKIPPED if share else 0, share * seen + BY_CHANCE * chance) or (bad and bad == seen):
             first = min(self.unreadable)
             raise DataError(
                 f"{describe(first)}: {self.unreadable[first]}; {bad} of {seen} rows cannot be read, more than "

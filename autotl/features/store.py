@@ -121,11 +121,12 @@ class Collection:
     def let_go(self) -> None:
         """Removes what this process used of what is on disk; it has to be computed again."""
         with self._lock:
-            for path in self.used:
-                with contextlib.suppress(OSError):  # is gone already, or open elsewhere on Windows
-                    path.unlink()
+            paths = list(self.used)
             self._segments = [segment for segment in self._segments if not segment.used]
             self._places = {digest: (kept, at) for digest, (kept, at) in self._places.items() if not kept.used}
+            for path in paths:  # after nothing here maps them, which Windows asks for
+                with contextlib.suppress(OSError):  # is gone already, or open elsewhere
+                    path.unlink()
 
     @property
     def used(self) -> dict[Path, int]:
@@ -334,6 +335,6 @@ def stored_collections(cache: Path) -> list[StoredCollection]:
 
 def clear_store(cache: Path) -> int:
     """Removes everything from the store of a cache folder; a search that runs computes again. Returns the bytes."""
-    size = sum(segment.size for segment in stored_segments(cache / _FOLDER))
+    before = sum(segment.size for segment in stored_segments(cache / _FOLDER))
     shutil.rmtree(cache / _FOLDER, ignore_errors=True)
-    return size
+    return before - sum(segment.size for segment in stored_segments(cache / _FOLDER))

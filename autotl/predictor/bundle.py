@@ -33,6 +33,8 @@ from autotl.kinds.mixing import Combination
 from autotl.untrusted import is_plain_name, read_object
 
 BUNDLE_FILE = "bundle.json"
+#: Of a run.
+BUNDLE_FOLDER = "best"
 CARD_FILE = "README.md"
 
 
@@ -134,7 +136,7 @@ def find_bundle(folder: str | os.PathLike[str]) -> Path:
     """The bundle of a run folder, or the folder itself when it is one. Raises `BundleError` when there is none."""
     root = expanded(folder)
     try:
-        for place in (root, root / "best"):
+        for place in (root, root / BUNDLE_FOLDER):
             if (place / BUNDLE_FILE).is_file():
                 return place
         if not root.exists():

@@ -15,6 +15,7 @@ from typing import Any
 
 from autotl.errors import RunError
 from autotl.events import read_events
+from autotl.untrusted import LARGEST_LOG, parse_json, read_text
 
 #: Of ``run.json``.
 _OF_THE_RUN = (
@@ -52,19 +53,23 @@ def pack_problem(run: Path, machine: Mapping[str, str], out: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    """What a log says; that it cannot be read, where it cannot."""
+    try:
+        return read_text(path, largest=LARGEST_LOG, errors="replace") if path.is_file() else ""
+    except (OSError, ValueError) as error:
+        return f"{path.name} cannot be read ({error})\n"
 
 
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        known: dict[str, Any] = json.loads(_text(path))
+        known: dict[str, Any] = parse_json(_text(path))
         request, task = known["request"], known["task"]
         return {
             **{name: known.get(name) for name in _OF_THE_RUN},
             "request": {name: request.get(name) for name in _OF_THE_REQUEST},
             "task": {"kind": task["kind"], "metric": task["metric"], "classes": len(task["classes"])},
         }
-    except (ValueError, KeyError, TypeError) as error:  # a torn one says something too
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # a torn one says something too
         return {"unreadable": type(error).__name__}
 
 

@@ -16,7 +16,7 @@ from autotl.errors import BundleError, RunError
 from autotl.events import Event, read_events
 from autotl.predictor.bundle import BundleCard, find_bundle, read_card
 from autotl.report.leaderboard import Row, leaderboard
-from autotl.untrusted import read_object
+from autotl.untrusted import LARGEST_LOG, read_object, read_text
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def read_record(folder: Path) -> Record:
             memory=known["memory"],
             versions=known["versions"],
             machine=known["machine"],
-            split=split.read_text(encoding="utf-8") if split.is_file() else "",
+            split=read_text(split, largest=LARGEST_LOG) if split.is_file() else "",
             events=events,
             board=leaderboard(events),
             card=_card(folder),

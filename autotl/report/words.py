@@ -130,7 +130,7 @@ def transfer_sentences(record: Record) -> list[str]:
 
 def floor_sentence(record: Record) -> str:
     """What is to be had without any network."""
-    event = next(iter(record.of("floor")), None)
+    event = next(reversed([*record.of("floor")]), None)
     if event is None:
         return ""
     doubt = record.card and doubt_sentence(record.card, event.data)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Container
 from pathlib import Path
 
+CHECKPOINTS_FOLDER = "paused"
+
 
 class Checkpoints:
     """A file a trial that is not at its end, and a late one a trial that may be refitted."""
 
     def __init__(self, folder: Path) -> None:
         """folder: of the run."""
-        self._folder = folder / "paused"
+        self._folder = folder / CHECKPOINTS_FOLDER
 
     def of(self, trial: int) -> Path:
         """From which a trial goes on."""

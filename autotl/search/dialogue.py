@@ -91,11 +91,14 @@ class Dialogue:
             seconds=seconds, most_rows=most_rows, opinions=opinions, needed=needed,
         )  # fmt: skip
 
-    def head(self, candidate: Candidate, *, name: str, quick: bool, seconds: float | None, hearer: Hearer) -> Message:
-        """Has a head fitted on what a backbone saw. quick: on what it has seen so far."""
+    def head(
+        self, candidate: Candidate, *, name: str, quick: bool, seconds: float | None, most_rows: int | None,
+        hearer: Hearer,
+    ) -> Message:  # fmt: skip
+        """Has a head fitted on what a backbone saw, or sees now. quick: judged by some rows, for the time being."""
         return self._ask(
             _named(candidate), "heads", hearer=hearer, do="head", candidate=dataclasses.asdict(candidate), name=name,
-            quick=quick, seconds=seconds,
+            quick=quick, seconds=seconds, most_rows=most_rows,
         )  # fmt: skip
 
     def words(self, *, name: str, most_rows: int, hearer: Hearer) -> Message:

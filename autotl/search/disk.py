@@ -10,7 +10,7 @@ from autotl.config import cache_folder
 from autotl.errors import RunError
 from autotl.features.store import clear_store, on_one_disk
 from autotl.files import is_disk_full, making_room
-from autotl.predictor.bundle import BUNDLE_FILE
+from autotl.predictor.bundle import BUNDLE_FILE, BUNDLE_FOLDER
 
 Written = TypeVar("Written")
 
@@ -47,9 +47,9 @@ class Disk:
 
     @property
     def _way_out(self) -> str:
-        if (self._folder / "best" / BUNDLE_FILE).exists():
+        if (self._folder / BUNDLE_FOLDER / BUNDLE_FILE).exists():
             return (
-                f"The best model so far is whole in {self._folder / 'best'}. Free some space, and go on with "
+                f"The best model so far is whole in {self._folder / BUNDLE_FOLDER}. Free some space, and go on with "
                 f"'autotl resume {self._folder}'"
             )
         return "Free some space, or name a folder on another disk with --out"

@@ -28,7 +28,7 @@ from autotl.events import Event, EventLog, Listener, read_events
 from autotl.plugins.contracts import Candidate, StrategyContext
 from autotl.plugins.hookspecs import EventContext
 from autotl.plugins.manager import plugins
-from autotl.predictor.bundle import BUNDLE_FILE, find_bundle, read_card
+from autotl.predictor.bundle import BUNDLE_FILE, BUNDLE_FOLDER, find_bundle, read_card
 from autotl.report.findings import TooLong
 from autotl.report.leaderboard import forecast_error, write_leaderboard
 from autotl.search.again import Again
@@ -105,6 +105,7 @@ class Search:
         self._pace.compared = 1 if request.teacher is None else 2  # what the teacher is worth is told by two trainings
         self._ledger = Ledger(lambda: self._pace.clock.elapsed, used, resumed.ledger if resumed else {})
         self._listeners = list(listeners)
+        self._floor: Floor | None = None  #: that this process has measured
         self._longest = request.budget_seconds  #: that decides what may be downloaded
         self._disk = Disk(folder)
 
@@ -262,7 +263,7 @@ class Search:
     @property
     def _has_answer(self) -> bool:
         """Whether there is a bundle on the disk, be it an earlier process's."""
-        return (self._folder / "best" / BUNDLE_FILE).is_file()
+        return (self._folder / BUNDLE_FOLDER / BUNDLE_FILE).is_file()
 
     def _leave_nothing(self, new_folders: Sequence[Path]) -> None:
         """A new run that ends without a model leaves no folder behind, to be in the way of the next one."""
@@ -282,15 +283,16 @@ class Search:
         splitting = Splitting(session, self._folder, self._disk, seed=self._request.seed)
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
         session.judge.keep_together(self._given.split.groups)
-        self._screening = Screening(session, self._given.candidates, self._run_file.heads)
+        split = self._given.split
+        self._screening = Screening(session, self._given.candidates, self._run_file.heads, rows=len(split.train))
         if self._resumed:
             self._screening.take_up(self._past, self._run_file.survivors)
         if not any(event.kind == "floor" for event in self._past):
             self._measure_floor()
         if self._teacher is None:
-            self._pace.folds = len(self._given.split.in_turn)
-        self._pace.judges = len(self._given.split.valid)
-        self._pace.refits_trainings = worth_repeating(self._given.split.train, self._given.split.valid)
+            self._pace.folds = len(split.in_turn)
+        self._pace.judges = len(split.valid)
+        self._pace.refits_trainings = worth_repeating(split.train, split.valid)
         self._pace.begin_screening()
         try:
             survivors = self._screening.run(self._run_file.survivors)
@@ -307,8 +309,10 @@ class Search:
         """Before anything is looked through: words are counted while networks still load."""
         inspection, split = self._given.inspection, self._given.split
         contends = not self._request.backbones  # whoever names some wants one of these
-        floor = Floor(self._session, inspection.task, inspection.targets, words=self._given.words, contends=contends)
-        floor.measure(split.train, split.valid)
+        self._floor = Floor(
+            self._session, inspection.task, inspection.targets, words=self._given.words, contends=contends
+        )
+        self._floor.measure(split.train, split.valid)
 
     def _list_unreadable(self) -> None:
         """Adds the rows that cannot be read to those set aside, in the list of these."""
@@ -362,6 +366,8 @@ class Search:
         self._phase("searching")
         space = self._space(survivors, self._pace)
         session, judge, pace, events = self._session, self._session.judge, self._pace, self._events
+        if self._floor:
+            self._floor.go_on(survivors, len(self._given.split.train))
         best, targets = judge.best, self._given.inspection.targets
         if best is None:
             raise RunError("no model came of screening, although a backbone could be used")

@@ -7,17 +7,19 @@ language, and with a share in a mixture where it knows something that they do no
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from autotl.data.task import Task
 from autotl.errors import TrialError
 from autotl.events import BAG_OF_WORDS_NUMBER, HEAD_STRATEGY
-from autotl.plugins.contracts import TEXTUAL
+from autotl.plugins.contracts import TEXTUAL, Candidate
 from autotl.predictor import metrics
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Subject
 from autotl.search.line import Message
+from autotl.search.pace import Pace
 from autotl.search.session import Session
 from autotl.search.space import TrialConfig
 from autotl.zoo.words import BAG_OF_WORDS, seconds_of_words
@@ -27,6 +29,10 @@ SHARE = 0.04
 
 #: However long the budget is: until then there is no model on disk, and 60,000 texts say most of what more would.
 MOST_SECONDS = 30.0
+
+#: The same where no network comes to train on all rows: of long texts a bag of words of all may be the best that can be
+#: had. Not for less than twice the rows that it has seen.
+FURTHER_SHARE, WORTH = 0.15, 2.0
 
 #: Fewer rows would make a floor that is none.
 FEWEST_ROWS = 500
@@ -46,25 +52,54 @@ class Floor:
         self._pace, self._events = session.pace, session.events
         self._costs, self._task, self._targets, self._contends = session.costs, task, targets, contends
         self._words_a_row = words
+        self._majority = math.nan  #: what one answer for all gets
         self._words: float | None = None
+        self._learned_from = 0  #: rows
 
     def measure(self, train: np.ndarray, valid: np.ndarray) -> None:
         """train, valid ``[rows] int64``: positions in `targets`. Raises `OutOfTime`."""
         same = self._task.rules.constant(self._targets[train], len(self._task.outputs))
-        majority = metrics.score_if_any(self._task, self._targets[valid], np.tile(same, (len(valid), 1)))
+        self._majority = metrics.score_if_any(self._task, self._targets[valid], np.tile(same, (len(valid), 1)))
         if not self._task.rules.exclusive and self._task.metric == self._task.rules.ranks_by:
             # rows that are few have another mean than those that train, and all rows alike have no order
-            majority = max(majority, self._task.rules.guess(self._targets[valid]))
-        if self._task.modality in TEXTUAL and (rows := self._affordable_rows(len(train))):
+            self._majority = max(self._majority, self._task.rules.guess(self._targets[valid]))
+        textual = self._task.modality in TEXTUAL
+        if textual and (rows := self._affordable_rows(self._pace, len(train), SHARE, MOST_SECONDS)):
             if rows < len(train):
                 whole = seconds_of_words(len(train) + len(valid), len(self._task.outputs), self._words_a_row)
                 self._pace.learn_refit(BAG_OF_WORDS.key, whole)
-            try:
-                self._dialogue.words(name=NAME, most_rows=rows, hearer=self._hear)
-            except TrialError as error:
-                self._events.emit("note", text=f"no bag of words ({error})")
+            self._learn(rows)
+        self._tell()
+
+    def _tell(self) -> None:
         # a metric of somebody else's may have no score for one answer to all, as correlations do
-        self._events.emit("floor", majority=majority if math.isfinite(majority) else None, words=self._words)
+        majority = self._majority if math.isfinite(self._majority) else None
+        self._events.emit("floor", majority=majority, words=self._words)
+
+    def go_on(self, survivors: Sequence[Candidate], train: int) -> None:
+        """Learns from more of so many training rows, where no network comes to pass them all. Raises `OutOfTime`."""
+        if rows := self._further_rows(self._pace, survivors, train):
+            self._learn(rows)
+            self._tell()
+
+    def seconds_to_go_on(self, pace: Pace, survivors: Sequence[Candidate], train: int) -> float:
+        """What that would take a search of another pace."""
+        rows = self._further_rows(pace, survivors, train)
+        return seconds_of_words(rows, len(self._task.outputs), self._words_a_row)
+
+    def _further_rows(self, pace: Pace, survivors: Sequence[Candidate], train: int) -> int:
+        """Of so many to train on, 0 where the model that there is stays."""
+        rows = self._affordable_rows(pace, train, FURTHER_SHARE, math.inf)
+        all_pass = any(pace.passes(one.key, train) >= 1 for one in survivors)
+        return rows if self._contends and not all_pass and 0 < WORTH * self._learned_from <= rows else 0
+
+    def _learn(self, rows: int) -> None:
+        try:
+            self._dialogue.words(name=NAME, most_rows=rows, hearer=self._hear)
+        except TrialError as error:
+            self._events.emit("note", text=f"no bag of words ({error})")
+        else:
+            self._learned_from = rows
 
     def _hear(self, offer: Message) -> Message:
         if not self._contends:
@@ -83,10 +118,13 @@ class Floor:
         subject = Subject(BAG_OF_WORDS_NUMBER, BAG_OF_WORDS, TrialConfig(BAG_OF_WORDS.key, HEAD_STRATEGY, {}))
         return self._judge.hear(offer, subject, tell)
 
-    def _affordable_rows(self, rows: int) -> int:
-        """How many training rows a bag of words can be learned from in its time; 0 for too few."""
-        if self._pace.limited:
-            seconds = min(SHARE * self._pace.seconds_to_the_end(), MOST_SECONDS)
+    def _affordable_rows(self, pace: Pace, rows: int, share: float, most: float) -> int:
+        """How many of so many training rows a bag of words can be learned from; 0 for too few.
+
+        share: of what is left, that it may take. most: seconds.
+        """
+        if pace.limited:
+            seconds = min(share * pace.seconds_to_the_end(), most)
             affordable = int(seconds / seconds_of_words(1, len(self._task.outputs), self._words_a_row))
             return min(rows, affordable) if affordable >= min(FEWEST_ROWS, rows) else 0
         return rows

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from autotl.errors import RunError
 from autotl.files import write_durably
+from autotl.untrusted import read_object
 
 LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
 
@@ -54,7 +55,7 @@ class RunLock:
 def is_held(folder: Path) -> bool:
     """Whether a process works in the folder, as far as can be told without being in the way of one that begins."""
     try:
-        known = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))
+        known = read_object(folder / HOLDER_FILE)
         if os.name != "posix" or known["host"] != platform.node():
             return True  # nobody here knows; it is gone when its file is
         os.kill(known["process"], 0)
@@ -67,6 +68,6 @@ def is_held(folder: Path) -> bool:
 
 def _holder(folder: Path) -> str:
     with suppress(OSError, ValueError, KeyError, TypeError):  # it is about to write it
-        known = json.loads((folder / HOLDER_FILE).read_text(encoding="utf-8"))
+        known = read_object(folder / HOLDER_FILE)
         return f"another search (process {known['process']} on {known['host']})"
     return "another search"

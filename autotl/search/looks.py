@@ -73,12 +73,12 @@ class Looks:
         """The frozen backbone of a candidate; encoded rows are shared by all whose encoders agree."""
         if candidate.key not in self._frozen:
             family = plugins().family(candidate.family)
-            encoder = family.encoder(candidate, self._sample)
-            shared = self._rows.setdefault(identity(encoder), self.encoded(encoder, self._store))
+            encoder, made_by = family.encoder(candidate, self._sample), plugins().made_by(family.name)
+            shared = self._rows.setdefault(identity(encoder), self.encoded(encoder, self._store, made_by=made_by))
             rows = shared if shared.encoder == encoder else shared.seen_by(encoder)
             frozen = FrozenBackbone(
                 candidate, family, rows, device=self._device, speeds=self.speeds, store=self._store,
-                made_by=plugins().made_by(family.name), found_by=self._found_by,
+                made_by=made_by, found_by=self._found_by,
             )  # fmt: skip
             frozen.calibrate(self.readable(frozen, self.train[: frozen.race_size]))
             self._frozen[candidate.key] = frozen
@@ -96,15 +96,19 @@ class Looks:
             sample = [cell for cell in sample if not any(map(obstacle, paths_of(cell)))]
         return sample
 
-    def encoded(self, encoder: InputEncoder, store: FeatureStore) -> EncodedRows:
-        """All cells, as they are encoded when they are asked for."""
-        return EncodedRows(encoder, self.cells, modality=self._modality, store=store)
+    def encoded(self, encoder: InputEncoder, store: FeatureStore, *, made_by: str = "") -> EncodedRows:
+        """All cells, as they are encoded when they are asked for. made_by: as `EncodedRows` takes it."""
+        return EncodedRows(encoder, self.cells, modality=self._modality, store=store, made_by=made_by)
 
     def readable(self, frozen: FrozenBackbone, indices: np.ndarray) -> np.ndarray:
         """Those that can be read. Raises `DataError` where too many of the table cannot."""
         readable = frozen.rows.readable(indices)
         frozen.rows.refuse_too_many(self._skip_limit, self.names.__getitem__)
         return readable
+
+    def unreadable(self, frozen: FrozenBackbone) -> list[tuple[int, str, str]]:
+        """Rows that could not be read so far: place, name and reason."""
+        return [(row, self.names[row], why) for row, why in sorted(frozen.rows.unreadable.items())]
 
     def trainable(self, frozen: FrozenBackbone, train: np.ndarray) -> np.ndarray:
         """Of rows in random order the readable ones, and as many as the whole budget could read and train on once.

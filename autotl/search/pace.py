@@ -56,6 +56,10 @@ SCREENING_SHARE = 0.2
 #: Even a short budget is better spent on looking at a backbone for this long than on a trial without it.
 SHORTEST_SCREENING = 2.0
 
+#: Rows that each backbone sees where all can go on. Its head sees the others, but where a training has no time for so
+#: many passes over all of them: each row that is looked at costs a quarter of a step.
+ENOUGH_ROWS, FEW_PASSES = 4000, 2.0
+
 #: A training step costs about four forward passes (measured 3.3 to 4.5 over six networks, fp32 and bf16).
 STEP_COST = 4.0
 
@@ -404,6 +408,11 @@ class Pace:
     def time_for_a_head(self, backbone: str) -> bool:
         """Whether a head on another backbone is a small part of what is left."""
         return HEAD_SHARE * self.seconds_to_the_end() > self.judging_seconds(backbone)
+
+    def rows_of_a_head(self, backbone: str, rows: int) -> int:
+        """Of so many training rows, those that one is fitted to before trials begin."""
+        short = self.limited and self.passes(backbone, rows) < FEW_PASSES
+        return min(rows, ENOUGH_ROWS) if short else rows
 
     def passes(self, backbone: str, rows: int) -> float:
         """Full passes over the training rows, forward and back, that a trial affords which has its part of the time."""

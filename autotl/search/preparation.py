@@ -25,8 +25,9 @@ from autotl.plugins.contracts import TEXTUAL, Candidate, Modality, ModelFamily, 
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import find_bundle, read_card
 from autotl.zoo import hub
-from autotl.zoo.inventory import called, usable_candidates, zoo_folders
+from autotl.zoo.inventory import Listing, called, inventory, usable_candidates, zoo_folders
 from autotl.zoo.languages import ENGLISH, share_of_english, suited
+from autotl.zoo.licences import PERMISSIVE, PERMISSIVE_WORD
 from autotl.zoo.words import mean_words
 
 if TYPE_CHECKING:
@@ -144,7 +145,9 @@ def prepare(
     modality, zoo = inspection.task.modality, ZooContext(folders, online, len(inspection.task.inputs))
     download = math.inf if request.backbones else download
     within = usable_candidates(modality, families, zoo, request.limits, request.licences, download)
-    candidates: Sequence[Candidate] = _named(within, request.backbones)
+    listings = inventory(families, zoo, request.limits, request.licences, download)
+    candidates: Sequence[Candidate] = _named(listings, request.backbones) if request.backbones else within
+    inspection = replace(inspection, notes=(*inspection.notes, *_licence_notes(listings, request.licences)))
     too_large = _beyond(within, modality, families, zoo, request.licences) if request.limits.given else ()
     words = 0.0
     if modality in TEXTUAL:
@@ -229,15 +232,30 @@ def _beyond(
     return [candidate for candidate in usable if candidate not in within]
 
 
-def _named(candidates: Sequence[Candidate], names: Sequence[str]) -> Sequence[Candidate]:
-    """Those that are asked for, all without names. Raises `ZooError` for a name that no usable candidate has."""
+def _named(listings: Sequence[Listing], names: Sequence[str]) -> Sequence[Candidate]:
+    """Those that are asked for. Raises `ZooError` for a name that no usable candidate has."""
+    usable = [listing.candidate for listing in listings if listing.usable]
     for name in names:
-        if not called(name, candidates):
-            known = [candidate.name for candidate in candidates]
-            close = did_you_mean(name, known)
-            raise ZooError(f"no backbone {name!r} can be used here.{close} There are {listed(known)}")
-    meant = {candidate.key for name in names for candidate in called(name, candidates)}
-    return [candidate for candidate in candidates if not names or candidate.key in meant]
+        if called(name, usable):
+            continue
+        if known := called(name, [listing.candidate for listing in listings]):
+            reason = next(listing.reason for listing in listings if listing.candidate == known[0])
+            raise ZooError(f"the backbone {name!r} cannot be used here: {reason}")
+        there = [candidate.name for candidate in usable]
+        close = did_you_mean(name, there)
+        raise ZooError(f"there is no backbone {name!r} here.{close} There are {listed(there)}; see 'autotl models'")
+    meant = {candidate.key for name in names for candidate in called(name, usable)}
+    return [candidate for candidate in usable if candidate.key in meant]
+
+
+def _licence_notes(listings: Sequence[Listing], licences: Sequence[str]) -> list[str]:
+    """A sentence for each licence asked for that nothing has and that is on no list: it may be a slip."""
+    there = {listing.candidate.licence.lower() for listing in listings} | PERMISSIVE | {PERMISSIVE_WORD}
+    return [
+        f"no backbone here has the licence {licence!r} that --licenses names.{did_you_mean(licence, sorted(there))}"
+        for licence in licences
+        if licence not in there
+    ]
 
 
 def _foreign_note(there: Sequence[Candidate]) -> str:

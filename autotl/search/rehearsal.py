@@ -27,7 +27,7 @@ from autotl.plugins.hookspecs import EventContext
 from autotl.search.dialogue import OutOfTime
 from autotl.search.engine import Search
 from autotl.search.listening import Listening
-from autotl.search.pace import STEP_COST, Pace
+from autotl.search.pace import ENOUGH_ROWS, STEP_COST, Pace
 from autotl.search.ranking import SURVIVORS
 from autotl.search.scheduler import KEPT_PAUSED, REDUCTION, rungs_for
 from autotl.search.screening import FIRST_LOOK
@@ -189,6 +189,8 @@ class Rehearsal(Search):
         clock = _Imagined(budget, first.at - first.data["seconds"])
         pace = self._pace.under(clock)
         features = self._imagine_screening(survivors, clock, pace)
+        if self._floor:
+            clock.now += self._floor.seconds_to_go_on(pace, survivors, len(self._given.split.train))
         space, course = self._space(survivors, pace), _Course()
         pace.begin_trials([candidate.key for candidate in survivors])
         portfolio = list(space.portfolio())
@@ -287,7 +289,7 @@ class Rehearsal(Search):
         """Moves the clock to the first trial; returns the bytes of the features that are known then."""
         pace.begin_screening()
         count, rows = len(self._screened), len(self._given.split.train)
-        first_look = min(FIRST_LOOK, rows) if count > SURVIVORS else rows
+        first_look = min(FIRST_LOOK if count > SURVIVORS else ENOUGH_ROWS, rows)
         widths = {event.data["backbone"]: event.data["features"] for event in self._screened}
         kept = 0.0
         for position, event in enumerate(self._screened):
@@ -302,7 +304,7 @@ class Rehearsal(Search):
             if position == 0 or pace.time_for_a_head(candidate.key):
                 seconds = pace.seconds_for_a_look(len(survivors) - position, needed=True) or 0.0
                 speed = pace.seconds_a_row(candidate.key)
-                rest = min(rows - first_look, seconds / speed)
+                rest = max(min(pace.rows_of_a_head(candidate.key, rows) - first_look, seconds / speed), 0.0)
                 clock.now += rest * speed + pace.judging_seconds(candidate.key)
                 kept += BYTES * (rest + len(self._given.split.valid)) * widths[candidate.key]
         return kept

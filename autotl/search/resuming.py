@@ -9,8 +9,20 @@ from typing import Any
 from autotl.config import FRAME
 from autotl.errors import RunError
 from autotl.events import Listener
+from autotl.predictor.bundle import BUNDLE_FOLDER
+from autotl.search.checkpoints import CHECKPOINTS_FOLDER
+from autotl.search.dialogue import LOG_FILE
 from autotl.search.engine import Outcome, Search
-from autotl.search.run_file import read_run_file
+from autotl.search.run_file import EVENTS_FILE, read_run_file
+from autotl.search.run_log import RUN_LOG_FILE
+from autotl.search.shelf import TEACHER_FOLDER, TRIALS_FOLDER
+from autotl.search.study import STUDY_FILE
+from autotl.untrusted import refuse_links
+
+#: What a search adds to, and removes things from.
+_WRITTEN = (
+    EVENTS_FILE, LOG_FILE, RUN_LOG_FILE, STUDY_FILE, BUNDLE_FOLDER, CHECKPOINTS_FOLDER, TEACHER_FOLDER, TRIALS_FOLDER,
+)  # fmt: skip
 
 
 def resume(
@@ -29,6 +41,7 @@ def resume(
     Raises `RunError` when there is no run, or no budget left.
     """
     known = read_run_file(folder)
+    _refuse_links(folder)
     if known.request.data == FRAME:
         raise RunError(f"{folder} was made from a DataFrame, which is gone; save it as a file and search that")
     request = known.request.model_copy(update=moved or {})
@@ -62,3 +75,14 @@ def resume(
     trials = None if counted is None or (longer and not more_trials) else counted + more_trials
     request = request.model_copy(update={"budget_seconds": total, "trials": trials})
     return Search(request, folder, listeners=listeners, start=start, resumed=known).run()
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raises `RunError` for one in a run, which may come from anywhere: what it leads to would be written over."""
+    for name in _WRITTEN:
+        try:
+            refuse_links(folder / name)
+        except FileNotFoundError:  # there is none yet; or another search works here, which its lock will tell
+            continue
+        except (OSError, ValueError) as error:
+            raise RunError(f"{folder / name}: {error}; put what it leads to in its place") from error

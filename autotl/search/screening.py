@@ -13,7 +13,7 @@ from autotl.search.dialogue import OutOfTime, WorkerStuck
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Subject
 from autotl.search.line import Message
-from autotl.search.pace import SHORTEST_SCREENING
+from autotl.search.pace import ENOUGH_ROWS, SHORTEST_SCREENING
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
 from autotl.search.session import Session
 from autotl.search.space import TrialConfig
@@ -51,11 +51,15 @@ class Screening:
     So that the one that is known to transfer best is among those that a short budget reaches.
     """
 
-    def __init__(self, session: Session, candidates: Sequence[Candidate], heads: Sequence[str]) -> None:
-        """heads: keys of the candidates in the order of their heads' numbers, which outlive this process."""
+    def __init__(self, session: Session, candidates: Sequence[Candidate], heads: Sequence[str], *, rows: int) -> None:
+        """heads: keys of the candidates in the order of their heads' numbers, which outlive this process.
+
+        rows: to train on.
+        """
         self._dialogue, self._judge = session.dialogue, session.judge
         self._pace, self._events = session.pace, session.events
         self._costs, self._candidates, self._heads = session.costs, list(candidates), list(heads)
+        self._rows = rows
         self.unreadable: dict[int, str] = {}  #: why, by the place among the rows that the audit left
         self._put_off: list[Candidate] = []  #: that there was no time for
         self._hungry: dict[str, Candidate] = {}  #: whose heads have not seen all rows, by key
@@ -107,9 +111,14 @@ class Screening:
             if gone >= MOST_GONE and candidate.source == "hub":
                 continue
             try:
-                # what was chosen has seen all rows that it had time for, and does so again
                 first, choosing = not seen and not known, not known and len(candidates) > SURVIVORS
-                seen[candidate.key] = self._screen(candidate, seconds, first=first, choosing=choosing, needed=needed)
+                most_rows = FIRST_LOOK if choosing else ENOUGH_ROWS
+                seen[candidate.key] = self._screen(
+                    candidate, seconds, first=first, most_rows=most_rows, opinions=choosing, needed=needed
+                )
+                if known:  # what was chosen has seen as many as its head, and does so again
+                    most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
+                    self._look(candidate, seconds, most_rows=most_rows, opinions=False, needed=needed)
             except TrialError as error:
                 refused.append(str(error))
                 loaded = any(one.key in self.stages for one in candidates if one.source == "hub")
@@ -138,12 +147,12 @@ class Screening:
         return going_on
 
     def _screen(
-        self, candidate: Candidate, seconds: float | None, *, first: bool, choosing: bool, needed: bool
-    ) -> Screened:
+        self, candidate: Candidate, seconds: float | None, *, first: bool, most_rows: int | None, opinions: bool,
+        needed: bool,
+    ) -> Screened:  # fmt: skip
         """first: whether no network has answered yet, so that it should soon.
 
-        choosing: whether there are more candidates than can go on, so that second opinions matter. needed: whether it
-        is looked through however slow it is.
+        opinions: whether second ones matter. needed: whether it is looked through however slow it is.
         """
         began = self._pace.clock.elapsed
         if first:
@@ -151,9 +160,7 @@ class Screening:
             self._check(candidate, self._look(candidate, look, most_rows=FIRST_ANSWER, opinions=False, needed=needed))
             self._offer_head(candidate, quick=True, seconds=look)
             seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
-        reply = self._look(
-            candidate, seconds, most_rows=FIRST_LOOK if choosing else None, opinions=choosing, needed=needed
-        )
+        reply = self._look(candidate, seconds, most_rows=most_rows, opinions=opinions, needed=needed)
         self._check(candidate, reply)
         score, rows = reply["ridge_score"], reply["rows"]
         self._note_unreadable(reply["unreadable"])
@@ -195,7 +202,7 @@ class Screening:
         while self._put_off and (seconds := LATE_SHARE * self._pace.seconds_to_the_end()) >= SHORTEST_SCREENING:
             candidate = self._put_off.pop(0)
             try:
-                self._screen(candidate, seconds, first=False, choosing=False, needed=False)
+                self._screen(candidate, seconds, first=False, most_rows=None, opinions=False, needed=False)
                 self._offer_head(candidate, quick=False, seconds=seconds)
             except TrialError as error:
                 self._note(f"{candidate.key} cannot be used: {error}")
@@ -222,16 +229,24 @@ class Screening:
         for position, candidate in enumerate(survivors):
             if position == 0 or self._pace.time_for_a_head(candidate.key):
                 seconds = self._pace.seconds_for_a_look(len(survivors) - position, needed=True)
+                most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
                 with suppress(TrialError):  # the first one stands
-                    self._offer_head(candidate, quick=False, seconds=seconds)
+                    self._offer_head(candidate, quick=False, seconds=seconds, most_rows=most_rows)
         best = self._judge.best
         if best and best.hurried:  # the first head is better than those of all who go on
             (candidate,) = (one for one in self._candidates if self.head_number(one.key) == best.trial)
+            seconds = self._pace.seconds_for_a_look(1, needed=True)
+            most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
             with suppress(TrialError):
-                self._offer_head(candidate, quick=False, seconds=self._pace.seconds_for_a_look(1, needed=True))
+                self._offer_head(candidate, quick=False, seconds=seconds, most_rows=most_rows)
 
-    def _offer_head(self, candidate: Candidate, *, quick: bool, seconds: float | None = None) -> None:
-        """A head on what screening saw of a backbone: the first bundle, or a better one, which takes its place."""
+    def _offer_head(
+        self, candidate: Candidate, *, quick: bool, seconds: float | None, most_rows: int | None = None
+    ) -> None:
+        """A head on what screening saw of a backbone: the first bundle, or a better one, which takes its place.
+
+        most_rows: that it is fitted to, if screening saw no more.
+        """
         number = self.head_number(candidate.key)
         subject = Subject(number, candidate, TrialConfig(candidate.key, HEAD_STRATEGY, {}))
 
@@ -241,9 +256,10 @@ class Screening:
             return True
 
         reply = self._dialogue.head(
-            candidate, name=f"head{number}", quick=quick, seconds=seconds,
+            candidate, name=f"head{number}", quick=quick, seconds=seconds, most_rows=most_rows,
             hearer=lambda offer: self._judge.hear(offer, subject, tell),
         )  # fmt: skip
+        self._note_unreadable(reply["unreadable"])
         self._hungry.pop(candidate.key, None)
         if not quick and not reply["saw_all"]:
             self._hungry[candidate.key] = candidate

@@ -18,7 +18,7 @@ from autotl.events import BAG_OF_WORDS_NUMBER
 from autotl.files import write_durably
 from autotl.predictor import metrics
 from autotl.predictor.answers import SUFFIX, as_bytes, read_answers
-from autotl.predictor.bundle import BundleCard, Member, commit
+from autotl.predictor.bundle import BUNDLE_FOLDER, BundleCard, Member, commit
 from autotl.predictor.combination import Decision, decide
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
@@ -26,8 +26,8 @@ from autotl.search.incumbent import Judged
 from autotl.search.space import TrialConfig
 from autotl.untrusted import is_plain_name, read_object, refuse_links
 
-#: Where in a run's folder the best answer without limits is, once it teaches.
-TEACHER_FOLDER = "teacher"
+#: Where in a run's folder the models are, and the best answer without limits, once it teaches.
+TRIALS_FOLDER, TEACHER_FOLDER = "trials", "teacher"
 
 #: Trials and heads whose weights stay on disk: greedy selection rarely gives more than these a share. Views of a model
 #: share its weights' room.
@@ -94,7 +94,11 @@ class Shelf:
         """folder: of the run. targets ``[table rows, …]``, indexed by `Judged.valid`."""
         self._disk = disk
         self._needed: set[str] = set()  #: models that the answer is made of, or may be in a moment
-        self._trials, self._bundle, self._teacher = folder / "trials", folder / "best", folder / TEACHER_FOLDER
+        self._trials, self._bundle, self._teacher = (
+            folder / TRIALS_FOLDER,
+            folder / BUNDLE_FOLDER,
+            folder / TEACHER_FOLDER,
+        )
         self._task, self._targets, self._costs, self._versions = task, targets, costs, versions
         self.groups: np.ndarray | None = None  #: ``[table rows] int64``, where rows of one are alike
         self._models: dict[str, Model] = {}

@@ -41,7 +41,7 @@ from autotl.training.model import Classifier
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.usage import peak_memory
-from autotl.zoo.words import BAG_OF_WORDS, mean_words, seconds_of_words
+from autotl.zoo.words import BAG_OF_WORDS, mean_words, rows_in_memory, seconds_of_words
 
 logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
 
@@ -142,9 +142,7 @@ class Workbench:
         frozen = self._look_through(request["candidate"])
         if not request["needed"]:
             self._looks.refuse_too_slow(frozen, request["seconds"], fewest=self._fewest_rows)
-        limit = request["most_rows"]
-        most = len(self._holdout.train) if limit is None else max(limit, self._fewest_rows)
-        seen = self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
+        seen = self._see(frozen, request)
         groups = self._groups_of(seen)
         ridge = ridge_leave_one_out(self._task, frozen.layers(seen), self._targets[seen], groups)
         # screeners know no groups: of each they see one row
@@ -165,7 +163,7 @@ class Workbench:
             "longest": frozen.rows.encoder.longest,
             "cut": self._count_cut(frozen, seen),
             "memory": peak_memory(),
-            "unreadable": [[i, self._looks.names[i], why] for i, why in sorted(frozen.rows.unreadable.items())],
+            "unreadable": self._looks.unreadable(frozen),
         }
 
     @staticmethod
@@ -178,20 +176,18 @@ class Workbench:
         """Offers a bag of words, learned from the first `most_rows` training rows, as a model of its own."""
         rows = self._holdout.train[: request["most_rows"]]
         began = time.monotonic()
-        model, frozen = self._bag_of_words(rows)
+        model, frozen, count = self._bag_of_words(rows)
         fitting = time.monotonic() - began
         latency = frozen.latency(self._looks.cells[int(rows[0])])
         self._judge(
-            model,
-            frozen,
-            permille=1000,
-            name=request["name"],
-            training_rows=len(rows),
+            model, frozen, permille=1000, name=request["name"], training_rows=count,
             details={"latency": latency, "fitting": fitting},
-        )
+        )  # fmt: skip
         return {}
 
-    def _bag_of_words(self, rows: np.ndarray) -> tuple[Classifier, FrozenBackbone]:
+    def _bag_of_words(self, rows: np.ndarray) -> tuple[Classifier, FrozenBackbone, int]:
+        """Of these rows, or of the first that find room: a model, what reads for it, and how many they were."""
+        rows = rows[: rows_in_memory(mean_words(self._looks.cells))]
         cells, weights = [self._looks.cells[index] for index in rows], self._weights
         learned = learn_words(
             self._task, cells, self._targets[rows], seed=self._seed, weights=None if weights is None else weights[rows],
@@ -203,7 +199,8 @@ class Workbench:
             BAG_OF_WORDS, family, self._looks.encoded(encoder, passing), device=self.device, speeds=self._looks.speeds,
             store=passing,
         )  # fmt: skip
-        return Classifier(frozen.backbone, self._for_the_metric(learned.head, rows)).to(self.device), frozen
+        model = Classifier(frozen.backbone, self._for_the_metric(learned.head, rows)).to(self.device)
+        return model, frozen, len(rows)
 
     def _groups_of(self, rows: np.ndarray) -> np.ndarray | None:
         return None if self._groups is None else self._groups[rows]
@@ -211,6 +208,12 @@ class Workbench:
     @property
     def _fewest_rows(self) -> int:
         return FEWEST_ROWS_A_CLASS * (int(self._strata.max()) + 1)
+
+    def _see(self, frozen: FrozenBackbone, request: Message) -> np.ndarray:
+        """The training rows that a backbone has seen when it has looked as the request says."""
+        limit = request["most_rows"]
+        most = len(self._holdout.train) if limit is None else max(limit, self._fewest_rows)
+        return self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
 
     def _opinions(self, features: np.ndarray, strata: np.ndarray) -> dict[str, float]:
         """What each screener says; one that fails, or says nothing finite, is left out."""
@@ -228,11 +231,11 @@ class Workbench:
     def head(self, request: Message) -> Message:
         """Offers the linear head on the training rows, as far as the seconds reach, as a model of its own.
 
-        quick: on those that screening saw, judged by some, as the first state of that model.
+        most_rows: a limit to them, where there is one. quick: on those that screening saw, judged by some, as the first
+        state of that model.
         """
         frozen, seconds = self._look_through(request["candidate"]), request["seconds"] or math.inf
-        most = 0 if request["quick"] else len(self._holdout.train)
-        seen = self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
+        seen = self._looks.seen(frozen)[1] if request["quick"] else self._see(frozen, request)
         began = time.monotonic()
         if self._looks.seen(frozen)[0] >= len(self._holdout.train) and not request["quick"]:
             _, head = self._holdout.probes.layered(frozen, seconds)
@@ -243,15 +246,12 @@ class Workbench:
                 self._task, features, targets, self._seed, weights, self._groups_of(seen), seconds=seconds
             )
         self._judge(
-            Classifier(frozen.layered, self._for_the_metric(head, seen)),
-            frozen,
-            permille=HURRIED if request["quick"] else 1000,
-            name=request["name"],
-            training_rows=len(seen),
-            details={"fitting": time.monotonic() - began},
-            hurried=seconds if request["quick"] else None,
-        )
-        return {"saw_all": self._looks.seen(frozen)[0] >= len(self._holdout.train)}
+            Classifier(frozen.layered, self._for_the_metric(head, seen)), frozen,
+            permille=HURRIED if request["quick"] else 1000, name=request["name"], training_rows=len(seen),
+            details={"fitting": time.monotonic() - began}, hurried=seconds if request["quick"] else None,
+        )  # fmt: skip
+        saw_all = self._looks.seen(frozen)[0] >= len(self._holdout.train)
+        return {"saw_all": saw_all, "unreadable": self._looks.unreadable(frozen)}
 
     def _for_the_metric(self, head: LinearHead, rows: np.ndarray) -> LinearHead:
         """A head that was fitted to these rows, as the metric wants it."""
@@ -348,7 +348,7 @@ class Workbench:
             words = mean_words(self._looks.cells)
             if limit is not None and limit < seconds_of_words(len(fold.train), len(self._task.outputs), words):
                 raise TrialError("too little time is left", kind="time")
-            return *self._bag_of_words(fold.train), len(fold.train)
+            return self._bag_of_words(fold.train)
         clock = Clock(limit or math.inf)
         trial = self._prepare(
             request["candidate"], Settings(settings), number=request["number"], clock=clock,
@@ -436,7 +436,8 @@ class Workbench:
             valid = few if self._task.rules.can_score(self._task, self._task.metric, self._targets[few]) else valid
         valid = self._looks.readable(frozen, valid)
         began = time.monotonic()  # reading them happens once
-        place = self._folder / "trials" / name / f"{name}-{permille:04d}"
+        # a head that sees more rows the second time is another model, until it is known to be no worse
+        place = self._folder / "trials" / name / f"{name}-{permille:04d}-{training_rows}"
         finished = permille == 1000
         if finished:
             logits = self._models.logits_from_disk(model, frozen, valid, place)

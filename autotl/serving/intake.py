@@ -97,7 +97,7 @@ class ImageIntake:
 
     def __init__(self, limits: Limits, folder: Path) -> None:
         """folder: that nobody else uses."""
-        self._most, self._folder = limits.pixels, folder
+        self._most, self._most_in_all, self._folder = limits.pixels, limits.pixels_in_all, folder
         self._numbers = itertools.count()
 
     @contextmanager
@@ -108,9 +108,14 @@ class ImageIntake:
     @contextmanager
     def _files(self, sent: Sequence[str], names: Sequence[str]) -> Iterator[list[str]]:
         paths: list[str] = []
+        in_all = 0
         try:
             for image, name in zip(sent, names, strict=True):
-                data = self._checked(image, name)
+                data, pixels = self._checked(image, name)
+                in_all += pixels
+                if in_all > self._most_in_all:
+                    text = f"with {name} the request has {in_all} pixels, and {self._most_in_all} are allowed"
+                    raise Refused(f"{text}; send more requests of fewer")
                 paths.append(f"{self._folder}{os.sep}{next(self._numbers)}")  # no `Path`, which takes 10 µs
                 try:
                     with open(paths[-1], "xb") as file:  # noqa: PTH123
@@ -123,8 +128,8 @@ class ImageIntake:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)  # noqa: PTH108
 
-    def _checked(self, sent: str, name: str) -> bytes:
-        """The bytes of an image whose header can be read, and is not that of a bomb."""
+    def _checked(self, sent: str, name: str) -> tuple[bytes, int]:
+        """The bytes of an image whose header can be read, and is not that of a bomb; and how many pixels it has."""
         try:
             data = base64.b64decode(sent, validate=True)
         except (binascii.Error, ValueError):
@@ -136,7 +141,7 @@ class ImageIntake:
             raise Refused(f"{name} cannot be read: send {', '.join(FORMATS)}") from None
         if pixels > self._most:
             raise Refused(f"{name} has {pixels} pixels, and {self._most} are allowed")
-        return data
+        return data, pixels
 
 
 class RowOfImagesIntake(ImageIntake):

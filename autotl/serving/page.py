@@ -43,7 +43,7 @@ def page(card: BundleCard, limits: Limits, address: str) -> str:
     size = (
         f"{limits.characters} characters an input"
         if task.modality in TEXTUAL
-        else f"{limits.pixels / 1e6:.0f} megapixels an image"
+        else f"{limits.pixels / 1e6:.0f} megapixels an image, {limits.pixels_in_all / 1e6:.0f} a request"
     )
     title = escape(f"{task.target} from {task.input_name}")
     return f"""<!doctype html>

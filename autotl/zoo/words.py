@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autotl.data.cells import as_text, spread
-from autotl.data.terms import WORDS, words_of
+from autotl.data.terms import count_terms
 from autotl.plugins.contracts import OWN_FAMILY, Candidate, Recipe
 
 #: The most frequent words and pairs that it counts: beyond some ten thousand, accuracy on short texts stays.
@@ -20,6 +20,9 @@ _SECONDS_A_ROW, _SECONDS_A_CLASS = 5e-4, 7e-6
 
 #: Words of a text that these seconds are of; more take longer, up to those that are read.
 _USUAL_WORDS = 130
+
+#: Words, and pairs of them, that are counted at most: most are there once, and take a hundred bytes each.
+MOST_TERMS = 20_000_000
 
 #: Texts that say how many words they have.
 _SAMPLE = 200
@@ -42,10 +45,15 @@ BAG_OF_WORDS = Candidate(
 
 def seconds_of_words(rows: int, outputs: int, words: float) -> float:
     """What it takes to learn a bag of words from so many rows with so many words each."""
-    longer = max(min(words, WORDS) / _USUAL_WORDS, 1.0)
+    longer = max(words / _USUAL_WORDS, 1.0)
     return rows * max(longer * _SECONDS_A_ROW, _SECONDS_A_CLASS * outputs)
 
 
+def rows_in_memory(words: float) -> int:
+    """Texts of so many words each, from which a bag of words can be learned."""
+    return int(MOST_TERMS / (2 * max(words, 1.0)))
+
+
 def mean_words(cells: Sequence[Any]) -> float:
-    """How many words a text has, or several texts have together, in the mean of a sample."""
-    return statistics.fmean(len(words_of(as_text(cell))) for cell in spread(cells, _SAMPLE))
+    """How many words are read of a text, or of several texts together, in the mean of a sample."""
+    return statistics.fmean(count_terms(as_text(cell)) for cell in spread(cells, _SAMPLE))

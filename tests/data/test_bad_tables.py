@@ -149,6 +149,15 @@ QUOTES = {
     "commas in a .tsv": ("t.tsv", lines(), refused("'text,label'", "only one column", "a tab")),
     "an unknown separator": ("t.csv", lines(header="text^label", separator="^"), refused("only one column", "a comma")),
     "spaces after separators": ("t.csv", lines(header="text, label", separator=", "), Learned()),
+    "spaces before quotes": (
+        "t.csv",
+        "label, text\n" + "".join(f'{label}, "so, {text}"\n' for label, text in zip(LABELS, TEXTS, strict=True)),
+        Learned(),
+    ),
+    "spaces before quotes around labels": (
+        "t.csv", "text, label\n" + "".join(f'{text}, "{label}"\n' for text, label in zip(TEXTS, LABELS, strict=True)),
+        Learned(),
+    ),
 }  # fmt: skip
 
 NAMES = {

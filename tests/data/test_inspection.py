@@ -210,3 +210,10 @@ def test_images_in_class_folders_are_read_under_the_names_that_a_table_gave_its_
     assert folder.column("species") == ["a", "a", "b"]
     assert read_inputs(folder, task) == [str(tmp_path / name) for name in ("a/1.png", "a/2.png", "b/1.png")]
     assert read_inputs(read_table(tmp_path), task) == read_inputs(folder, task)
+
+
+def test_where_none_may_be_left_out_one_is_refused():
+    table = frame()
+    table.loc[10, "text"] = None
+    with pytest.raises(DataError, match=r"DataFrame: row 11: 'text' is empty"):
+        inspect_table(table, skip_limit=0.0)

@@ -239,6 +239,8 @@ def test_a_class_whose_images_are_all_in_folders_is_a_class_and_links_to_folders
             ["train/a/1.jpg", "test/1.jpg", "sample.csv"],
             r"'train' hold class folders of their own. Pass --data \S+train",
         ),
+        (["images/1.jpg", "images/2.jpg", "labels.csv"], r"all images are in 'images'.*--data \S+labels\.csv"),
+        (["flowers/rose/1.jpg", "flowers/daisy/2.jpg"], r"class folders are in 'flowers'. Pass --data \S+flowers$"),
         (["train_images/1.jpg", "test_images/2.jpg", "train.csv"], r"nothing says what is.*--data \S+train\.csv"),
     ],
 )

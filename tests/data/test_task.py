@@ -190,3 +190,11 @@ def test_every_metric_fits_two_classes(metric):
 def test_metrics_that_do_not_fit_are_refused(metric, message):
     with pytest.raises(TaskError, match=message):
         infer(["a", "b", "c"] * 2, metric=metric)
+
+
+def test_two_classes_asked_for_are_two():
+    assert infer(["a", "b"] * 4, kind="binary").task.kind == "binary"
+    with pytest.raises(
+        TaskError, match=r"--task binary asks for two classes, and 'label' has 3 classes: 'a', 'b', 'c'"
+    ):
+        infer(["a", "b", "c"] * 4, kind="binary")

@@ -60,8 +60,8 @@ def predict_proba(cells: Sequence[Any]) -> np.ndarray:
 
 def _answered(rows: Sequence[Any]) -> tuple[np.ndarray, dict[int, str]]:
     """What `predict_proba` gives for inputs of networks, and why some cannot be read, by their places."""
-    answers, reasons = np.full((len(rows), len(OUTPUTS)), np.nan, np.float32), dict[int, str]()
-    there = [place for place, row in enumerate(rows) if row is not None]
+    answers, reasons = np.full((len(rows), len(OUTPUTS)), np.nan, np.float32), _in_the_way(rows)
+    there = [place for place, row in enumerate(rows) if row is not None and place not in reasons]
     for start in range(0, len(there), ROWS_AT_A_TIME):
         places = there[start : start + ROWS_AT_A_TIME]
         chunk = [rows[place] for place in places]
@@ -82,6 +82,18 @@ def _answered(rows: Sequence[Any]) -> tuple[np.ndarray, dict[int, str]]:
         ]
         answers[[places[row] for row in usable]] = _mixed(np.stack(each))
     return answers, reasons
+
+
+def _in_the_way(rows: Sequence[Any]) -> dict[int, str]:
+    """Where a path leads to what is no file, such as a pipe that nobody writes to, and what is there."""
+    if ANSWER["modality"] not in ("image", "images"):
+        return {}
+    paths, found = _module(FOLDER / "paths.py"), dict[int, str]()
+    for place, row in enumerate(rows):
+        for path in () if row is None else paths.paths_of(row):
+            if there := paths.obstacle(path):
+                found.setdefault(place, f"{path} {there}")
+    return found
 
 
 def _inputs(cells: Iterable[Any]) -> list[Any]:

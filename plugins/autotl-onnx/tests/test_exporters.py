@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,18 @@ def test_a_network_for_images_and_its_mirrored_view_answer_where_nothing_of_ours
     labels, probabilities = answers_alone(tmp_path / "out", image=cells)
     assert_same(probabilities, model.predict_proba(pd.DataFrame({"image": cells})))
     assert labels[-1] == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in the file system")
+def test_what_is_no_file_is_not_waited_for(bundle, pictures, tmp_path):
+    autotl.export(bundle("resnet").folder, to="onnx", out=tmp_path / "out", data=pd.DataFrame({"image": pictures}))
+    os.mkfifo(tmp_path / "pipe.png")
+    pd.DataFrame({"image": [pictures[0], "pipe.png", "/dev/zero"]}).to_csv(tmp_path / "new.csv", index=False)
+    command = [sys.executable, str(tmp_path / "out" / "predict.py"), str(tmp_path / "new.csv")]
+    answer = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=60)
+    labels = [row["prediction"] for row in csv.DictReader(answer.stdout.splitlines())]
+    assert [bool(label) for label in labels] == [True, False, False]
+    assert answer.stderr.count("is a pipe or a device, not a file; left without a prediction") == 2
 
 
 def test_a_network_for_several_images_answers_where_nothing_of_ours_is(zoo, pictures, tmp_path):

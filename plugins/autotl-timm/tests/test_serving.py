@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import tempfile
@@ -102,3 +103,26 @@ def test_images_that_cannot_be_laid_down_are_told_of_here_and_there(client, phot
     assert "no image can be taken: " in caplog.text
     (tmp_path / "moved").rename(folder)
     assert client.post("/predict", json={"images": [image]}).status_code == 200
+
+
+@pytest.mark.parametrize("client", ["on disk"], indirect=True)
+def test_large_requests_are_looked_at_beside_the_loop(client, predictor, photos, tmp_path, monkeypatch):
+    """So that a file whose header takes seconds keeps nobody else waiting."""
+    beside = []
+
+    async def in_a_thread(work, *given):
+        beside.append(work)
+        return await to_thread(work, *given)
+
+    to_thread = asyncio.to_thread
+    monkeypatch.setattr(app, "LARGE_BODY", 1000)
+    monkeypatch.setattr(asyncio, "to_thread", in_a_thread)
+    sent = [encoded(Path(photo).read_bytes()) for photo in photos]
+    answer = client.post("/predict", json={"images": sent})
+    served = [list(row["probabilities"].values()) for row in answer.json()["predictions"]]
+    np.testing.assert_allclose(served, predictor.answers(photos).answers, atol=1e-5)
+    refused = client.post("/predict", json={"images": [*sent, encoded(b"no image" * 1000)]})
+    assert refused.status_code == 422
+    assert f"image {len(sent)} cannot be read" in refused.json()["detail"]
+    assert len(beside) == 2
+    assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == []

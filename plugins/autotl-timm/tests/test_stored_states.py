@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from autotl.features.frozen import FrozenBackbone
+from autotl.features.rows import EncodedRows
+from autotl.features.speed import SpeedBook
+from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import ZooContext
 from autotl.testing import check_stored_states
 
@@ -37,3 +42,19 @@ def test_twenty_steps_of_a_pretrained_network_are_the_same_from_the_store(family
     check_stored_states(
         family, next(c for c in found if c.name.startswith("mobilenetv2_035")), photographs, stages=stages
     )
+
+
+def test_without_mirrored_views_features_are_found_and_augmented_states_are_others(family, local, many_photos):
+    encoder, store, rows = family.encoder(local["resnet"], many_photos), FeatureStore(None), np.arange(len(many_photos))
+    encoded = EncodedRows(encoder, many_photos, modality="image", store=store)
+    frozen = FrozenBackbone(
+        local["resnet"], family, encoded, device=torch.device("cpu"), speeds=SpeedBook(None), store=store
+    )
+    frozen.calibrate(frozen.rows.readable(rows))
+    frozen.see(rows)
+    alone, (mirrored,) = frozen.seen_by(encoder.without_views()), map(frozen.seen_by, encoder.views())
+    assert alone.knows(rows)
+    assert not mirrored.knows(rows)
+    assert alone.collection("states", 1) is frozen.collection("states", 1)
+    augmented = "augmented 0.3, view 0"
+    assert alone.collection("states", 1, augmented) is not frozen.collection("states", 1, augmented)
