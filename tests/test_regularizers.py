@@ -117,6 +117,8 @@ def test_each_applies_where_its_evidence_is_from():
     assert known("logit_adjustment").strengths(context((600, 100)))
     assert known("l2_sp").usual(context((100, 90))) > 0.0
     assert known("l2_sp").usual(context((110, 100))) == 0.0
+    assert known("l2_sp").usual(context((500, 500), augments=True)) > 0.0
+    assert known("l2_sp").usual(context((501, 500), augments=True)) == 0.0
     assert known("l2_sp").usual(context(())) == 0.0
     assert known("logit_adjustment").usual(context((600, 100))) == 0.0
     assert known("logit_adjustment").usual(context((600, 100), metric="balanced_accuracy")) == 1.0

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from autotl.training.model import Classifier
     from autotl.training.trial import Trial
 
-#: The usual strength where rows are few.
-FEW_ROWS = 0.3
+#: The usual strength where it is on.
+USUAL = 0.3
+
+#: Rows a class up to which it is on where these are pictures. 480 of flowers, half frozen, 60 s, three draws, right of the
+#: test rows without it and with it: 0.764 and 0.772, 0.759 and 0.770, 0.768 and 0.765.
+ROWS_OF_PICTURES = 500
 
 #: Steps between two pulls: a pass over all weights is not free, and a pull is weak.
 EVERY = 8
@@ -32,20 +36,24 @@ class L2SP(Regularizer):
     def strengths(self, context: StrategyContext) -> Choice | None:
         if not context.pretrained:
             return None
-        return Choice(self.name, (0.0, 0.3, 1.0, 3.0), (2, 6, 3, 1) if context.few_rows else (6, 1, 2, 1))
+        return Choice(self.name, (0.0, 0.3, 1.0, 3.0), (2, 6, 3, 1) if _helps(context) else (6, 1, 2, 1))
 
     def usual(self, context: StrategyContext) -> float:
-        """On where rows are few.
+        """On where rows are few, and of pictures, which have no more to gain by moving far, a few times as many.
 
         Test accuracy at strength 0, 0.3, 1 and 3, means of three draws of 20 rows a class, 12 s: trec6 0.885, 0.897,
         0.896, 0.872, sst2 0.641, 0.660, 0.658, 0.656, flowers 0.550, 0.560, 0.566, 0.552, hymenoptera 0.838, 0.872,
         0.863, 0.874; two draws of 64 at 0, 0.3 and 1: trec6 0.919, 0.923, 0.922, sst2 0.770, 0.777, 0.779, flowers
         0.653, 0.664, 0.668.
         """
-        return FEW_ROWS if context.few_rows else 0.0
+        return USUAL if _helps(context) else 0.0
 
     def effect(self, strength: float) -> Effect:
         return _Pull(strength)
+
+
+def _helps(context: StrategyContext) -> bool:
+    return context.few_rows or (context.augments and 0 < context.rows <= ROWS_OF_PICTURES * context.classes)
 
 
 class _Pull(Effect):

@@ -101,9 +101,11 @@ class Dialogue:
             quick=quick, seconds=seconds, most_rows=most_rows,
         )  # fmt: skip
 
-    def words(self, *, name: str, most_rows: int, hearer: Hearer) -> Message:
+    def words(self, *, name: str, most_rows: int, hearer: Hearer, silence: float) -> Message:
         """Has a bag of words fitted."""
-        return self._ask("bag of words", "floor", hearer=hearer, do="words", name=name, most_rows=most_rows)
+        return self._ask(
+            "bag of words", "floor", hearer=hearer, silence=silence, do="words", name=name, most_rows=most_rows
+        )
 
     def forecast(
         self, of: str, candidate: Candidate, work: Work, *, views_agree: bool, account: str = "training"

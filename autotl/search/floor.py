@@ -94,10 +94,13 @@ class Floor:
         return rows if self._contends and not all_pass and 0 < WORTH * self._learned_from <= rows else 0
 
     def _learn(self, rows: int) -> None:
+        seconds = seconds_of_words(rows, len(self._task.outputs), self._words_a_row)
+        silence = self._pace.silence(seconds) if self._pace.limited else math.inf
         try:
-            self._dialogue.words(name=NAME, most_rows=rows, hearer=self._hear)
+            self._dialogue.words(name=NAME, most_rows=rows, hearer=self._hear, silence=silence)
         except TrialError as error:
-            self._events.emit("note", text=f"no bag of words ({error})")
+            what = "the bag of words stays that of fewer rows" if self._learned_from else "no bag of words"
+            self._events.emit("note", text=f"{what} ({error})")
         else:
             self._learned_from = rows
 
