@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 #: The usual strength where it is on.
 USUAL = 0.3
 
-#: Rows a class up to which it is on where these are pictures. 480 of flowers, half frozen, 60 s, three draws, right of the
-#: test rows without it and with it: 0.764 and 0.772, 0.759 and 0.770, 0.768 and 0.765.
+#: Rows a class up to which it is on where these are pictures. 480 of flowers, half frozen, 60 s, three draws, right of
+#: the test rows without it and with it: 0.764 and 0.772, 0.759 and 0.770, 0.768 and 0.765.
 ROWS_OF_PICTURES = 500
 
 #: Steps between two pulls: a pass over all weights is not free, and a pull is weak.
