@@ -183,7 +183,7 @@ def test_words_are_the_same_however_their_letters_are_made(one, other):
 def test_longer_texts_take_longer_up_to_what_is_read():
     short, long, longest = (["word " * count] * 3 for count in (20, 400, 9000))
     seconds = [seconds_of_words(1000, 2, mean_words(texts)) for texts in (short, long, longest)]
-    assert seconds[0] == seconds_of_words(1000, 2, 0.0) < seconds[1] < seconds[2] == pytest.approx(0.5 * 512 / 130)
+    assert 0.1 < seconds[0] < seconds[1] < seconds[2] == seconds_of_words(1000, 2, 512.0)
     assert mean_words([("two words", "and three more")]) == 5
 
 
@@ -208,7 +208,7 @@ def test_texts_without_spaces_are_as_long_as_what_is_read_of_them():
 
 def test_a_table_that_no_network_passes_has_a_bag_of_words_of_more_rows(here, ordered, zoo, monkeypatch):
     monkeypatch.setattr("autotl.search.pace.STEP_COST", 10**9)
-    monkeypatch.setattr("autotl.search.floor.SHARE", 0.002)
+    monkeypatch.setattr("autotl.search.floor.SHARE", 0.0004)
     monkeypatch.setattr("autotl.search.floor.FEWEST_ROWS", 40)
     run = autotl.fit(ordered, models=zoo, budget="20s", out="run", quiet=True)
     events = read_events(Path("run/events.jsonl"))

@@ -38,7 +38,7 @@ from autotl.search.costs import Costs
 from autotl.search.cross_validation import CrossValidation
 from autotl.search.dialogue import Dialogue, NoWorker, OutOfTime
 from autotl.search.disk import Disk
-from autotl.search.floor import Floor
+from autotl.search.floor import LAST_SHARE, Floor
 from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
@@ -397,6 +397,8 @@ class Search:
         if pace.limited and count and not self._study.get_trials(deepcopy=False):
             events.emit("note", text="no training fits into the time that sees rows enough to be likely to beat a head")
             self._screening.use_time_left()
+            if self._floor:
+                self._floor.go_on(survivors, len(self._given.split.train), share=LAST_SHARE)
         pace.settle()
         if not pace.answer.trials:  # heads are fitted again in a moment, so time is left
             trials.run(portfolio, count)

@@ -34,6 +34,9 @@ MOST_SECONDS = 30.0
 #: had. Not for less than twice the rows that it has seen.
 FURTHER_SHARE, WORTH = 0.15, 2.0
 
+#: Where no training fits at all, it has what is left for less: 17 of 60 s were not used.
+LAST_SHARE = 0.6
+
 #: Fewer rows would make a floor that is none.
 FEWEST_ROWS = 500
 
@@ -76,20 +79,23 @@ class Floor:
         majority = self._majority if math.isfinite(self._majority) else None
         self._events.emit("floor", majority=majority, words=self._words)
 
-    def go_on(self, survivors: Sequence[Candidate], train: int) -> None:
-        """Learns from more of so many training rows, where no network comes to pass them all. Raises `OutOfTime`."""
-        if rows := self._further_rows(self._pace, survivors, train):
+    def go_on(self, survivors: Sequence[Candidate], train: int, *, share: float = FURTHER_SHARE) -> None:
+        """Learns from more of so many training rows, where no network comes to pass them all. Raises `OutOfTime`.
+
+        share: of what is left, that it may take.
+        """
+        if rows := self._further_rows(self._pace, survivors, train, share):
             self._learn(rows)
             self._tell()
 
     def seconds_to_go_on(self, pace: Pace, survivors: Sequence[Candidate], train: int) -> float:
         """What that would take a search of another pace."""
-        rows = self._further_rows(pace, survivors, train)
+        rows = self._further_rows(pace, survivors, train, FURTHER_SHARE)
         return seconds_of_words(rows, len(self._task.outputs), self._words_a_row)
 
-    def _further_rows(self, pace: Pace, survivors: Sequence[Candidate], train: int) -> int:
+    def _further_rows(self, pace: Pace, survivors: Sequence[Candidate], train: int, share: float) -> int:
         """Of so many to train on, 0 where the model that there is stays."""
-        rows = self._affordable_rows(pace, train, FURTHER_SHARE, math.inf)
+        rows = self._affordable_rows(pace, train, share, math.inf)
         all_pass = any(pace.passes(one.key, train) >= 1 for one in survivors)
         return rows if self._contends and not all_pass and 0 < WORTH * self._learned_from <= rows else 0
 
