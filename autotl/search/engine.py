@@ -105,7 +105,6 @@ class Search:
         self._pace.compared = 1 if request.teacher is None else 2  # what the teacher is worth is told by two trainings
         self._ledger = Ledger(lambda: self._pace.clock.elapsed, used, resumed.ledger if resumed else {})
         self._listeners = list(listeners)
-        self._floor: Floor | None = None  #: that this process has measured
         self._longest = request.budget_seconds  #: that decides what may be downloaded
         self._disk = Disk(folder)
 
@@ -287,12 +286,11 @@ class Search:
         self._screening = Screening(session, self._given.candidates, self._run_file.heads, rows=len(split.train))
         if self._resumed:
             self._screening.take_up(self._past, self._run_file.survivors)
-        if not any(event.kind == "floor" for event in self._past):
-            self._measure_floor()
         if self._teacher is None:
             self._pace.folds = len(split.in_turn)
         self._pace.judges = len(split.valid)
         self._pace.refits_trainings = worth_repeating(split.train, split.valid)
+        self._measure_floor()
         self._pace.begin_screening()
         try:
             survivors = self._screening.run(self._run_file.survivors)
@@ -312,7 +310,10 @@ class Search:
         self._floor = Floor(
             self._session, inspection.task, inspection.targets, words=self._given.words, contends=contends
         )
-        self._floor.measure(split.train, split.valid)
+        if known := [event for event in self._past if event.kind == "floor"]:
+            self._floor.take_up(known[-1], split.train, split.valid)
+        else:
+            self._floor.measure(split.train, split.valid)
 
     def _list_unreadable(self) -> None:
         """Adds the rows that cannot be read to those set aside, in the list of these."""
@@ -364,15 +365,15 @@ class Search:
 
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")
+        split = self._given.split
+        self._floor.go_on(survivors, split.train, split.valid)
         space = self._space(survivors, self._pace)
         session, judge, pace, events = self._session, self._session.judge, self._pace, self._events
-        if self._floor:
-            self._floor.go_on(survivors, len(self._given.split.train))
         best, targets = judge.best, self._given.inspection.targets
         if best is None:
             raise RunError("no model came of screening, although a backbone could be used")
         noise = judge.noise
-        log = RunLog(self._folder, self._run_file, targets[self._given.split.train], device=self._device, noise=noise)
+        log = RunLog(self._folder, self._run_file, targets[split.train], device=self._device, noise=noise)
         self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
         scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
         announced = [event.data["trial"] for event in self._past if event.kind == "trial_started"]
@@ -397,8 +398,7 @@ class Search:
         if pace.limited and count and not self._study.get_trials(deepcopy=False):
             events.emit("note", text="no training fits into the time that sees rows enough to be likely to beat a head")
             self._screening.use_time_left()
-            if self._floor:
-                self._floor.go_on(survivors, len(self._given.split.train), share=LAST_SHARE)
+            self._floor.go_on(survivors, split.train, split.valid, share=LAST_SHARE)
         pace.settle()
         if not pace.answer.trials:  # heads are fitted again in a moment, so time is left
             trials.run(portfolio, count)
@@ -409,7 +409,7 @@ class Search:
             if not CrossValidation(session, again).run():
                 self._phase("searching")  # in the time that was kept for it
                 trials.run(portfolio, count)
-        if found := verdict(judge.models, space, judge.lead, judge.score, self._given.split.groups):
+        if found := verdict(judge.models, space, judge.lead, judge.score, split.groups):
             events.emit("transfer", **dataclasses.asdict(found))
         for compared in comparisons(judge.models, space, judge.lead):
             events.emit("compared", **dataclasses.asdict(compared))

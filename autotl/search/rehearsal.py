@@ -189,8 +189,7 @@ class Rehearsal(Search):
         clock = _Imagined(budget, first.at - first.data["seconds"])
         pace = self._pace.under(clock)
         features = self._imagine_screening(survivors, clock, pace)
-        if self._floor:
-            clock.now += self._floor.seconds_to_go_on(pace, survivors, len(self._given.split.train))
+        clock.now += self._floor.seconds_to_go_on(pace, survivors, len(self._given.split.train))
         space, course = self._space(survivors, pace), _Course()
         pace.begin_trials([candidate.key for candidate in survivors])
         portfolio = list(space.portfolio())

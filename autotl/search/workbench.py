@@ -346,7 +346,8 @@ class Workbench:
         limit, settings = request["seconds"], request["settings"]
         if request["candidate"] is None:
             words = mean_words(self._looks.cells)
-            if limit is not None and limit < seconds_of_words(len(fold.train), len(self._task.outputs), words):
+            rows = min(len(fold.train), rows_in_memory(words))
+            if limit is not None and limit < seconds_of_words(rows, len(self._task.outputs), words):
                 raise TrialError("too little time is left", kind="time")
             return self._bag_of_words(fold.train)
         clock = Clock(limit or math.inf)
