@@ -73,9 +73,16 @@ def same(first, second):
 
 @pytest.mark.parametrize(
     ("class_rows", "modality", "applies"),
-    [((64, 8), "text", True), ((2, 2, 2), "text", True), ((65, 8), "text", False), ((8, 8), "image", False)],
+    [
+        ((64, 8), "text", True),
+        ((2, 2, 2), "text", True),
+        ((120, 8), "text", True),
+        ((121, 8), "text", False),
+        ((1, 1), "text", False),
+        ((8, 8), "image", False),
+    ],
 )
-def test_it_applies_to_texts_with_64_rows_a_class_or_fewer(class_rows, modality, applies):
+def test_it_applies_to_texts_with_64_rows_a_class_or_fewer_in_the_mean(class_rows, modality, applies):
     assert bool(contrastive().parameters(context(class_rows, modality=modality))) is applies
 
 

@@ -120,6 +120,8 @@ def test_each_applies_where_its_evidence_is_from():
     assert known("l2_sp").usual(context((500, 500), augments=True)) > 0.0
     assert known("l2_sp").usual(context((501, 500), augments=True)) == 0.0
     assert known("l2_sp").usual(context(())) == 0.0
+    assert known("l2_sp").usual(dataclasses.replace(context((), augments=True), rows=2000)) > 0.0  # numbers or labels
+    assert known("l2_sp").usual(dataclasses.replace(context((), augments=True), rows=2001)) == 0.0
     assert known("logit_adjustment").usual(context((600, 100))) == 0.0
     assert known("logit_adjustment").usual(context((600, 100), metric="balanced_accuracy")) == 1.0
     assert known("logit_adjustment").usual(context((600, 100), metric="macro_f1")) == 0.5

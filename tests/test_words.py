@@ -220,3 +220,20 @@ def test_a_table_that_no_network_passes_has_a_bag_of_words_of_more_rows(here, or
     assert run.card.score > 0.8
     assert main(["resume", "run", "--budget", "+10s", "--quiet"]) == 0
     assert autotl.load("run").predict(["a cat dog", "a dog cat"]).tolist() == ["before", "after"]
+    assert len(bags(Path("run"))) == 2  # nothing is learned again from the rows that the last one had
+
+
+def bags(run):
+    """What was told of bags of words that could be the answer."""
+    events = read_events(run / "events.jsonl")
+    return [event for event in events if event.kind == "head" and event.data["backbone"] == BAG_OF_WORDS.key]
+
+
+def test_what_says_no_more_than_the_largest_class_is_not_learned_from_more_rows(here, ordered, zoo, monkeypatch):
+    monkeypatch.setattr("autotl.search.pace.STEP_COST", 10**9)
+    monkeypatch.setattr("autotl.search.floor.SHARE", 0.0004)
+    monkeypatch.setattr("autotl.search.floor.FEWEST_ROWS", 40)
+    frame = pd.read_csv(ordered)
+    frame["label"] = np.random.default_rng(1).permutation(frame["label"])
+    autotl.fit(frame, models=zoo, budget="10s", out="run", quiet=True)
+    assert len(bags(Path("run"))) == 1

@@ -41,8 +41,13 @@ LARGER_SHARE, SMALL_PART = 0.35, 0.25
 #: Where no training fits at all, it has what is left for less: 17 of 60 s were not used.
 LAST_SHARE = 0.6
 
-#: And so many times what it was to take, on a machine whose speed is known by now: it is not alone with what is left.
+#: And so many times its share before it is given up: where a machine is slower than was reckoned, what still fits is
+#: not thrown away.
 LATE = 1.3
+
+#: The larger share is for a bag of words that won so much of what the best model wins over one answer for all: of pairs
+#: that only the order of words tells apart, more rows would teach it nothing.
+KEEPS_UP = 0.9
 
 #: Seconds by forecast, of which less says nothing of a machine's speed.
 LEAST_TOLD = 0.5
@@ -63,7 +68,9 @@ class Floor:
         """
         self._dialogue, self._judge = session.dialogue, session.judge
         self._pace, self._events = session.pace, session.events
-        self._costs, self._task, self._targets, self._contends = session.costs, task, targets, contends
+        self._costs, self._task, self._targets = session.costs, task, targets
+        self._textual = task.modality in TEXTUAL
+        self._contends = contends and self._textual
         self._words_a_row = words
         self._majority = math.nan  #: what one answer for all gets
         self._words: float | None = None
@@ -86,8 +93,7 @@ class Floor:
         if not self._task.rules.exclusive and self._task.metric == self._task.rules.ranks_by:
             # rows that are few have another mean than those that train, and all rows alike have no order
             self._majority = max(self._majority, self._task.rules.guess(self._targets[valid]))
-        textual = self._task.modality in TEXTUAL
-        if textual and (rows := self._affordable_rows(self._pace, len(train), SHARE, MOST_SECONDS)):
+        if self._textual and (rows := self._affordable_rows(self._pace, len(train), SHARE, MOST_SECONDS)):
             self._learn(rows, silence=self._pace.silence(self._seconds(rows)))
             self._learn_refit(train, valid)
         self._tell()
@@ -98,14 +104,17 @@ class Floor:
         self._events.emit("floor", majority=majority, words=self._words)
 
     def _learn_refit(self, train: np.ndarray, valid: np.ndarray) -> None:
-        """What a model of all rows takes, where the one that there is saw fewer.
+        """What a model of all rows takes.
 
-        None is made for the few that validate where a table is large, as trainings are not repeated for these.
+        None is made where memory holds no more rows than it saw, nor for the few that validate where a table is large,
+        as trainings are not repeated for these.
         """
-        if self._learned_from >= self._most(len(train)) and not self._pace.refits_trainings:
-            self._pace.learn_refit(BAG_OF_WORDS.key, math.inf)
-        elif 0 < self._learned_from < len(train):
-            self._pace.learn_refit(BAG_OF_WORDS.key, self._seconds(self._most(len(train) + len(valid))))
+        if not self._learned_from:
+            return
+        most = self._most(len(train) + len(valid))
+        few = self._learned_from >= self._most(len(train)) and not self._pace.refits_trainings
+        worthless = few or self._learned_from >= most
+        self._pace.learn_refit(BAG_OF_WORDS.key, math.inf if worthless else self._seconds(most))
 
     def go_on(
         self, survivors: Sequence[Candidate], train: np.ndarray, valid: np.ndarray, *, share: float = FURTHER_SHARE
@@ -114,25 +123,35 @@ class Floor:
 
         share: of what is left, that it may take.
         """
-        if rows := self._further_rows(self._pace, survivors, len(train), share, learned=self._learned_from):
-            judging = self._pace.judging_seconds(BAG_OF_WORDS.key)
-            self._learn(rows, silence=LATE * self._seconds(rows) + judging)
+        share = self._further_share(self._pace, survivors, len(train), share)
+        if rows := self._further_rows(self._pace, len(train), share, learned=self._learned_from):
+            silence = LATE * share * self._pace.seconds_to_the_end()
+            self._learn(rows, silence=silence + self._pace.judging_seconds(BAG_OF_WORDS.key))
             self._learn_refit(train, valid)
             self._tell()
 
     def seconds_to_go_on(self, pace: Pace, survivors: Sequence[Candidate], train: int) -> float:
         """What that would take a search of another pace, which has learned from as many rows first as it affords."""
         learned = self._affordable_rows(pace, train, SHARE, MOST_SECONDS)
-        return self._seconds(self._further_rows(pace, survivors, train, FURTHER_SHARE, learned=learned))
+        share = self._further_share(pace, survivors, train, FURTHER_SHARE)
+        return self._seconds(self._further_rows(pace, train, share, learned=learned))
 
-    def _further_rows(
-        self, pace: Pace, survivors: Sequence[Candidate], train: int, share: float, *, learned: int
-    ) -> int:
-        """Of so many to train on, 0 where the model of the `learned` ones stays."""
+    def _further_share(self, pace: Pace, survivors: Sequence[Candidate], train: int, share: float) -> float:
+        """Of what is left, that more rows may take: `share`, or more; 0 where they would not be worth it."""
         passes = max((pace.passes(one.key, train) for one in survivors), default=0.0)
-        share = max(share, LARGER_SHARE) if passes < SMALL_PART else share
-        rows = self._affordable_rows(pace, train, share, math.inf)
-        return rows if self._contends and passes < 1 and 0 < WORTH * learned <= rows else 0
+        if self._words is None or not self._contends or passes >= 1:
+            return 0.0
+        best, noise = self._judge.best, self._judge.noise
+        guess = self._majority if math.isfinite(self._majority) else -math.inf
+        if self._words <= guess + noise:
+            return 0.0
+        keeps_up = best is None or not self._words - guess < KEEPS_UP * (best.score - guess)
+        return max(share, LARGER_SHARE) if keeps_up and passes < SMALL_PART else share
+
+    def _further_rows(self, pace: Pace, train: int, share: float, *, learned: int) -> int:
+        """Of so many to train on, 0 where the model of the `learned` ones stays."""
+        rows = self._affordable_rows(pace, train, share, math.inf) if share else 0
+        return rows if 0 < WORTH * learned <= rows else 0
 
     def _seconds(self, rows: int) -> float:
         return self._slower * seconds_of_words(rows, len(self._task.outputs), self._words_a_row)

@@ -35,7 +35,8 @@ class Contrastive(Strategy):
     weight = 1.0
 
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
-        few = context.class_rows and 1 < max(context.class_rows) <= MOST_ROWS_A_CLASS  # a row by itself has no partner
+        # in the mean, as batches draw classes alike; a row by itself has no partner
+        few = 0 < context.rows <= MOST_ROWS_A_CLASS * context.classes and max(context.class_rows) > 1
         if context.candidate.modality != "text" or not few:
             return []
         return tuning.parameters(context)

@@ -32,11 +32,11 @@ SMALLEST_SIDE = 128
 #: Pictures that say how large and of what shape all are.
 SAMPLED = 64
 
-#: Length over width up to which the middle square is taken, photographs of 4 to 3 with a margin: of a page of A4 it
-#: would leave out the heading and the signature, of a bottle of 1 to 3 two thirds. Squeezing them into a square keeps
-#: all, as BiT and VTAB do with any (Kolesnikov et al. 2020); to photographs of 4 to 3 it made no difference (a head on
-#: MobileNetV2-1.0, 0.733 of 800 flowers either way).
-LONGEST_TO_CUT = 1.38
+#: Length over width up to which the middle square is taken: of a page of A4 or Letter it would leave out the heading
+#: and the signature, of a bottle of 1 to 3 two thirds. Squeezing them into a square keeps all, as BiT and VTAB do with
+#: any (Kolesnikov et al. 2020); to photographs of 4 to 3 it made no difference (a head on MobileNetV2-1.0, 0.733 of
+#: 800 flowers either way), and what is to be counted in them may be at their ends.
+LONGEST_TO_CUT = 1.2
 
 #: No network of timm was made for more; what a file of settings claims beyond would only cost memory.
 LARGEST_SIDE = 1024
@@ -215,20 +215,24 @@ class SeveralImagesEncoder(ImageEncoder):
 def native_side(cells: Sequence[Any], largest: int, *, smallest: int = SMALLEST_SIDE) -> int:
     """The side to work at: the sample's median short side in steps of 32, at most what the network was made for.
 
+    Or half the long side, where that is more: what is 430 long and 128 high, as spectrograms are, is squeezed by half.
+
     smallest: that the network takes.
 
     Enlarging images costs with the square of the side and brings nothing: on photographs of 128 pixels, ridge heads
     on two networks gained less than a point from 224.
     """
-    median = statistics.median([min(size) for size in _sizes(tuple(cells[:SAMPLED]))] or [largest])
+    median = statistics.median([max(min(size), max(size) / 2) for size in _sizes(_sample(cells))] or [largest])
     return int(min(max(round(median / 32) * 32, SMALLEST_SIDE, smallest), largest))
 
 
 def are_long(cells: Sequence[Any]) -> bool:
     """Whether most of the sample's pictures are so long that what matters may lie outside the middle square."""
-    return (
-        statistics.median([max(size) / min(size) for size in _sizes(tuple(cells[:SAMPLED]))] or [1.0]) > LONGEST_TO_CUT
-    )
+    return statistics.median([max(size) / min(size) for size in _sizes(_sample(cells))] or [1.0]) > LONGEST_TO_CUT
+
+
+def _sample(cells: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(cells[:SAMPLED])
 
 
 @functools.lru_cache(maxsize=1)  # every backbone of a search asks of the same table, and twice

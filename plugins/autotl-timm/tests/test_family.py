@@ -202,15 +202,16 @@ def test_loading_prints_nothing(family, local, photos, kind, capfd, tmp_path):
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [
-        ([(500, 150)], 160),
-        ([(150, 500)], 160),
+        ([(200, 150)], 160),
+        ([(380, 128)], 192),
+        ([(128, 380)], 192),
         ([(144, 144), (150, 150), (2000, 2000)], 160),
         ([(2000, 2000)] * 2 + [(150, 150)], 224),
         ([(40, 40)], 128),
         ([(1, 1)], 128),
     ],
 )
-def test_the_side_is_the_samples_median_short_side(family, local, tmp_path, sizes, expected):
+def test_the_side_is_the_samples_median_short_side_or_half_the_long_one(family, local, tmp_path, sizes, expected):
     candidate = dataclasses.replace(local["resnet"], input_size=224)
     assert family.encoder(candidate, pictures(tmp_path, *sizes)).side == expected
 
