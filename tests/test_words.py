@@ -231,7 +231,7 @@ def bags(run):
 
 def test_what_says_no_more_than_the_largest_class_is_not_learned_from_more_rows(here, ordered, zoo, monkeypatch):
     monkeypatch.setattr("autotl.search.pace.STEP_COST", 10**9)
-    monkeypatch.setattr("autotl.search.floor.SHARE", 0.0004)
+    monkeypatch.setattr("autotl.search.floor.SHARE", 0.0008)
     monkeypatch.setattr("autotl.search.floor.FEWEST_ROWS", 40)
     frame = pd.read_csv(ordered)
     frame["label"] = np.random.default_rng(1).permutation(frame["label"])
