@@ -64,3 +64,20 @@ def test_imports_go_down():
             if room != other and floor <= below:
                 wrong.append(f"{name}:{line}, on floor {floor}, imports {module} of floor {below}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_core_names_no_plugin():
+    names = {path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml")}
+    assert names
+    names |= {name.replace("-", "_") for name in names} | {name.removeprefix("autotl-") for name in names}
+    found = []
+    for path in sorted(CORE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Constant(str(text)) if text in names:
+                    found.append(f"{path.relative_to(CORE)}:{node.lineno} says {text!r}")
+                case ast.Import() | ast.ImportFrom():
+                    modules = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+                    if names.intersection(module.split(".")[0] for module in modules):
+                        found.append(f"{path.relative_to(CORE)}:{node.lineno} imports one")
+    assert not found, "\n".join(found)

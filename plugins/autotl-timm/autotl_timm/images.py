@@ -65,7 +65,7 @@ class ImageEncoder:
     @property
     def fingerprint(self) -> str:
         """Of what decides the arrays; mean and deviation act on batches, so backbones can share arrays."""
-        return hashlib.sha256(f"image 5 {self._deciding}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"image 6 {self._deciding}".encode()).hexdigest()[:16]
 
     @property
     def _deciding(self) -> str:

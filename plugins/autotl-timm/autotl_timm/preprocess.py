@@ -138,8 +138,9 @@ def read_square(
                 return f"has {image.width}x{image.height} pixels, too many"
             image.draft("RGB", (side, side))  # large JPEGs decode at an eighth of the work
             scaling = _FILTERS.get(interpolation, Image.Resampling.BICUBIC)
-            inverted = _is_deep(image) and _white_is_zero(image)
-            whole = _plain(_upright(image), white)
+            deep = _is_deep(image)
+            inverted = deep and _white_is_zero(image)
+            whole = _plain(_upright(image), white, deep=deep)
             whole = ImageOps.invert(whole) if inverted else whole
             square = whole.resize((side, side), scaling) if squeezed else ImageOps.fit(whole, (side, side), scaling)
             return np.asarray(_on_a_page(square))
@@ -201,7 +202,7 @@ def _extremes(path: str) -> tuple[float, float] | None:
             step = 1 + max(image.size) // _SAMPLED_SIDE
             with _ONE_AT_A_TIME:
                 few = image.resize((-(-image.width // step), -(-image.height // step)), Image.Resampling.NEAREST)
-            values = np.nan_to_num(np.array(few, np.float32), copy=False, posinf=0.0, neginf=0.0)
+            values = _numbers(few)
             least = 0.0 if image.mode == "F" else _WHITES[0]
     except MemoryError:
         raise
@@ -221,17 +222,24 @@ def _white_is_zero(image: Image.Image) -> bool:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether its pixels are single numbers of more than 8 bits."""
+    """Whether its pixels have more than 8 bits; of colours only while it is not loaded, when Pillow drops the rest."""
+    if image.mode == "RGB":
+        return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     return image.mode == "F" or image.mode.startswith("I")
 
 
-def _plain(image: Image.Image, white: float) -> Image.Image:
+def _numbers(image: Image.Image) -> np.ndarray:
+    """float32 of a picture of more than 8 bits; of colours as far as Pillow reads them, which is the upper 8."""
+    values = np.array(image, np.float32)
+    if image.mode == "RGB":
+        values *= 65535 / 255
+    return np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
+
+
+def _plain(image: Image.Image, white: float, *, deep: bool) -> Image.Image:
     """RGB, or RGBA where there is transparency; more than 8 bits scaled to 8."""
-    if image.mode == "F":
-        values = np.nan_to_num(np.array(image), copy=False, posinf=0.0, neginf=0.0)
-        return Image.fromarray(_in_8_bits(values, white, (1.0, *_WHITES)))
-    if image.mode.startswith("I"):
-        return Image.fromarray(_in_8_bits(np.array(image, np.float32), white, _WHITES))
+    if deep:
+        return Image.fromarray(_in_8_bits(_numbers(image), white, (1.0, *_WHITES) if image.mode == "F" else _WHITES))
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         return image.convert("RGBA")
     return image.convert("RGB")

@@ -54,8 +54,8 @@ def png(width: int, height: int, pixels: bytes, *, bits: int = 8, colours: int =
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def in_16_bits(colours: int, channels: int) -> bytes:
-    return png(64, 64, (b"\0" + b"\x80\x80" * channels * 64) * 64, bits=16, colours=colours)
+def in_16_bits(colours: int, channels: int, value: int = 0x8080) -> bytes:
+    return png(64, 64, (b"\0" + value.to_bytes(2, "big") * channels * 64) * 64, bits=16, colours=colours)
 
 
 def turned(orientation: bytes) -> bytes:
@@ -86,6 +86,7 @@ SEEN = {
     "16 bits that hold 14": ("a.png", saved(array(8224, np.uint16)), GREY),
     "16 bits in a TIFF": ("a.tif", saved(array(0xC0C0, np.uint16), "TIFF"), (192, 192, 192)),
     "16 bits of RGB": ("a.png", in_16_bits(2, 3), GREY),
+    "16 bits of RGB that hold 12": ("a.png", in_16_bits(2, 3, 0x0808), GREY),
     "16 bits of RGB with alpha": ("a.png", in_16_bits(6, 4), (191, 191, 191)),
     "16 bits of grey with alpha": ("a.png", in_16_bits(4, 2), (191, 191, 191)),
     "32 bits": ("a.tif", saved(array(0x8080, np.int32), "TIFF"), GREY),
