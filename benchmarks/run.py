@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,11 @@ def main() -> None:
                 ratios = {key: round(outcome.ratio(key), 3) for key in outcome.seconds}
                 figures["results"].append({**asdict(outcome), "ratios": ratios})
             else:
-                error, worst = outcome["median error"], outcome["largest error"]
-                trials = f"{outcome['trials']} trials, {outcome['to their end']} to their end"
-                words = f"median error {error:.1%}, at most {worst:.1%}, over {trials}"
-                print(f"\nforecasts, {outcome['table']}: {words}", flush=True)
                 figures["forecasts"].append(outcome)
+                _print_errors(outcome["table"], [outcome])
             options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if len(figures["forecasts"]) > 1:
+        _print_errors("all", figures["forecasts"])
     print(f"\nwritten to {options.out}")
 
 
@@ -71,9 +71,16 @@ def _run(parts: list[str], shared: Path | None, folder: Path) -> Iterator[Result
         if shared:
             yield from second_search(image_table(shared, folder, rows=1), shared / "zoo")
     if "forecasts" in parts:
-        yield forecast_errors(texts[0], encoder, trials=20)
+        yield forecast_errors(texts[0], encoder, trials=15)
         if shared:
-            yield forecast_errors(image_table(shared, folder, rows=ROWS), shared / "zoo", trials=20)
+            yield forecast_errors(image_table(shared, folder, rows=ROWS), shared / "zoo", trials=15)
+
+
+def _print_errors(name: str, outcomes: Sequence[dict[str, Any]]) -> None:
+    errors = [error for outcome in outcomes for error in outcome["errors"]]
+    to_their_end = sum(outcome["to their end"] for outcome in outcomes)
+    words = f"median error {statistics.median(errors):.1%}, at most {max(errors):.1%}"
+    print(f"\nforecasts, {name}: {words}, over {len(errors)} trials, {to_their_end} to their end", flush=True)
 
 
 def _print(result: Result) -> None:

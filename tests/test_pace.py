@@ -175,6 +175,21 @@ def test_nothing_is_kept_for_a_head_that_there_is_never_time_to_fit_to_all_rows(
     assert not pace.under(Clock(50.0)).time_for_a_refit("words", head=True)
 
 
+def test_no_time_is_kept_to_repeat_the_end_of_a_trial_that_was_better_before_it():
+    pace = Pace(Clock(300.0))
+    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.learn_judging("a", 1.0, views=0)
+    pace.begin_trials(["a"])
+    pace.learn_answer(AnswerSoFar(trials=[0], on_their_way={0}))
+    pace.settle()
+    pace.trial_length("a", "finetune", 60.0)
+    while_it_trains = pace.seconds_to_the_end()
+    pace.learn_trial(0, 60.0)
+    assert pace.seconds_to_the_end() - while_it_trains > 15.0
+    pace.learn_answer(AnswerSoFar(trials=[0]))
+    assert pace.seconds_to_the_end() == pytest.approx(while_it_trains, abs=2.0)
+
+
 def test_trainings_of_a_large_table_are_not_repeated_for_its_few_judges():
     train, valid = holdout(np.arange(20_000) % 2, seed=0)
     assert worth_repeating(train, valid)

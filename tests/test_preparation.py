@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,9 +38,9 @@ def test_what_cannot_be_scored_is_said_before_anything_is_spent(here, zoo, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def prepared(table, zoo, **asked):
+def prepared(table, zoo, *, seconds=1.0, **asked):
     request = make_request(str(table), models=(zoo,), budget_seconds=60.0, **asked)
-    return prepare(request, None, None, seconds=1.0, ledger=Ledger(lambda: 0.0, 0.0, {}), download=math.inf)
+    return prepare(request, None, None, seconds=seconds, ledger=Ledger(lambda: 0.0, 0.0, {}), download=math.inf)
 
 
 def test_a_slip_in_the_name_of_a_licence_is_told(here, table, zoo, tiny):
@@ -60,6 +61,19 @@ def test_a_backbone_that_cannot_be_used_is_told_with_the_reason(here, table, zoo
         prepared(table, zoo, backbones=("kit-texts/tiny",))
     with pytest.raises(ZooError, match=r"no backbone 'ones' here. Did you mean 'one'.*autotl models"):
         prepared(table, zoo, backbones=("ones",))
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds", "judges"), [(200, 1.8, 500), (200, 6.0, 632), (200, 60.0, 800), (10, 1.8, 800)]
+)
+def test_fewer_long_texts_validate_in_a_short_budget(here, zoo, tiny, tmp_path, words, seconds, judges):
+    random = np.random.default_rng(0)
+    texts = [" ".join(f"w{word}" for word in row) for row in random.integers(0, 9999, (8000, words))]
+    table = tmp_path / "table.csv"
+    pd.DataFrame({"text": texts, "label": random.choice(["good", "bad"], len(texts))}).to_csv(table, index=False)
+    found = prepared(table, zoo, seconds=seconds)
+    assert len(found.split.valid) == pytest.approx(judges, abs=1)
+    assert f"holdout of {judges} of 8000 rows" in found.audit.facts["split"]
 
 
 def test_runs_on_frames_have_folders_of_their_own(here):

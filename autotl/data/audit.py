@@ -24,7 +24,7 @@ from autotl.data.near_duplicates import near_duplicates
 from autotl.data.repeated_ids import repeated_id_notes
 from autotl.data.set_aside import read_set_aside
 from autotl.data.shortcuts import Shortcut, best_shortcut, image_features, looked_at, text_features
-from autotl.data.splits import describe_default
+from autotl.data.splits import MOST_ROWS, describe_default
 from autotl.data.tables import Table
 from autotl.data.task import encode_targets
 from autotl.data.wording import counted, kind_of_input, listed
@@ -74,12 +74,14 @@ def audit(
     test: Table | None = None,
     chosen: Path | None = None,
     seconds: float = DEFAULT_SECONDS,
+    most_judges: int = MOST_ROWS,
 ) -> Audit:
     """Audits the rows that an inspection kept.
 
     test: labelled rows that the model is to be scored on. chosen: a file that lists the rows to set aside, in place of
     those that the audit would. seconds: for how long to look for near-duplicates, by a fixed rate and not by a clock;
-    all else is done in full. Reads the sizes of image files, and the contents of those that are as large as another.
+    all else is done in full. most_judges: rows that will validate at most, to be told. Reads the sizes of image files,
+    and the contents of those that are as large as another.
     Raises `DataError` for a list of rows that cannot be followed.
     """
     began = time.perf_counter()
@@ -147,7 +149,7 @@ def audit(
         "test_rows_learned": learned,
         "set_aside": dict(Counter(_kind(reason) for _, reason in remaining.set_aside)),
         "shortcut": shortcut and {"feature": shortcut.feature.name, "score": shortcut.score, "chance": shortcut.chance},
-        "split": describe_default(len(remaining.kept), grouped=_repeats(remaining.groups) > 0),
+        "split": describe_default(len(remaining.kept), grouped=_repeats(remaining.groups) > 0, most=most_judges),
         "seconds": round(time.perf_counter() - began, 3),
     }
     return Audit(remaining, facts, tuple(notes))

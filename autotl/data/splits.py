@@ -22,7 +22,7 @@ _WANTED = 500
 _LEAST, _MOST = 0.10, 0.25
 #: Every model that is judged reads them all, and on so many the standard error of 0.85 is 0.8 points. Of 263,000 texts
 #: a tenth was more than a network could read in two minutes on two busy cores: none was judged at all.
-_MOST_ROWS = 2000
+MOST_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Split:
         return cls(train, valid, in_turn, groups)
 
 
-def split(labels: Labels, *, seed: int, groups: Indices | None = None) -> Split:
+def split(labels: Labels, *, seed: int, groups: Indices | None = None, most: int = MOST_ROWS) -> Split:
     """The split of a table: a `holdout`, and where a quarter of a small one validates, the other quarters in turn.
 
-    A row with a label that no row outside of its quarter has validates in none.
+    A row with a label that no row outside of its quarter has validates in none. most: as `default_fraction` has it.
     """
-    train, valid = holdout(labels, seed=seed, groups=groups)
+    train, valid = holdout(labels, seed=seed, fraction=default_fraction(len(labels), most), groups=groups)
     together = groups if groups is not None and len(np.unique(groups)) < len(groups) else None
     if default_fraction(len(labels)) < _MOST or not len(valid):
         return Split(train, valid, groups=together)
@@ -87,17 +87,20 @@ def split(labels: Labels, *, seed: int, groups: Indices | None = None) -> Split:
     return Split(train, valid, [part for part in taught if len(part)], together)
 
 
-def default_fraction(rows: int) -> float:
-    """The share of `rows` to validate on: about 500 rows, but 10 to 25 % of them, and 2000 at most."""
-    return min(max(_WANTED / rows, _LEAST), _MOST, _MOST_ROWS / rows)
+def default_fraction(rows: int, most: int = MOST_ROWS) -> float:
+    """The share of `rows` to validate on: about 500 rows, but 10 to 25 % of them, and `most` at most.
+
+    most: rows that there is time to judge models by; 500 of them in any case.
+    """
+    return min(max(_WANTED / rows, _LEAST), _MOST, max(most, _WANTED) / rows) if rows else _MOST
 
 
-def describe_default(rows: int, *, grouped: bool = False) -> str:
+def describe_default(rows: int, *, grouped: bool = False, most: int = MOST_ROWS) -> str:
     """``holdout of 500 of 2400 rows (21 %): …``: what `default_fraction` makes of so many rows, and why.
 
-    grouped: whether rows stay together, so that a few more or fewer validate.
+    grouped: whether rows stay together, so that a few more or fewer validate. most: as `default_fraction` has it.
     """
-    share = default_fraction(rows)
+    share = default_fraction(rows, most)
     if share == _MOST:
         reason = (
             f"a quarter, as {_WANTED} would leave a small table too few rows to learn from; the other quarters "

@@ -400,7 +400,7 @@ class Search:
             self._screening.use_time_left()
             self._floor.go_on(survivors, split.train, split.valid, share=LAST_SHARE)
         pace.settle()
-        if not pace.answer.trials:  # heads are fitted again in a moment, so time is left
+        if not pace.to_repeat:  # heads are fitted again in a moment, so time is left
             trials.run(portfolio, count)
         pace.release("folds")
         again = Again(self._given.candidates, space)

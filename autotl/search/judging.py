@@ -245,6 +245,7 @@ class Judge:
             heads=[head.member.backbone for head in heads],
             folded={model.judged.trial for model in self.models if model.folds > 1},
             refitted={model.judged.trial for model in self.models if model.refit},
+            on_their_way={model.judged.trial for model in self.members() if not model.finished},
         )
         self._pace.learn_answer(so_far)
         self._events.emit(

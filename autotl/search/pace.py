@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -136,6 +136,7 @@ class AnswerSoFar:
     heads: Sequence[str] = ()  #: backbones of those in it that are to be fitted to all rows yet
     folded: Collection[int] = ()  #: trials that other parts of the table have validated, too
     refitted: Collection[int] = ()  #: trials whose ends were repeated
+    on_their_way: Set[int] = frozenset()  #: trials that have a share by what they were before their end
 
 
 class Pace:
@@ -289,9 +290,15 @@ class Pace:
         heads = [seconds for seconds in map(self._head_refit_seconds, self.answer.heads) if seconds <= most]
         return min(most, sum(heads) + self._seconds_of_thirds())
 
+    @property
+    def to_repeat(self) -> Collection[int]:
+        """The answer's trials whose ends may be repeated; what was better before its end has none."""
+        return {*self.answer.trials} - {*self.answer.refitted} - (self.answer.on_their_way & self._took.keys())
+
     def _seconds_of_thirds(self) -> float:
         """For the answer's trainings to be repeated in part."""
-        trials, last_act = self._trial_seconds(but=self.answer.refitted), self.judging_seconds(None)
+        trials = self._trial_seconds(but={*self.answer.trials} - {*self.to_repeat})
+        last_act = self.judging_seconds(None)
         if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < max(trials, default=0.0) < math.inf:
             return 0.0
         return sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
