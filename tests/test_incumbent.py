@@ -31,7 +31,7 @@ def judged(trial, wrong, *, permille=1000, valid=None, metric="accuracy"):
 def held(by, training_rows=ENOUGH_TO_FINE_TUNE):
     incumbent = Incumbent(made_tasks.of_classes(2), LABELS, training_rows=training_rows)
     assert incumbent.yields_to(by)  # the first model is better than none
-    incumbent.replace(by)
+    incumbent.held_by = by
     return incumbent
 
 

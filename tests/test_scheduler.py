@@ -57,6 +57,13 @@ def test_a_paused_one_that_leads_comes_before_a_new_trial():
     assert most_promising(heard, {3: 10.0}, 10.0) == 3
 
 
+def test_a_slower_backbone_that_leads_goes_on_where_it_takes_a_small_part_of_the_time():
+    cheap = [{111: 0.60 + 0.002 * number, 1000: 0.70 + 0.002 * number} for number in range(7)]
+    heard = scheduler(*cheap, *({111: 0.58},) * 13, {111: 0.70})
+    assert most_promising(heard, {20: 200.0}, 8.0) is None
+    assert most_promising(heard, {20: 200.0}, 8.0, least=200.0) == 20
+
+
 def test_when_nothing_new_fits_the_best_paused_one_has_its_turn_whatever_its_rank():
     heard = scheduler({111: 0.70, 1000: 0.80}, {111: 0.50}, {111: 0.40})
     assert most_promising(heard, {1: 10.0, 2: 10.0}, None) == 1

@@ -425,7 +425,7 @@ def test_a_refit_of_fewer_rows_or_gone_wrong_is_not_taken(shelf, tmp_path, task)
     judge = Judge(incumbent, shelf, None, None, None)
     model = a_model(tmp_path, 0, noise=0.5)
     shelf.put(model)
-    incumbent.replace(model.judged)
+    incumbent.held_by = model.judged
     for answer in ({"score": 1.0, "training_rows": 50}, {"score": 0.1, "training_rows": 300}):
         refitted = tmp_path / "trials" / "0000" / "0000-refit"
         refitted.mkdir()

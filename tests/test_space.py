@@ -76,6 +76,25 @@ def study(seed=0):
     return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
 
 
+def test_what_falls_to_a_strategy_that_was_left_out_goes_to_the_likeliest():
+    made = space((BEST,), (Finetune(), Probe(), Gradual(), Surgical()))
+    assert made.leave_out(strategy="probe", backbone=BEST.key)
+    tried = study()
+    found = [made.suggest(tried.ask()).strategy for _ in range(200)]
+    assert found.count("finetune") > 150
+    assert "probe" not in found
+    assert {"gradual", "surgical"} <= set(found)
+
+
+def test_a_backbone_that_is_stronger_by_its_prior_comes_second():
+    strong = dataclasses.replace(SECOND, prior=0.6)
+    made = space((BEST, strong, THIRD), (Finetune(), Probe()))
+    order = [(config.backbone, config.strategy) for config in made.portfolio()]
+    assert order[:4] == [
+        (BEST.key, "finetune"), (strong.key, "finetune"), (BEST.key, "probe"), (THIRD.key, "finetune")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("passes", [0.5, 30.0, math.inf])
 @pytest.mark.parametrize("augments", [True, False])

@@ -20,6 +20,9 @@ T = TypeVar("T")
 #: Characters; what spells a list of labels is short, and a parser of Python takes much memory for a long text.
 _LONGEST_LIST = 10_000
 
+#: Two strings with nothing but space between them.
+_NEIGHBOURS = re.compile(r"""(['"])\s+\1""")
+
 #: The same of a number with its unit; where it begins and ends is tried place by place.
 _LONGEST_NUMBER = 200
 
@@ -34,6 +37,9 @@ _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*", re.ASCII)
 _WITH_UNIT = re.compile(r"\s*([+-]?\d[\d.,]*)\s*([^\d\s.,;|][^\d,;|]*?)\s*", re.ASCII)
 #: A number behind the sign of a currency.
 _WITH_CURRENCY = re.compile(r"\s*([+-]?)([$€£¥₹₩₽])\s*(\d[\d.,]*)\s*", re.ASCII)
+
+#: An amount as it is written where a comma stands before cents, with its sign: what has no labels to be cut at commas.
+_AMOUNT = re.compile(r"\s*[+-]?[$€£¥₹₩₽]?\s*\d{1,3}([.\s'’]\d{3})*(,\d+)?\s*([^\W\d]+|[$€£¥₹₩₽%])?\s*")
 
 #: A number that may have a point between thousands.
 _POINTED = re.compile(r"\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*", re.ASCII)
@@ -69,17 +75,24 @@ def is_nested(cell: Any) -> bool:
 
 
 def spelled_list(cell: Any) -> list[Any] | None:
-    """The list of strings and numbers that a text spells, as tables of text hold lists; None where it spells none."""
+    """The list of strings and numbers that a text spells, as tables of text hold lists; None where it spells none.
+
+    Of a list of objects that have names, the names; nothing of what is missing in it.
+    """
     if not isinstance(cell, str) or len(cell) > _LONGEST_LIST:
         return None
     text = cell.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return None
+    if _NEIGHBOURS.search(text):  # as numpy prints them, which Python would read as one
+        return None
     for read in (json.loads, ast.literal_eval):  # ["a"] and ['a']
         with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             found = read(text)
-            plain = isinstance(found, list) and all(isinstance(piece, str) or is_number(piece) for piece in found)
-            return found if plain else None
+            if not isinstance(found, list):
+                return None
+            pieces = [piece.get("name") if isinstance(piece, dict) else piece for piece in found if piece is not None]
+            return pieces if all(isinstance(piece, str) or is_number(piece) for piece in pieces) else None
     return None
 
 
@@ -134,6 +147,16 @@ def number_and_unit(cell: Any) -> tuple[str, str] | None:
     else:
         return None
     return (number, unit) if is_number(number) or has_decimal_comma(number) or _GROUPED.fullmatch(number) else None
+
+
+def is_amount(text: str) -> bool:
+    """Whether a text is a number, be it with marks between thousands and a comma before cents, alone or with a unit."""
+    return len(text) <= _LONGEST_NUMBER and _AMOUNT.fullmatch(text) is not None
+
+
+def is_bracketed(text: str) -> bool:
+    """Whether a text is written like a list or an object."""
+    return text.strip()[:1] + text.strip()[-1:] in ("[]", "{}")
 
 
 def is_singular(one: str, several: str) -> bool:

@@ -24,10 +24,11 @@ from autotl.data.groups import holds, number_groups, tied
 from autotl.data.joining import APART, one_input
 from autotl.data.labels import label_of
 from autotl.data.paths import image_path
-from autotl.data.roles import Overrides, infer_roles, rows_of_other_parts
+from autotl.data.roles import Overrides, infer_roles, other_targets, rows_of_other_parts
 from autotl.data.tables import Table, read_table
 from autotl.data.task import InputColumn, Task, encode_targets, infer_task, input_columns
-from autotl.data.wording import counted, in_words, shortened
+from autotl.data.text_files import JSON_LINES
+from autotl.data.wording import counted, in_words, listed, option, shortened
 from autotl.errors import DataError
 from autotl.plugins.contracts import PICTORIAL, TEXTUAL
 
@@ -108,7 +109,7 @@ def inspect_table(
     notes = [*table.notes]
     if task.modality in TEXTUAL:
         notes += [note for column in columns if (note := unended_note(table, column.name))]
-    notes += [*_header_notes(table, roles), *_part_notes(table, roles)]
+    notes += [*_header_notes(table, roles), *_part_notes(table, roles), *_target_notes(table, roles)]
     if empty:
         notes.append(f"left out: {counted(len(empty), 'row')} with nothing in {_quoted(columns)}")
     notes += [*inference.notes, *_repeat_notes(table, task, kept, targets, equal, together=holds(groups, equal))]
@@ -233,6 +234,15 @@ def _weights(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArra
     return weights
 
 
+def _target_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
+    """What a person should know of a target that nothing but its place speaks for."""
+    if not (others := other_targets(table, roles)):
+        return []
+    (target,) = (role.name for role in roles if role.role == "target")
+    which = f"{listed(others)} could be meant" if len(others) > 1 else f"{others[0]!r} could be meant"
+    return [f"{target!r} is learned, as the last column; {which} too: {option('--target', others[0])}"]
+
+
 def _part_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
     """What a person should know of a column that says which rows are to be trained on: it is not asked."""
     others = {role.name: rows_of_other_parts(table, role.name) for role in roles if role.role == "ignore"}
@@ -246,7 +256,7 @@ def _part_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
 
 def _header_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
     """What a person should know of a first line that may be a row: files are written without a header, too."""
-    if table.lines is None or PurePath(table.name).suffix.lower() in {".jsonl", ".ndjson"}:
+    if table.lines is None or PurePath(table.name).suffix.lower() in {*JSON_LINES, ".json"}:
         return []
     targets = [role.name for role in roles if role.role == "target"]
     pictures = [role.name for role in roles if role.role in PICTORIAL]

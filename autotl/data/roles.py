@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
-from autotl.data.cells import are_few, distinct, is_missing, is_whole
+from autotl.data.cells import are_few, distinct, is_date, is_missing, is_whole, spread
 from autotl.data.columns import ColumnRole, holds_words, judge_column, judge_images, looks_like_images
 from autotl.data.folders import SPLIT_NAMES
 from autotl.data.pairs import pair_among
@@ -22,8 +24,14 @@ _NAMED = 8
 #: Columns so called, or of nothing but the names of parts, say where a row belongs and not what it is.
 _NAMES_OF_SPLITS = {"fold", "is_test", "is_train", "partition", "set", "split", "subset", "usage"}
 
+#: Cells that say whether a column holds days.
+_LOOKED_AT = 50
+
 #: How a column says yes and no.
-_FLAGS = ({"0", "1"}, {"false", "true"}, {"no", "yes"})
+_FLAGS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"no", "yes"})
+
+#: How sure it is that the last column is the target.
+LAST = 0.7
 
 TARGET_NAMES = ("label", "labels", "target", "class", "category", "y", "sentiment")
 
@@ -189,6 +197,9 @@ def _find_targets(table: Table, overrides: Overrides) -> list[ColumnRole]:
         )
     if overrides.group is not None and overrides.group.strip().casefold() in TARGET_NAMES:
         raise _group_is(table, overrides.group, "target")
+    ending = [name for name in free if _ends_like_a_target(name) and _could_be_target(table, name)]
+    if len(ending) == 1:
+        return [ColumnRole(ending[0], "target", 0.8, f"the end of its name; {_values(table, ending[0])}")]
     free = [name for name in free if not _names_parts(table, name)]
     asked = [name for name in table.columns if name not in (overrides.group, overrides.weight)]
     last = ([name for name in asked if not _names_parts(table, name)] or asked or list(table.columns))[-1]
@@ -199,7 +210,7 @@ def _find_targets(table: Table, overrides: Overrides) -> list[ColumnRole]:
             f"Say which is asked, such as {option('--target', last)}, or several: {option('--target', *flags[-2:])}"
         )
     if last in free and _could_be_target(table, last):
-        return [ColumnRole(last, "target", 0.7, f"the last column; {_values(table, last)}")]
+        return [ColumnRole(last, "target", LAST, f"the last column; {_values(table, last)}")]
     others = [name for name in free if name != last and _varies(table, name) and _could_be_target(table, name)]
     if len(others) == 1 and (last not in free or _holds_different_images(table, last)):
         why = f"the only column beside the input {last!r} that could be it; {_values(table, others[0])}"
@@ -230,7 +241,7 @@ def rows_of_other_parts(table: Table, name: str) -> int:
 
 
 def _is_flag(table: Table, name: str) -> bool:
-    return _only(table, name, _FLAGS[0] | _FLAGS[1] | _FLAGS[2]) in _FLAGS
+    return _only(table, name, set[str]().union(*_FLAGS)) in _FLAGS
 
 
 def _only(table: Table, name: str, words: Set[str]) -> set[str]:
@@ -243,6 +254,21 @@ def _only(table: Table, name: str, words: Set[str]) -> set[str]:
                 return set()
             found.add(word)
     return found
+
+
+def _ends_like_a_target(name: str) -> bool:
+    """Whether the last of several words of a column's name is that of a target, as in ``airline_sentiment``."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return len(words) > 1 and len(words[-1]) > 1 and words[-1].casefold() in TARGET_NAMES
+
+
+def other_targets(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
+    """Columns that could be the target as well as the one that is it for being the last; none where a name tells."""
+    (target, *more) = (role for role in roles if role.role == "target")
+    if more or target.confidence != LAST:
+        return []
+    ignored = [role.name for role in roles if role.role == "ignore" and role.name != target.name]
+    return [name for name in ignored if _varies(table, name) and _could_be_classes(table, name)]
 
 
 def _could_be_target(table: Table, name: str) -> bool:
@@ -261,7 +287,13 @@ def _holds_different_images(table: Table, name: str) -> bool:
 
 def _could_be_classes(table: Table, name: str) -> bool:
     cells = [cell for cell in table.column(name) if not is_missing(cell)]
-    return bool(cells) and not looks_like_images(cells) and are_few(distinct(cells), len(cells))
+    if not cells or looks_like_images(cells) or all(map(_is_day, spread(cells, _LOOKED_AT))):
+        return False
+    return are_few(distinct(cells), len(cells))
+
+
+def _is_day(cell: Any) -> bool:
+    return is_date(cell) if isinstance(cell, str) else isinstance(cell, date)
 
 
 def _is_plain(table: Table, name: str) -> bool:

@@ -19,7 +19,14 @@ import numpy as np
 from autotl.data.datasets import is_dataset, plain_columns, read_dataset
 from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
 from autotl.data.paths import expanded, is_address, obstacle
-from autotl.data.text_files import PART_ROWS, TextFile, parse_delimited, parse_json_lines
+from autotl.data.text_files import (
+    JSON_LINES,
+    PART_ROWS,
+    TextFile,
+    begins_with_a_line_of_json,
+    parse_delimited,
+    parse_json_lines,
+)
 from autotl.data.wording import a_kind_of, counted, did_you_mean, listed
 from autotl.errors import DataError
 
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _WAY_OUT = {
-    ".json": "Write one object per line as .jsonl, for example: jq -c '.[]' {name} > {stem}.jsonl",
+    ".json": "Write one object per line, for example: jq -c '.[]' {name} > {stem}.jsonl",
     ".xls": "Save the sheet as CSV (UTF-8).",
     ".xlsx": "Save the sheet as CSV (UTF-8).",
     ".gz": "Unpack it first.",
@@ -245,7 +252,7 @@ def _file_parts(path: Path) -> Iterator[tuple[dict[str, list[Any]], list[int] | 
     if suffix in {".csv", ".tsv", ".txt"}:
         separator = "\t" if suffix == ".tsv" else None
         yield from parse_delimited(TextFile(path), name=path.name, separator=separator)
-    elif suffix in {".jsonl", ".ndjson"}:
+    elif suffix in JSON_LINES or (suffix == ".json" and begins_with_a_line_of_json(TextFile(path))):
         yield from parse_json_lines(TextFile(path), name=path.name)
     elif suffix == ".parquet":
         yield from ((columns, None) for columns in _parquet_parts(path))

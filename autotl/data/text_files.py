@@ -38,6 +38,9 @@ _LONGEST_CELL = 2**31 - 1
 #: Rows of a part: many for whoever goes through them, and some ten megabytes of usual texts.
 PART_ROWS = 8192
 
+#: How files of JSON Lines are called; some are called ``.json``.
+JSON_LINES = frozenset({".jsonl", ".ndjson"})
+
 #: Lines with their ends, to go through as often as one likes.
 Lines: TypeAlias = Iterable[str]
 
@@ -99,6 +102,15 @@ def _is_mostly_utf_8(data: bytes) -> bool:
     valid = sum(not character.isascii() for character in data.decode("utf-8", "ignore"))
     invalid = data.decode("utf-8", "replace").count("\ufffd") - data.count("\ufffd".encode())
     return valid > _VALID_PER_INVALID * invalid
+
+
+def begins_with_a_line_of_json(lines: Lines) -> bool:
+    """Whether the first line that is not blank is an object by itself, as in JSON Lines."""
+    first = next((line for line in lines if line.strip()), "")
+    try:
+        return isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def parse_delimited(lines: Lines, *, name: str, separator: str | None = None) -> Iterator[Part]:

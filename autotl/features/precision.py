@@ -74,7 +74,7 @@ class Precision:
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
         placed["x"] = x
-        # stored states are of 16 bits; only bf16 was computed so and goes on so
+        # stored states may be fp16; only bf16 was computed so and goes on so
         kept = torch.bfloat16 if self.format == "bf16" else torch.float32
         return {
             name: tensor.float() if tensor.is_floating_point() and tensor.dtype != kept else tensor

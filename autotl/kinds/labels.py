@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from autotl.data.cells import (
-    are_numbers,
-    have_grouped_thousands,
-    is_date,
-    is_missing,
-    is_nested,
-    is_number,
-    number_and_unit,
-    spelled_list,
-)
-from autotl.data.labels import in_natural_order, label_of, without_missing_words
-from autotl.data.wording import counted, did_you_mean, listed, option, shortened
+from autotl.data.labels import in_natural_order
+from autotl.data.wording import counted, did_you_mean, listed, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.kind import Breakdown, Calibration, Kind, Reading, Scorer, area_under_roc, in_halves, rounded
+from autotl.kinds.label_cells import (
+    DELIMITERS,
+    are_mostly_flags,
+    empty_notes,
+    find_delimiter,
+    is_list,
+    labels_of,
+    most_used_delimiter,
+    rare_note,
+    refuse_rare,
+    refuse_vectors,
+    split,
+    with_lists,
+    with_zeros,
+    without_words_for_missing,
+)
 from autotl.kinds.rare import FEWEST_ROWS, can_be_spared
 
 if TYPE_CHECKING:
@@ -31,25 +36,9 @@ if TYPE_CHECKING:
     from autotl.data.tables import Table
     from autotl.data.task import Task
 
-#: What stands between labels in a cell, the least ambiguous first; Chinese and Arabic have signs of their own.
-DELIMITERS = ("|", ";", "\uff1b", "\u3001", "\u061b", "\uff0c", "\u060c", ",")
-
-#: Combinations of labels that a column must have more of than labels, times this, to be taken for one of several: names
-#: of classes may hold a comma too, and then their pieces are more than they are.
-_MORE_COMBINATIONS = 1.0
-
-#: Cells with several labels below which a delimiter is a slip.
-_FEWEST_SEVERAL = 3
-
 #: Rows with a label below which they do not say from where on it is given: one row that ranks last of 30 would have all
 #: rows get it.
 FEWEST_TO_DECIDE = 5
-
-#: How 0 and 1 are written where each label has a column.
-_YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
-
-#: The share of 0 and 1 from which on what else a column holds is a slip.
-_MOSTLY = 0.95
 
 #: Probabilities further from 0 and 1 than this count as they are in a log loss.
 _SMALLEST = float(np.finfo(np.float32).eps)
@@ -129,46 +118,47 @@ class Labels(Kind):
 
     def recognises(self, table: Table, columns: Sequence[str]) -> bool:
         if len(columns) > 1:
-            return all(_are_mostly_flags(table.column(column)) for column in columns)
-        cells = _with_lists(table, columns).column(columns[0])
-        return any(map(_is_list, cells)) or _find_delimiter(cells) is not None
+            table = with_zeros(table, columns)
+            return all(are_mostly_flags(table.column(column)) for column in columns)
+        cells = with_lists(table, columns).column(columns[0])
+        return any(map(is_list, cells)) or find_delimiter(cells) is not None
 
     def read_targets(self, table: Table, columns: Sequence[str], metric: str | None) -> Reading:
         if len(columns) > 1:
-            names, delimiter = tuple(columns), ""
+            table, names, delimiter = with_zeros(table, columns), tuple(columns), ""
         else:
-            table = _with_lists(table, columns)
+            table = with_lists(table, columns)
             cells = table.column(columns[0])
-            _refuse_vectors(table, columns[0], cells)
-            delimiter = "" if any(map(_is_list, cells)) else _find_delimiter(cells) or _most_used_delimiter(cells)
-            several = {label for cell in cells if len(given := _split(cell, delimiter)) > 1 for label in given}
-            table = _without_missing_words(table, columns, several)
+            refuse_vectors(table, columns[0], cells)
+            delimiter = "" if any(map(is_list, cells)) else find_delimiter(cells) or most_used_delimiter(cells)
+            several = {label for cell in cells if len(given := split(cell, delimiter)) > 1 for label in given}
+            table = without_words_for_missing(table, columns, several)
             cells = table.column(columns[0])
-            names = tuple(in_natural_order({label for cell in cells for label in _split(cell, delimiter)}))
+            names = tuple(in_natural_order({label for cell in cells for label in split(cell, delimiter)}))
         if len(names) < 2:
             raise TaskError(
                 f"{table.name}: {counted(len(names), 'label')} in {listed(columns)}; several are needed. Labels of a "
                 f"cell are separated by {' or '.join(filter(str.isascii, DELIMITERS))}, or have a column of 0 and 1 "
                 "each (--target A B …)"
             )
-        rows = [_labels_of(table, row, columns, delimiter) for row in range(table.rows)]
+        rows = [labels_of(table, row, columns, delimiter) for row in range(table.rows)]
         counts = Counter(label for found in rows for label in found)
         rare = [name for name in names if counts[name] < FEWEST_ROWS]
         alone = sum(counts[name] for name in rare)
         if rare and not can_be_spared(len(rare), len(names), alone=alone, given=counts.total()):
-            _refuse_rare(table, columns, rows, rare)
+            refuse_rare(table, columns, rows, rare)
         if everywhere := [name for name in names if counts[name] == table.rows]:
             raise DataError(f"{table.name}: every row has the label {shortened(everywhere[0])}: take it out")
         notes = []
         if rare:
-            notes.append(_rare_note(table, rows, rare))
+            notes.append(rare_note(table, rows, rare))
         if len(columns) > 1 and all(len(found) == 1 for found in rows):
             notes.append(
                 "each row has exactly one of the labels: if it always has, one column with their names (in pandas "
                 f"frame[columns].idxmax(axis=1)) is learned as classes; here each of {len(names)} is decided by itself"
             )
         if len(columns) > 1:
-            notes += _empty_notes(table, columns)
+            notes += empty_notes(table, columns)
         if none := sum(not found for found in rows):
             notes.append(f"{counted(none, 'row')} of {table.rows} with none of the labels: they are taken to be so")
         return Reading(
@@ -182,10 +172,11 @@ class Labels(Kind):
 
     def encode(self, table: Table, task: Task) -> tuple[np.ndarray, np.ndarray]:
         places = {name: place for place, name in enumerate(task.classes)}
-        table = _without_missing_words(_with_lists(table, task.targets), task.targets, places)
+        table = with_zeros(with_lists(table, task.targets), task.targets)
+        table = without_words_for_missing(table, task.targets, places)
         encoded = np.zeros((table.rows, len(places)), np.float32)
         for row in range(table.rows):
-            for label in _labels_of(table, row, task.targets, task.delimiter):
+            for label in labels_of(table, row, task.targets, task.delimiter):
                 if label not in places:
                     raise DataError(
                         f"{table.describe_row(row)}: {task.target!r} has {shortened(label)}, which is not one of the "
@@ -339,160 +330,3 @@ def _threshold(known: np.ndarray, answers: np.ndarray) -> float:
     last = int((2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])).argmax())
     outside = float(answers[order[last + 1]]) if last + 1 < len(order) else 0.0
     return (float(answers[order[last]]) + outside) / 2
-
-
-def _split(cell: Any, delimiter: str) -> list[str]:
-    """The labels of a cell, each once."""
-    if is_nested(cell):
-        pieces = [label_of(piece) for piece in cell]
-    elif is_missing(cell):
-        return []
-    else:
-        pieces = [label_of(piece) for piece in (str(cell).split(delimiter) if delimiter else [cell])]
-    return list(dict.fromkeys(piece for piece in pieces if piece))
-
-
-def _with_lists(table: Table, columns: Sequence[str]) -> Table:
-    """The table with lists in place of texts that spell them, where all filled cells of the one column do."""
-    if len(columns) > 1:
-        return table
-    lists: list[list[Any] | None] = []
-    for cell in table.column(columns[0]):
-        found = None if is_missing(cell) else spelled_list(cell)
-        if found is None and not is_missing(cell):
-            return table
-        lists.append(found)
-    return table.labelled(columns, lists)
-
-
-def _without_missing_words(table: Table, columns: Sequence[str], labels: Container[str]) -> Table:
-    """The table with nothing in place of a word for a missing value, such as NA, unless it is one of the labels."""
-    if len(columns) > 1:
-        return table
-    cells = table.column(columns[0])
-    plain = without_missing_words(cells)
-    return table.labelled(
-        columns,
-        [cell if other is cell or label_of(cell) in labels else None for cell, other in zip(cells, plain, strict=True)],
-    )
-
-
-def _find_delimiter(cells: Sequence[Any]) -> str | None:
-    """What separates labels in a column of text, where that is plain: cells combine fewer labels in many ways."""
-    present = [str(cell) for cell in without_missing_words(cells) if not is_missing(cell)]
-    if all(are_numbers([text]) or number_and_unit(text) for text in present) or have_grouped_thousands(present):
-        return None
-    if sum(map(is_date, present)) >= _MOSTLY * len(present):  # March 4, 2021
-        return None
-    for delimiter in DELIMITERS:
-        several = [text for text in present if delimiter in text.strip().strip(delimiter)]
-        if len(several) < _FEWEST_SEVERAL:
-            continue
-        ways = {frozenset(_split(text, delimiter)) for text in present}
-        rows = Counter(label for text in present for label in _split(text, delimiter))
-        combined = Counter(label for way in ways if len(way) > 1 for label in way)
-        usual = sum(count >= FEWEST_ROWS for count in combined.values())
-        if len(ways) > _MORE_COMBINATIONS * len(rows) and 2 * usual > len(rows):
-            return delimiter
-    return None
-
-
-def _most_used_delimiter(cells: Sequence[Any]) -> str:
-    """Where a person has said that there are several labels."""
-    uses = {delimiter: sum(delimiter in str(cell) for cell in cells) for delimiter in DELIMITERS}
-    most = max(uses, key=uses.__getitem__)
-    return most if uses[most] else ""
-
-
-def _is_list(cell: Any) -> bool:
-    return is_nested(cell) and not isinstance(cell, dict | bytes | bytearray | memoryview)
-
-
-def _refuse_vectors(table: Table, column: str, cells: Sequence[Any]) -> None:
-    """Raises `TaskError` for lists of zeros and ones, whose places mean labels that nobody has named."""
-    rows = [list(cell) for cell in cells if _is_list(cell)]
-    alike = len({len(row) for row in rows}) == 1 and len(rows[0]) > 1
-    if alike and all(is_number(piece) and float(piece) in (0, 1) for row in rows for piece in row):
-        raise TaskError(
-            f"{table.name}: {column!r} holds lists of {len(rows[0])} zeros and ones. Give each label a column with its "
-            "name, and say --target A B …"
-        )
-
-
-def _refuse_rare(table: Table, columns: Sequence[str], rows: Sequence[Sequence[str]], rare: Sequence[str]) -> NoReturn:
-    """Raises `DataError` naming the first of the labels that too few rows have, and its row where it has one."""
-    label = rare[0]
-    row = next((row for row, found in enumerate(rows) if label in found), None)
-    where = table.name if row is None else table.describe_row(row)
-    which = f"label {shortened(label)} has {'no row' if row is None else 'only one row'}"
-    if len(rare) > 1:
-        which = f"{len(rare)} labels have fewer than two rows, such as {shortened(label)}"
-    way_out = f"leave {shortened(label)} out of --target" if len(columns) > 1 else f"take it out of {columns[0]!r}"
-    raise DataError(f"{where}: {which}; learning and checking need at least two. Add rows, or {way_out}")
-
-
-def _rare_note(table: Table, rows: Sequence[Sequence[str]], rare: Sequence[str]) -> str:
-    """What a person should know of labels that a task goes without."""
-    row = next((row for row, found in enumerate(rows) if not set(rare).isdisjoint(found)), None)
-    label = rare[0] if row is None else next(label for label in rows[row] if label in rare)
-    where = shortened(label) if row is None else f"{shortened(label)} in {table.describe_row(row)}"
-    those = f"label {where} has" if len(rare) == 1 else f"{len(rare)} labels, such as {where}, have"
-    return (
-        f"not learned: {those} fewer than two rows: learning and checking need two. In a table to test on, such a "
-        "label counts as missed"
-    )
-
-
-def _empty_notes(table: Table, columns: Sequence[str]) -> list[str]:
-    """On columns whose cells are empty where others say no: nobody may have looked."""
-    empty = {}
-    for column in columns:
-        cells = table.column(column)
-        missing = sum(map(is_missing, cells))
-        if missing and any(_flag(cell) is False and not is_missing(cell) for cell in cells):
-            empty[column] = missing
-    if not empty:
-        return []
-    which = ", ".join(f"{count} of {column!r}" for column, count in list(empty.items())[:3])
-    return [f"empty cells count as no, though others say so with a 0: {which}. Leave rows out where nobody looked"]
-
-
-def _are_mostly_flags(cells: Sequence[Any]) -> bool:
-    """Whether a column is that of a label, but for a slip or two, which `read_targets` refuses: it is no quantity."""
-    present = [cell for cell in cells if not is_missing(cell)]
-    return sum(_flag(cell) is not None for cell in present) >= _MOSTLY * len(present)
-
-
-def _flag(cell: Any) -> bool | None:
-    """Whether a cell of a label's own column gives it; None for one that says neither."""
-    if is_missing(cell) or (isinstance(cell, float) and math.isnan(cell)):
-        return False
-    word = (label_of(cell) or "").casefold().removesuffix(".0")
-    return True if word in _YES else False if word in _NO else None
-
-
-def _labels_of(table: Table, row: int, columns: Sequence[str], delimiter: str) -> list[str]:
-    """Raises `DataError` naming the row for a cell that holds no labels."""
-    if len(columns) == 1:
-        cell = table.column(columns[0])[row]
-        if is_nested(cell) and not _is_list(cell):
-            raise DataError(
-                f"{table.describe_row(row)}: {columns[0]!r} holds a value of type {type(cell).__name__}, not labels. "
-                "Several labels of a row are a list of them"
-            )
-        return _split(cell, delimiter)
-    found = []
-    for column in columns:
-        cell = table.column(column)[row]
-        given = _flag(cell)
-        if given is None:
-            numbers = (
-                f", or say {option('--task', 'regression')}, which takes them as numbers" if is_number(cell) else ""
-            )
-            raise DataError(
-                f"{table.describe_row(row)}: {column!r} is {shortened(str(cell))}; the column of a label holds 0 or 1. "
-                f"Mend the cell{numbers}"
-            )
-        if given:
-            found.append(column)
-    return found

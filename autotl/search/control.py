@@ -65,7 +65,7 @@ def verdict(
     """
     sides: dict[bool, list[Judged]] = {}
     for model in models:
-        member, finished = model.member, model.finished and model.name == model.trial_folder
+        member, finished = model.member, model.finished and not model.is_view
         head = model.judged.is_head
         if member.backbone == BAG_OF_WORDS.key or not (head or space.knows(model.config)):  # the first is no network
             continue
@@ -128,7 +128,7 @@ def comparisons(models: list[Model], space: Space, lead: Lead) -> list[Compariso
 
     The first, not the best: the better of several would have luck on its side.
     """
-    trained = [model for model in models if model.finished and model.name == model.trial_folder]
+    trained = [model for model in models if model.finished and not model.is_view]
     trained = [model for model in trained if not model.judged.is_head and space.still_fits(model.config)]
     trained.sort(key=lambda model: model.judged.trial)
     found: dict[str, Comparison] = {}

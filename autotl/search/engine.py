@@ -395,7 +395,7 @@ class Search:
             trials.run([*lessons, *portfolio], count, urgent=bool(lessons))
         else:
             trials.run(portfolio, count)
-        if pace.limited and count and not self._study.get_trials(deepcopy=False):
+        if pace.limited and not self._study.get_trials(deepcopy=False):
             events.emit("note", text="no training fits into the time that sees rows enough to be likely to beat a head")
             self._screening.use_time_left()
             self._floor.go_on(survivors, split.train, split.valid, share=LAST_SHARE)

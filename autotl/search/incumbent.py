@@ -120,6 +120,3 @@ class Incumbent:
     def score(self, judged: Judged) -> float:
         """Of its answers, by the task's metric."""
         return metrics.score(self._task, self._targets[judged.valid], judged.answers)
-
-    def replace(self, challenger: Judged) -> None:
-        self.held_by = challenger

@@ -77,9 +77,9 @@ class Judge:
         """
         for judged in sorted(self._shelf.restore(), key=lambda judged: judged.trial != incumbent):
             if self._incumbent.yields_to(judged):
-                self._incumbent.replace(judged)
-        if self._incumbent.held_by is not None:
-            self._renew_answer(self._incumbent.held_by)
+                self._incumbent.held_by = judged
+        if self.best is not None:
+            self._renew_answer()
 
     def hear(self, offer: Message, subject: Subject, goes_on: Callable[[Judged], bool]) -> Message:
         """The answer to an offer; `goes_on` hears the score of one that is not finished, and says what follows."""
@@ -138,7 +138,7 @@ class Judge:
         They may where nobody has looked: heads that were in a hurry have no views.
         """
         for model in self._shelf.models:
-            if model.judged.is_head and model.name == model.trial_folder:
+            if model.judged.is_head and not model.is_view:
                 known, far_worse = self._looked_at.get(model.name, (None, False))
                 if known is not model.judged:  # a bootstrap for every trial would be seconds of many labels
                     _, *views = self._shelf.entries(model.trial_folder)
@@ -155,7 +155,7 @@ class Judge:
     def contenders(self) -> tuple[list[Model], list[Model]]:
         """Without their other views: the models of the answer and the best one alone, and heads that may be either."""
         answer, best = self.members(), self.best
-        first = [model for model in self._shelf.models if model.name == model.trial_folder and model.weights]
+        first = [model for model in self._shelf.models if model.weights and not model.is_view]
         answer += [model for model in first if model.judged is best and model.trial_folder not in self._folders]
         named = {model.name for model in answer}
         heads = [model for model in first if model.judged.is_head and model.finished and model.name not in named]
@@ -178,8 +178,7 @@ class Judge:
                 (entry, *_) = self._shelf.entries(model.trial_folder)
                 if entry.judged is not self.best and self._incumbent.yields_to(entry.judged):
                     self._replace(entry.judged)
-            assert self._incumbent.held_by is not None
-            return self._renew_answer(self._incumbent.held_by)
+            return self._renew_answer()
 
     def _judge_by_more(self, entry: Model, more: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         before = entry.judged
@@ -190,7 +189,7 @@ class Judge:
         judged = dataclasses.replace(judged, score=self._incumbent.score(judged))
         self._shelf.judge_by_more(entry, judged, folds=1 + len(more))
         if self.best is before:
-            self._incumbent.replace(judged)
+            self._incumbent.held_by = judged
 
     def take_refit(self, model: Model, reply: Message) -> bool:
         """Puts what the worker refitted in the place of a model and its views, and renews the bundle.
@@ -210,8 +209,7 @@ class Judge:
             entries = self._shelf.entries(model.trial_folder)
             for entry, name in zip(entries, names, strict=False):  # a head that had to be quick has no views
                 self._shelf.refit(entry, self._shelf.place(entry.trial_folder) / name, reply["training_rows"])
-            assert self._incumbent.held_by is not None
-            self._renew_answer(self._incumbent.held_by)
+            self._renew_answer()
         return True
 
     def _take(self, judged: Judged, offer: Message, subject: Subject) -> None:
@@ -227,14 +225,16 @@ class Judge:
                 self._shelf.put(model)
             if better:
                 self._replace(judged)
-            if self._incumbent.held_by is not None:
-                self._renew_answer(self._incumbent.held_by)
+            if self.best is not None:
+                self._renew_answer()
 
     def _replace(self, judged: Judged) -> None:
-        self._incumbent.replace(judged)
+        self._incumbent.held_by = judged
         self._events.emit("incumbent", trial=judged.trial, permille=judged.permille, score=judged.score)
 
-    def _renew_answer(self, best: Judged) -> BundleCard:
+    def _renew_answer(self) -> BundleCard:
+        best = self.best
+        assert best is not None
         answer = self._shelf.answer(best)
         card, decision = answer.card, answer.decision
         self._folders, self.numbers = answer.folders, answer.shares.keys() | {best.trial}

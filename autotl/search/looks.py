@@ -139,7 +139,7 @@ class Looks:
         clock, key = Clock(seconds or math.inf), frozen.candidate.key
         looked, seen = self.seen(frozen)
         most, fewest = min(most, len(self.train)), min(fewest, FEWEST_ROWS)
-        at_once = max(ROWS_A_LOOK, most)
+        at_once = most
         if seconds is not None:
             a_row = self.seconds_a_row(frozen)
             at_once = max(min(ROWS_A_LOOK, round(seconds / a_row)), FEWEST_A_LOOK)

@@ -65,7 +65,8 @@ class TestRows:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Nothing here changes during a search, but the split where images turn out to be copies."""
+    """Nothing here changes during a search, but the split where images turn out to be copies, and the rows set aside,
+    which unreadable ones join."""
 
     inspection: Inspection  #: what the audit left
     audit: Audit
@@ -137,11 +138,12 @@ def prepare(
     given = request.test if test_frame is None else test_frame
     test = None if given is None else read_test(given, inspection.task)
     teacher_notes = _check_teacher(request, inspection)
+    words = _words(inspection)
+    judges = _most_judges(words, seconds)
     with ledger.book("auditing"):
-        audited = _audit(request, inspection, test, seconds)
+        audited = _audit(request, inspection, test, seconds, most_judges=judges)
     test_notes = [f"{test.name}: {note}" for note in test.notes] if test else []
     inspection = replace(audited.inspection, notes=(*audited.inspection.notes, *test_notes, *teacher_notes))
-    judges = _most_judges(inspection, seconds)
     divided = _divided(inspection, inspection.groups, seed=request.seed, most=judges)
     families = plugins().families_for(inspection.task.modality)
     folders = zoo_folders(request.models)
@@ -154,7 +156,6 @@ def prepare(
     candidates: Sequence[Candidate] = _named(listings, request.backbones) if request.backbones else within
     inspection = replace(inspection, notes=(*inspection.notes, *_licence_notes(listings, request.licences)))
     too_large = _beyond(within, modality, families, zoo, request.licences) if request.limits.given else ()
-    words = _words(inspection)
     if modality in TEXTUAL:
         texts = [text for text in read_inputs(inspection.table, inspection.task) if text is not None]
         english = share_of_english([as_text(text)[:_ENOUGH_CHARACTERS] for text in spread(texts, _ENOUGH_TEXTS)])
@@ -197,17 +198,17 @@ def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
     )
 
 
-def _most_judges(inspection: Inspection, seconds: float) -> int:
+def _most_judges(words: float, seconds: float) -> int:
     """Rows that may validate: of long texts as many as a model reads while the audit may look for near-duplicates.
 
-    seconds: of the audit, 3 % of the budget. By 2000 of 25,000 reviews, judging twice would take half of a minute.
+    words: as `_words` has them. seconds: of the audit, 3 % of the budget. By 2000 of 25,000 reviews, judging two models
+    would take half of a minute.
     """
-    words = _words(inspection)
     return round(min(MOST_ROWS, seconds * _JUDGED_A_SECOND / min(words, _READ))) if words else MOST_ROWS
 
 
 def _words(inspection: Inspection) -> float:
-    """Of a text, in the mean; 0 where inputs are none."""
+    """Of a text, in the mean of those that can be used; 0 where inputs are none."""
     if inspection.task.modality not in TEXTUAL:
         return 0.0
     inputs = read_inputs(inspection.table, inspection.task)
@@ -236,10 +237,11 @@ def _to_test_on(table: Table, task: Task) -> TestRows:
     return TestRows([cells[row] for row in rows], targets[rows], groups_of(table, task, np.array(rows, np.int64)))
 
 
-def _audit(request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float) -> Audit:
+def _audit(
+    request: SearchRequest, inspection: Inspection, test: Table | None, seconds: float, most_judges: int = MOST_ROWS
+) -> Audit:
     chosen = None if request.set_aside is None else Path(request.set_aside)
-    judges = _most_judges(inspection, seconds)
-    return audit(inspection, test=test, chosen=chosen, seconds=seconds, most_judges=judges)
+    return audit(inspection, test=test, chosen=chosen, seconds=seconds, most_judges=most_judges)
 
 
 def _beyond(

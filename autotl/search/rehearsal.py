@@ -288,7 +288,7 @@ class Rehearsal(Search):
         """Moves the clock to the first trial; returns the bytes of the features that are known then."""
         pace.begin_screening()
         count, rows = len(self._screened), len(self._given.split.train)
-        first_look = min(FIRST_LOOK if count > SURVIVORS else ENOUGH_ROWS, rows)
+        first_look = min(FIRST_LOOK if len(self._given.candidates) > SURVIVORS else ENOUGH_ROWS, rows)
         widths = {event.data["backbone"]: event.data["features"] for event in self._screened}
         kept = 0.0
         for position, event in enumerate(self._screened):

@@ -71,6 +71,11 @@ class Model:
         return self.judged.hurried
 
     @property
+    def is_view(self) -> bool:
+        """Whether it is a trial's model before another view of the rows."""
+        return self.name != self.trial_folder
+
+    @property
     def config(self) -> TrialConfig:
         """What it was made by; a head's says nothing that matters."""
         return TrialConfig(self.member.backbone, self.member.strategy, self.member.settings)
@@ -126,7 +131,7 @@ class Shelf:
         found = [
             (not model.judged.is_head, trial != BAG_OF_WORDS_NUMBER, abs(trial), model.training_rows, model.name)
             for model in self._models.values()
-            if model.weights and model.name == model.trial_folder and self.may_answer(model.member.backbone)
+            if model.weights and not model.is_view and self.may_answer(model.member.backbone)
             for trial in [model.judged.trial]
         ]
         return [self._models[name].judged for *_, name in sorted(found)]

@@ -129,7 +129,9 @@ class Space:
         applying = [key for key in self.candidates if self._applying(key)]
         backbone = self._choose(trial, "backbone", list(self.candidates), applying)
         drawn = value_at(self._which, trial.suggest_float(self._which.name, 0.0, 1.0))
-        strategy = _instead(list(self._strategies)[int(drawn)], self._applying(backbone), trial.number)
+        strategy, among = list(self._strategies)[int(drawn)], self._applying(backbone)
+        if strategy not in among:  # such as one that has been tried often enough: the likeliest has its turns
+            strategy = max(among, key=lambda name: self._strategies[name].weight)
         parameters = self._parameters(strategy, backbone)
         settings = {parameter.name: self._suggest(trial, parameter) for parameter in parameters.values()}
         trial.set_user_attr("backbone", backbone)
@@ -219,10 +221,11 @@ class Space:
     def portfolio(self, learned: Sequence[TrialConfig] = ()) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.
 
-        Then the strategies' settings, the likeliest first; after one of each strategy that is as likely as fine-tuning,
-        one for each other backbone that by its prior may be as good when it is tuned, and one for each of those that
-        are behind by prior too comes last. What past runs say of the best backbone (`learned`) stands in the place of
-        all but its first.
+        Then one for each other backbone that by its prior is better when it is tuned, such as a cross-encoder beside
+        the two towers whose head is ahead; the strategies' settings, the likeliest first; after one of each strategy
+        that is as likely as fine-tuning, one for each other backbone that may be as good, and one for each of those
+        that are behind by prior too comes last. What past runs say of the best backbone (`learned`) stands in the place
+        of all but its first.
         """
         first, *rest = self.candidates.values()
         best = list(self._recipes(first.key))
@@ -240,8 +243,12 @@ class Space:
             ]  # whoever gives one wants it
             best += [config for place, config in enumerate(learned) if config not in (*best, *learned[:place])]
             first_round = len(best)
-        yield from best[:first_round]
-        yield from (config for config in next(rivals, ()) if config)
+        turn = [config for config in next(rivals, ()) if config]
+        stronger = [config for config in turn if self.candidates[config.backbone].prior > first.prior]
+        yield from best[:1]
+        yield from stronger
+        yield from best[1:first_round]
+        yield from (config for config in turn if config not in stronger)
         yield from best[first_round:]
         yield from (config for turn in (*rivals, next(behind, ())) for config in turn if config)
 

@@ -23,7 +23,15 @@ from autotl.search.incumbent import Judged
 from autotl.search.judging import Subject
 from autotl.search.line import Message, WorkerGone
 from autotl.search.pace import PART_OF_A_RECIPE, Length
-from autotl.search.scheduler import FIRST_RUNG, KEPT_PAUSED, REDUCTION, Scheduler, most_promising, rungs_for
+from autotl.search.scheduler import (
+    FIRST_RUNG,
+    KEPT_PAUSED,
+    REDUCTION,
+    SMALL_PART,
+    Scheduler,
+    most_promising,
+    rungs_for,
+)
 from autotl.search.session import Session
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import unfinished
@@ -107,13 +115,10 @@ class Trials:
         self._count = count
         past = self._study.get_trials(deepcopy=False)
         self._pace.compared = max(self._pace.compared - sum(trial.state.is_finished() for trial in past), 1)
-        if not past and not self._judge.views_agree:
-            text = "other views of the rows, such as mirrored, mean something else here: the head is far worse on them"
-            self._events.emit("note", text=f"{text}, so trainings leave them out")
         queue = deque(config for config in portfolio if not any(map(config.was_that_of, past)))
         for running in self._take_over(past):
             self._run(running)
-        while self._pace.time_for_a_trial() and not self._failures.hopeless and self._some_can_be_judged():
+        while self._pace.time_for_a_trial() and not self._failures.hopeless and self._leave_out_the_late():
             if urgent and queue and self._started < count:
                 urgent = False
                 self._start(queue, in_turn=True)
@@ -152,8 +157,8 @@ class Trials:
             config = TrialConfig(known.get("backbone", ""), known.get("strategy", ""), known.get("settings", {}))
             if self._control is None and self._space.knows(config) and not self._space.begins_pretrained(config):
                 self._control = frozen.number
-            # what a kill cut does not say what it took
-            self._pace.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
+            if frozen.state.is_finished():  # a failure that nobody booked does not say what it took
+                self._pace.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
             for permille, score in frozen.intermediate_values.items():
                 self._scheduler.record(frozen.number, permille, score)
             if known.get("apart"):
@@ -197,8 +202,8 @@ class Trials:
                 cut.append(running)
         return cut
 
-    def _some_can_be_judged(self) -> bool:
-        """Whether any backbone could still be judged; those that could not are not proposed meanwhile."""
+    def _leave_out_the_late(self) -> bool:
+        """Proposes no backbone, for now, that could not be judged in time. Returns whether any is left."""
         late = [key for key in self._space.candidates if not self._pace.time_to_judge(key)]
         if late and not self._started:
             self._events.emit("note", text=f"judging them would take the time that is left: {', '.join(late)}")
@@ -236,20 +241,25 @@ class Trials:
         more = self._started < self._count
         if not self._pace.limited:  # nothing may depend on time
             seconds, usual = {number: 1 - running.permille / 1000 for number, running in self._paused.items()}, 1.0
+            alike = 1e-9
         else:
             seconds, usual = {number: running.left for number, running in self._paused.items()}, self._usual
+            alike = max(SMALL_PART * self._pace.seconds_to_the_end(), 1e-9)
             # a new one that does not fit whole is worth less than one that has come some way
             more = more and usual <= max(self._pace.seconds_of_training(key) for key in self._space.candidates)
         seconds = {n: left for n, left in seconds.items() if self._pace.time_to_judge(self._paused[n].config.backbone)}
         if not more and not self._pace.limited:
             seconds = {number: left for number, left in seconds.items() if self._scheduler.may_go_on(number)}
-        return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None)
+        return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None, least=alike)
 
     def _start(self, queue: deque[TrialConfig], *, in_turn: bool = False) -> None:
         """The first of the queue that is not cut short, or else the first, or what the sampler proposes.
 
         in_turn: whether it has to be the first.
         """
+        if not self._started and not self._judge.views_agree:
+            text = "other views of the rows, such as mirrored, mean something else here: the head is far worse on them"
+            self._events.emit("note", text=f"{text}, so trainings leave them out")
         why: Why = "sampler"
         offered = [config for config in queue if self._space.offers(config)]
         compared = in_turn or self._started == 0 or self._pace.others_wait  # however short it is cut

@@ -55,9 +55,13 @@ class Finetune(Strategy):
     def parameters(self, context: StrategyContext) -> Sequence[Parameter]:
         """Five or six, and the regularizers that are on, which most are not: some ten trials tell few more apart."""
         usual_decay = _nearest(context.candidate.recipe)
+        # pictures: the deeper the more rows there are to train on (VTAB-1k: full fine-tuning loses to part of it below
+        # 1000); texts: as `LONGER` has it, of few rows too
+        weights = (3, 1, 3, 2, 1) if context.rows >= 1000 else (1, 1, 3, 3, 2)
+        if context.candidate.modality in TEXTUAL:
+            weights = (5, 1, 3, 1, 1)
         depth = [
-            # the deeper the more rows there are to train on (VTAB-1k: full fine-tuning loses to part of it below 1000)
-            Choice("frozen_fraction", FROZEN, (3, 1, 3, 2, 1) if context.rows >= 1000 else (1, 1, 3, 3, 2)),
+            Choice("frozen_fraction", FROZEN, weights),
             Choice("layer_decay", LAYER_DECAYS, tuple(3.0 if decay == usual_decay else 1.0 for decay in LAYER_DECAYS)),
         ]
         if context.stages == 1:  # which has no lower half, and no layers that its family tells apart

@@ -77,7 +77,7 @@ class Checkpoint:
 
     def __init__(self, trial: Trial, model: torch.nn.Module, optimizer: AdamW, average: Average) -> None:
         """In the files that the trial names; where it names none, nothing is kept."""
-        self._file, self._late, self._store = trial.checkpoint, trial.late_checkpoint, trial.frozen.store
+        self._file, self._late, self._trial = trial.checkpoint, trial.late_checkpoint, trial
         self._optimizer, self._average = optimizer, average
         self._counters = [buffer for buffer in model.buffers() if not buffer.is_floating_point()]
         self._spacing, self._last = LEAST_SPACING, time.monotonic()
@@ -88,20 +88,20 @@ class Checkpoint:
     def due(self) -> bool:
         return self._file is not None and time.monotonic() - self._last > self._spacing
 
-    def write(self, *, step: int, steps: int, seconds: float, begun: float, permille: int, share: float) -> None:
-        """step: that comes next, of `steps`; seconds: of the trial's clock, whose steps began at `begun` on it.
+    def write(self, *, step: int, steps: int, begun: float, permille: int) -> None:
+        """step: that comes next, of `steps`, which began at `begun` on the trial's clock.
 
-        permille: the last rung that was judged. share: of the training's passes that there was time for.
+        permille: the last rung that was judged.
 
         On a full disk the cache makes way; where that is not enough, the checkpoint before stays, if there is one.
         """
         if self._file is None:
             return
-        began, file = time.monotonic(), self._file
+        began, file, seconds = time.monotonic(), self._file, self._trial.clock.elapsed
         about = {"step": step, "steps": steps, "seconds": seconds, "trained": seconds - begun, "permille": permille}
-        about |= {"average": self._average.steps, "training": self._training, "share": share}
+        about |= {"average": self._average.steps, "training": self._training, "share": self._trial.share}
         try:
-            making_room(lambda: self._save(file, about), [self._store.give_way])
+            making_room(lambda: self._save(file, about), [self._trial.frozen.store.give_way])
         except (OSError, SafetensorError) as error:
             if not is_disk_full(error):
                 raise
@@ -110,7 +110,7 @@ class Checkpoint:
 
     def _save(self, file: Path, about: dict[str, float]) -> None:
         tensors = self._tensors()
-        self._store.claim(sum(tensor.nbytes for tensor in tensors.values()))
+        self._trial.frozen.store.claim(sum(tensor.nbytes for tensor in tensors.values()))
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = file.with_name(f".{file.name}")
         try:

@@ -135,9 +135,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
                 details["loss"] = _finite(torch.stack(losses).mean(), step)
             stepper.write_down()
             if ahead:
-                checkpoint.write(
-                    step=step, steps=steps, seconds=trial.clock.elapsed, begun=begun, permille=judged, share=trial.share
-                )
+                checkpoint.write(step=step, steps=steps, begun=begun, permille=judged)
             if judged == LATE:
                 checkpoint.keep_late()
             average.swap()
@@ -166,9 +164,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
             effect.stepped(step - 1, progress_so_far() - progress)
         average.update()
         if checkpoint.due:
-            checkpoint.write(
-                step=step, steps=steps, seconds=trial.clock.elapsed, begun=begun, permille=judged, share=trial.share
-            )
+            checkpoint.write(step=step, steps=steps, begun=begun, permille=judged)
 
 
 def _finite(loss: torch.Tensor, steps: int) -> float:

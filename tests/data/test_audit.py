@@ -80,6 +80,14 @@ def test_ids_whose_rows_share_their_label_are_told(number):
     assert not shares_told(patients, labels, Overrides(group="PatientID", text="text"))
 
 
+def test_ids_of_which_most_have_one_row_are_told_where_many_rows_share_one():
+    lesions = [row // 2 if row < 100 else row - 50 for row in range(250)]
+    (note,) = shares_told([f"l{lesion}" for lesion in lesions], ["ill" if one % 3 else "well" for one in lesions])
+    assert "50 of 50 values that repeat" in note
+    lesions = [row // 2 if row < 40 else row - 20 for row in range(250)]
+    assert not shares_told([f"l{lesion}" for lesion in lesions], ["ill" if one % 3 else "well" for one in lesions])
+
+
 @given(st.integers(0, 10_000), st.integers(10, 150), st.sampled_from([0.5, 0.9]))
 @settings(max_examples=30, deadline=None)
 def test_columns_without_a_meaning_are_told_of_no_shared_labels(seed, values, share):

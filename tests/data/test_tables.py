@@ -33,6 +33,14 @@ def images(folder: Path, *names: str) -> Path:
     return folder
 
 
+def test_json_lines_are_read_whatever_the_file_is_called(tmp_path):
+    lines = [json.dumps({"text": f"number {n}", "label": n % 2}) for n in range(4)]
+    file = written(tmp_path, "reviews.json", "\n" + "\n".join(lines) + "\n")
+    assert read_table(file).columns == {"text": [f"number {n}" for n in range(4)], "label": [0, 1, 0, 1]}
+    with pytest.raises(DataError, match="one object per line"):
+        read_table(written(tmp_path, "array.json", "[" + ",".join(lines) + "]"))
+
+
 @settings(max_examples=150, deadline=None)
 @given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1), separator=st.sampled_from(",;\t|"))
 def test_any_text_written_as_csv_is_read_back(rows, separator, tmp_path_factory):

@@ -50,6 +50,34 @@ def test_texts_that_spell_no_lists_of_labels_stay_classes(names):
     assert inspected(labels=names * 10).task.kind == "binary"
 
 
+def test_names_in_lists_of_objects_are_labels_and_what_is_missing_in_a_list_is_none():
+    given = some_labels(40)
+    spelled = [json.dumps([{"id": len(name), "name": name} for name in names]) for names in given]
+    np.testing.assert_array_equal(inspected(labels=spelled).targets, inspected(labels=given).targets)
+    spelled = [str([*names, None]) for names in given]
+    np.testing.assert_array_equal(inspected(labels=spelled).targets, inspected(labels=given).targets)
+
+
+def test_lists_as_numpy_prints_them_are_cut_nowhere():
+    with_commas = [str([np.str_(name) for name in names]) for names in some_labels(60)]
+    for printed in (with_commas, [str(np.array(names)) for names in some_labels(60)]):
+        assert inspected(labels=printed).task.kind != "multilabel"
+
+
+def test_columns_of_minus_one_and_one_are_labels():
+    flags = {colour: [2 * int(colour in given) - 1 for given in some_labels(50)] for colour in COLOURS}
+    zeros = {colour: [int(colour in given) for given in some_labels(50)] for colour in COLOURS}
+    found = inspected(COLOURS, **flags)
+    np.testing.assert_array_equal(found.targets, inspected(COLOURS, **zeros).targets)
+    uncertain = flags | {COLOURS[0]: [0, *flags[COLOURS[0]][1:]]}
+    assert inspected(COLOURS, **uncertain).task.kind == "regression"
+
+
+def test_prices_with_points_between_thousands_are_no_labels():
+    prices = [f"{n % 7},50 €" if n % 9 else f"1.29{n % 3},00 €" for n in range(60)]
+    assert inspected(price=prices, target="price").task.kind != "multilabel"
+
+
 def test_columns_of_zeros_and_ones_are_labels():
     columns = {colour: [int(colour in given) for given in some_labels(50)] for colour in COLOURS}
     found = inspected(COLOURS, **columns)
