@@ -186,6 +186,30 @@ def test_a_head_of_numbers_is_the_ridge_that_was_scored():
         assert losses[penalty] < 0.9 * max(losses.values())
 
 
+def test_a_penalty_that_some_rows_chose_is_as_strong_for_all():
+    """Of groups the first 2000 rows choose: for 12,000 the same share of the covariance would be six times as much.
+
+    But not where more rows are of the same groups, of which they say nothing new.
+    """
+    random = np.random.default_rng(0)
+    task, rows = made_tasks.of_numbers(), 12_000
+    features = random.normal(size=(2 * rows, 300)).astype(np.float32)
+    truth = features @ random.normal(size=(300, 1)) + 30 * random.normal(size=(2 * rows, 1))
+    targets = ((truth - truth.mean()) / truth.std()).astype(np.float32)
+    penalty = choose_penalty(task, features[:rows], targets[:rows], 0, groups=np.arange(rows) // 2)
+    some = ridge_leave_one_out(task, features[:2000], targets[:2000], np.arange(2000) // 2).penalty
+
+    def loss(penalty):
+        answers = fit_head(task, features[:rows], targets[:rows], penalty).logits(features[rows:])
+        return float(((answers - targets[rows:]) ** 2).mean())
+
+    assert penalty == pytest.approx(some / 6)
+    assert loss(penalty) < loss(some)
+    patients = np.arange(rows) % 50
+    known = ridge_leave_one_out(task, features[:2000], targets[:2000], patients[:2000]).penalty
+    assert choose_penalty(task, features[:rows], targets[:rows], 0, groups=patients) == known
+
+
 @pytest.mark.parametrize(("rows", "width"), [(200, 30), (40, 90)])
 def test_no_other_head_has_less_loss(rows, width):
     """Whether rows determine all weights or not: no step from the head, in any direction, leads further down."""

@@ -181,10 +181,10 @@ def test_no_time_is_kept_to_repeat_the_end_of_a_trial_that_was_better_before_it(
     pace.learn_judging("a", 1.0, views=0)
     pace.begin_trials(["a"])
     pace.learn_answer(AnswerSoFar(trials=[0], on_their_way={0}))
-    pace.settle()
     pace.trial_length("a", "finetune", 60.0)
     while_it_trains = pace.seconds_to_the_end()
     pace.learn_trial(0, 60.0)
+    pace.settle()
     assert pace.seconds_to_the_end() - while_it_trains > 15.0
     pace.learn_answer(AnswerSoFar(trials=[0]))
     assert pace.seconds_to_the_end() == pytest.approx(while_it_trains, abs=2.0)

@@ -12,7 +12,7 @@ import autotl
 from autotl.config import make_request, run_folder
 from autotl.errors import DataError, ZooError
 from autotl.search.ledger import Ledger
-from autotl.search.preparation import prepare
+from autotl.search.preparation import judging_seconds, prepare
 
 #: Forty of one class, of twenty patients; and twenty of another, of one.
 NAMES = ("ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine")
@@ -38,9 +38,10 @@ def test_what_cannot_be_scored_is_said_before_anything_is_spent(here, zoo, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def prepared(table, zoo, *, seconds=1.0, **asked):
-    request = make_request(str(table), models=(zoo,), budget_seconds=60.0, **asked)
-    return prepare(request, None, None, seconds=seconds, ledger=Ledger(lambda: 0.0, 0.0, {}), download=math.inf)
+def prepared(table, zoo, *, budget=60.0, **asked):
+    request = make_request(str(table), models=(zoo,), budget_seconds=budget, **asked)
+    ledger, judging = Ledger(lambda: 0.0, 0.0, {}), judging_seconds(budget)
+    return prepare(request, None, None, seconds=1.0, ledger=ledger, download=math.inf, judging=judging)
 
 
 def test_a_slip_in_the_name_of_a_licence_is_told(here, table, zoo, tiny):
@@ -64,14 +65,14 @@ def test_a_backbone_that_cannot_be_used_is_told_with_the_reason(here, table, zoo
 
 
 @pytest.mark.parametrize(
-    ("words", "seconds", "judges"), [(200, 1.8, 500), (200, 6.0, 632), (200, 60.0, 800), (10, 1.8, 800)]
+    ("words", "budget", "judges"), [(200, 60.0, 500), (200, 200.0, 632), (200, 2000.0, 800), (10, 60.0, 800)]
 )
-def test_fewer_long_texts_validate_in_a_short_budget(here, zoo, tiny, tmp_path, words, seconds, judges):
+def test_fewer_long_texts_validate_in_a_short_budget(here, zoo, tiny, tmp_path, words, budget, judges):
     random = np.random.default_rng(0)
     texts = [" ".join(f"w{word}" for word in row) for row in random.integers(0, 9999, (8000, words))]
     table = tmp_path / "table.csv"
     pd.DataFrame({"text": texts, "label": random.choice(["good", "bad"], len(texts))}).to_csv(table, index=False)
-    found = prepared(table, zoo, seconds=seconds)
+    found = prepared(table, zoo, budget=budget)
     assert len(found.split.valid) == pytest.approx(judges, abs=1)
     assert f"holdout of {judges} of 8000 rows" in found.audit.facts["split"]
 

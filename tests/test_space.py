@@ -393,12 +393,18 @@ def test_past_runs_do_not_take_the_place_of_what_learns_from_a_teacher():
         def parameters(self, context):
             return super().parameters(context) if context.teacher else []
 
-    contexts = {BEST.key: dataclasses.replace(space().context(BEST.key), teacher=True)}
-    taught = Space([BEST], [Finetune(), Probe(), Pupil()], [], contexts)
+    strong = dataclasses.replace(SECOND, prior=0.6)
+    contexts = {
+        one.key: dataclasses.replace(space((BEST, strong)).context(one.key), teacher=True) for one in (BEST, strong)
+    }
+    taught = Space([BEST, strong], [Finetune(), Probe(), Pupil()], [], contexts)
     learned = taught.adapted(BEST.key, "probe", {"penalty_multiplier": 3.0})
-    order = [config.strategy for config in taught.portfolio([learned])]
-    assert order[:2] == ["finetune", "pupil"]
-    assert order[-1] == "probe"
+    order = list(taught.portfolio([learned]))
+    assert [config.strategy for config in order[:2]] == ["finetune", "pupil"]
+    ours = [config.backbone == BEST.key for config in order]
+    assert order.index(learned) < ours.index(False) == sum(ours)
+    order = [(config.backbone, config.strategy) for config in taught.portfolio()]
+    assert order[:3] == [(BEST.key, "finetune"), (BEST.key, "pupil"), (strong.key, "finetune")]
 
 
 def test_a_regularizer_that_would_be_taken_for_something_else_is_left_out():

@@ -39,7 +39,7 @@ _WITH_UNIT = re.compile(r"\s*([+-]?\d[\d.,]*)\s*([^\d\s.,;|][^\d,;|]*?)\s*", re.
 _WITH_CURRENCY = re.compile(r"\s*([+-]?)([$€£¥₹₩₽])\s*(\d[\d.,]*)\s*", re.ASCII)
 
 #: An amount as it is written where a comma stands before cents, with its sign: what has no labels to be cut at commas.
-_AMOUNT = re.compile(r"\s*[+-]?[$€£¥₹₩₽]?\s*\d{1,3}([.\s'’]\d{3})*(,\d+)?\s*([^\W\d]+|[$€£¥₹₩₽%])?\s*")
+_AMOUNT = re.compile(r"\s*[+-]?[$€£¥₹₩₽]?\s*(0|[1-9]\d{0,2})([.\s'’]\d{3})*(,\d+)?\s*([^\W\d]+|[$€£¥₹₩₽%])?\s*")
 
 #: A number that may have a point between thousands.
 _POINTED = re.compile(r"\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*", re.ASCII)

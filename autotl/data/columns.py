@@ -31,9 +31,6 @@ _LOOKED_AT = 50  #: files whose existence is checked: each may be a round trip t
 _TRIED = 3  #: texts that are tried as names of files, with each ending
 _READ = 1000  #: cells whose words are counted; the mean is then within a few per cent
 _ID_NAME = re.compile(r"(id|idx|index|uuid|guid|row|unnamed: \d+|__index_level_\d+__)", re.IGNORECASE)
-#: Numbers, several or one, however they are set off.
-_NUMBERS = re.compile(r"[\d\s.,;:+\-eE\[\]()]+", re.ASCII)
-
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -84,8 +81,6 @@ def judge_column(table: Table, name: str) -> ColumnRole:
         return ColumnRole(name, "ignore", 0.9, "dates; tabular inputs are not used")
     if unit := without_unit(spread(texts, _READ))[1]:
         return ColumnRole(name, "ignore", 0.9, f"numbers of {shortened(unit)}; tabular inputs are not used")
-    if all(map(_NUMBERS.fullmatch, spread(texts, _LOOKED_AT))):
-        return ColumnRole(name, "ignore", 0.9, "lists of numbers; images are read from files")
     return _judge_text(name, texts, different)
 
 

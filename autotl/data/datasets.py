@@ -1,7 +1,10 @@
-"""Folders that Hugging Face's `datasets` writes (``Dataset.save_to_disk``), read without that library."""
+"""What Hugging Face's `datasets` writes, read without that library: folders (``Dataset.save_to_disk``), and what it
+notes of its columns in Parquet files.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +49,31 @@ def read_dataset(folder: Path) -> dict[str, list[Any]]:
     if state.get("_indices_files"):
         raise DataError(f"{folder}: it is a selection of rows. Write it with dataset.flatten_indices().save_to_disk(…)")
     columns = plain_columns(table, folder.name)
-    return {name: _as_named(folder, name, cells, features.get(name)) for name, cells in columns.items()}
+    return {name: _as_described(folder.name, name, cells, features.get(name)) for name, cells in columns.items()}
+
+
+def noted_features(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    """The descriptions of columns in the metadata of a Parquet file; none where others wrote it."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def with_names(name: str, columns: Mapping[str, list[Any]], features: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Columns with the names of classes in place of their codes; what holds no codes any more stays.
+
+    Raises `DataError` for a code without a name. name: of the file.
+    """
+    return {
+        column: _as_named(name, column, cells, features.get(column)) if all(map(_is_code, cells)) else cells
+        for column, cells in columns.items()
+    }
+
+
+def _is_code(cell: Any) -> bool:
+    return cell is None or isinstance(cell, int) or (isinstance(cell, list) and all(map(_is_code, cell)))
 
 
 def plain_columns(table: pa.Table, name: str) -> dict[str, list[Any]]:
@@ -71,36 +98,40 @@ def _stream(path: Path) -> pa.Table:
         return pa.ipc.open_stream(source).read_all()
 
 
-def _as_named(folder: Path, column: str, cells: list[Any], feature: Any) -> list[Any]:
+def _as_described(name: str, column: str, cells: list[Any], feature: Any) -> list[Any]:
     """Cells of a feature in the words of its description."""
+    if isinstance(feature, Mapping) and feature.get("_type") == "Image":
+        return [_path(name, column, row, cell) for row, cell in enumerate(cells, start=1)]
+    return _as_named(name, column, cells, feature)
+
+
+def _as_named(name: str, column: str, cells: list[Any], feature: Any) -> list[Any]:
     if not isinstance(feature, Mapping):
         return cells
     kind, inner = feature.get("_type"), feature.get("feature")
     if kind == "ClassLabel" and isinstance(feature.get("names"), list):
-        return [_name(folder, column, feature["names"], cell) for cell in cells]
+        return [_name(name, column, feature["names"], cell) for cell in cells]
     if kind in ("Sequence", "List") and isinstance(inner, Mapping) and inner.get("_type") == "ClassLabel":
         names = inner.get("names") or []
-        return [None if cell is None else [_name(folder, column, names, code) for code in cell] for cell in cells]
-    if kind == "Image":
-        return [_path(folder, column, row, cell) for row, cell in enumerate(cells, start=1)]
+        return [None if cell is None else [_name(name, column, names, code) for code in cell] for cell in cells]
     return cells
 
 
-def _name(folder: Path, column: str, names: list[Any], code: Any) -> str | None:
+def _name(source: str, column: str, names: list[Any], code: Any) -> str | None:
     if code is None or code == -1:  # how the library writes a label that is not known
         return None
     if not isinstance(code, int) or not 0 <= code < len(names):
-        raise DataError(f"{folder.name}: column {column!r} has the code {code}, and {len(names)} classes have names")
+        raise DataError(f"{source}: column {column!r} has the code {code}, and {len(names)} classes have names")
     return str(names[code])
 
 
-def _path(folder: Path, column: str, row: int, cell: Any) -> str | None:
+def _path(source: str, column: str, row: int, cell: Any) -> str | None:
     if cell is None:
         return None
     path = cell.get("path") if isinstance(cell, Mapping) else None
     if isinstance(cell, Mapping) and cell.get("bytes") is not None:
         raise DataError(
-            f"{folder.name}: row {row}: the images of {column!r} lie in the data set itself. Write them to files, for "
+            f"{source}: row {row}: the images of {column!r} lie in the data set itself. Write them to files, for "
             f"example: for i, row in enumerate(dataset): row[{column!r}].save(f'images/{{i}}.png')"
         )
     return None if path is None else str(path)

@@ -235,12 +235,12 @@ def _weights(table: Table, name: str, kept: npt.NDArray[np.int64]) -> npt.NDArra
 
 
 def _target_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
-    """What a person should know of a target that nothing but its place speaks for."""
+    """What a person should know of a target that little speaks for."""
     if not (others := other_targets(table, roles)):
         return []
-    (target,) = (role.name for role in roles if role.role == "target")
-    which = f"{listed(others)} could be meant" if len(others) > 1 else f"{others[0]!r} could be meant"
-    return [f"{target!r} is learned, as the last column; {which} too: {option('--target', others[0])}"]
+    (target,) = (role for role in roles if role.role == "target")
+    why, which = target.evidence.partition(";")[0], listed(others) if len(others) > 1 else repr(others[0])
+    return [f"{target.name!r} is learned ({why}); {which} could be meant too: {option('--target', others[0])}"]
 
 
 def _part_notes(table: Table, roles: Sequence[ColumnRole]) -> list[str]:

@@ -30,8 +30,8 @@ _LOOKED_AT = 50
 #: How a column says yes and no.
 _FLAGS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"no", "yes"})
 
-#: How sure it is that the last column is the target.
-LAST = 0.7
+#: How sure it is that a column is the target for being the last, or for the end of its name.
+LAST, ENDING = 0.7, 0.8
 
 TARGET_NAMES = ("label", "labels", "target", "class", "category", "y", "sentiment")
 
@@ -197,9 +197,9 @@ def _find_targets(table: Table, overrides: Overrides) -> list[ColumnRole]:
         )
     if overrides.group is not None and overrides.group.strip().casefold() in TARGET_NAMES:
         raise _group_is(table, overrides.group, "target")
-    ending = [name for name in free if _ends_like_a_target(name) and _could_be_target(table, name)]
-    if len(ending) == 1:
-        return [ColumnRole(ending[0], "target", 0.8, f"the end of its name; {_values(table, ending[0])}")]
+    ending = [name for name in free if _ends_like_a_target(name) and _varies(table, name)]
+    if len(ending) == 1 and _could_be_target(table, ending[0]):
+        return [ColumnRole(ending[0], "target", ENDING, f"the end of its name; {_values(table, ending[0])}")]
     free = [name for name in free if not _names_parts(table, name)]
     asked = [name for name in table.columns if name not in (overrides.group, overrides.weight)]
     last = ([name for name in asked if not _names_parts(table, name)] or asked or list(table.columns))[-1]
@@ -263,9 +263,9 @@ def _ends_like_a_target(name: str) -> bool:
 
 
 def other_targets(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
-    """Columns that could be the target as well as the one that is it for being the last; none where a name tells."""
+    """Columns that could be the target as well as the one that is it; none where that was named, or has such a name."""
     (target, *more) = (role for role in roles if role.role == "target")
-    if more or target.confidence != LAST:
+    if more or target.confidence not in (LAST, ENDING):
         return []
     ignored = [role.name for role in roles if role.role == "ignore" and role.name != target.name]
     return [name for name in ignored if _varies(table, name) and _could_be_classes(table, name)]

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autotl.data.datasets import is_dataset, plain_columns, read_dataset
+from autotl.data.datasets import is_dataset, noted_features, plain_columns, read_dataset, with_names
 from autotl.data.folders import TABLE_SUFFIXES, read_class_folders
 from autotl.data.paths import expanded, is_address, obstacle
 from autotl.data.text_files import (
     JSON_LINES,
     PART_ROWS,
     TextFile,
-    begins_with_a_line_of_json,
+    has_lines_of_json,
     parse_delimited,
     parse_json_lines,
 )
@@ -252,7 +252,7 @@ def _file_parts(path: Path) -> Iterator[tuple[dict[str, list[Any]], list[int] | 
     if suffix in {".csv", ".tsv", ".txt"}:
         separator = "\t" if suffix == ".tsv" else None
         yield from parse_delimited(TextFile(path), name=path.name, separator=separator)
-    elif suffix in JSON_LINES or (suffix == ".json" and begins_with_a_line_of_json(TextFile(path))):
+    elif suffix in JSON_LINES or (suffix == ".json" and has_lines_of_json(TextFile(path))):
         yield from parse_json_lines(TextFile(path), name=path.name)
     elif suffix == ".parquet":
         yield from ((columns, None) for columns in _parquet_parts(path))
@@ -338,10 +338,11 @@ def _parquet_parts(path: Path) -> Iterator[dict[str, list[Any]]]:
     try:
         with pq.ParquetFile(path) as file:
             _refuse_repeats(path.name, file.schema_arrow.names)
-            found = False
+            found, features = False, noted_features(file.schema_arrow.metadata)
             for batch in file.iter_batches(PART_ROWS):
                 found = True
-                yield plain_columns(pa.Table.from_batches([batch]), path.name)
+                columns = plain_columns(pa.Table.from_batches([batch]), path.name)
+                yield with_names(path.name, columns, features)
             if not found:
                 yield {name: [] for name in file.schema_arrow.names}
     except (pa.ArrowException, OSError) as error:  # a damaged file gives either

@@ -104,11 +104,11 @@ def _is_mostly_utf_8(data: bytes) -> bool:
     return valid > _VALID_PER_INVALID * invalid
 
 
-def begins_with_a_line_of_json(lines: Lines) -> bool:
-    """Whether the first line that is not blank is an object by itself, as in JSON Lines."""
-    first = next((line for line in lines if line.strip()), "")
+def has_lines_of_json(lines: Lines) -> bool:
+    """Whether the first two lines that are not blank are objects by themselves, as in JSON Lines of several rows."""
+    first = list(islice((line for line in lines if line.strip()), 2))
     try:
-        return isinstance(json.loads(first), dict)
+        return len(first) == 2 and all(isinstance(json.loads(line), dict) for line in first)
     except (ValueError, RecursionError):
         return False
 

@@ -254,7 +254,7 @@ def fit_head(
 
 
 def _ridge_head(features: np.ndarray, targets: np.ndarray, penalty: float, weights: np.ndarray | None) -> LinearHead:
-    """Ridge regression of targets ``[rows, outputs] float32``; the penalty is one of `RIDGE_PENALTIES`."""
+    """Ridge regression of targets ``[rows, outputs] float32``; the penalty is relative, as `RIDGE_PENALTIES` are."""
     _, scale = standardization(features)
     rows, width = features.shape
     counts = np.ones(rows) if weights is None else weights.astype(np.float64)
@@ -298,7 +298,10 @@ def choose_penalty(
     ask for stronger penalties than the other rows of the same do. clock: after which no weaker penalty is tried.
     """
     if task.rules.squared:
-        return ridge_leave_one_out(task, features, targets, groups).penalty
+        ridge = ridge_leave_one_out(task, features, targets, groups)
+        chose, every = len(ridge.predictions), np.arange(len(targets)) if groups is None else groups
+        # as strong for all rows as for those that chose it: the more there are, or groups, the less it is beside them
+        return ridge.penalty * len(np.unique(every[:chose])) / len(np.unique(every))
     order = np.arange(len(targets))
     parts = random_parts(len(order), FOLDS, seed, groups)
     folds = []

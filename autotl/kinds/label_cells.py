@@ -47,7 +47,7 @@ _MOSTLY = 0.95
 def split(cell: Any, delimiter: str) -> list[str]:
     """The labels of a cell, each once."""
     if is_nested(cell):
-        pieces = [label_of(piece) for piece in cell]
+        pieces = [label_of(piece.get("name") if isinstance(piece, dict) else piece) for piece in cell]
     elif is_missing(cell):
         return []
     else:

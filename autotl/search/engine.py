@@ -46,7 +46,7 @@ from autotl.search.listening import Listening
 from autotl.search.lock import RunLock
 from autotl.search.pace import PART_OF_A_RECIPE, Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
-from autotl.search.preparation import audit_seconds, prepare
+from autotl.search.preparation import audit_seconds, judging_seconds, prepare
 from autotl.search.ranking import trainable_first
 from autotl.search.refit import Refit, worth_repeating
 from autotl.search.reporting import report
@@ -186,7 +186,7 @@ class Search:
             seconds = self._resumed.audit_seconds if self._resumed else audit_seconds(request)
             self._given = given = prepare(
                 request, self._frame, self._test_frame, seconds=seconds, ledger=self._ledger,
-                download=largest_download(self._longest),
+                download=largest_download(self._longest), judging=judging_seconds(self._longest),
             )  # fmt: skip
         inspection = given.inspection
         self._pace.test_rows = 0 if given.test is None else len(given.test.cells)

@@ -293,7 +293,8 @@ class Pace:
     @property
     def to_repeat(self) -> Collection[int]:
         """The answer's trials whose ends may be repeated; what was better before its end has none."""
-        return {*self.answer.trials} - {*self.answer.refitted} - (self.answer.on_their_way & self._took.keys())
+        ended = self.answer.on_their_way if self._settled else self.answer.on_their_way & self._took.keys()
+        return {*self.answer.trials} - {*self.answer.refitted} - ended
 
     def _seconds_of_thirds(self) -> float:
         """For the answer's trainings to be repeated in part."""

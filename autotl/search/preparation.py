@@ -45,6 +45,9 @@ _MOSTLY = 0.5
 #: Of the budget, for the part of the audit that grows with the table: what a search can lose without noticing.
 _AUDIT_SHARE = 0.03
 
+#: Of the budget, for judging one model: by 2000 of 25,000 reviews, judging two would take half of a minute.
+_JUDGING_SHARE = 0.03
+
 #: Words a second by which a model is judged, and those of a text that it reads: MiniLM on two cores with AMX took some
 #: 9 s for 2000 texts that fill 128 tokens, and 17 s for those that fill 256. A network that reads others is no faster.
 _JUDGED_A_SECOND, _READ = 20_000, 190
@@ -124,13 +127,14 @@ def audit_seconds(request: SearchRequest) -> float:
 
 def prepare(
     request: SearchRequest, frame: pd.DataFrame | None, test_frame: pd.DataFrame | None, *, seconds: float,
-    ledger: Ledger, download: float,
+    ledger: Ledger, download: float, judging: float = math.inf,
 ) -> Preparation:  # fmt: skip
     """Reads the table, audits and splits it, and looks for backbones. Writes nothing.
 
     frame, test_frame: the table, and the one to test on, where they are no files.
     seconds: `audit_seconds` of the request that began the run, as the split depends on it. ledger: books the audit.
-    download: bytes of the largest model that is fetched from the hub, unless backbones are named.
+    download: bytes of the largest model that is fetched from the hub, unless backbones are named. judging: seconds that
+    one model may be judged for, as `judging_seconds` has them.
     Raises `AutoTLError` for whatever cannot be used.
     """
     inspection = _inspect(request, request.data if frame is None else frame)
@@ -139,7 +143,7 @@ def prepare(
     test = None if given is None else read_test(given, inspection.task)
     teacher_notes = _check_teacher(request, inspection)
     words = _words(inspection)
-    judges = _most_judges(words, seconds)
+    judges = _most_judges(words, judging)
     with ledger.book("auditing"):
         audited = _audit(request, inspection, test, seconds, most_judges=judges)
     test_notes = [f"{test.name}: {note}" for note in test.notes] if test else []
@@ -198,11 +202,15 @@ def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
     )
 
 
-def _most_judges(words: float, seconds: float) -> int:
-    """Rows that may validate: of long texts as many as a model reads while the audit may look for near-duplicates.
+def judging_seconds(budget: float | None) -> float:
+    """How long one model may be judged in a search of so many seconds, by the speed of a small encoder."""
+    return math.inf if budget is None else _JUDGING_SHARE * budget
 
-    words: as `_words` has them. seconds: of the audit, 3 % of the budget. By 2000 of 25,000 reviews, judging two models
-    would take half of a minute.
+
+def _most_judges(words: float, seconds: float) -> int:
+    """Rows that may validate: of long texts as many as a model is judged by in so many seconds.
+
+    words: as `_words` has them.
     """
     return round(min(MOST_ROWS, seconds * _JUDGED_A_SECOND / min(words, _READ))) if words else MOST_ROWS
 

@@ -221,35 +221,34 @@ class Space:
     def portfolio(self, learned: Sequence[TrialConfig] = ()) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.
 
-        Then one for each other backbone that by its prior is better when it is tuned, such as a cross-encoder beside
-        the two towers whose head is ahead; the strategies' settings, the likeliest first; after one of each strategy
-        that is as likely as fine-tuning, one for each other backbone that may be as good, and one for each of those
-        that are behind by prior too comes last. What past runs say of the best backbone (`learned`) stands in the place
-        of all but its first.
+        Then what learns from a teacher, where there is one; one for each other backbone that by its prior is better
+        when it is tuned, such as a cross-encoder beside the two towers whose head is ahead; then the strategies'
+        settings, the likeliest first. After one of each strategy that is as likely as fine-tuning comes one for each
+        other backbone that may be as good, and last one for each of those that are behind by prior too. What past runs
+        say of the best backbone (`learned`) stands in the place of all but its first, and goes before others'.
         """
         first, *rest = self.candidates.values()
         best = list(self._recipes(first.key))
-        first_round = sum(self._strategies[name].weight >= 1.0 for name in self._applying(first.key))
+        published, own = best[:1], best[1:]
+        alone = replace(self._contexts[first.key], teacher=False)
+        taught = [config for config in own if not self._strategies[config.strategy].parameters(alone)]
+        known = {config.strategy for config in published}
+        alike = sum(self._strategies[name].weight >= 1.0 for name in self._applying(first.key) if name not in known)
+        if learned:  # whoever gives a teacher wants it
+            ours = [*published, *taught]
+            own = taught + [config for at, config in enumerate(learned) if config not in (*ours, *learned[:at])]
+            alike = len(own)
         rivals, behind = (
             zip_longest(*(list(self._recipes(c.key)) for c in rest if (c.prior < first.prior) == is_behind))
             for is_behind in (False, True)
         )
-        if learned:
-            context = self._contexts[first.key]
-            alone = replace(context, teacher=False)
-            needs_it = {name for name in self._applying(first.key) if not self._strategies[name].parameters(alone)}
-            best = best[:1] + [
-                config for config in best[1:] if config.strategy in needs_it
-            ]  # whoever gives one wants it
-            best += [config for place, config in enumerate(learned) if config not in (*best, *learned[:place])]
-            first_round = len(best)
         turn = [config for config in next(rivals, ()) if config]
         stronger = [config for config in turn if self.candidates[config.backbone].prior > first.prior]
-        yield from best[:1]
-        yield from stronger
-        yield from best[1:first_round]
+        early = [config for config in own[:alike] if config not in taught[:1]]
+        yield from (*published, *taught[:1])
+        yield from (*early, *stronger) if learned else (*stronger, *early)
         yield from (config for config in turn if config not in stronger)
-        yield from best[first_round:]
+        yield from (config for config in own[alike:] if config not in taught[:1])
         yield from (config for turn in (*rivals, next(behind, ())) for config in turn if config)
 
     def lessons(self) -> list[TrialConfig]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from autotl.data.inspection import inspect_table
@@ -28,6 +29,21 @@ def written(folder, columns, features, **state):
     (folder / "state.json").write_text(json.dumps({"_data_files": files, "_indices_files": None, **state}))
     (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
     return folder
+
+
+@pytest.mark.parametrize("noted", [b'{"info": {"features": []}}', b"{", b"[]"])
+def test_codes_in_parquet_become_the_names_that_the_library_noted(tmp_path, noted):
+    codes = [0, 1] * 19 + [-1, None]
+    table, file = pa.table({"text": TEXTS, "label": codes}), tmp_path / "reviews.parquet"
+    features = {"huggingface": json.dumps({"info": {"features": {"label": CLASSES}}})}
+    pq.write_table(table.replace_schema_metadata(features), file)
+    found = inspect_table(file)
+    assert (found.task.classes, len(found.kept)) == (("bad", "good"), 38)
+    pq.write_table(table.replace_schema_metadata({b"huggingface": noted}), file)
+    assert set(read_table(file).column("label")) == {-1, 0, 1, None}
+    words = table.set_column(1, "label", pa.array(["poor", "fine"] * 20))
+    pq.write_table(words.replace_schema_metadata(features), file)
+    assert inspect_table(file).task.classes == ("fine", "poor")
 
 
 def test_codes_become_the_names_of_classes(tmp_path):

@@ -61,6 +61,10 @@ def test_target_is_found_by_the_end_of_its_name_where_one_column_has_it(name):
     assert roles({name: LABELS, "review": TEXTS, "other_label": [1, 2] * 20, "stars": [1, 2] * 20})["stars"] == "target"
 
 
+def test_a_column_of_one_value_is_no_target_for_the_end_of_its_name():
+    assert roles({"review": TEXTS, "product_category": ["shoes"] * N, "stars": [1, 2] * 20})["stars"] == "target"
+
+
 def test_days_are_no_classes_however_often_they_repeat():
     for days in (["2023-04-01", "2023-04-02"], [datetime.date(2023, 4, 1), datetime.date(2023, 4, 2)]):
         with pytest.raises(TaskError, match=r"the last one, 'day', does not look like classes.*--target NAME"):
@@ -70,21 +74,11 @@ def test_days_are_no_classes_however_often_they_repeat():
 def test_others_that_could_be_meant_are_told_where_the_last_column_is_learned():
     found = inspect_table(pd.DataFrame({"text": TEXTS, "race": LABELS, "service": LABELS[::-1]}), NONE)
     (note,) = (note for note in found.notes if "last column" in note)
-    assert note == "'service' is learned, as the last column; 'race' could be meant too: --target race"
+    assert note == "'service' is learned (the last column); 'race' could be meant too: --target race"
+    found = inspect_table(pd.DataFrame({"text": TEXTS, "image_class": LABELS, "stars": [1, 2] * 20}), NONE)
+    assert "'image_class' is learned (the end of its name); 'stars' could be meant too: --target stars" in found.notes
     found = inspect_table(pd.DataFrame({"text": TEXTS, "race": LABELS, "label": LABELS}), NONE)
     assert not [note for note in found.notes if "last column" in note]
-
-
-def test_pixels_and_boxes_in_a_cell_are_no_text():
-    pixels = [" ".join(str(n * place % 256) for place in range(64)) for n in range(N)]
-    with pytest.raises(TaskError, match="lists of numbers; images are read from files"):
-        roles({"pixels": pixels, "label": LABELS})
-    boxes = [f"[{n}.0, 222.0, 56.5]" for n in range(N)]
-    assert roles({"text": TEXTS, "bbox": boxes, "label": LABELS}) == {
-        "text": "text",
-        "bbox": "ignore",
-        "label": "target",
-    }
 
 
 def test_last_column_is_the_target_when_it_looks_like_classes():

@@ -39,6 +39,8 @@ def test_json_lines_are_read_whatever_the_file_is_called(tmp_path):
     assert read_table(file).columns == {"text": [f"number {n}" for n in range(4)], "label": [0, 1, 0, 1]}
     with pytest.raises(DataError, match="one object per line"):
         read_table(written(tmp_path, "array.json", "[" + ",".join(lines) + "]"))
+    with pytest.raises(DataError, match="one object per line"):  # as pandas writes one
+        read_table(written(tmp_path, "frame.json", '{"text": {"0": "one", "1": "two"}, "label": {"0": 0, "1": 1}}'))
 
 
 @settings(max_examples=150, deadline=None)

@@ -54,12 +54,14 @@ def test_names_in_lists_of_objects_are_labels_and_what_is_missing_in_a_list_is_n
     given = some_labels(40)
     spelled = [json.dumps([{"id": len(name), "name": name} for name in names]) for names in given]
     np.testing.assert_array_equal(inspected(labels=spelled).targets, inspected(labels=given).targets)
+    objects = [json.loads(cell) for cell in spelled]
+    np.testing.assert_array_equal(inspected(labels=objects).targets, inspected(labels=given).targets)
     spelled = [str([*names, None]) for names in given]
     np.testing.assert_array_equal(inspected(labels=spelled).targets, inspected(labels=given).targets)
 
 
 def test_lists_as_numpy_prints_them_are_cut_nowhere():
-    with_commas = [str([np.str_(name) for name in names]) for names in some_labels(60)]
+    with_commas = [f"[{', '.join(f'np.str_({name!r})' for name in names)}]" for names in some_labels(60)]
     for printed in (with_commas, [str(np.array(names)) for names in some_labels(60)]):
         assert inspected(labels=printed).task.kind != "multilabel"
 
@@ -74,8 +76,10 @@ def test_columns_of_minus_one_and_one_are_labels():
 
 
 def test_prices_with_points_between_thousands_are_no_labels():
-    prices = [f"{n % 7},50 €" if n % 9 else f"1.29{n % 3},00 €" for n in range(60)]
+    prices = [f"{n % 9},{n % 4}0 €" if n % 9 else f"1.29{n % 4},00 €" for n in range(72)]
     assert inspected(price=prices, target="price").task.kind != "multilabel"
+    codes = ["01,02", "03", "01,03", "02,03", "01", "02", "01,04", "02,04", "03,04"] * 8
+    assert inspected(labels=codes).task.kind == "multilabel"
 
 
 def test_columns_of_zeros_and_ones_are_labels():
