@@ -190,7 +190,7 @@ def export(
     from autotl.exporters import exporting
 
     exporter = plugins().exporter(to)
-    table = read_table(_own_table(expanded(run)) if data is None else data)
+    table = read_table(_own_table(expanded(run))) if data is None else read_table(data, labelled=False)
     while True:
         model = Predictor(run, device="cpu")  # as exports run; an accelerator rounds in its own way
         try:

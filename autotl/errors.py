@@ -18,6 +18,10 @@ class DataError(AutoTLError):
     """A table, column, cell or image cannot be used."""
 
 
+class UnreadableError(DataError):
+    """More rows than are allowed cannot be read."""
+
+
 class RowLostError(DataError):
     """What could be read at first cannot be read any more: whoever needs it fails, and the search goes on."""
 

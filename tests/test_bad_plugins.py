@@ -82,6 +82,41 @@ def autotl_model_families(context):
 """
 
 
+#: The tiny family, which cannot read every third cell, and says that it is the smallest.
+PICKY = """
+import autotl
+import dataclasses
+from autotl.plugins.contracts import Unreadable
+
+@autotl.hookimpl
+def autotl_model_families(context):
+    from autotl_picky_encoder import Picky
+    from autotl_tiny.family import TinyFamily
+
+    class Family(TinyFamily):
+        name = "picky"
+
+        def candidates(self, context):
+            return [dataclasses.replace(one, family=self.name, parameters=1) for one in super().candidates(context)]
+
+        def encoder(self, candidate, sample):
+            return Picky()
+
+    return [Family()]
+"""
+
+PICKY_ENCODER = """
+from zlib import crc32
+from autotl.plugins.contracts import Unreadable
+from autotl_tiny.family import TinyEncoder
+
+class Picky(TinyEncoder):
+    def encode(self, cells):
+        rows = super().encode(cells)
+        return [Unreadable("no words") if crc32(c.encode()) % 3 == 0 else row for c, row in zip(cells, rows)]
+"""
+
+
 STUBBORN = """
 import autotl
 from autotl.plugins.contracts import Choice, Regularizer
@@ -337,3 +372,14 @@ def test_strategies_and_regularizers_that_cannot_say_what_they_would_do_are_name
     )
     assert rows_of(folder, "finetune")[0]["state"] == "complete"
     assert "stubborn" not in events(folder, "trial_started")[0]
+
+
+@pytest.mark.slow
+def test_a_family_that_cannot_read_the_rows_is_left_out_and_one_that_can_goes_on(search, distribution):
+    folder = distribution("picky", PICKY)
+    (folder / "autotl_picky_encoder.py").write_text(PICKY_ENCODER)
+    run = search(folder, count=2)
+    (told,) = [note for note in notes(run) if "is left out" in note]
+    assert told.startswith("the family 'picky' is left out: ")
+    assert "rows cannot be read, more than 5%" in told
+    assert {event["backbone"] for event in events(run, "trial_started")} == {"tiny/one"}

@@ -190,7 +190,7 @@ def test_names_of_files_that_are_not_utf_8_are_written_with_question_marks(bundl
     assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith("a/caf?.jpg,a,")
 
 
-@pytest.mark.parametrize("name", ["p.parquet", "p.XLSX", "p.csv.gz"])
+@pytest.mark.parametrize("name", ["p.parquet", "p.XLSX", "p.csv.gz", "p.tsv", "p.jsonl"])
 def test_csv_is_not_written_under_the_name_of_another_form(bundle, tmp_path, capsys, name):
     (tmp_path / "new.csv").write_text("text\na cat\n")
     assert main(["predict", str(bundle), "--data", str(tmp_path / "new.csv"), "--out", str(tmp_path / name)]) == 2

@@ -24,11 +24,13 @@ from run_folders import (
     run_file,
     states,
     wait_until,
+    write_checkpoint,
 )
 
 import autotl
 from autotl.config import SearchRequest
 from autotl.search import pace
+from autotl.search.checkpoints import Checkpoints
 from autotl.search.engine import Search
 from autotl.search.pace import Pace
 from autotl.search.resuming import resume
@@ -260,10 +262,12 @@ def test_trial_in_whose_forecast_the_search_was_killed_is_told_of_when_it_goes_o
 
 
 def set_starts(run, number):
-    """How often the first trial was begun, as far as the study knows."""
+    """How often the first trial was begun, as far as the study knows, since its checkpoint was written."""
     storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
     study = optuna.load_study(study_name=None, storage=storage)
-    optuna.Trial(study, study.trials[0]._trial_id).set_user_attr("starts", number)
+    trial = optuna.Trial(study, study.trials[0]._trial_id)
+    trial.set_user_attr("starts", number)
+    trial.set_user_attr("reached", Checkpoints(run).reached(0))
 
 
 @pytest.mark.slow
@@ -467,16 +471,22 @@ def test_what_was_seen_of_a_table_in_part_is_learned_from_again(zoo, frail, fram
 
 @pytest.mark.slow
 @needs_proc
-def test_trial_in_which_the_search_was_killed_again_and_again_is_not_begun_again(started, table, zoo, here, tmp_path):
-    process = started(
-        "search", "--data", table, "--models", zoo / "one", "--trials", 2, "--json", "--out", "run", cwd=tmp_path
-    )
+@pytest.mark.parametrize("came_on", [False, True])
+def test_trial_in_which_the_search_was_killed_again_and_again_goes_on_only_where_it_came_on(
+    started, table, zoo, here, tmp_path, came_on
+):
+    run = tmp_path / "run"
+    process = started("search", "--data", table, "--models", zoo / "one", "--trials", 2, "--json", "--out", run)
     read_until(process, "trial_started")
     process.kill()
     process.wait()
-    set_starts(tmp_path / "run", 3)
-    resume(tmp_path / "run")
-    first, second = events(tmp_path / "run", "trial_ended")
-    assert (first["trial"], first["state"], first["reason_kind"]) == (0, "failed", "memory")
-    assert "killed 3 times" in first["reason"]
+    set_starts(run, 3)
+    if came_on:
+        write_checkpoint(run, 0, step=10_000)
+    resume(run)
+    first, second = events(run, "trial_ended")
+    assert (first["trial"], first["state"]) == (0, "complete" if came_on else "failed")
+    if not came_on:
+        assert first["reason_kind"] == "memory"
+        assert "killed 3 times" in first["reason"]
     assert (second["trial"], second["state"]) == (1, "complete")

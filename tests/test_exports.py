@@ -282,11 +282,22 @@ def test_a_table_that_cannot_be_read_is_told_in_a_line(alone, texts, tmp_path):
         assert re.fullmatch(r"\S+ cannot be read \(.*\); what is read is a CSV file in UTF-8\n", said.stderr)
 
 
-def test_a_row_with_more_cells_than_columns_is_told_with_its_line(alone, tmp_path):
+def test_a_row_with_more_or_fewer_cells_than_columns_is_told_with_its_line(alone, tmp_path):
     (tmp_path / "new.csv").write_text('id,text\n1,"two\nlines"\n2,a,b\n', encoding="utf-8")
     said = run_alone(alone[0], tmp_path / "new.csv")
     assert (said.returncode, said.stdout) == (1, "")
     assert said.stderr == f"{tmp_path / 'new.csv'}: line 4 has 3 cells, and the table has 2 columns\n"
+    (tmp_path / "new.csv").write_text("id,text\n1,a\n2\n", encoding="utf-8")  # cut in the midst of a line
+    assert run_alone(alone[0], tmp_path / "new.csv").stderr.endswith(
+        "line 3 has 1 cells, and the table has 2 columns\n"
+    )
+
+
+def test_a_table_that_has_predictions_already_is_refused(alone, tmp_path):
+    (tmp_path / "new.csv").write_text("text,prediction\na cat,old\n", encoding="utf-8")
+    said = run_alone(alone[0], tmp_path / "new.csv")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "has a column 'prediction' already; rename it" in said.stderr
 
 
 def test_a_quote_that_never_closes_and_columns_of_one_name_are_refused(alone, tmp_path):

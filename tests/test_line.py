@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -84,3 +85,18 @@ def test_a_worker_imports_nothing_that_lies_in_the_working_folder(tmp_path, monk
     finally:
         line.close()
     assert "mine" not in (tmp_path / "worker.log").read_text()
+
+
+def test_a_worker_that_hangs_up_and_lives_is_gone_at_once(tmp_path, monkeypatch):
+    """It may wait for a driver, or for an answer that nobody will read."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec sleep 600 >&-\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    line, began = EngineEnd(tmp_path / "worker.log"), time.monotonic()
+    try:
+        with pytest.raises(WorkerGone, match="hung up"):
+            line.hear(60)
+    finally:
+        line.close()
+    assert time.monotonic() - began < 30

@@ -341,3 +341,5 @@ def test_heads_see_all_rows_where_a_training_passes_them_twice(seconds, seen):
     pace.learn_forward("a", 0.001, exact=0.002)  # a pass of a training takes 40 s
     assert pace.rows_of_a_head("a", 10_000) == seen
     assert pace.rows_of_a_head("a", 300) == 300
+    pace.outputs = 77  # a hundred of each class, where all but a few hundred would be fewer than fifty
+    assert pace.rows_of_a_head("a", 10_000) == max(seen, 7700)

@@ -75,6 +75,17 @@ def test_bundle_that_is_replaced_while_it_is_read_is_read_anew(predictor, tiny, 
     np.testing.assert_array_equal(again.predict(TEXTS), predictor.predict(TEXTS))
 
 
+def test_a_pickle_outlives_the_bundle_that_it_was_made_of(predictor):
+    """A search that is resumed takes the old weights away."""
+    pickled, old = pickle.dumps(predictor), predictor.card.weights
+    card = json.loads((predictor.folder / "bundle.json").read_text())
+    (predictor.folder / old).rename(predictor.folder / "newer")
+    (predictor.folder / "bundle.json").write_text(json.dumps(card | {"weights": "newer"}))
+    again = pickle.loads(pickled)  # made here a moment ago
+    np.testing.assert_array_equal(again.predict(TEXTS), predictor.predict(TEXTS))
+    assert again.card.weights == "newer"
+
+
 def test_pickles_hold_where_the_bundle_lies_and_not_its_models(predictor, monkeypatch):
     there = predictor.folder.parents[1]
     monkeypatch.chdir(there)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import autotl
 from autotl.config import make_request, run_folder
 from autotl.errors import DataError, ZooError
+from autotl.plugins.manager import plugins
 from autotl.search.ledger import Ledger
 from autotl.search.preparation import judging_seconds, prepare
+from autotl.testing.tiny import TinyFamily
 
 #: Forty of one class, of twenty patients; and twenty of another, of one.
 NAMES = ("ash", "birch", "cedar", "elm", "fir", "hazel", "larch", "maple", "oak", "pine")
@@ -39,7 +43,8 @@ def test_what_cannot_be_scored_is_said_before_anything_is_spent(here, zoo, tmp_p
 
 
 def prepared(table, zoo, *, budget=60.0, **asked):
-    request = make_request(str(table), models=(zoo,), budget_seconds=budget, **asked)
+    asked |= {"models": (zoo,)} if zoo else {"offline": True}
+    request = make_request(str(table), budget_seconds=budget, **asked)
     ledger, judging = Ledger(lambda: 0.0, 0.0, {}), judging_seconds(budget)
     return prepare(request, None, None, seconds=1.0, ledger=ledger, download=math.inf, judging=judging)
 
@@ -53,9 +58,6 @@ def test_a_slip_in_the_name_of_a_licence_is_told(here, table, zoo, tiny):
 
 def test_a_backbone_that_cannot_be_used_is_told_with_the_reason(here, table, zoo, tiny, monkeypatch):
     """The kit's own comes with its plugin, and is not among the folders given."""
-    from autotl.plugins.manager import plugins
-    from autotl.testing.tiny import TinyFamily
-
     monkeypatch.setattr(plugins(), "families_for", lambda modality: [tiny, TinyFamily("text")])
     assert [one.name for one in prepared(table, zoo, backbones=("one",)).candidates] == ["one"]
     with pytest.raises(ZooError, match=r"'kit-texts/tiny' cannot be used here: not in the folders given"):
@@ -75,6 +77,28 @@ def test_fewer_long_texts_validate_in_a_short_budget(here, zoo, tiny, tmp_path, 
     found = prepared(table, zoo, budget=budget)
     assert len(found.split.valid) == pytest.approx(judges, abs=1)
     assert f"holdout of {judges} of 8000 rows" in found.audit.facts["split"]
+
+
+@pytest.mark.parametrize(("budget", "judges"), [(60.0, 500), (90.0, 540), (2000.0, 600)])
+def test_fewer_pictures_validate_in_a_short_budget_and_copies_that_stay_together_change_nothing(
+    here, tmp_path, monkeypatch, budget, judges
+):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    names = [f"{number:05d}.png" for number in range(6000)]
+    for number, name in enumerate(names):
+        (pictures / name).write_bytes(picture.getvalue() + number.to_bytes(4, "big"))  # no copies to the byte
+    table = tmp_path / "table.csv"
+    labels = np.arange(len(names)) % 2
+    pd.DataFrame({"image": [f"pictures/{name}" for name in names], "label": labels}).to_csv(table, index=False)
+    monkeypatch.setattr(plugins(), "families_for", lambda modality: [TinyFamily("image")])
+    found = prepared(table, None, budget=budget)
+    assert len(found.split.valid) == pytest.approx(judges, abs=1)
+    alike = np.arange(len(names))
+    alike[1] = 0
+    assert len(found.keeping_together(alike, seed=0).split.valid) == pytest.approx(judges, abs=2)
 
 
 def test_runs_on_frames_have_folders_of_their_own(here):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autotl.plugins.contracts import Candidate, Recipe
-from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors, trainable_first
+from autotl.search.ranking import SURVIVORS, Screened, hopeless, slow, survivors, trainable_first
 
 RECIPE = Recipe(learning_rate=1e-3, weight_decay=0.0, layer_decay=1.0, batch_size=32, epochs=5)
 CANDIDATE = Candidate("a", "f", "text", "folder", "a", 1000, 8, 16, "none", 0.5, RECIPE)
@@ -43,13 +44,13 @@ def test_an_opinion_that_is_missing_for_one_counts_for_none():
 
 
 @pytest.mark.parametrize(
-    ("slow", "order"),
+    ("names", "order"),
     [((), ["a", "b", "c"]), ("a", ["b", "c", "a"]), ("ab", ["a", "c", "b"]), ("abc", ["a", "b", "c"])],
 )
-def test_what_could_hardly_be_trained_comes_after_what_can_and_is_nearly_as_good(slow, order):
+def test_what_could_hardly_be_trained_comes_after_what_can_and_is_nearly_as_good(names, order):
     candidates = [dataclasses.replace(CANDIDATE, name=name) for name in "abc"]
     scores = {candidate.key: score for candidate, score in zip(candidates, (0.9, 0.88, 0.84), strict=True)}
-    found = trainable_first(candidates, scores, {one.key for one in candidates if one.name in slow})
+    found = trainable_first(candidates, scores, {one.key for one in candidates if one.name in names})
     assert [candidate.name for candidate in found] == order
 
 
@@ -78,3 +79,18 @@ def test_of_equals_by_prior_the_largest_has_a_seat():
     """A truncated network has better frozen features here and there, and is tuned less well."""
     seen = {f"first{layers}": Screened(0.9 - layers / 50, 1000, 0.5, parameters=layers) for layers in range(1, 7)}
     assert "first6" in survivors(seen)
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"a": 1.0, "b": 0.3}, set()),
+        ({"a": 0.3, "b": 0.2}, {"b"}),
+        ({"a": 0.1, "b": 0.2, "c": 0.05}, {"a", "c"}),
+        ({"a": 0.2, "b": 0.203}, set()),
+        ({"a": math.inf, "b": math.inf}, set()),
+        ({}, set()),
+    ],
+)
+def test_where_all_could_hardly_be_trained_those_that_come_furthest_are_not_slow(parts, named):
+    assert slow(parts) == named

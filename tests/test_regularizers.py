@@ -244,6 +244,8 @@ def test_labels_are_mixed_in_the_shares_that_rows_are(name, seed, rows, side):
     assert torch.allclose(targets.sum(1), torch.ones(rows), atol=1e-5)
     assert torch.allclose(state["x"].mean((1, 2, 3)), targets @ torch.arange(rows).float(), atol=1e-3)
     assert torch.equal(x[:, 0, 0, 0], torch.arange(rows).float())  # what is stored is not changed
+    if name == "mixup":  # the row whose weight counts is most of it
+        assert targets.diagonal().min() >= 0.5 - 1e-6
 
 
 def test_a_rectangle_is_cut_out_of_the_plane_where_channels_come_last():
@@ -349,6 +351,13 @@ def test_twice_the_steps_time_is_in_the_forecast():
     config = next(space.portfolio())
     slow = type(config)(config.backbone, config.strategy, {**config.settings, "r_drop": 1.0})
     assert (space.work(config).step_cost, space.work(slow).step_cost) == (1.0, 2.0)
+
+    class Costly(type(plugins().strategy("finetune"))):
+        def work(self, context, settings):
+            return replace(super().work(context, settings), step_cost=3.0)
+
+    space = Space([CANDIDATE], [Costly()], plugins().regularizers, {CANDIDATE.key: here})
+    assert (space.work(config).step_cost, space.work(slow).step_cost) == (3.0, 6.0)
 
 
 def test_stages_thaw_from_the_top_and_what_was_frozen_until_the_end_stays(bench):

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from run_folders import events, notes, run_file, states
+from run_folders import events, notes, run_file, states, write_checkpoint
 
 import autotl
 from autotl.cli.main import main
 from autotl.config import SearchRequest
+from autotl.events import read_events
 from autotl.plugins.manager import plugins
 from autotl.search import resuming
 from autotl.search.dialogue import Dialogue
@@ -215,3 +216,19 @@ def test_trials_and_time_may_be_added_together(run, here, monkeypatch, had, aske
     monkeypatch.setattr(resuming.Search, "run", lambda self: begun.append(self._request))
     resume(run, **asked)
     assert (begun[0].trials, begun[0].budget_seconds) == (trials, seconds)
+
+
+@pytest.mark.parametrize(("state", "more"), [("running", 40.0), ("finished", 0.0)])
+def test_what_a_training_took_until_its_last_checkpoint_counts_where_it_was_killed(run, state, more):
+    """For hours nothing else may be told of."""
+    known = read_run_file(run)
+    known.model_copy(update={"state": state}).write(run)
+    told = (run / "events.jsonl").stat().st_mtime
+    checkpoint = write_checkpoint(run, 7, seconds=50.0)
+    os.utime(checkpoint, (told + 40.0, told + 40.0))
+    at = max(event.at for event in read_events(run / "events.jsonl"))
+    assert read_run_file(run).seconds == pytest.approx(max(known.seconds, at + more), abs=0.01)
+    os.utime(checkpoint, (told + 4000.0, told + 4000.0))  # asleep, or copied
+    assert read_run_file(run).seconds == pytest.approx(max(known.seconds, at + (50.0 if more else 0.0)), abs=0.01)
+    os.utime(checkpoint, (told - 40.0, told - 40.0))
+    assert read_run_file(run).seconds == known.seconds

@@ -163,10 +163,11 @@ def test_refitted_weights_take_the_place_of_those_that_were_judged(shelf, tmp_pa
     fresh = model.weights.with_name("0000-refit")
     shutil.copytree(model.weights, fresh)
     (fresh / "backbone" / "model.safetensors").write_text("refitted")
-    shelf.refit(shelf.entries("0000")[0], fresh, 130)
-    after = shelf.answer(model.judged).card
-    assert (after.refit, after.training_rows) == (True, 130)
-    assert (after.score, after.interval) == (before.score, before.interval)
+    shelf.refit(shelf.entries("0000")[0], fresh, 400)
+    after, (low, high) = shelf.answer(model.judged).card, before.interval
+    assert (after.refit, after.training_rows) == (True, 400)
+    # of its rows 300 judged it, so that it may be better by now than these let expect
+    assert (after.score, after.interval) == (before.score, (low, pytest.approx(1 - (1 - high) * 0.25**0.3)))
     assert (tmp_path / "best" / after.weights / "0000" / "backbone" / "model.safetensors").read_text() == "refitted"
     assert not model.weights.exists()
     again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
@@ -447,3 +448,15 @@ def test_views_of_a_model_do_not_take_the_places_of_others(shelf, tmp_path):
         shelf.put(view)
     shelf.answer(shelf.models[0].judged)
     assert all(model.weights and model.weights.is_dir() for model in shelf.models)
+
+
+def test_a_model_is_fitted_again_for_as_long_as_its_training_was(shelf, tmp_path, task):
+    """One that had no time for its recipe would be judged on the other parts by twins that had."""
+    cut = dataclasses.replace(a_model(tmp_path, 0), made=0.4)
+    shelf.put(cut)
+    shelf.put(a_model(tmp_path, 1))
+    again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
+    again.restore()
+    candidate = Candidate("b", "f", "text", "folder", "b", 1000, 8, 16, "none", 0.5, Recipe(learning_rate=1e-3))
+    asked = [Again([candidate], None).fitting(model, views_agree=True)["made"] for model in again.models]
+    assert asked == [0.4, 1.0]

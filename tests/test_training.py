@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 
 from autotl.budget import Clock
-from autotl.errors import DivergedError, TrialError
+from autotl.errors import DivergedError
 from autotl.features.boundary import Boundary
 from autotl.features.speed import SettledSpeeds
 from autotl.plugins.contracts import Recipe, Work
@@ -26,7 +26,6 @@ from autotl.training.effect import Effect
 from autotl.training.forecast import forecast
 from autotl.training.loop import RUNGS, Plan, train
 from autotl.training.model import Classifier, load_model, save_model
-from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -102,22 +101,15 @@ def test_a_probe_of_a_table_that_was_seen_in_part_looks_at_no_other_rows(bench):
     assert (answers.argmax(1) == trial.targets[trial.train]).mean() > 0.5
 
 
-def test_settings_that_nobody_reads_fail_the_trial_by_name():
-    settings = Settings({"rate": 0.5, "kind": "slow", "depth": 2})
-    assert settings.number("rate") == 0.5
-    with pytest.raises(TrialError, match=r"never read: depth, kind"):
-        settings.check_all_read()
-    assert settings.word("kind") == "slow"
-    assert settings.number("depth") == 2.0
-    settings.check_all_read()
-
-
-def test_settings_that_are_missing_or_no_number_fail_the_trial():
-    settings = Settings({"kind": "slow"})
-    with pytest.raises(TrialError, match=r"'rate', which is not among its parameters"):
-        settings.number("rate")
-    with pytest.raises(TrialError, match=r"'kind' is 'slow', not a number"):
-        settings.number("kind")
+def test_a_part_of_a_recipe_is_as_long_as_it_says_and_says_what_it_made(bench):
+    made = []
+    for share in (1.0, 0.5, 2.0):
+        trial = bench.trial()
+        trial.share = share
+        steps = [progress.details["steps"] for progress in train(bench.model(trial), trial, plan(epochs=8.0))]
+        made.append((steps[-1], trial.made))
+    whole = made[0][0]
+    assert made == [(whole, 1.0), (pytest.approx(whole / 2, abs=1), pytest.approx(0.5, abs=0.05)), (2 * whole, 2.0)]
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2, 3])

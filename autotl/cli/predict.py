@@ -21,8 +21,11 @@ HELP = "predict new rows with a run's best model"
 #: Rows without a prediction whose reason is told.
 _TOLD = 5
 
-#: Names of tables that are no text; what is written is CSV, whatever its name.
-_NO_TEXT = {".parquet", ".feather", ".arrow", ".xlsx", ".xls", ".ods", ".orc", ".pkl", ".pickle", ".gz", ".zip"}
+#: Names of tables of another form; what is written is CSV, whatever its name.
+_OTHER_FORMS = {
+    ".parquet", ".feather", ".arrow", ".xlsx", ".xls", ".ods", ".orc", ".pkl", ".pickle", ".gz", ".zip", ".bz2", ".xz",
+    ".zst", ".tsv", ".jsonl", ".ndjson", ".json",
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 def _text_file(path: str) -> Path:
     """The file that ``--out`` names. Raises `RunError` where its name promises another form than CSV."""
     out = new_file(path)
-    if out.suffix.lower() in _NO_TEXT:
+    if out.suffix.lower() in _OTHER_FORMS:
         raise RunError(f"{out}: predictions are written as CSV; name a file that ends in .csv with --out")
     return out
 

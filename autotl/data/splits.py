@@ -69,7 +69,8 @@ class Split:
 def split(labels: Labels, *, seed: int, groups: Indices | None = None, most: int = MOST_ROWS) -> Split:
     """The split of a table: a `holdout`, and where a quarter of a small one validates, the other quarters in turn.
 
-    A row with a label that no row outside of its quarter has validates in none. most: as `default_fraction` has it.
+    A row with a label that no row outside of its quarter has validates in none, and its group with it. most: as
+    `default_fraction` has it.
     """
     train, valid = holdout(labels, seed=seed, fraction=default_fraction(len(labels), most), groups=groups)
     together = groups if groups is not None and len(np.unique(groups)) < len(groups) else None
@@ -83,7 +84,7 @@ def split(labels: Labels, *, seed: int, groups: Indices | None = None, most: int
         parts.append(left[part])
         left = left[rest]
     parts.append(left)
-    taught = [_with_labels_elsewhere(labels, part) for part in parts]
+    taught = [_with_labels_elsewhere(labels, part, groups) for part in parts]
     return Split(train, valid, [part for part in taught if len(part)], together)
 
 
@@ -213,9 +214,10 @@ def _take(
     return taken
 
 
-def _with_labels_elsewhere(labels: Labels, part: Indices) -> Indices:
-    """The rows of a part without those that have a label which is found in no other."""
+def _with_labels_elsewhere(labels: Labels, part: Indices, groups: Indices | None) -> Indices:
+    """The rows of a part without those that have a label which is found in no other, and without their groups."""
     if labels.ndim == 1:
-        return part[np.isin(labels[part], np.delete(labels, part))]
-    only_here = labels[part].any(0) & ~np.delete(labels, part, axis=0).any(0)
-    return part[~labels[part][:, only_here].any(1)]
+        only_here = np.isin(labels[part], np.delete(labels, part), invert=True)
+    else:
+        only_here = np.any(labels[part][:, ~np.delete(labels, part, axis=0).any(0)], axis=1)
+    return part[~(only_here if groups is None else np.isin(groups[part], groups[part[only_here]]))]

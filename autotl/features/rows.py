@@ -15,7 +15,7 @@ import numpy as np
 from autotl.data.cells import content_digest
 from autotl.data.paths import obstacle, paths_of
 from autotl.data.wording import shortened
-from autotl.errors import DataError, RowLostError
+from autotl.errors import RowLostError, UnreadableError
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import PICTORIAL, AcceleratedEncoder, InputEncoder, Modality, Unreadable
 from autotl.usage import cores
@@ -215,7 +215,7 @@ class EncodedRows:
         return encoded
 
     def refuse_too_many(self, share: float, describe: Callable[[int], str]) -> None:
-        """Raises `DataError` naming the first unreadable row when more than `share` of the rows are.
+        """Raises `UnreadableError` naming the first unreadable row when more than `share` of the rows are.
 
         As long as a part was seen, by more than chance would have among these.
         """
@@ -223,7 +223,7 @@ class EncodedRows:
         chance = math.sqrt(seen * share * (1 - share)) if seen < len(self._cells) else 0.0
         if bad > max(ALWAYS_SKIPPED if share else 0, share * seen + BY_CHANCE * chance) or (bad and bad == seen):
             first = min(self.unreadable)
-            raise DataError(
+            raise UnreadableError(
                 f"{describe(first)}: {self.unreadable[first]}; {bad} of {seen} rows cannot be read, more than "
                 f"{share:.0%}. Mend the files, or allow more with --skip-unreadable"
             )

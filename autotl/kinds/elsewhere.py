@@ -100,7 +100,9 @@ def _said(answers: np.ndarray, *, numbers: bool) -> Any:
     class Said(mixin, BaseEstimator):  # type: ignore[misc, valid-type]
         """Fitted, as it has an attribute that ends like one."""
 
-        classes_ = None if numbers else np.arange(answers.shape[1] if answers.ndim > 1 else int(answers.max()) + 1)
+        classes_ = (
+            None if numbers else np.arange(answers.shape[1] if answers.ndim > 1 else max(int(answers.max()) + 1, 2))
+        )
 
         def predict(self, rows: np.ndarray) -> np.ndarray:
             if not numbers and answers.ndim > 1 and answers.dtype.kind == "f":

@@ -9,6 +9,7 @@ Arrays: *targets* are what a table says, ``[rows] int64`` codes where a row has 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ class Scale(BaseModel):
     comma: bool = False  #: whether the training table wrote it with a decimal comma
     unit: str = ""  #: that the training table wrote at each
     thousands: bool = False  #: whether it had commas between thousands
+
+    def rounded(self, numbers: np.ndarray) -> np.ndarray:
+        """To a millionth of how far apart they usually lie, ``float64``; of logarithms to six digits."""
+        if self.log:
+            return np.array([float(f"{number:.6g}") for number in numbers.ravel()]).reshape(numbers.shape)
+        return np.round(numbers, 6 - math.floor(math.log10(self.deviation)))
 
 
 @dataclass(frozen=True)

@@ -326,7 +326,9 @@ def thresholds(targets: np.ndarray, answers: np.ndarray, *, fewest: int = FEWEST
 def _threshold(known: np.ndarray, answers: np.ndarray) -> float:
     """Of the largest F1, between two answers ``[answers]``, so that either falls on its side."""
     order = np.argsort(-answers, kind="stable")
-    hits = known[order].cumsum()
-    last = int((2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])).argmax())
+    ordered, hits = answers[order], known[order].cumsum()
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1])
+    f1[:-1][ordered[1:] == ordered[:-1]] = -1.0  # no threshold divides equal answers
+    last = int(f1.argmax())
     outside = float(answers[order[last + 1]]) if last + 1 < len(order) else 0.0
     return (float(answers[order[last]]) + outside) / 2

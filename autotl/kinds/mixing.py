@@ -17,6 +17,9 @@ Activation = Literal["softmax", "sigmoid", "identity"]
 #: tempering is the same as dividing logits, which is what the layouts of other libraries do.
 _SMALLEST = np.finfo(np.float32).tiny
 
+#: What a probability that float32 rounds to 1 is off by, at most.
+_NEXT_TO_ONE = 2.0**-25
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -47,7 +50,7 @@ def tempered(answers: np.ndarray, temperature: float, activation: Activation) ->
         return answers
     powers = np.log(np.maximum(answers, _SMALLEST)) / temperature
     if activation == "sigmoid":
-        against = np.log(np.maximum(1 - answers, _SMALLEST)) / temperature
+        against = np.log(np.maximum(1 - answers, _NEXT_TO_ONE)) / temperature
         return activated(powers - against, "sigmoid")
     return activated(powers, "softmax")
 

@@ -38,7 +38,8 @@ RESERVED_NAMES = frozenset(
 #: What flows between stages: named tensors whose first dimension is the batch. The activation is under
 #: ``"x"``; whatever a later stage needs beside it (an attention mask, say) rides along under its own name,
 #: so that a stored state can be resumed anywhere. A ``"mask"`` ``[batch, length]`` is nonzero where a row has
-#: something, from its start on; the rest is padding, and stored states go without it.
+#: something, from its start on; the rest is padding, and stored states go without it: what runs along the mask has its
+#: length as dimension 1, and no other dimension differs between batches.
 State: TypeAlias = "dict[str, torch.Tensor]"
 
 
@@ -107,7 +108,11 @@ class Unreadable:
 
 @runtime_checkable
 class InputEncoder(Protocol):
-    """Turns cells into arrays once, and arrays into batches at every step. Picklable; imports torch late."""
+    """Turns cells into arrays once, and arrays into batches at every step. Picklable; imports torch late.
+
+    What is stored is known by its pickle, which is the same before and after use and in every process, and by the cell:
+    a text by what it says, so what lies in files goes by ``image``.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -322,7 +327,7 @@ class Work:
     #: Another way of training than all weights above the frozen stages, whose steps take another time; the same name
     #: as in `autotl.training.loop.Plan`.
     method: str = ""
-    step_cost: float = 1.0  #: factor on a step's time; the core sets it by the regularizers at work
+    step_cost: float = 1.0  #: factor on a step's time; the core multiplies it by those of the regularizers at work
     frozen_fraction: float = 0.0  #: of the stages, from the input on: computed once a row and view where possible
     augment: float = 0.0  #: strength; above 0 each row has several views
     #: A strategy that does the same but for what this one adds: where both have finished a trial of the same backbone
@@ -373,6 +378,9 @@ class Strategy(Protocol):
 
         `trial` is an `autotl.training.trial.Trial`: settings, examples, cached features, and the model to train.
         Every setting must be read. Raises `TrialError` when the trial cannot go on.
+
+        It is judged at a ninth, a third and two thirds of its length, or next after them. Behind a ``yield`` the model
+        is in evaluation mode, and the clock may have moved.
         """
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from autotl.predictor.bundle import Member
     from autotl.training.model import Classifier
 
-#: Rows encoded and predicted at a time: enough to fill batches of like length, little enough to hold in memory.
-ROWS_AT_A_TIME = 1024
+#: Rows encoded and predicted at a time: of texts enough to fill batches of like length, of pictures so few that memory
+#: holds them for every member.
+ROWS_AT_A_TIME, PICTURES_AT_A_TIME = 1024, 256
 
 #: A class that pandas reads as a whole number, of 64 bits at most.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -83,15 +85,8 @@ class Predictor:
         device: of torch, such as ``"cpu"``; by default an accelerator where there is one. Raises `BundleError` when
         there is no bundle or it is torn, and `PluginError` when its family is not installed.
         """
-        while True:
-            self._find(bundle, device)
-            try:
-                _ = self._models  # now, so that faults of them show here and the first answer is not the slow one
-                return
-            except BundleError:
-                if read_card(self.folder).weights == self.card.weights:
-                    raise
-                # a search at work has replaced what was being read
+        self._find(bundle, device)
+        _ = self._models  # now, so that faults of them show here and the first answer is not the slow one
 
     def _find(self, bundle: str | os.PathLike[str], device: str | None = None) -> None:
         """All but its models, which are loaded at their first use then."""
@@ -124,11 +119,24 @@ class Predictor:
     def _models(self) -> list[tuple[Classifier, InputEncoder]]:
         from autotl.features.layers import folded
 
-        models = [(model, encoder) for _, model, encoder in self.members()]
+        while True:
+            try:
+                models = [(model, encoder) for _, model, encoder in self.members()]
+                break
+            except BundleError:
+                if not self._was_replaced():
+                    raise
         for model, _ in models:
             model.backbone = folded(model.backbone)  # it only predicts
             self._precision.arrange(model.to(self._device).backbone)
         return models
+
+    def _was_replaced(self) -> bool:
+        """Whether a search has found a better answer meanwhile, which is known then."""
+        with suppress(BundleError):
+            before, self.card = self.card, read_card(self.folder)
+            return before.weights != self.card.weights
+        return False
 
     @cached_property
     def _readers(self) -> Readers:
@@ -278,8 +286,9 @@ class Predictor:
         answers = np.full((len(cells), len(self.task.outputs)), np.nan, np.float32)
         unreadable: dict[int, str] = {}
         with self._one_at_a_time:
-            for start in range(0, len(cells), ROWS_AT_A_TIME):
-                for index, row in self._predict(cells[start : start + ROWS_AT_A_TIME]):
+            at_a_time = PICTURES_AT_A_TIME if self.task.modality in PICTORIAL else ROWS_AT_A_TIME
+            for start in range(0, len(cells), at_a_time):
+                for index, row in self._predict(cells[start : start + at_a_time]):
                     if isinstance(row, Unreadable):
                         unreadable[start + index] = row.reason
                     else:

@@ -59,6 +59,8 @@ class CutMix(Regularizer):
 class _Mixed(Effect):
     """Only states of one shape throughout can be mixed; those with a mask go as they are."""
 
+    mixes = True
+
     def __init__(self, alpha: float) -> None:
         self._alpha = alpha
 
@@ -71,7 +73,9 @@ class _Mixed(Effect):
         if "mask" in state or not x.is_floating_point() or random.random() >= SHARE:
             return state, targets
         others = torch.from_numpy(random.permutation(len(x))).to(x.device)
-        mixed, share = self._mix(x, x[others], float(random.beta(self._alpha, self._alpha)), random)
+        share = float(random.beta(self._alpha, self._alpha))
+        # a row is most of what stands in its place, as its weight counts there; among pairs it makes no difference
+        mixed, share = self._mix(x, x[others], max(share, 1 - share), random)
         return state | {"x": mixed}, torch.lerp(targets[others], targets, share)
 
     def _mix(

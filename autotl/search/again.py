@@ -41,6 +41,7 @@ class Again:
             "strategy": member.strategy,
             "settings": dict(member.settings),
             "head": head,
+            "made": model.made,
             "views_agree": views_agree or head,
         }
 

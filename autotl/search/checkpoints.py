@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+import json
+from collections.abc import Container, Mapping
 from pathlib import Path
+
+from autotl.untrusted import read_header
 
 CHECKPOINTS_FOLDER = "paused"
 
@@ -19,9 +22,24 @@ class Checkpoints:
         """From which a trial goes on."""
         return self._folder / f"{trial:04d}.safetensors"
 
+    def reached(self, trial: int) -> list[float]:
+        """How far a trial was when its checkpoint was written: which of its trainings, and its next step."""
+        told = _told(self.of(trial))
+        return [told.get("training", 0.0), told.get("step", 0.0)]
+
     def late(self, trial: int) -> Path:
         """From which its last third can be repeated."""
         return self._folder / f"{trial:04d}-late.safetensors"
+
+    def seconds_after(self, file: Path) -> float:
+        """From when another file was written last to the last checkpoint; 0 for none.
+
+        As their times on disk say, which a copy may have changed, but no more than its training says it has taken.
+        """
+        since, found = _written(file), [0.0]
+        for state in self._folder.glob("[0-9]*.safetensors"):
+            found.append(min(_written(state) - since, _told(state).get("seconds", 0.0)))
+        return max(found)
 
     def give_way(self, running: int | None, needed: Container[int]) -> None:
         """Removes all but that of the trial that is running and the late ones of trials that may be refitted.
@@ -38,3 +56,20 @@ class Checkpoints:
         for file in self._folder.glob("[0-9]*-late.safetensors"):
             if int(file.name.split("-")[0]) not in trials:
                 file.unlink()
+
+
+def _told(file: Path) -> Mapping[str, float]:
+    """What a checkpoint says of its training; nothing where it is torn, or not there."""
+    try:
+        told: dict[str, float] = json.loads(read_header(file).metadata.get("progress", "{}"))
+    except (OSError, ValueError):
+        return {}
+    return told
+
+
+def _written(file: Path) -> float:
+    """When, in seconds since 1970; 0 where it is not there."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -8,6 +8,7 @@ temperatures and the score come of all rows then. The weights stay: the refit fo
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 from autotl.errors import TrialError
 from autotl.search.again import Again, named
@@ -36,28 +37,38 @@ class CrossValidation:
         answer, heads = self._judge.contenders()
         if not all(model.finished and self._again.can_fit(model) for model in answer):
             return False
-        found: list[tuple[Model, list[Message]]] = []
         due = [model for model in answer if model.folds == 1]
-        if not due:
-            return False
+        beside = [head for head in heads if head.folds == 1 and self._again.can_fit(head)]
         if sum(map(self._seconds, due)) > self._time_left():
             return False
-        beside = [head for head in heads if head.folds == 1 and self._again.can_fit(head)]
-        for needed, model in [*((True, model) for model in due), *((False, head) for head in beside)]:
-            if not needed and self._seconds(model) > self._time_left():
-                continue
-            try:
-                found.append((model, [self._ask(model, part) for part in range(self._pace.folds)]))
-            except TrialError as error:
-                self._events.emit("note", text=f"{named(model)} was judged by one part of the rows only ({error})")
-                if needed:
-                    return False
-        card = self._judge.take_folds(found)
-        self._events.emit(
-            "cross_validated", trials=[model.judged.trial for model, _ in found], folds=card.folds,
-            rows=card.validation_rows, score=card.score,
-        )  # fmt: skip
-        return True
+        try:
+            found = [(model, self._parts_of(model)) for model in due]
+        except TrialError:
+            return False
+        card = self._judge.take_folds(found) if found else None  # an end among other heads would lose the longer part
+        more = []
+        try:
+            for head in beside:
+                if self._seconds(head) <= self._time_left():
+                    with suppress(TrialError):
+                        more.append((head, self._parts_of(head)))
+            if more:
+                card, found = self._judge.take_folds(more), found + more
+        finally:
+            if card is not None:
+                self._events.emit(
+                    "cross_validated", trials=[model.judged.trial for model, _ in found], folds=card.folds,
+                    rows=card.validation_rows, score=card.score,
+                )  # fmt: skip
+        return card is not None
+
+    def _parts_of(self, model: Model) -> list[Message]:
+        """What it answers to each other part. Raises `TrialError` where one fails, which is told."""
+        try:
+            return [self._ask(model, part) for part in range(self._pace.folds)]
+        except TrialError as error:
+            self._events.emit("note", text=f"{named(model)} was judged by one part of the rows only ({error})")
+            raise
 
     def _time_left(self) -> float:
         return self._pace.seconds_to_the_end() if self._pace.limited else math.inf

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotl.errors import DataError, RunError, TrialError
+from autotl.errors import RunError, TrialError, UnreadableError
 from autotl.failures import REMEDIES
 from autotl.plugins.manager import plugins
 from autotl.search.disk import Disk
@@ -43,9 +43,9 @@ class WorkerStuck(TrialError):
 class Dialogue:
     """Requests to the worker. A request that a worker dies of, or is stuck in, fails; the next finds a new worker.
 
-    Each raises `TrialError` when it failed, `DataError` when the data is at fault, and `OutOfTime`, of which `NoWorker`
-    is one. of, what: how messages name it. silence: seconds without a word after which it is given up. views_agree:
-    whether other views of the rows mean the same.
+    Each raises `TrialError` when it failed, `UnreadableError` when too many rows are, and `OutOfTime`, of which
+    `NoWorker` is one. of, what: how messages name it. silence: seconds without a word after which it is given up.
+    views_agree: whether other views of the rows mean the same.
     """
 
     def __init__(self, folder: Path, disk: Disk, pace: Pace, ledger: Ledger, *, offline: bool) -> None:
@@ -74,6 +74,10 @@ class Dialogue:
         """Tells this worker, and each one after it, which bundle there is to learn from."""
         self._set_up |= {"teacher": str(teacher)}
         self._ask("teacher", "training", do="teach", teacher=str(teacher))
+
+    def forget(self, but: Collection[str]) -> None:
+        """Has the worker let go of the networks of all backbones but these; one that is asked for is loaded again."""
+        self._ask("backbones", "screening", do="forget", but=list(but))
 
     def alike(self, candidate: Candidate, *, seconds: float | None, silence: float) -> Message:
         """Which images are copies of others, as the backbone reads them."""
@@ -209,8 +213,8 @@ class Dialogue:
                     self._disk.give_way()
                     self._worker.tell(do="answer")
                     continue
-                case "failed" if message["fatal"]:
-                    raise DataError(message["what"].partition(": ")[2])
+                case "failed" if message["unreadable"]:
+                    raise UnreadableError(message["what"].partition(": ")[2])
                 case "failed":
                     raise TrialError(f"{what}: {message['what']}", kind=message["failure"])
             if hearer:

@@ -44,10 +44,10 @@ from autotl.search.judging import Judge
 from autotl.search.ledger import Ledger
 from autotl.search.listening import Listening
 from autotl.search.lock import RunLock
-from autotl.search.pace import PART_OF_A_RECIPE, Pace
+from autotl.search.pace import Pace
 from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
 from autotl.search.preparation import audit_seconds, judging_seconds, prepare
-from autotl.search.ranking import trainable_first
+from autotl.search.ranking import slow, trainable_first
 from autotl.search.refit import Refit, worth_repeating
 from autotl.search.reporting import report
 from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, refuse_another, versions
@@ -130,13 +130,13 @@ class Search:
 
     def _open(self, ending: ExitStack) -> None:
         """Opens what `ending` closes in whatever way the search ends: its worker, and the log of its events."""
-        if self._resumed is None:  # what one left that was killed in its first second
-            for left in (EVENTS_FILE, PORTFOLIO_FILE):
-                (self._folder / left).unlink(missing_ok=True)
+        if known := self._resumed:
+            self._disk.keep(lambda: known.write(self._folder))  # its seconds, before there are later events
+        for left in () if known else (EVENTS_FILE, PORTFOLIO_FILE):  # of one that was killed in its first second
+            (self._folder / left).unlink(missing_ok=True)
         self._dialogue = Dialogue(self._folder, self._disk, self._pace, self._ledger, offline=self._request.offline)
         ending.callback(self._dialogue.close)
-        listeners = [self._keep_leaderboard, *self._listeners]
-        events = self._folder / EVENTS_FILE
+        listeners, events = [self._keep_leaderboard, *self._listeners], self._folder / EVENTS_FILE
         self._past = read_events(events)  #: what happened in earlier processes
         self._events = EventLog(events, lambda: self._pace.clock.elapsed, listeners, self._disk.keep)
         ending.callback(self._events.close)
@@ -190,6 +190,7 @@ class Search:
             )  # fmt: skip
         inspection = given.inspection
         self._pace.test_rows = 0 if given.test is None else len(given.test.cells)
+        self._pace.outputs = len(inspection.task.outputs)
         here = [candidate.key for candidate in given.candidates]
         self._run_file = RunFile(
             id=self._resumed.id if self._resumed else uuid.uuid4().hex,
@@ -339,8 +340,7 @@ class Search:
         targets = given.inspection.targets[given.split.train]
         passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
         parts = {candidate.key: pace.part_of_a_recipe(candidate, len(targets)) for candidate in survivors}
-        slow, scores = {key for key, part in parts.items() if part < PART_OF_A_RECIPE}, self._screening.scores
-        survivors = trainable_first(survivors, scores, slow)
+        survivors = trainable_first(survivors, scores := self._screening.scores, slow(parts))
         full_trials = parts[survivors[0].key] if pace.limited else None
         contexts = {
             candidate.key: StrategyContext(
@@ -387,11 +387,12 @@ class Search:
             events.emit("note", text=text)
         portfolio, count = list(space.portfolio(learned)), self._request.trials or math.inf
         if teaching := self._teaching(space):
-            pace.folds = 0  # the teacher will have seen all rows that train
+            folds, pace.folds = pace.folds, 0  # the teacher will have seen all rows that train
             pace.keep_tail(teaching.share)
             trials.run(portfolio, count - 1)
             pace.release_tail()
             lessons = teaching.run()
+            pace.folds = 0 if lessons else folds
             trials.run([*lessons, *portfolio], count, urgent=bool(lessons))
         else:
             trials.run(portfolio, count)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from autotl.plugins.contracts import Progress
 from autotl.plugins.manager import plugins
+from autotl.training.loop import RUNGS
 from autotl.training.trial import Trial
 
 
 def fit(trial: Trial, strategy: str) -> Iterator[Progress]:
-    """What the strategy yields. Raises `PluginError` when no plugin brings it, and whatever it raises."""
+    """What the strategy yields at each of `RUNGS`, where trials are compared, or next after it.
+
+    Raises `PluginError` when no plugin brings it, and whatever it raises.
+    """
     chosen = plugins().strategy(strategy)
     if chosen.regularized:
         known = [regularizer for regularizer in plugins().regularizers if regularizer.name in trial.settings]
@@ -18,4 +23,9 @@ def fit(trial: Trial, strategy: str) -> Iterator[Progress]:
         at_work = [regularizer for regularizer in known if strengths[regularizer.name]]
         trial.effects = [regularizer.effect(strengths[regularizer.name]) for regularizer in at_work]
         trial.slowed_by = [regularizer.name for regularizer in at_work if regularizer.step_cost != 1.0]
-    return chosen.fit(trial)
+    ahead = list(RUNGS)
+    for progress in chosen.fit(trial):
+        passed = [rung for rung in ahead if rung <= progress.permille]
+        if passed:
+            del ahead[: len(passed)]
+            yield replace(progress, permille=passed[-1])

@@ -280,6 +280,7 @@ class Judge:
                 member=member.model_copy(update={"folder": entry}),
                 weights=self._shelf.place(name) / weights,
                 training_rows=offer["training_rows"],
+                made=offer["made"],
             )
             for entry, answers, weights in entries
         ]

@@ -29,6 +29,9 @@ Message = dict[str, Any]
 #: Seconds for which nothing else is done while the worker is silent: before Python 3.14, Windows hears no Ctrl-C then.
 WAIT = 0.5
 
+#: Seconds for a worker that said its last word to end: on the way out a driver of an accelerator may keep it.
+PATIENCE = 10.0
+
 
 #: Marks an object that stands for an array.
 _ARRAY = "__array__"
@@ -165,11 +168,16 @@ class EngineEnd:
         return message
 
     def _gone(self) -> WorkerGone:
-        code = self._process.wait()
+        words = Path(self._log.name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = f" ({words[-1]})" if words else ""
+        try:
+            code = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:  # it waits for a driver, or for an answer that nobody will read
+            self._process.kill()
+            return WorkerGone(f"the worker hung up{last}")
         if code == -9:
             return WorkerGone("the worker was killed: most likely the machine ran out of memory", kind="memory")
-        words = Path(self._log.name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return WorkerGone(f"the worker ended with code {code}" + (f" ({words[-1]})" if words else ""))
+        return WorkerGone(f"the worker ended with code {code}{last}")
 
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""

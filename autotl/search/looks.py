@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Set
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -16,6 +17,7 @@ from autotl.config import cache_folder
 from autotl.data.paths import obstacle, paths_of
 from autotl.errors import TrialError
 from autotl.features.frozen import FrozenBackbone
+from autotl.features.memory import free_cache
 from autotl.features.rows import EncodedRows, identity
 from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
@@ -83,6 +85,12 @@ class Looks:
             frozen.calibrate(self.readable(frozen, self.train[: frozen.race_size]))
             self._frozen[candidate.key] = frozen
         return self._frozen[candidate.key]
+
+    def forget(self, but: Set[str]) -> None:
+        """Lets go of the networks of all backbones but these. What they saw stays known, and the store has it."""
+        for key in self._frozen.keys() - but:
+            del self._frozen[key]
+        free_cache()
 
     @cached_property
     def _sample(self) -> list[Any]:
@@ -170,6 +178,11 @@ class Looks:
     def seen(self, frozen: FrozenBackbone) -> tuple[int, np.ndarray]:
         """How many first training rows were looked at, and the readable ones among them."""
         return self._seen.get(frozen.candidate.key, (0, self.train[:0]))
+
+    def count_cut(self, frozen: FrozenBackbone) -> int:
+        """How many of the rows seen are as long as a row can be, and so were cut, but for the few that just fit."""
+        longest = frozen.rows.encoder.longest
+        return 0 if longest is None else int((frozen.rows.lengths(self.seen(frozen)[1]) >= longest).sum())
 
     def see_again(self, frozen: FrozenBackbone, seconds: float, *, fewest: int) -> None:
         """Looks for so long where there is a budget and this process has not looked, as the one that did has died.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from autotl.budget import Clock
+from autotl.plugins.contracts import FEW_ROWS_A_CLASS
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Candidate
@@ -56,8 +57,8 @@ SCREENING_SHARE = 0.2
 #: Even a short budget is better spent on looking at a backbone for this long than on a trial without it.
 SHORTEST_SCREENING = 2.0
 
-#: Rows that each backbone sees where all can go on. Its head sees the others, but where a training has no time for so
-#: many passes over all of them: each row that is looked at costs a quarter of a step.
+#: Rows that each backbone sees where all can go on, more where there are many classes. Its head sees the others, but
+#: where a training has no time for so many passes over all of them: each row looked at costs a quarter of a step.
 ENOUGH_ROWS, FEW_PASSES = 4000, 2.0
 
 #: A training step costs about four forward passes (measured 3.3 to 4.5 over six networks, fp32 and bf16).
@@ -77,10 +78,6 @@ TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
 
 #: How often a trial that trains is judged before its end (the rungs of the training loop but the last).
 JUDGED_ON_THE_WAY = 3
-
-#: A backbone that could train by less than a part of its recipe's passes in the time that is left leaves it to others:
-#: the third trial of five minutes was a ViT that had time for a tenth.
-PART_OF_A_RECIPE = 0.25
 
 #: A trial that fills the time is compared with none on its way, so it is judged there only where that takes at most
 #: this share of it: of 58 s on texts of 128 tokens, before 2000 validation rows, it took some 9 three times.
@@ -155,6 +152,7 @@ class Pace:
         self._trained: set[str] = set()  #: backbones of which a training was judged
         self._chosen: Collection[str] = ()  #: backbones that trials have, once they are known
         self.judges = 0  #: rows that judge a model
+        self.outputs = 1  #: of a model
         self._views = 0
         self._screening_ends = 0.0  #: when it should, on the clock
         self._for_trials = 0.0  #: seconds from their beginning to the end
@@ -417,10 +415,15 @@ class Pace:
         """Whether a head on another backbone is a small part of what is left."""
         return HEAD_SHARE * self.seconds_to_the_end() > self.judging_seconds(backbone)
 
+    @property
+    def enough_rows(self) -> int:
+        """That tell backbones apart, and that a head is fitted to in a short budget."""
+        return max(ENOUGH_ROWS, FEW_ROWS_A_CLASS * self.outputs)
+
     def rows_of_a_head(self, backbone: str, rows: int) -> int:
         """Of so many training rows, those that one is fitted to before trials begin."""
         short = self.limited and self.passes(backbone, rows) < FEW_PASSES
-        return min(rows, ENOUGH_ROWS) if short else rows
+        return min(rows, self.enough_rows) if short else rows
 
     def passes(self, backbone: str, rows: int) -> float:
         """Full passes over the training rows, forward and back, that a trial affords which has its part of the time."""

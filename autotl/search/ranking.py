@@ -19,6 +19,13 @@ SURVIVORS = 3
 #: What fine-tuning has over a head at least, of a score's whole: on flowers, trec6 and sst2 it was 0.05 to 0.06.
 TRAINING_GAINS = 0.05
 
+#: A backbone that could train by less than a part of its recipe's passes in the time that is left leaves it to others:
+#: the third trial of five minutes was a ViT that had time for a tenth.
+PART_OF_A_RECIPE = 0.25
+
+#: Of that of the one that comes furthest, from which on another comes as far: speeds are measured in passing.
+_AS_FAR = 0.8
+
 #: Deviations above what its prior lets expect up to which a backbone may turn out.
 _SURPRISE = 2.0
 
@@ -42,6 +49,14 @@ class Screened:
     def score(self) -> float:
         """That of the head, the prior deciding between near equals."""
         return self.head + self.noise * self.prior
+
+
+def slow(parts: Mapping[str, float]) -> set[str]:
+    """Backbones whose training would hardly begin; where that is so of all, those that come clearly less far.
+
+    parts: of a recipe's passes, by backbone, that there is time for.
+    """
+    return {key for key, part in parts.items() if part < min(PART_OF_A_RECIPE, _AS_FAR * max(parts.values()))}
 
 
 def trainable_first(

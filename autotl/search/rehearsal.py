@@ -27,7 +27,7 @@ from autotl.plugins.hookspecs import EventContext
 from autotl.search.dialogue import OutOfTime
 from autotl.search.engine import Search
 from autotl.search.listening import Listening
-from autotl.search.pace import ENOUGH_ROWS, STEP_COST, Pace
+from autotl.search.pace import STEP_COST, Pace
 from autotl.search.ranking import SURVIVORS
 from autotl.search.scheduler import KEPT_PAUSED, REDUCTION, rungs_for
 from autotl.search.screening import FIRST_LOOK
@@ -288,7 +288,7 @@ class Rehearsal(Search):
         """Moves the clock to the first trial; returns the bytes of the features that are known then."""
         pace.begin_screening()
         count, rows = len(self._screened), len(self._given.split.train)
-        first_look = min(FIRST_LOOK if len(self._given.candidates) > SURVIVORS else ENOUGH_ROWS, rows)
+        first_look = min(FIRST_LOOK if len(self._given.candidates) > SURVIVORS else pace.enough_rows, rows)
         widths = {event.data["backbone"]: event.data["features"] for event in self._screened}
         kept = 0.0
         for position, event in enumerate(self._screened):

@@ -17,6 +17,7 @@ from autotl.data.task import Task
 from autotl.errors import RunError
 from autotl.events import Event, read_events
 from autotl.files import write_durably
+from autotl.search.checkpoints import Checkpoints
 from autotl.untrusted import read_object
 from autotl.zoo.origin import Origin
 
@@ -53,7 +54,7 @@ class RunFile(BaseModel):
 def read_run_file(folder: Path) -> RunFile:
     """Raises `RunError` when there is no run in `folder`, or it is from another version.
 
-    The seconds of a run that was killed are those of its last event.
+    The seconds of a run that was killed are those of its last event, and of what a training wrote down after it.
     """
     path = folder / RUN_FILE
     if not path.is_file():
@@ -63,6 +64,8 @@ def read_run_file(folder: Path) -> RunFile:
     except (ValueError, OSError) as error:  # pydantic's is one of these
         raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
     last = max((event.at for event in _of_use(read_events(folder / EVENTS_FILE))), default=0.0)
+    if run.state == "running":
+        last += Checkpoints(folder).seconds_after(folder / EVENTS_FILE)
     return run.model_copy(update={"seconds": max(run.seconds, last)})
 
 

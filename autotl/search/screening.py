@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from autotl.config import BYTES_A_PARAMETER
-from autotl.errors import TrialError, ZooError
+from autotl.errors import TrialError, UnreadableError, ZooError
 from autotl.events import HEAD_STRATEGY, Event
 from autotl.plugins.contracts import Candidate
 from autotl.search.dialogue import OutOfTime, WorkerStuck
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Subject
 from autotl.search.line import Message
-from autotl.search.pace import ENOUGH_ROWS, SHORTEST_SCREENING
+from autotl.search.pace import SHORTEST_SCREENING
 from autotl.search.ranking import SURVIVORS, Screened, hopeless, survivors
 from autotl.search.session import Session
 from autotl.search.space import TrialConfig
@@ -95,6 +95,7 @@ class Screening:
         candidates = _in_order([c for c in self._candidates if c.key in known or not known], room=room)
         seen: dict[str, Screened] = {}
         refused: list[str] = []
+        unread: dict[str, UnreadableError] = {}  #: by the family that cannot read the rows
         gone = 0  #: downloads that failed before there was one that did not
         for position, candidate in enumerate(candidates):
             if not known and hopeless(candidate.prior, list(seen.values())):
@@ -108,11 +109,11 @@ class Screening:
                 )
                 self._put_off.append(candidate)
                 continue
-            if gone >= MOST_GONE and candidate.source == "hub":
+            if candidate.family in unread or (gone >= MOST_GONE and candidate.source == "hub"):
                 continue
             try:
                 first, choosing = not seen and not known, not known and len(candidates) > SURVIVORS
-                most_rows = FIRST_LOOK if choosing else ENOUGH_ROWS
+                most_rows = FIRST_LOOK if choosing else self._pace.enough_rows
                 seen[candidate.key] = self._screen(
                     candidate, seconds, first=first, most_rows=most_rows, opinions=choosing, needed=needed
                 )
@@ -130,11 +131,16 @@ class Screening:
                     self._note(f"{candidate.key} is looked at only if time is left ({error})")
                 else:
                     self._note(f"{candidate.key} cannot be used: {error}")
+            except UnreadableError as error:
+                unread[candidate.family] = error
+                self._note(f"the family {candidate.family!r} is left out: {error}")
             except OutOfTime:
                 if not seen:
                     self._note(f"{candidate.key} had not come to an answer when the time was up")
                 raise
         if not seen:
+            for unreadable in unread.values():
+                raise unreadable
             if self._judge.best is None:
                 raise ZooError("no backbone could be used: " + "; ".join(refused))
             self._note("no backbone could be used, so the answer stays what it is")
@@ -144,6 +150,10 @@ class Screening:
         going_on = [candidate for candidate in going_on if candidate.key in seen]
         if not known:
             self._offer_heads(going_on)
+        used = {candidate.key for candidate in going_on} | {model.member.backbone for model in self._judge.members()}
+        if not used.issuperset(self.stages):  # what goes on has their memory
+            with suppress(TrialError):  # a new worker has none
+                self._dialogue.forget(used)
         return going_on
 
     def _screen(

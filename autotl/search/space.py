@@ -216,7 +216,7 @@ class Space:
             text = f"strategy {config.strategy!r} does not say what it would do ({type(error).__name__}: {error})"
             raise TrialError(text, kind="plugin") from error
         at_work = [known for name, known in self._regularizers.items() if config.settings.get(name)]
-        return replace(work, step_cost=math.prod(regularizer.step_cost for regularizer in at_work))
+        return replace(work, step_cost=work.step_cost * math.prod(known.step_cost for known in at_work))
 
     def portfolio(self, learned: Sequence[TrialConfig] = ()) -> Iterator[TrialConfig]:
         """What is tried before the sampler is free: the best backbone's published recipe first.

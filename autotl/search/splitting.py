@@ -10,7 +10,7 @@ import numpy as np
 
 from autotl.data.splits import Split
 from autotl.data.wording import counted, kind_of_input
-from autotl.errors import DataError, RunError, TrialError
+from autotl.errors import DataError, RunError, TrialError, UnreadableError
 from autotl.files import write_durably
 from autotl.plugins.contracts import PICTORIAL
 from autotl.search.disk import Disk
@@ -60,7 +60,7 @@ class Splitting:
         silence = self._pace.loading_seconds() + (seconds or 0.0)
         try:
             reply = self._dialogue.alike(given.candidates[0], seconds=seconds, silence=silence)
-        except TrialError as error:  # a backbone that cannot be used is named when it is screened
+        except (TrialError, UnreadableError) as error:  # a backbone that cannot be used is named when it is screened
             self._events.emit("note", text=f"no copies were looked for among the images ({error})")
             return given
         firsts = np.array(reply["groups"])

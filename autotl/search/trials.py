@@ -22,7 +22,8 @@ from autotl.search.failures import Failures
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Subject
 from autotl.search.line import Message, WorkerGone
-from autotl.search.pace import PART_OF_A_RECIPE, Length
+from autotl.search.pace import Length
+from autotl.search.ranking import PART_OF_A_RECIPE, slow
 from autotl.search.scheduler import (
     FIRST_RUNG,
     KEPT_PAUSED,
@@ -188,7 +189,7 @@ class Trials:
             running.used = frozen.user_attrs.get("seconds", 0.0)
             if running.permille >= 1000:  # the end came between its last word and ours
                 self._end(running, TrialState.COMPLETE, "complete")
-            elif frozen.user_attrs.get("starts", 0) >= MOST_STARTS:
+            elif self._starts_in_vain(running) >= MOST_STARTS:
                 if running.number not in self._announced:
                     self._announce(running, 0.0)
                 text = f"the search was killed {MOST_STARTS} times in the midst of it"
@@ -202,6 +203,13 @@ class Trials:
                 cut.append(running)
         return cut
 
+    def _starts_in_vain(self, running: Running) -> int:
+        """How often a trial has begun, or gone on, without its coming on; a checkpoint says that it did."""
+        trial, known = running.optuna_trial, running.optuna_trial.user_attrs
+        if self._checkpoints.reached(running.number) > known.get("reached", [0.0, 0.0]):
+            trial.set_user_attr("starts", 0)
+        return int(trial.user_attrs.get("starts", 0))
+
     def _leave_out_the_late(self) -> bool:
         """Proposes no backbone, for now, that could not be judged in time. Returns whether any is left."""
         late = [key for key in self._space.candidates if not self._pace.time_to_judge(key)]
@@ -209,9 +217,8 @@ class Trials:
             self._events.emit("note", text=f"judging them would take the time that is left: {', '.join(late)}")
         contexts = {key: self._space.context(key) for key in self._space.candidates if key not in late}
         parts = {key: self._pace.part_of_a_recipe(one.candidate, one.rows) for key, one in contexts.items()}
-        slow = [key for key, part in parts.items() if part < min(PART_OF_A_RECIPE, max(parts.values()))]
         # where the others have nothing left to try, a slow one is better than none
-        return (self._started > 0 and self._space.do_without([*late, *slow])) or self._space.do_without(late)
+        return (self._started > 0 and self._space.do_without([*late, *slow(parts)])) or self._space.do_without(late)
 
     def _has_its_part(self, config: TrialConfig) -> bool:
         """Whether a training could make enough of its passes in the time that is left; first about, by forward passes.
@@ -280,6 +287,7 @@ class Trials:
         began, before = self._pace.clock.elapsed, running.used
         trial.set_user_attr("paused", False)
         trial.set_user_attr("starts", trial.user_attrs.get("starts", 0) + 1)
+        trial.set_user_attr("reached", self._checkpoints.reached(number))
         try:
             length = self._forecast(running)
         except TrialError as error:

@@ -161,16 +161,15 @@ class Workbench:
             "latency": frozen.latency(self._looks.cells[int(seen[0])]),
             "precision": str(frozen.precision),
             "longest": frozen.rows.encoder.longest,
-            "cut": self._count_cut(frozen, seen),
+            "cut": self._looks.count_cut(frozen),
             "memory": peak_memory(),
             "unreadable": self._looks.unreadable(frozen),
         }
 
-    @staticmethod
-    def _count_cut(frozen: FrozenBackbone, seen: np.ndarray) -> int:
-        """How many of the rows seen are as long as a row can be, and so were cut, but for the few that just fit."""
-        longest = frozen.rows.encoder.longest
-        return 0 if longest is None else int((frozen.rows.lengths(seen) >= longest).sum())
+    def forget(self, request: Message) -> Message:
+        """Lets go of networks that nobody will train."""
+        self._looks.forget(set(request["but"]))
+        return {}
 
     def words(self, request: Message) -> Message:
         """Offers a bag of words, learned from the first `most_rows` training rows, as a model of its own."""
@@ -285,13 +284,9 @@ class Workbench:
             if permille < 1000 and not trial.judged_on_the_way:
                 continue
             answer = self._judge(
-                trial.model,
-                frozen,
-                permille=permille,
-                name=request["name"],
-                training_rows=len(trial.train),
-                details=progress.details,
-            )
+                trial.model, frozen, permille=permille, name=request["name"], training_rows=len(trial.train),
+                details=progress.details, made=trial.made,
+            )  # fmt: skip
             if not answer["go_on"]:
                 break
             if answer["seconds_left"] is not None:  # the engine knows better by now what judging takes
@@ -358,7 +353,7 @@ class Workbench:
         if request["head"]:
             trial.model = Classifier(trial.frozen.layered, self._for_the_metric(trial.layered_head(), trial.known))
             return trial.model, trial.frozen, len(trial.known)
-        begins, ends, trial.judged_on_the_way = -1.0, math.inf, False
+        begins, ends, trial.judged_on_the_way, trial.share = -1.0, math.inf, False, request["made"]
         if request["late_checkpoint"]:
             begins = go_on_from(trial, Path(request["late_checkpoint"]), rest=1000 / LATE - 1)
         for progress in fit(trial, request["strategy"]):
@@ -424,12 +419,12 @@ class Workbench:
 
     def _judge(
         self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, training_rows: int,
-        details: Mapping[str, float], hurried: float | None = None,
+        details: Mapping[str, float], hurried: float | None = None, made: float = 1.0,
     ) -> Message:  # fmt: skip
         """Scores the model on the validation rows, saves it when it is finished or wanted, and returns the answer.
 
         The score of a finished model is that of the saved weights, read from the disk again. It also says what it
-        answers to other views of the rows. hurried: seconds for the rows that judge it.
+        answers to other views of the rows. hurried: seconds for the rows that judge it. made: as `Trial` has it.
         """
         valid = self._holdout.valid
         if hurried is not None:
@@ -462,6 +457,7 @@ class Workbench:
                 for number, encoder in enumerate(views, start=1)
             ],
             "training_rows": training_rows,
+            "made": made,
             "name": name,
             "weights": place.name,
         }

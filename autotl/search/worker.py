@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 
-from autotl.errors import DataError, RowLostError
+from autotl.errors import UnreadableError
 from autotl.failures import kind_of
 from autotl.plugins.manager import plugins
 from autotl.search.line import WorkerEnd
@@ -25,7 +25,7 @@ _SET_PARENT_DEATH_SIGNAL = 1
 
 #: What the engine may ask for, by the names of the workbench's methods.
 REQUESTS = frozenset(
-    ("alike", "split", "screen", "head", "words", "forecast", "trial", "validate", "refit", "teach", "test")
+    ("alike", "split", "screen", "forget", "head", "words", "forecast", "trial", "validate", "refit", "teach", "test")
 )
 
 
@@ -54,13 +54,13 @@ def main() -> None:
                 raise ValueError(f"no such request: {request['do']!r}")
         except Exception as error:  # the engine books it on the trial; the worker lives on
             print(traceback.format_exc(), file=sys.stderr, flush=True)
-            what, fatal = (
+            what, unreadable = (
                 f"{type(error).__name__}: {str(error) or repr(error)}",
-                isinstance(error, DataError) and not isinstance(error, RowLostError),
+                isinstance(error, UnreadableError),
             )
             if _accelerator_is_lost():  # until the process ends; the engine books that, and begins another
                 os._exit(1)
-            line.say("failed", what=what, failure=kind_of(error, plugins().modules), fatal=fatal)
+            line.say("failed", what=what, failure=kind_of(error, plugins().modules), unreadable=unreadable)
 
 
 def _accelerator_is_lost() -> bool:

@@ -91,9 +91,10 @@ class Bench:
         return other
 
     def trial(
-        self, settings: Mapping[str, Value], *, seconds: float | None = None, effects: Sequence[Effect] = ()
-    ) -> Trial:
-        """seconds: how long it may be; None for no limit."""
+        self, settings: Mapping[str, Value], *, seconds: float | None = None, effects: Sequence[Effect] = (),
+        checkpoint: Path | None = None,
+    ) -> Trial:  # fmt: skip
+        """seconds: how long it may be; None for no limit. checkpoint: where it can be taken up again."""
         return Trial(
             settings=Settings(settings),
             frozen=self.frozen,
@@ -104,6 +105,7 @@ class Bench:
             seed=0,
             clock=Clock() if seconds is None else Clock(seconds),
             effects=effects,
+            checkpoint=checkpoint,
             teacher=self.teacher,
         )
 

@@ -9,12 +9,18 @@ from dataclasses import replace
 
 from autotl.plugins.contracts import Candidate, Recipe, StrategyContext
 
-#: Rows, and those of each class: a small table of unlike classes, a large one of two, one of many classes, and one of
-#: numbers.
-_TABLES = ((80, (48, 24, 8)), (7000, (4000, 3000)), (800, (20,) * 40), (800, ()))
+#: Of classes, of labels, and of numbers.
+_METRICS, _METRIC_OF_LABELS, _METRIC_OF_NUMBERS = ("accuracy", "balanced_accuracy"), "mean_average_precision", "r2"
 
-#: Of classes, and of numbers.
-_METRICS, _OTHER_METRICS = ("accuracy", "balanced_accuracy"), ("r2",)
+#: Rows, those of each class, and a metric: a small table of unlike classes, a large one of two, one of many classes,
+#: one of labels and one of numbers.
+_TABLES = (
+    *itertools.product((80,), ((48, 24, 8),), _METRICS),
+    *itertools.product((7000,), ((4000, 3000),), _METRICS),
+    *itertools.product((800,), ((20,) * 40,), _METRICS),
+    (800, (), _METRIC_OF_LABELS),
+    (800, (), _METRIC_OF_NUMBERS),
+)
 
 #: Passes that the budget affords: less than one, a few, any number.
 _PASSES = (0.5, 20.0, math.inf)
@@ -38,16 +44,15 @@ _IMAGES = replace(_TEXTS, modality="image", recipe=Recipe(learning_rate=1e-4))
 
 
 def contexts() -> Iterator[StrategyContext]:
-    """Every combination: 168 of them."""
-    tables = [(*table, metric) for table in _TABLES for metric in (_METRICS if table[1] else _OTHER_METRICS)]
+    """Every combination: 192 of them."""
     yes_or_no = (False, True)
     for (rows, class_rows, metric), augments, passes, doubtful, teacher in itertools.product(
-        tables, yes_or_no, _PASSES, yes_or_no, yes_or_no
+        _TABLES, yes_or_no, _PASSES, yes_or_no, yes_or_no
     ):
         candidate, stages = (_IMAGES, 12) if augments else (_TEXTS, 0)
         yield StrategyContext(
-            candidate, rows, class_rows, metric, augments, passes, doubtful, squared=not class_rows, teacher=teacher,
-            stages=stages,
+            candidate, rows, class_rows, metric, augments, passes, doubtful, squared=metric == _METRIC_OF_NUMBERS,
+            teacher=teacher, stages=stages,
         )  # fmt: skip
 
 

@@ -110,11 +110,14 @@ def _check_encoder(
     expect(again == fingerprint, thing, "the same sample gives the same fingerprint", f"{fingerprint!r}, {again!r}")
     expect(longest is None or longest > 0, thing, "longest is None or a number of tokens", longest)
     with expect_no_error(thing, "an encoder can be pickled"):
-        copied: InputEncoder = pickle.loads(pickle.dumps(encoder))  # made here a moment ago, not read from anywhere
+        before = pickle.dumps(encoder)
+        copied: InputEncoder = pickle.loads(before)  # made here a moment ago, not read from anywhere
     expect(copied.fingerprint == fingerprint, thing, "a pickled encoder keeps its fingerprint", copied.fingerprint)
 
     with expect_no_error(thing, "encode() gives an array for each cell"):
         rows = encoder.encode(cells)
+    unused = pickle.dumps(encoder) == before
+    expect(unused, thing, "its pickle is the same after use, as the store knows features by it", "another")
     expect(len(rows) == len(cells), thing, "encode() gives one array a cell", f"{len(rows)} for {len(cells)} cells")
     expect(len(rows) >= 4, thing, "is checked on four cells or more", len(rows))
     for cell, row in zip(cells, rows, strict=True):
@@ -250,12 +253,13 @@ def _check_stages(thing: str, backbone: Backbone, encoder: InputEncoder, rows: S
             pooled = backbone.pool(middle)
             kept = pooled.ndim == 2 and len(pooled) == len(rows)
             expect(kept, thing, "pool() gives [batch, channels] at every boundary", f"{list(pooled.shape)} at {where}")
-        back = unpack(pack(middle, exact=True, channels_last=False), channels_last=False)
+        alone = [backbone(encoder.batch([row]), 0, boundary) for row in rows]  # as long as it is by itself
         with expect_no_error(thing, "a state that was stored without its padding can go on"):
+            back = unpack([pack(one, exact=True, channels_last=False)[0] for one in alone], channels_last=False)
             stored = backbone.pool(backbone(back, boundary))
         _check_close(thing, "a stored state gives what the state did", stored, features, where)
-    alone = torch.cat([backbone.pool(backbone(encoder.batch([row]))) for row in rows])
-    _check_close(thing, "features of a row do not depend on the rows beside it", alone, features, "row by row")
+    each = torch.cat([backbone.pool(backbone(encoder.batch([row]))) for row in rows])
+    _check_close(thing, "features of a row do not depend on the rows beside it", each, features, "row by row")
     with expect_no_error(thing, "what folded() gives passes a batch"):
         passing = folded(backbone)
         passed = passing.pool(passing(_copied(state)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -96,11 +98,30 @@ def _check_trainings(regularizer: Regularizer, bench: Bench, strengths: list[flo
                 again = _trained(bench, regularizer.effect(strength), frozen_stages)
                 same = all(torch.equal(value, again[name]) for name, value in on.items())
                 expect(same, what, "the same seed gives the same training", "other weights the second time")
+                _check_going_on(what, regularizer, strength, bench, on)
 
 
-def _trained(bench: Bench, effect: Effect | None, frozen_stages: int) -> Mapping[str, torch.Tensor]:
-    """The weights after `STEPS` steps."""
-    trial = bench.trial({}, effects=[] if effect is None else [effect])
+def _check_going_on(
+    what: str, regularizer: Regularizer, strength: float, bench: Bench, known: Mapping[str, torch.Tensor]
+) -> None:
+    """known: the weights of a training that was not put down."""
+    with tempfile.TemporaryDirectory() as name:
+        checkpoint = Path(name) / "checkpoint.safetensors"
+        _trained(bench, regularizer.effect(strength), 0, checkpoint=checkpoint, put_down=True)
+        found = _trained(bench, regularizer.effect(strength), 0, checkpoint=checkpoint)
+    other = [name for name, value in found.items() if not torch.allclose(value, known[name], rtol=1e-4, atol=1e-6)]
+    promise = "a training goes on from its checkpoint as if it had never been put down"
+    expect(not other, what, promise, f"other weights in {', '.join(other[:3])}")
+
+
+def _trained(
+    bench: Bench, effect: Effect | None, frozen_stages: int, *, checkpoint: Path | None = None, put_down: bool = False
+) -> Mapping[str, torch.Tensor]:
+    """The weights after `STEPS` steps; put_down: where a training can first be judged.
+
+    checkpoint: where it is taken up, if there is one, and put down.
+    """
+    trial = bench.trial({}, effects=[] if effect is None else [effect], checkpoint=checkpoint)
     recipe = bench.frozen.candidate.recipe
     plan = Plan(
         epochs=STEPS * recipe.batch_size / len(bench.train),
@@ -114,5 +135,6 @@ def _trained(bench: Bench, effect: Effect | None, frozen_stages: int) -> Mapping
     )
     model = Classifier(trial.load_backbone(), trial.starting_head())
     for _ in train(model, trial, plan):
-        pass
+        if put_down:
+            break
     return model.state_dict()

@@ -7,7 +7,7 @@ import math
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ SECONDS, GRACE = 0.5, 4.0
 #: Passes that nobody waits for.
 _FOR_EVER = 1e6
 
-#: Between logits before and after saving, relative to the largest.
+#: Between logits that are to be alike, relative to the largest.
 TOLERANCE = 1e-4
 
 
@@ -165,10 +165,35 @@ def _check_trials(thing: str, strategy: Strategy, bench: Bench, context: Strateg
     assert once is not None
     assert again is not None
     expect(np.array_equal(once, again), thing, "a seed gives the same model whatever else is drawn", "two models")
+    _check_going_on(thing, strategy, bench, first, once)
     long = bench.prolonged(_FOR_EVER)
     for settings in _ends(parameters):
         _fitted(thing, strategy, long, settings, seconds=SECONDS)
     expect(weights_digest(frozen) == before, thing, "leaves trial.frozen.backbone as it is", "other weights in it")
+
+
+def _check_going_on(
+    thing: str, strategy: Strategy, bench: Bench, settings: Mapping[str, Value], once: np.ndarray
+) -> None:
+    """A trial that is put down where it is first judged goes on from its checkpoint, if it wrote one.
+
+    once: logits of the model of one that was not.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        checkpoint = Path(name) / "checkpoint.safetensors"
+        fitting = strategy.fit(bench.trial(settings, checkpoint=checkpoint))
+        next(iter(fitting))
+        if isinstance(fitting, Generator):
+            fitting.close()
+        if checkpoint.exists():
+            continued = _fitted(thing, strategy, bench, settings, checkpoint=checkpoint)
+            assert continued is not None
+            _expect_alike(thing, "goes on from its checkpoint as if it had never been put down", continued, once)
+
+
+def _expect_alike(what: str, promise: str, logits: np.ndarray, known: np.ndarray) -> None:
+    difference = float(np.abs(logits - known).max()) / max(float(np.abs(known).max()), 1e-6)
+    expect(difference <= TOLERANCE, what, promise, f"{difference:.2g} beside it")
 
 
 def _ends(parameters: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
@@ -185,13 +210,14 @@ def _fitted(
     *,
     noise: int = 0,
     seconds: float | None = None,
+    checkpoint: Path | None = None,
 ) -> np.ndarray | None:
     """The logits ``[rows, outputs] float32`` of the model that a trial makes; None for one that says it cannot go on.
 
     noise: what torch's and numpy's global generators begin with, on which nothing may depend.
     """
     what = f"{thing} with {dict(settings)}"
-    trial = bench.trial(settings, seconds=seconds)
+    trial = bench.trial(settings, seconds=seconds, checkpoint=checkpoint)
     torch.manual_seed(noise)
     np.random.seed(noise)
     began, permille, logits = time.monotonic(), 0, np.empty((0, 0))
@@ -235,5 +261,4 @@ def _check_saving(what: str, bench: Bench, model: Classifier, logits: np.ndarray
         save_model(model, bench.family, bench.frozen.rows.encoder, Path(name) / "model")
         loaded, _ = load_model(bench.family, Path(name) / "model")
         answer = loaded.logits(bench.frozen.rows, bench.train, bench.frozen.precision, torch.device("cpu"))
-    difference = float(np.abs(answer - logits).max()) / max(float(np.abs(logits).max()), 1e-6)
-    expect(difference <= TOLERANCE, what, "its model is the same when it was saved", f"{difference:.2g} beside it")
+    _expect_alike(what, "its model is the same when it was saved", answer, logits)

@@ -46,8 +46,15 @@ class Average:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Gives the model the mean of its weights, or takes it back again."""
-        for tensor, mean in zip(self.followed, self.mean, strict=True):
-            own = tensor.detach().clone()
-            tensor.copy_(mean)
-            mean.copy_(own)
+        """Gives the model the mean of its weights, or takes it back again.
+
+        On a processor they change places in memory, without a copy; an accelerator's recordings know addresses.
+        """
+        for place, (tensor, mean) in enumerate(zip(self.followed, self.mean, strict=True)):
+            own = tensor.data
+            if tensor.device.type == "cpu" and own.stride() == mean.stride():
+                tensor.data, self.mean[place] = mean, own
+            else:
+                own = own.clone()
+                tensor.copy_(mean)
+                mean.copy_(own)

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 class Effect:
     """Leaves everything as it is; a regularizer's effect overrides what it changes.
 
-    One object serves one training. All that is drawn at random comes from the generator that is given, or from torch's
-    global one, which is seeded before every step: so a training goes on from its checkpoint as if it had never stopped.
-    What is changed after `begin` are numbers, not how the network computes, as accelerators play that from a recording.
+    One object serves one training. Batches pass before the first step too, to be measured, so what it counts or keeps
+    changes in `stepped` alone; and nothing of it is in a checkpoint. All that is drawn at random comes from the
+    generator that is given, or from torch's global one, which is seeded before every step: so a training goes on from
+    its checkpoint as if it had never stopped. What is changed after `begin` are numbers, not how the network computes,
+    as accelerators play that from a recording.
     """
 
+    mixes: bool = False  #: whether `batch` mixes rows, and their targets, with each other
     drop: float = 0.0  #: stochastic depth or dropout that the backbone is to be loaded with
 
     def begin(self, model: Classifier, trial: Trial) -> None:

@@ -102,7 +102,9 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     optimizer = AdamW(groups(plan.frozen_at(1.0)))
     for effect in trial.effects:
         effect.begin(model, trial)
-    steps = max(round(plan.epochs * len(trial.train) / min(plan.batch_size, len(trial.train))), len(RUNGS))
+    whole = max(round(plan.epochs * len(trial.train) / min(plan.batch_size, len(trial.train))), len(RUNGS))
+    # by time they end where it does, and with a larger budget they go on to the recipe's end
+    steps = whole if trial.fill_time else max(round(trial.share * whole), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)
     batches = plan.batches(trial, plan.batch_size)
@@ -129,7 +131,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         if 1000 * progress >= ahead[0]:
             while ahead and 1000 * progress >= ahead[0]:  # where time went by without a step, one look is enough
                 judged = ahead.pop(0)
-            details = {"steps": float(step)}
+            details, trial.made = {"steps": float(step)}, step / whole
             if losses:
                 wait_for(trial.device)  # the last of them may be on its way to the host
                 details["loss"] = _finite(torch.stack(losses).mean(), step)
@@ -153,7 +155,8 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(min(progress, 1.0))
         number, batch = batches.at(step)
-        torch.manual_seed(seed_of(trial.seed, step))
+        # torch's own would write down where it is called from, for accelerators that may still come
+        (torch.default_generator if trial.device.type == "cpu" else torch).manual_seed(seed_of(trial.seed, step))
         generator.manual_seed(seed_of(trial.seed, step))
         losses.append(stepper.step(optimizer, batch, number, generator))
         _finite(

@@ -103,6 +103,7 @@ class Trial:
     clock: Clock
     fill_time: bool = False
     share: float = 1.0  #: of the passes that its settings say, that there is time for
+    made: float = 1.0  #: of the same, that the training which ended last has made
     judged_on_the_way: bool = True
     checkpoint: Path | None = None
     late_checkpoint: Path | None = None

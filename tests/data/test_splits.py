@@ -89,9 +89,10 @@ def test_quarters_that_validate_in_turn_divide_the_training_rows_and_no_group(ex
         others = np.setdiff1d(np.arange(len(labels)), part)
         assert np.all(np.diff(part) > 0)
         assert set(labels[part]) <= set(labels[others])
-    for label in set(labels):  # only a class that is in one part alone does not validate there
-        left_out = set(train[labels[train] == label]) - set(in_turn)
-        assert not left_out or len({part for part, rows in enumerate(found.in_turn) if label in labels[rows]}) == 0
+        assert not set(groups[part]) & set(groups[others])
+    # only a class that is in one part alone does not validate there, nor do the groups of its rows
+    alone = [row for row in train if not any(labels[row] in labels[part] for part in found.in_turn)]
+    assert set(groups[np.setdiff1d(train, in_turn)]) <= set(groups[alone])
 
 
 @given(LABELS, st.integers(0, 3))
@@ -123,6 +124,7 @@ def test_of_several_labels_each_keeps_training_rows_and_no_group_is_divided(exam
     for part in split(labels, seed=seed, groups=groups).in_turn:
         elsewhere = np.delete(labels, part, axis=0).any(0)
         assert not labels[part][:, ~elsewhere].any()
+        assert not set(groups[part]) & set(np.delete(groups, part))
 
 
 @given(LABELS, FRACTIONS, st.integers(0, 3))

@@ -14,6 +14,7 @@ from autotl.data.inspection import inspect_table
 from autotl.data.roles import Overrides
 from autotl.errors import DataError, TaskError
 from autotl.kinds.kind import Scale
+from autotl.kinds.labels import thresholds
 from autotl.kinds.mixing import Combination, activated, mixed, tempered
 from autotl.kinds.numbers import COVERAGES, in_units
 from autotl.predictor import metrics
@@ -277,3 +278,24 @@ def test_few_errors_raise_nothing_that_the_score_has_not_seen():
     targets = (answers + 0.7 * random.normal(size=(60, 1))).astype(np.float32)
     assert task.rules.calibrate(task, targets[:30], answers[:30])["shifts"] == [[0.0]]
     assert task.rules.calibrate(task, targets, answers)["shifts"][0][0] > 0.1
+
+
+def test_numbers_far_from_zero_are_told_apart_and_no_noise_is_told_of_others():
+    eastings = np.array([5432123.4, 5432987.6])
+    assert Scale(mean=5.4e6, deviation=400.0).rounded(eastings).tolist() == eastings.tolist()
+    assert PLAIN.rounded(np.array([93.40000152587891])).tolist() == [93.4]
+    assert LOGARITHM.rounded(np.array([[1234567.8, 0.00012345678]])).tolist() == [[1234570.0, 0.000123457]]
+
+
+def test_surely_given_labels_are_tempered_as_others_are():
+    logits = np.array([[-18.0, -3.0, 16.0, 17.0, 20.0]], np.float32)
+    expected = 1 / (1 + np.exp(-np.minimum(logits, 17.33) / 4))
+    np.testing.assert_allclose(tempered(activated(logits, "sigmoid"), 4.0, "sigmoid"), expected, atol=3e-3)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_threshold_is_between_different_answers(turned):
+    answers = np.array([0.9] * 5 + [0.4] * 22, np.float32)[:, None]
+    known = np.array([1.0] * 7 + [0.0] * 20)[:, None]
+    rows = slice(None, None, -1) if turned else slice(None)
+    assert thresholds(known[rows], answers[rows], fewest=1).tolist() == [pytest.approx(0.65)]

@@ -8,6 +8,7 @@ import pytest
 from tables_of_kinds import inspected, numbers
 
 from autotl.errors import TaskError
+from autotl.kinds.classes import BALANCE
 from autotl.kinds.kind import Scale
 from autotl.kinds.labels import thresholds
 from autotl.kinds.mixing import activated
@@ -218,3 +219,15 @@ def test_rows_of_labels_that_are_all_right_do_not_make_a_score_certain():
     many = np.tile(targets, (40, 1))
     low, high = metrics.interval(made_tasks.of_labels(5), many, np.tile(answers, (40, 1)))
     assert 0.99 < low < high
+
+
+def test_a_rare_class_that_is_never_given_scores_nothing_and_is_no_error():
+    """A model that says no to all rows is usual there."""
+    task = made_tasks.of_classes(2, metric="f1")
+    targets, never = np.array([0, 0, 0, 1]), np.tile([0.9, 0.1], (4, 1)).astype(np.float32)
+    assert metrics.score(task, targets, never) == 0.0
+
+
+def test_names_of_scikit_learn_for_a_metric_of_ours_mean_the_same():
+    assert BALANCE["recall_macro"] == BALANCE["balanced_accuracy"]
+    assert BALANCE["f1_macro"] == BALANCE["macro_f1"]

@@ -63,6 +63,31 @@ class Counting(WordEncoder):
     def __init__(self): ...
 
 
+class Caching(WordEncoder):
+    """Keeps what it has read, and is another one to the store from then on."""
+
+    def __init__(self):
+        self.read = {}
+
+    def encode(self, cells):
+        self.read |= dict.fromkeys(cells)
+        return super().encode(cells)
+
+
+class Sideways(TinyBackbone):
+    """Has channels before tokens, so that padding lies where the store looks for none."""
+
+    def forward(self, state, start=0, stop=None):
+        return turned(super().forward(turned(state), start, stop))
+
+    def pool(self, state):
+        return super().pool(turned(state))
+
+
+def turned(state):
+    return state | {"x": state["x"].transpose(1, 2)} if state["x"].ndim == 3 else state
+
+
 class Unmasked(TinyBackbone):
     def pool(self, state):
         return state["x"].mean(1)
@@ -141,6 +166,8 @@ class Loud(TinyFamily):
         (faulty(encoder_class=Floats), r"kit-texts/tiny: a text is encoded as \[tokens\] int32.*float32"),
         (faulty(encoder_class=Forgetful), r"one array a cell. Found: 4 for 5 cells"),
         (faulty(encoder_class=Counting), r"the same sample gives the same fingerprint"),
+        (faulty(encoder_class=Caching), r"its pickle is the same after use"),
+        (faulty(backbone_class=Sideways), r"a state that was stored without its padding can go on"),
         (faulty(backbone_class=Unmasked), r"do not depend on the rows beside it|stored state gives what"),
         (faulty(backbone_class=Narrow), r"pool\(\) gives \[batch, width\] = \[5, 24\]. Found: \[5, 7\]"),
         (faulty(backbone_class=Whole), r"two parts give what all stages do.*boundary 2 of 3"),

@@ -62,6 +62,17 @@ class Restless(Effect):
         return logits.square().mean() * float(np.random.default_rng().uniform(0.1, 1.0))
 
 
+class Counting(Effect):
+    """Counts steps by itself, from 1 on when a training is taken up."""
+
+    def begin(self, model, trial):
+        self.steps = 0
+
+    def loss(self, logits, again):
+        self.steps += 1
+        return self.steps * logits.square().mean()
+
+
 class HeadsAlone(Effect):
     """Fails where no stage is trained."""
 
@@ -90,6 +101,7 @@ class OfNumbers(Slow):
         (Unusual(), r"what is usual is among the strengths.*0.3 of \[0.0, 1.0\]"),
         (type("Wild", (Slow,), {"effect_class": Exploding})(), r"finite losses.*DivergedError: the loss is not finite"),
         (type("Luck", (Slow,), {"effect_class": Restless})(), r"the same seed gives the same training"),
+        (type("Count", (Slow,), {"effect_class": Counting})(), r"goes on from its checkpoint as if"),
         (type("Deep", (Slow,), {"effect_class": HeadsAlone})(), r"3 stages frozen.*goes through.*IndexError"),
         (OfNumbers(), r"a training of 24 steps goes through with finite losses"),
         (type("Alien", (Slow,), {"effect_class": dict})(), r"effect\(\) gives an Effect. Found: dict"),

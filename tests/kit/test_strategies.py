@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from autotl.plugins.contracts import Choice, Progress, Real, Strategy, Work
+from autotl.plugins.manager import plugins
+from autotl.search.fitting import fit
 from autotl.testing import (
     BrokenPromise,
     check_strategy,
@@ -136,6 +138,20 @@ def test_a_strategy_that_says_the_wrong_things_is_told(strategy, told):
         check_choices(strategy)
 
 
+class Forgetful(Head):
+    """Begins where it was put down, without what it had learned until there."""
+
+    def fit(self, trial):
+        taken_up = trial.checkpoint is not None and trial.checkpoint.exists()
+        for progress in super().fit(trial):
+            if not taken_up:
+                trial.model.head.weight.data *= 2.0
+                if trial.checkpoint is not None:
+                    trial.checkpoint.write_bytes(b"half way")
+                yield Progress(500)
+            yield progress
+
+
 @pytest.mark.parametrize(
     ("strategy", "told"),
     [
@@ -145,6 +161,7 @@ def test_a_strategy_that_says_the_wrong_things_is_told(strategy, told):
         (Falling(), r"permille rises, to 1000 at the end. Found: 400 after 500"),
         (Random(), r"a seed gives the same model"),
         (Meddling(), r"leaves trial.frozen.backbone as it is|a seed gives the same model"),
+        (Forgetful(), r"goes on from its checkpoint as if it had never been put down. Found: .* beside it"),
         (Raising(), r"raises nothing but TrialError. Found: ZeroDivisionError: dropped the vase"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Strategy) else "",
@@ -162,3 +179,15 @@ def test_a_sound_strategy_passes():
 def test_a_strategy_that_does_not_end_in_time_is_told():
     with pytest.raises(BrokenPromise, match=r"ends when its clock does, after 0.5 s. Found: it took"):
         check_strategy(Endless(), text_bench())
+
+
+def test_a_trial_of_any_own_pace_is_judged_where_trials_are_compared(monkeypatch):
+    def judged(*said):
+        own = type("Own", (Head,), {"fit": lambda self, trial: map(Progress, said)})()
+        monkeypatch.setattr(plugins(), "strategy", lambda name: own)
+        return [progress.permille for progress in fit(text_bench().trial({}), "own")]
+
+    assert judged(250, 500, 750, 1000) == [111, 333, 667, 1000]
+    assert judged(*range(50, 1001, 50)) == [111, 333, 667, 1000]
+    assert judged(400, 1000) == [333, 1000]
+    assert judged(1000) == [1000]

@@ -14,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from autotl.events import read_events
+from autotl.search.checkpoints import CHECKPOINTS_FOLDER
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 
@@ -81,3 +82,12 @@ def read_until(process, kind):
 
 def notes(folder):
     return [note["text"] for note in events(folder, "note")]
+
+
+def write_checkpoint(run, trial, *, step=0, seconds=0.0):
+    """One of a trial that came so far, without weights."""
+    checkpoint = run / CHECKPOINTS_FOLDER / f"{trial:04d}.safetensors"
+    checkpoint.parent.mkdir(exist_ok=True)
+    header = json.dumps({"__metadata__": {"progress": json.dumps({"training": 0, "step": step, "seconds": seconds})}})
+    checkpoint.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    return checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,16 @@ def written(answer: dict[str, Any], answers: np.ndarray) -> list[list[Any]]:
     """The cells of each row."""
     widths = np.array(answer["widths"])
     each = np.stack([_in_units(answer, answers + shift) for shift in (np.array(answer["shifts"]), -widths, widths)], -1)
-    return [[float(f"{cell:.6g}") for cell in row] for row in each.reshape(len(answers), -1).tolist()]
+    for place, scale in enumerate(answer["scales"]):
+        each[:, place] = _rounded(each[:, place], scale)
+    return [list(row) for row in each.reshape(len(answers), -1).tolist()]
+
+
+def _rounded(numbers: np.ndarray, scale: dict[str, Any]) -> np.ndarray:
+    """To a millionth of how far apart they usually lie; of logarithms to six digits."""
+    if scale["log"]:
+        return np.array([float(f"{number:.6g}") for number in numbers.ravel()]).reshape(numbers.shape)
+    return np.round(numbers, 6 - math.floor(math.log10(scale["deviation"])))
 
 
 def _in_units(answer: dict[str, Any], answers: np.ndarray) -> np.ndarray:

@@ -187,10 +187,10 @@ def main() -> None:
             if repeated := [name for name, count in Counter(reader.fieldnames or []).items() if count > 1]:
                 sys.exit(f"{table} has several columns {repeated[0]!r}; give each a name of its own")
             for row in reader:
-                if None in row:  # where csv puts what no column is for
-                    wide = len(row) - 1
-                    there = f"{wide + len(row[None])} cells, and the table has {wide} columns"
-                    sys.exit(f"{table}: line {reader.line_num} has {there}")
+                found, wide = sum(cell is not None for cell in row.values()), len(reader.fieldnames or [])
+                if found != wide or None in row:  # where csv puts what no column is for
+                    found += len(row[None]) - 1 if None in row else 0
+                    sys.exit(f"{table}: line {reader.line_num} has {found} cells, and the table has {wide} columns")
                 rows.append(row)
                 lines.append(reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -198,6 +198,8 @@ def main() -> None:
     columns = ANSWER["columns"]
     if lacking := [column for column in columns if column not in (reader.fieldnames or [])]:
         sys.exit(f"{table} has no column {lacking[0]!r}, which the model reads")
+    if clash := sorted(set(_telling().columns(ANSWER)) & set(reader.fieldnames or [])):
+        sys.exit(f"{table} has a column {clash[0]!r} already; rename it, as the predictions bring one")
     filled = [[row[column] if (row[column] or "").strip() else None for column in columns] for row in rows]
     if ANSWER["modality"] in ("image", "images"):  # paths are relative to the table
         image_path = _module(FOLDER / "paths.py").image_path

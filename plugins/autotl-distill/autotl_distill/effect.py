@@ -28,7 +28,8 @@ class Taught(Effect):
     def __init__(self, answers: np.ndarray, *, loss: str, temperature: float, others: Sequence[Effect]) -> None:
         """answers ``[table rows, classes] float32``: the teacher's probabilities; others: effects of this training."""
         self._answers = torch.from_numpy(tempered(answers, temperature, "softmax"))
-        self._loss, self._temperature, self._others = LOSSES[loss], temperature, others
+        self._loss, self._temperature = LOSSES[loss], temperature
+        self._others = [other for other in others if other.mixes]
 
     def rows(self, indices: np.ndarray) -> None:
         self._indices = torch.from_numpy(indices)

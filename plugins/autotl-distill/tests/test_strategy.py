@@ -17,6 +17,7 @@ from autotl_distill.teacher import Teacher
 from autotl.budget import Clock
 from autotl.kinds.mixing import activated
 from autotl.plugins.contracts import StrategyContext, ZooContext
+from autotl.regularizers.label_smoothing import LabelSmoothing
 from autotl.regularizers.mixing import Mixup
 from autotl.search.space import Space
 from autotl.strategies.finetune import Finetune
@@ -133,6 +134,14 @@ def test_rows_that_are_mixed_have_answers_that_are_mixed_alike():
         torch.testing.assert_close(taught._expected, mixed)
         changed += not torch.equal(mixed, targets)
     assert changed
+
+
+def test_a_teachers_answers_are_not_smoothed_as_labels_are():
+    answers = np.full((8, 4), [0.97, 0.02, 0.008, 0.002], np.float32)
+    taught = Taught(answers, loss="kd", temperature=1.0, others=[LabelSmoothing().effect(0.1)])
+    taught.rows(np.arange(8))
+    taught.batch({"x": torch.randn(8, 3)}, torch.eye(4)[[0] * 8], torch.Generator())
+    np.testing.assert_allclose(taught._expected.numpy(), answers, atol=1e-6)
 
 
 def test_a_batch_in_pieces_learns_each_piece_from_its_own_rows():

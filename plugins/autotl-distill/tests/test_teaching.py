@@ -143,3 +143,11 @@ def test_a_search_that_was_killed_while_the_teacher_was_trained_goes_on(started,
     assert [event["state"] for event in events(run, "trial_ended")] == ["complete"] * 4
     assert events(run, "trial_started")[-1]["strategy"] == "distill"
     assert (run / "teacher").exists()
+
+
+@pytest.mark.slow
+def test_where_nothing_breaks_the_limits_the_other_parts_of_the_table_judge_too(started, tmp_path):
+    ended(started("search", "--trials", 3, "--max-params", "10M"))
+    run = tmp_path / "run"
+    assert not (run / "teacher").exists()
+    assert len(events(run, "cross_validated")) == 1

@@ -133,21 +133,32 @@ def read_square(
     white: of pictures of more than 8 bits, as `common_white` has it. squeezed: all of it, squeezed into a square.
     """
     try:
-        with Image.open(path, formats=readable_formats()) as image:
-            if image.width * image.height > MOST_PIXELS:
-                return f"has {image.width}x{image.height} pixels, too many"
-            image.draft("RGB", (side, side))  # large JPEGs decode at an eighth of the work
-            scaling = _FILTERS.get(interpolation, Image.Resampling.BICUBIC)
-            deep = _is_deep(image)
-            inverted = deep and _white_is_zero(image)
-            whole = _plain(_upright(image), white, deep=deep)
-            whole = ImageOps.invert(whole) if inverted else whole
-            square = whole.resize((side, side), scaling) if squeezed else ImageOps.fit(whole, (side, side), scaling)
-            return np.asarray(_on_a_page(square))
+        try:
+            return _square(path, side, interpolation, white, squeezed=squeezed)
+        except MemoryError:  # of which others that are decoded at this moment take their part
+            with _ONE_AT_A_TIME:
+                return _square(path, side, interpolation, white, squeezed=squeezed)
     except FileNotFoundError:
         return "does not exist"
+    except MemoryError:
+        raise
     except Exception as error:  # decoders fail on foreign bytes in every way there is
         return f"cannot be read ({_reason(error)})"
+
+
+def _square(path: str, side: int, interpolation: str, white: float, *, squeezed: bool) -> np.ndarray | str:
+    """As `read_square`, for a file that can be read."""
+    with Image.open(path, formats=readable_formats()) as image:
+        if image.width * image.height > MOST_PIXELS:
+            return f"has {image.width}x{image.height} pixels, too many"
+        image.draft("RGB", (side, side))  # large JPEGs decode at an eighth of the work
+        scaling = _FILTERS.get(interpolation, Image.Resampling.BICUBIC)
+        deep = _is_deep(image)
+        inverted = deep and _white_is_zero(image)
+        whole = _plain(_upright(image), white, deep=deep)
+        whole = ImageOps.invert(whole) if inverted else whole
+        square = whole.resize((side, side), scaling) if squeezed else ImageOps.fit(whole, (side, side), scaling)
+        return np.asarray(_on_a_page(square))
 
 
 @functools.cache

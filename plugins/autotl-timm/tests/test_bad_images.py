@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from autotl_timm.images import ImageEncoder, native_side
+from autotl_timm.preprocess import read_square
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -287,3 +288,21 @@ def test_what_is_no_file_is_not_opened(places, tmp_path):
         "address",
     ]
     assert all(word in rows.unreadable[row] for row, word in enumerate(words, start=1)), rows.unreadable
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_memory_that_runs_out_is_no_fault_of_the_picture(tmp_path, monkeypatch, times):
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "red.png")
+    opened, left = Image.open, [MemoryError] * times
+
+    def open_image(*given, **how):
+        if left:
+            raise left.pop()
+        return opened(*given, **how)
+
+    monkeypatch.setattr(Image, "open", open_image)
+    if times == 1:  # another picture was decoded at that moment
+        assert read_square(str(tmp_path / "red.png"), 8, "bilinear").shape == (8, 8, 3)
+    else:
+        with pytest.raises(MemoryError):
+            read_square(str(tmp_path / "red.png"), 8, "bilinear")
