@@ -232,3 +232,28 @@ def test_what_a_training_took_until_its_last_checkpoint_counts_where_it_was_kill
     assert read_run_file(run).seconds == pytest.approx(max(known.seconds, at + (50.0 if more else 0.0)), abs=0.01)
     os.utime(checkpoint, (told - 40.0, told - 40.0))
     assert read_run_file(run).seconds == known.seconds
+
+
+def test_what_twins_have_answered_is_not_asked_again_after_a_kill(table, zoo, here, tmp_path, monkeypatch):
+    """Each may be a training of minutes."""
+    asked, validate = [], Dialogue.validate
+
+    def cut(self, of, fitting, *, part, **how):
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        asked.append((of, part))
+        return validate(self, of, fitting, part=part, **how)
+
+    monkeypatch.setattr(Dialogue, "validate", cut)
+    request = SearchRequest(data=str(table), models=(str(zoo / "one"),), trials=2)
+    assert Search(request, tmp_path / "run").run().interrupted
+    before = asked.copy()
+    assert len(before) == 3
+    monkeypatch.setattr(
+        Dialogue, "validate", lambda *given, **how: asked.append((given[1], how["part"])) or validate(*given, **how)
+    )
+    assert not resume(tmp_path / "run").interrupted
+    assert len(asked) == len(set(asked)) > 3
+    (*_, told) = events(tmp_path / "run", "cross_validated")  # of the answer before the kill, and of all
+    assert told["folds"] == 4
+    assert not (tmp_path / "run" / "twins").exists()

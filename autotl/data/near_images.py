@@ -78,12 +78,28 @@ def near_images(
     return groups, filling & ~_shared(groups)
 
 
+def repeated(thumbnails: npt.NDArray[np.float32], known: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """``[rows] bool``: which show nearly the same as one of those that are known; both as `near_images` takes them."""
+    most_alike, found = max(_MOST_ALIKE * len(known), _ALWAYS_ALIKE), [np.zeros(0, bool)]
+    for start in range(0, len(thumbnails), _AT_A_TIME):
+        places = zip(*(_places(some) for some in (thumbnails[start : start + _AT_A_TIME], known)), strict=True)
+        least = np.minimum.reduce([place @ other.T for place, other in places])
+        similar = least >= SIMILARITY
+        found.append(np.where(similar.sum(1) > most_alike, (least >= _THE_SAME).any(1), similar.any(1)))
+    return np.concatenate(found)
+
+
+def _places(thumbnails: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """Those of each image of a row."""
+    return np.split(thumbnails, range(THUMBNAIL, thumbnails.shape[1], THUMBNAIL), axis=1)
+
+
 def _joined(
     thumbnails: npt.NDArray[np.float32], similarity: float, most_alike: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Groups ``[rows] int64``, numbered below the number of rows, and which rows have more like them than that."""
     components = Components(len(thumbnails))
-    places = np.split(thumbnails, range(THUMBNAIL, thumbnails.shape[1], THUMBNAIL), axis=1)
+    places = _places(thumbnails)
     crowded = np.zeros(len(thumbnails), bool)
     for start in range(0, len(thumbnails), _AT_A_TIME):
         alike = [place[start : start + _AT_A_TIME] @ place.T >= similarity for place in places]

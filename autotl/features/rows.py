@@ -76,6 +76,17 @@ class EncodedRows:
         self._lengths: dict[int, int] = {}
         self._readers = readers or Readers(modality)
 
+    @property
+    def count(self) -> int:
+        """Rows, readable or not."""
+        return len(self._cells)
+
+    def beside(self, cells: Sequence[Any]) -> EncodedRows:
+        """Other cells for the same encoder, kept where these are."""
+        return EncodedRows(
+            self.encoder, cells, modality=self.modality, store=self._store, made_by=self._made_by, readers=self._readers
+        )
+
     def seen_by(self, encoder: InputEncoder) -> EncodedRows:
         """The same arrays for an encoder with the same fingerprint, which may batch them in another way."""
         other = self._before(encoder)

@@ -15,6 +15,7 @@ from autotl.search.again import Again, named
 from autotl.search.line import Message
 from autotl.search.session import Session
 from autotl.search.shelf import Model
+from autotl.search.twins import Twins
 
 #: A training on other rows that is no faster than it was is ended when it takes so much longer, and not begun where it
 #: would have so much less time: its answers would not be the model's.
@@ -24,10 +25,10 @@ SLOWER = 1.3
 class CrossValidation:
     """Goes through the models that the answer is made of, all or none, and then through the heads beside them."""
 
-    def __init__(self, session: Session, again: Again) -> None:
+    def __init__(self, session: Session, again: Again, twins: Twins) -> None:
+        self._again, self._twins = again, twins
         self._dialogue, self._judge = session.dialogue, session.judge
         self._pace, self._events = session.pace, session.events
-        self._again = again
 
     def run(self) -> bool:
         """Whether there was anything to do and it came to an end; the answer is whole at any moment.
@@ -60,6 +61,7 @@ class CrossValidation:
                     "cross_validated", trials=[model.judged.trial for model, _ in found], folds=card.folds,
                     rows=card.validation_rows, score=card.score,
                 )  # fmt: skip
+        self._twins.let_go()
         return card is not None
 
     def _parts_of(self, model: Model) -> list[Message]:
@@ -74,21 +76,34 @@ class CrossValidation:
         return self._pace.seconds_to_the_end() if self._pace.limited else math.inf
 
     def _seconds(self, model: Model) -> float:
-        """What all parts will take: a trial as often as long as it took."""
+        """What the parts will take that an earlier process has not asked."""
+        asked = [part for part in range(self._pace.folds) if self._known(model, part) is not None]
+        return (self._pace.folds - len(asked)) * self._seconds_of_a_part(model)
+
+    def _seconds_of_a_part(self, model: Model) -> float:
+        """A trial's as long as it took."""
         if model.judged.is_head:
-            return self._pace.folds * self._pace.seconds_of_a_head_again(model.member.backbone)
-        return self._pace.folds * self._pace.seconds_of_trial(model.judged.trial)
+            return self._pace.seconds_of_a_head_again(model.member.backbone)
+        return self._pace.seconds_of_trial(model.judged.trial)
+
+    def _known(self, model: Model, part: int) -> Message | None:
+        views = sum(other.is_view and other.trial_folder == model.trial_folder for other in self._judge.models)
+        return self._twins.known(model, part, views=views)
 
     def _ask(self, model: Model, part: int) -> Message:
-        usual, training = self._seconds(model) / self._pace.folds, self._again.is_training(model)
+        if (known := self._known(model, part)) is not None:
+            return known
+        usual, training = self._seconds_of_a_part(model), self._again.is_training(model)
         left = self._pace.seconds_of_training(model.member.backbone)
         silence = self._pace.silence(usual) if training else math.inf
         if self._pace.limited and training and left < usual / SLOWER:
             raise TrialError("too little time was left for all of them", kind="time")
-        return self._dialogue.validate(
+        reply = self._dialogue.validate(
             named(model),
             self._again.fitting(model, views_agree=self._judge.views_agree),
             part=part,
             seconds=min(SLOWER * usual if training else left, left) if self._pace.limited else None,
             silence=silence,
         )
+        self._twins.keep(model, part, reply)
+        return reply

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,11 +79,12 @@ class Dialogue:
         """Has the worker let go of the networks of all backbones but these; one that is asked for is loaded again."""
         self._ask("backbones", "screening", do="forget", but=list(but))
 
-    def alike(self, candidate: Candidate, *, seconds: float | None, silence: float) -> Message:
-        """Which images are copies of others, as the backbone reads them."""
+    def alike(self, candidate: Candidate, *, test: Sequence[Any], seconds: float | None, silence: float) -> Message:
+        """Which images are copies of others, as the backbone reads them. test: cells of rows to test on."""
         return self._ask(
-            "audit", "auditing", silence=silence, do="alike", candidate=dataclasses.asdict(candidate), seconds=seconds
-        )
+            "audit", "auditing", silence=silence, do="alike", candidate=dataclasses.asdict(candidate), test=test,
+            seconds=seconds,
+        )  # fmt: skip
 
     def screen(
         self, candidate: Candidate, *, seconds: float | None, most_rows: int | None, opinions: bool, needed: bool,

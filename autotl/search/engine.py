@@ -61,6 +61,7 @@ from autotl.search.splitting import Splitting
 from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
 from autotl.search.trials import Trials
+from autotl.search.twins import Twins
 from autotl.search.vetting import vetted
 from autotl.usage import cores, peak_memory
 from autotl.zoo.inventory import largest_download
@@ -338,7 +339,6 @@ class Search:
     def _space(self, survivors: Sequence[Candidate], pace: Pace) -> Space:
         given, task = self._given, self._given.inspection.task
         targets = given.inspection.targets[given.split.train]
-        passes = {candidate.key: pace.passes(candidate.key, len(given.split.train)) for candidate in survivors}
         parts = {candidate.key: pace.part_of_a_recipe(candidate, len(targets)) for candidate in survivors}
         survivors = trainable_first(survivors, scores := self._screening.scores, slow(parts))
         full_trials = parts[survivors[0].key] if pace.limited else None
@@ -349,7 +349,7 @@ class Search:
                 class_rows=tuple(task.rules.counts(task, targets).values()) if task.rules.exclusive else (),
                 metric=task.metric,
                 augments=given.augments[candidate.family],
-                passes=passes[candidate.key],
+                passes=pace.passes(candidate.key, len(targets)),
                 doubtful=is_doubtful(max(scores.values()), task.rules.guess(targets, task.balance), full_trials),
                 squared=task.rules.squared,
                 teacher=self._teacher is not None,
@@ -407,7 +407,8 @@ class Search:
         again = Again(self._given.candidates, space)
         if pace.folds:
             self._phase("cross-validating")
-            if not CrossValidation(session, again).run():
+            twins = Twins(self._folder, self._disk, rows=len(targets), outputs=len(self._run_file.task.outputs))
+            if not CrossValidation(session, again, twins).run():
                 self._phase("searching")  # in the time that was kept for it
                 trials.run(portfolio, count)
         if found := verdict(judge.models, space, judge.lead, judge.score, split.groups):
@@ -425,8 +426,7 @@ class Search:
         if not self._request.limits.given or self._teacher is not None or not space.lessons():
             return None
         published = next(space.portfolio())
-        passes = space.context(published.backbone).passes
-        if pace.limited and passes < ENOUGH_TRIALS * space.work(published).passes:
+        if pace.limited and space.context(published.backbone).passes < ENOUGH_TRIALS * space.work(published).passes:
             return None
         barred = [*given.too_large, *screening.too_slow]
         return Teaching(self._session, space, barred, screening)

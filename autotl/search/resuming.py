@@ -17,11 +17,13 @@ from autotl.search.run_file import EVENTS_FILE, read_run_file
 from autotl.search.run_log import RUN_LOG_FILE
 from autotl.search.shelf import TEACHER_FOLDER, TRIALS_FOLDER
 from autotl.search.study import STUDY_FILE
+from autotl.search.twins import TWINS_FOLDER
 from autotl.untrusted import refuse_links
 
 #: What a search adds to, and removes things from.
 _WRITTEN = (
     EVENTS_FILE, LOG_FILE, RUN_LOG_FILE, STUDY_FILE, BUNDLE_FOLDER, CHECKPOINTS_FOLDER, TEACHER_FOLDER, TRIALS_FOLDER,
+    TWINS_FOLDER,
 )  # fmt: skip
 
 

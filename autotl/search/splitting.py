@@ -58,8 +58,9 @@ class Splitting:
 
     def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
         silence = self._pace.loading_seconds() + (seconds or 0.0)
+        test = [] if given.test is None else given.test.cells
         try:
-            reply = self._dialogue.alike(given.candidates[0], seconds=seconds, silence=silence)
+            reply = self._dialogue.alike(given.candidates[0], test=test, seconds=seconds, silence=silence)
         except (TrialError, UnreadableError) as error:  # a backbone that cannot be used is named when it is screened
             self._events.emit("note", text=f"no copies were looked for among the images ({error})")
             return given
@@ -73,6 +74,9 @@ class Splitting:
             kind = kind_of_input(given.inspection.task.modality, several=True)
             text = f"{reply['filling']} {kind} are nearly the same as most others of their class: they may be on both"
             self._events.emit("note", text=f"{text} sides of the split, and the score too good for other views")
+        if count := reply["tested"]:
+            told = f"{counted(count, 'row')} to test on {'shows' if count == 1 else 'show'} nearly the same as rows"
+            self._events.emit("note", text=f"{told} that are learned from: a score on them flatters")
         if not len(copies):
             return given
         table, kept, modality = given.inspection.table, given.inspection.kept, given.inspection.task.modality

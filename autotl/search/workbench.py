@@ -15,7 +15,6 @@ import torch
 
 from autotl.budget import Clock
 from autotl.config import cache_folder
-from autotl.data.near_images import THUMBNAIL, near_images, thumbnails_of
 from autotl.data.task import Task
 from autotl.errors import DivergedError, TrialError
 from autotl.features.bag_of_words import WordsFamily
@@ -30,6 +29,7 @@ from autotl.plugins.contracts import Candidate, Recipe, ViewingEncoder, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor
+from autotl.search.copies import copies
 from autotl.search.fitting import fit
 from autotl.search.line import Message, WorkerEnd
 from autotl.search.looks import ROWS_A_LOOK, Looks
@@ -47,9 +47,6 @@ logger = logging.getLogger(__name__)  # the worker's, which ends in the run's wo
 
 #: Rows that second opinions are formed on: they are asked about in the contract as taking about a second.
 ROWS_OF_AN_OPINION = 2000
-
-#: Images that are compared with each other: the product of all pairs then takes two seconds on two cores.
-MOST_COMPARED = 20_000
 
 #: Of looking through a backbone once more, where the worker that did so has died; what it saw is in the store.
 SECONDS_AGAIN = 2.0
@@ -112,26 +109,13 @@ class Workbench:
         )
 
     def alike(self, request: Message) -> Message:
-        """Whose images show nearly the same: ``groups``, the first row of each row's copies, itself where it has none.
-        Or where these are nearly all of a class, of which there are ``filling``.
-
-        They are decoded for the backbone that looks at them first, which then finds them decoded.
-        """
+        """As `copies` has it; images are decoded for the backbone that looks at them first, which then has them."""
         rows = self._look_through(request["candidate"]).rows
+        classes = self._strata if self._task.rules.exclusive else None
         clock = Clock(request["seconds"] or math.inf)
-        looked, small = [np.empty(0, np.int64)], [np.empty((0, len(self._task.inputs) * THUMBNAIL), np.float32)]
-        for chunk in rows.stream(np.random.default_rng(self._seed).permutation(len(self._looks.cells)), ahead=False):
-            if clock.remaining <= 0 or sum(map(len, looked)) >= MOST_COMPARED:
-                break
-            looked.append(chunk)
-            small += [np.stack([thumbnails_of(images) for images in rows.gather(chunk)])] if len(chunk) else []
-        found, numbers = np.concatenate(looked), np.arange(len(self._looks.cells))
-        classes = self._task.rules.strata(self._targets[found]) if self._task.rules.exclusive else None
-        groups, filling = near_images(np.concatenate(small), classes)
-        firsts = np.unique(groups, return_index=True)[1]
-        numbers[found] = found[firsts][np.unique(groups, return_inverse=True)[1]]
+        found = copies(rows, rows.beside(request["test"]), classes, seed=self._seed, clock=clock)
         self._store.flush()
-        return {"groups": numbers.tolist(), "compared": len(found), "filling": int(filling.sum())}
+        return found
 
     def screen(self, request: Message) -> Message:
         """How well a ridge head does on the features of as many training rows as the seconds allow.

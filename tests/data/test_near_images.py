@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotl.data.near_images import near_images, thumbnail, thumbnails_of
+from autotl.data.near_images import near_images, repeated, thumbnail, thumbnails_of
 
 
 def picture(seed: int, side: int = 96) -> np.ndarray:
@@ -118,3 +118,23 @@ def test_four_copies_may_be_all_of_a_class():
     groups, filling = near_images(four, np.zeros(4, np.int64))
     assert len(set(groups.tolist())) == 1
     assert not filling.any()
+
+
+def test_pictures_to_test_on_that_are_known_are_found():
+    known = [picture(seed) for seed in range(30)]
+    noise = np.random.default_rng(0).normal(0, 5, (48, 48, 3))
+    tested = [picture(40), known[7][::2, ::2] * 0.9 + noise, np.full((64, 64, 3), 255.0), known[9]]
+    small, others = (np.stack([thumbnail(as_image(values)) for values in some]) for some in (known, tested))
+    assert repeated(others, small).tolist() == [False, True, False, True]
+    pairs = np.concatenate([others[[1, 1]], others[[3, 0]]], axis=1)  # both images have to be alike
+    assert repeated(pairs, np.concatenate([small[[7]], small[[9]]], axis=1)).tolist() == [True, False]
+    assert repeated(others[:0], small).tolist() == []
+    assert repeated(others, small[:0]).tolist() == [False] * 4
+
+
+def test_of_one_kind_of_picture_only_the_same_is_known():
+    base = picture(0)
+    known = [0.88 * base + 0.12 * picture(seed) for seed in range(1, 41)]
+    tested = [0.88 * base + 0.12 * picture(50), known[3]]
+    small, others = (np.stack([thumbnail(as_image(values)) for values in some]) for some in (known, tested))
+    assert repeated(others, small).tolist() == [False, True]

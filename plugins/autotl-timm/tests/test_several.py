@@ -324,7 +324,12 @@ def test_a_search_learns_what_only_both_images_tell(searched, tmp_path, monkeypa
     table.loc[60], table.loc[61] = ("fronta.png", "sidea.png", table["label"][0]), ("front0.png", "torn.png", "same")
     table.to_csv(folder / "table.csv", index=False)
 
-    options = {"image": ["front", "side"], "models": searched, "out": tmp_path / "run"}
+    for view in ("front", "side"):  # the third row, smaller
+        Image.open(folder / f"{view}2.png").resize((48, 48)).save(folder / f"{view}t.png")
+    test = pd.DataFrame([("frontt.png", "sidet.png", table["label"][2]), *map(tuple, table.values[5:6])])
+    test.set_axis(table.columns, axis=1).to_csv(folder / "test.csv", index=False)
+
+    options = {"image": ["front", "side"], "models": searched, "out": tmp_path / "run", "test": folder / "test.csv"}
     found = autotl.fit(folder / "table.csv", trials=1, quiet=True, **options)
 
     assert (found.task.modality, found.task.columns) == ("images", ("front", "side"))
@@ -332,6 +337,7 @@ def test_a_search_learns_what_only_both_images_tell(searched, tmp_path, monkeypa
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     notes = [event["text"] for event in events if event["kind"] == "note"]
     assert any(note.startswith("1 set of images nearly the same as another, such as table.csv: row") for note in notes)
+    assert any(note.startswith("1 row to test on shows nearly the same as rows that are learned") for note in notes)
     assert any("row 62: " in note and "torn.png' cannot be read" in note for note in notes)
     assert found.predict(folder / "table.csv")[-1] is None
     new = write_colours(tmp_path / "new", 40, random)
