@@ -18,10 +18,6 @@ class DataError(AutoTLError):
     """A table, column, cell or image cannot be used."""
 
 
-class UnreadableError(DataError):
-    """More rows than are allowed cannot be read."""
-
-
 class RowLostError(DataError):
     """What could be read at first cannot be read any more: whoever needs it fails, and the search goes on."""
 
@@ -75,3 +71,9 @@ class DivergedError(TrialError):
     """Numbers that are not finite came out where nothing can be made of them: a loss, features, a model's answers."""
 
     kind = "numbers"
+
+
+class UnreadableError(DataError, TrialError):
+    """More rows than are allowed cannot be read: that costs whoever reads them, and the search where nobody can."""
+
+    kind = "data"

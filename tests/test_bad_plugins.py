@@ -383,3 +383,4 @@ def test_a_family_that_cannot_read_the_rows_is_left_out_and_one_that_can_goes_on
     assert told.startswith("the family 'picky' is left out: ")
     assert "rows cannot be read, more than 5%" in told
     assert {event["backbone"] for event in events(run, "trial_started")} == {"tiny/one"}
+    assert {event["backbone"] for event in events(run, "screened")} == {"tiny/one"}

@@ -84,8 +84,8 @@ def repeated(thumbnails: npt.NDArray[np.float32], known: npt.NDArray[np.float32]
     for start in range(0, len(thumbnails), _AT_A_TIME):
         places = zip(*(_places(some) for some in (thumbnails[start : start + _AT_A_TIME], known)), strict=True)
         least = np.minimum.reduce([place @ other.T for place, other in places])
-        similar = least >= SIMILARITY
-        found.append(np.where(similar.sum(1) > most_alike, (least >= _THE_SAME).any(1), similar.any(1)))
+        similar, same = (least >= SIMILARITY).sum(1), (least >= _THE_SAME).sum(1)
+        found.append(np.where(similar > most_alike, (same > 0) & (same <= _MOST_COPIES), similar > 0))
     return np.concatenate(found)
 
 

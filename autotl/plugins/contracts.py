@@ -327,7 +327,9 @@ class Work:
     #: Another way of training than all weights above the frozen stages, whose steps take another time; the same name
     #: as in `autotl.training.loop.Plan`.
     method: str = ""
-    step_cost: float = 1.0  #: factor on a step's time; the core multiplies it by those of the regularizers at work
+    #: Factor on a step's time, 1 where a `method` is named, whose steps are measured; the core multiplies it by those
+    #: of the regularizers at work.
+    step_cost: float = 1.0
     frozen_fraction: float = 0.0  #: of the stages, from the input on: computed once a row and view where possible
     augment: float = 0.0  #: strength; above 0 each row has several views
     #: A strategy that does the same but for what this one adds: where both have finished a trial of the same backbone

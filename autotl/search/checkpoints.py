@@ -6,7 +6,7 @@ import json
 from collections.abc import Container, Mapping
 from pathlib import Path
 
-from autotl.untrusted import read_header
+from autotl.untrusted import read_header, refuse_links
 
 CHECKPOINTS_FOLDER = "paused"
 
@@ -61,10 +61,11 @@ class Checkpoints:
 def _told(file: Path) -> Mapping[str, float]:
     """What a checkpoint says of its training; nothing where it is torn, or not there."""
     try:
-        told: dict[str, float] = json.loads(read_header(file).metadata.get("progress", "{}"))
-    except (OSError, ValueError):
+        refuse_links(file)
+        told = json.loads(read_header(file).metadata.get("progress", "{}"))
+        return {name: float(told[name]) for name in ("training", "step", "seconds") if name in told}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return told
 
 
 def _written(file: Path) -> float:

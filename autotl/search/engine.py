@@ -407,7 +407,7 @@ class Search:
         again = Again(self._given.candidates, space)
         if pace.folds:
             self._phase("cross-validating")
-            twins = Twins(self._folder, self._disk, rows=len(targets), outputs=len(self._run_file.task.outputs))
+            twins = Twins(self._folder, rows=len(targets), outputs=len(self._run_file.task.outputs))
             if not CrossValidation(session, again, twins).run():
                 self._phase("searching")  # in the time that was kept for it
                 trials.run(portfolio, count)

@@ -176,7 +176,7 @@ class Judge:
                         self._judge_by_more(entry, more)
             for model, _ in found:
                 (entry, *_) = self._shelf.entries(model.trial_folder)
-                if entry.judged is not self.best and self._incumbent.yields_to(entry.judged):
+                if entry.weights and entry.judged is not self.best and self._incumbent.yields_to(entry.judged):
                     self._replace(entry.judged)
             return self._renew_answer()
 

@@ -109,7 +109,7 @@ class Looks:
         return EncodedRows(encoder, self.cells, modality=self._modality, store=store, made_by=made_by)
 
     def readable(self, frozen: FrozenBackbone, indices: np.ndarray) -> np.ndarray:
-        """Those that can be read. Raises `DataError` where too many of the table cannot."""
+        """Those that can be read. Raises `UnreadableError` where too many of the table cannot."""
         readable = frozen.rows.readable(indices)
         frozen.rows.refuse_too_many(self._skip_limit, self.names.__getitem__)
         return readable

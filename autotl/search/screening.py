@@ -120,6 +120,9 @@ class Screening:
                 if known:  # what was chosen has seen as many as its head, and does so again
                     most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
                     self._look(candidate, seconds, most_rows=most_rows, opinions=False, needed=needed)
+            except UnreadableError as error:
+                unread[candidate.family] = error
+                self._note(f"the family {candidate.family!r} is left out: {error}")
             except TrialError as error:
                 refused.append(str(error))
                 loaded = any(one.key in self.stages for one in candidates if one.source == "hub")
@@ -131,13 +134,11 @@ class Screening:
                     self._note(f"{candidate.key} is looked at only if time is left ({error})")
                 else:
                     self._note(f"{candidate.key} cannot be used: {error}")
-            except UnreadableError as error:
-                unread[candidate.family] = error
-                self._note(f"the family {candidate.family!r} is left out: {error}")
             except OutOfTime:
                 if not seen:
                     self._note(f"{candidate.key} had not come to an answer when the time was up")
                 raise
+        self._put_off = [candidate for candidate in self._put_off if candidate.family not in unread]
         if not seen:
             for unreadable in unread.values():
                 raise unreadable

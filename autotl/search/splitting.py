@@ -10,7 +10,7 @@ import numpy as np
 
 from autotl.data.splits import Split
 from autotl.data.wording import counted, kind_of_input
-from autotl.errors import DataError, RunError, TrialError, UnreadableError
+from autotl.errors import DataError, RunError, TrialError
 from autotl.files import write_durably
 from autotl.plugins.contracts import PICTORIAL
 from autotl.search.disk import Disk
@@ -59,10 +59,15 @@ class Splitting:
     def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
         silence = self._pace.loading_seconds() + (seconds or 0.0)
         test = [] if given.test is None else given.test.cells
-        try:
-            reply = self._dialogue.alike(given.candidates[0], test=test, seconds=seconds, silence=silence)
-        except (TrialError, UnreadableError) as error:  # a backbone that cannot be used is named when it is screened
-            self._events.emit("note", text=f"no copies were looked for among the images ({error})")
+        of_each_family = {candidate.family: candidate for candidate in reversed(given.candidates)}
+        for candidate in reversed(of_each_family.values()):
+            try:
+                reply = self._dialogue.alike(candidate, test=test, seconds=seconds, silence=silence)
+                break
+            except TrialError as error:  # a backbone that cannot be used is named when it is screened
+                failed = error
+        else:
+            self._events.emit("note", text=f"no copies were looked for among the images ({failed})")
             return given
         firsts = np.array(reply["groups"])
         copies = np.flatnonzero(firsts != np.arange(len(firsts)))

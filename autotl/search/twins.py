@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from autotl.files import write_durably
 from autotl.predictor.answers import SUFFIX, as_bytes, read_answers
-from autotl.search.disk import Disk
 from autotl.search.line import Message
 from autotl.search.shelf import Model
 
@@ -24,10 +24,9 @@ TWINS_FOLDER = "twins"
 class Twins:
     """A file a model and part, with the answers of the model's views beside its own."""
 
-    def __init__(self, folder: Path, disk: Disk, *, rows: int, outputs: int) -> None:
+    def __init__(self, folder: Path, *, rows: int, outputs: int) -> None:
         """folder: of the run. rows: of the table. outputs: of a model."""
-        self._folder, self._disk = folder / TWINS_FOLDER, disk
-        self._rows, self._outputs = rows, outputs
+        self._folder, self._rows, self._outputs = folder / TWINS_FOLDER, rows, outputs
 
     def known(self, model: Model, part: int, *, views: int) -> Message | None:
         """As the worker gave it; None where it did not come to that, or of another number of views."""
@@ -42,8 +41,9 @@ class Twins:
         """For the next process, if this one is killed."""
         each: Sequence[np.ndarray] = [reply["answers"], *reply["views"]]
         contents = as_bytes(reply["valid"], np.concatenate(each, axis=1))
-        self._folder.mkdir(exist_ok=True)
-        self._disk.keep(lambda: write_durably(self._place(model, part), contents))
+        with suppress(OSError):  # nothing else makes way for what only saves time after a kill
+            self._folder.mkdir(exist_ok=True)
+            write_durably(self._place(model, part), contents)
 
     def let_go(self) -> None:
         """The models have them now."""

@@ -28,8 +28,7 @@ class Taught(Effect):
     def __init__(self, answers: np.ndarray, *, loss: str, temperature: float, others: Sequence[Effect]) -> None:
         """answers ``[table rows, classes] float32``: the teacher's probabilities; others: effects of this training."""
         self._answers = torch.from_numpy(tempered(answers, temperature, "softmax"))
-        self._loss, self._temperature = LOSSES[loss], temperature
-        self._others = [other for other in others if other.mixes]
+        self._loss, self._temperature, self._others = LOSSES[loss], temperature, others
 
     def rows(self, indices: np.ndarray) -> None:
         self._indices = torch.from_numpy(indices)
@@ -40,7 +39,8 @@ class Taught(Effect):
             same, seen = torch.Generator(), state
             same.set_state(generator.get_state())
             for other in self._others:
-                seen, answers = other.batch(seen, answers, same)
+                seen, changed = other.batch(seen, answers, same)
+                answers = changed if other.mixes else answers  # labels alone are smoothed
         self._expected = answers
         return state, targets
 
