@@ -86,7 +86,6 @@ def autotl_model_families(context):
 PICKY = """
 import autotl
 import dataclasses
-from autotl.plugins.contracts import Unreadable
 
 @autotl.hookimpl
 def autotl_model_families(context):

@@ -249,7 +249,7 @@ def test_trial_in_whose_forecast_the_search_was_killed_is_told_of_when_it_goes_o
     run = tmp_path / "run"
     assert states(run) == {0: TrialState.RUNNING}
     assert not events(run, "trial_started")
-    set_starts(run, starts)
+    set_starts(run, starts, reached=[0.0, 9000.0])
     answer = command_line("resume", run, "--quiet", also=also)
     assert answer.returncode == 0, answer.stderr
     (told,) = events(run, "trial_started")
@@ -259,15 +259,20 @@ def test_trial_in_whose_forecast_the_search_was_killed_is_told_of_when_it_goes_o
     assert end["state"] == line.state == ("complete" if starts == 1 else "failed")
     assert line.settings == {name: told[name] for name in told["units"]}
     assert [row["trial"] for row in leaderboard(run) if row["trial"] != "head"] == ["0"]
+    assert first_trial(run).user_attrs["reached"] == [0.0, 9000.0], "how far it ever came, though it begins anew"
 
 
-def set_starts(run, number):
+def set_starts(run, number, *, reached=None):
     """How often the first trial was begun, as far as the study knows, since its checkpoint was written."""
+    trial = first_trial(run)
+    trial.set_user_attr("starts", number)
+    trial.set_user_attr("reached", reached or Checkpoints(run).reached(0))
+
+
+def first_trial(run):
     storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
     study = optuna.load_study(study_name=None, storage=storage)
-    trial = optuna.Trial(study, study.trials[0]._trial_id)
-    trial.set_user_attr("starts", number)
-    trial.set_user_attr("reached", Checkpoints(run).reached(0))
+    return optuna.Trial(study, study.trials[0]._trial_id)
 
 
 @pytest.mark.slow

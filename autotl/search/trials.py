@@ -287,7 +287,8 @@ class Trials:
         began, before = self._pace.clock.elapsed, running.used
         trial.set_user_attr("paused", False)
         trial.set_user_attr("starts", trial.user_attrs.get("starts", 0) + 1)
-        trial.set_user_attr("reached", self._checkpoints.reached(number))
+        furthest = trial.user_attrs.get("reached", [0.0, 0.0])  # of a trial that begins anew too
+        trial.set_user_attr("reached", max(furthest, self._checkpoints.reached(number)))
         try:
             length = self._forecast(running)
         except TrialError as error:
