@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotl.budget import Clock, parse_budget
-from autotl.config import DEFAULT_BUDGET, FRAME, make_request, run_folder
+from autotl.config import DEFAULT_BUDGET, FRAME, make_request
 from autotl.data.inspection import SKIP_LIMIT
 from autotl.data.paths import expanded
 from autotl.errors import BundleError, ExportError
 from autotl.events import read_events
 from autotl.plugins.manager import plugins
-from autotl.predictor.bundle import find_bundle, read_card
+from autotl.predictor.bundle import BUNDLE_FOLDER, find_bundle, read_card
 from autotl.predictor.predictor import Predictor
+from autotl.runs.folder import EVENTS_FILE, run_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ class Run(Predictor):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """Raises `BundleError` when the folder holds no run with a model."""
         self._find(folder)
-        self.run_folder = self.folder.parent if self.folder.name == "best" else self.folder
+        self.run_folder = self.folder.parent if self.folder.name == BUNDLE_FOLDER else self.folder
 
     def __fspath__(self) -> str:
         return str(self.run_folder)
@@ -51,7 +52,7 @@ class Run(Predictor):
         """
         from autotl.report.leaderboard import last_test
 
-        return last_test(read_events(self.run_folder / "events.jsonl"))
+        return last_test(read_events(self.run_folder / EVENTS_FILE))
 
     def leaderboard(self) -> pd.DataFrame:
         """One row a model, best first: trial, share of the answer, score, what it is, seconds, and its settings."""
@@ -59,7 +60,7 @@ class Run(Predictor):
 
         from autotl.report.leaderboard import leaderboard
 
-        rows = leaderboard(read_events(self.run_folder / "events.jsonl"))
+        rows = leaderboard(read_events(self.run_folder / EVENTS_FILE))
         fixed = ("name", "best", "share", "score", "backbone", "strategy", "state", "seconds")
         records = [{**{name: getattr(row, name) for name in fixed}, **row.settings} for row in rows]
         return pd.DataFrame.from_records(records).rename(columns={"name": "trial"})
@@ -202,7 +203,8 @@ def export(
 
 def _own_table(run: Path) -> str:
     """The table of a run folder. Raises `ExportError` where it is not there."""
-    from autotl.search.run_file import RUN_FILE, read_run_file
+    from autotl.runs.folder import RUN_FILE
+    from autotl.runs.run_file import read_run_file
 
     way_out = "give rows like those that it answers, with --data"
     if not (run / RUN_FILE).is_file():

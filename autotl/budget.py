@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from autotl.errors import BudgetError
 
@@ -65,3 +67,12 @@ class Clock:
         """Counts `seconds` that passed before it started, beside those that it has; the end stays where it is."""
         self.start -= seconds
         self.seconds += seconds
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Does not count what the block takes; the end stays where it is."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.set_back(began - time.monotonic())

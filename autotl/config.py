@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import re
@@ -16,10 +15,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from autotl.data.cells import in_whole_characters
 from autotl.data.inspection import SKIP_LIMIT
-from autotl.data.paths import absolute, expanded, is_address
+from autotl.data.paths import absolute, is_address
 from autotl.data.roles import Overrides
 from autotl.data.wording import a_kind_of, shortened
-from autotl.errors import BudgetError, DataError, RunError, ZooError
+from autotl.errors import BudgetError, DataError, ZooError
 
 #: Five minutes on two cores buy one good fine-tuning of a small backbone on some thousand rows.
 DEFAULT_BUDGET = "5m"
@@ -35,9 +34,6 @@ LEAST_DISK = 50 * 10**6
 
 #: What people write for a number that is not negative.
 _NUMBER = r"\d+(?:\.\d+)?"
-
-#: File names that say nothing about what is in them; the folder's name does then.
-_COLOURLESS = {"train", "training", "data", "dataset", "table", "labels", "all", "index", "metadata"}
 
 #: Stands in a request for a table that was given as a frame.
 FRAME = "DataFrame"
@@ -329,47 +325,6 @@ def parse_licences(text: str | Sequence[str] | None) -> tuple[str, ...]:
     if not licences:
         raise ZooError(f"{text!r} names no licence: write permissive, or names such as mit,apache-2.0")
     return licences
-
-
-def run_folder(data: str, out: str | Path | None) -> Path:
-    """The folder of a new run: `out`, or ``runs/NAME`` with the name of the data. Raises `RunError` for no text."""
-    if out is not None:
-        if str(out) != in_whole_characters(str(out)):
-            raise RunError(f"{out}: the name is not UTF-8. Name another folder with --out")
-        return expanded(out)
-    path = absolute(data)
-    name = path.name if path.is_dir() else path.stem
-    if data == FRAME:  # all frames have one name
-        names = itertools.chain([FRAME], (f"{FRAME}-{number}" for number in itertools.count(2)))
-        return next(folder for name in names if not (folder := Path("runs") / name).exists())
-    if name.lower() in _COLOURLESS and (parent := path.parent.name):
-        name = parent
-    return Path("runs") / (re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run")
-
-
-#: All that a search has written before it knows what it is about; with nothing else, a folder holds no run to lose.
-_BEGINNING = {"trials", "events.jsonl", "portfolio.json", "worker.log", ".lock", ".lock.json"}
-
-
-def create_run_folder(folder: Path) -> None:
-    """Makes a new run folder. Raises `RunError` when it exists with something in it, or cannot be written."""
-    try:
-        if folder.exists() and not _holds_at_most_a_beginning(folder):
-            raise RunError(
-                f"{folder} exists already. Continue it with 'autotl resume {folder}', or name another with --out"
-            )
-        (folder / "trials").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder} cannot be written ({error.strerror}). Name another folder with --out") from error
-
-
-def _holds_at_most_a_beginning(folder: Path) -> bool:
-    """Whether it is a folder with nothing to lose in it; another program may call one ``trials`` too."""
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if not folder.is_dir() or names - _BEGINNING or ("portfolio.json" in names and "events.jsonl" not in names):
-        return False  # a portfolio by itself is a person's
-    trials = folder / "trials"
-    return not trials.exists() or (trials.is_dir() and not any(trials.iterdir()))
 
 
 def zoos_of_environment() -> list[str]:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import secrets
 import shutil
 import time
@@ -66,6 +67,11 @@ def _beside(path: Path) -> Path:
     one that was killed leaves what it wrote.
     """
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether this is a file or a folder that a kill kept from taking its name; nobody needs it any more."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) is not None
 
 
 def write_durably(path: Path, contents: str | bytes) -> None:

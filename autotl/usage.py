@@ -12,21 +12,23 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 
-def peak_memory(*, children: bool = False) -> int:
+def peak_memory(child: int | None = None) -> int:
     """Bytes that this process had resident at most so far, mapped files counted; 0 where the system does not say.
 
-    children: of the largest of its children that have ended instead.
+    child: the number of a process, which is asked for instead while it is there. Systems that do not say it of one know
+    the largest of all that have ended.
     """
     if sys.platform == "win32":
         return 0
-    if sys.platform.startswith("linux") and not children:
-        # what getrusage says of a process begins with what the one that started it had
+    if sys.platform.startswith("linux"):  # what getrusage says of a process begins with what the one before it had
         with contextlib.suppress(OSError, ValueError, StopIteration):
-            lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-            return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+            status = Path(f"/proc/{child or 'self'}/status").read_text(encoding="ascii", errors="replace")
+            return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+        if child is not None:
+            return 0
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF if child is None else resource.RUSAGE_CHILDREN).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 

@@ -30,8 +30,9 @@ from autotl.plugins.contracts import Candidate, Value
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import BundleCard, find_bundle, read_card
 from autotl.predictor.predictor import Predictor
+from autotl.runs.folder import RUN_FILE
+from autotl.runs.run_file import read_run_file
 from autotl.search.fitting import fit
-from autotl.search.run_file import RUN_FILE, read_run_file
 from autotl.training.settings import Settings
 
 #: Layers that the student of texts has.

@@ -27,7 +27,7 @@ from search import HERE, LATE, LEAST_LATE, Data
 
 import autotl
 from autotl.budget import parse_budget
-from autotl.search.run_file import read_run_file
+from autotl.runs.run_file import read_run_file
 from autotl.usage import folder_bytes
 
 #: So far from what happens a forecast may be: trials and bytes, up or down.

@@ -29,8 +29,8 @@ from run_folders import (
 
 import autotl
 from autotl.config import SearchRequest
+from autotl.runs.checkpoints import Checkpoints
 from autotl.search import pace
-from autotl.search.checkpoints import Checkpoints
 from autotl.search.engine import Search
 from autotl.search.pace import Pace
 from autotl.search.resuming import resume

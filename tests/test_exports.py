@@ -28,7 +28,7 @@ from autotl.features.heads import LinearHead
 from autotl.features.words import learn_words
 from autotl.plugins.contracts import ZooContext
 from autotl.plugins.manager import plugins
-from autotl.search.run_file import RunFile
+from autotl.runs.run_file import RunFile
 from autotl.testing import check_exporter, check_family, make_bundle
 from autotl.training.model import Classifier
 from autotl.zoo.words import BAG_OF_WORDS

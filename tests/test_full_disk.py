@@ -19,9 +19,10 @@ from autotl.config import LEAST_DISK, SearchRequest, parse_disk
 from autotl.errors import BudgetError, RunError
 from autotl.features.store import FeatureStore, stored_collections
 from autotl.files import EqualFiles, append, is_disk_full, making_room, write_durably
+from autotl.runs.folder import STUDY_FILE
 from autotl.search.disk import Disk
 from autotl.search.engine import Search
-from autotl.search.study import STUDY_FILE, open_study
+from autotl.search.study import open_study
 from autotl.training.loop import RUNGS, Plan, train
 from autotl.usage import folder_bytes
 

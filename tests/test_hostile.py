@@ -25,13 +25,12 @@ from autotl.events import read_events
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import Candidate, Recipe, ZooContext
 from autotl.predictor.bundle import Member
+from autotl.runs.folder import HOLDER_FILE, PORTFOLIO_FILE, STUDY_FILE
+from autotl.runs.run_file import RunFile
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
-from autotl.search.lock import HOLDER_FILE
-from autotl.search.portfolio_file import PORTFOLIO_FILE
-from autotl.search.run_file import RunFile
 from autotl.search.shelf import Shelf
-from autotl.search.study import STUDY_FILE, open_study
+from autotl.search.study import open_study
 from autotl.testing import make_bundle
 
 TERABYTE = 2**40

@@ -32,6 +32,14 @@ def test_accounts_add_up_to_the_time_of_the_run(used, start, blocks):
     assert ledger.seconds["scheduling"] == pytest.approx(len(blocks), abs=0.001)
 
 
+def test_what_was_not_booked_before_a_kill_is_told_apart():
+    clock = Hands(60.0)
+    ledger = Ledger(clock, 60.0, {"training": 20.0, "screening": 10.0})
+    assert ledger.seconds == {"training": 20.0, "screening": 10.0, "killed": 30.0, "starting": 0.0, "scheduling": 0.0}
+    again = Ledger(clock, 60.0, ledger.seconds)
+    assert again.seconds["killed"] == 30.0
+
+
 def test_what_lies_within_a_block_is_not_booked_twice():
     clock = Hands(0.0)
     ledger = Ledger(clock, 0.0, {})

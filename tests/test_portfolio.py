@@ -13,8 +13,9 @@ from autotl.cli.main import main
 from autotl.errors import RunError
 from autotl.events import read_events
 from autotl.portfolio import Portfolio, build, choose, regret_table
+from autotl.runs.folder import RUN_LOG_FILE
 from autotl.search.portfolio_file import Entry, Sources
-from autotl.search.run_log import RUN_LOG_FILE, BackboneFacts, MachineFacts, TaskFacts, TrialLine
+from autotl.search.run_log import BackboneFacts, MachineFacts, TaskFacts, TrialLine
 
 
 def trial(rate, score, *, number=0, run="run", data="data", backbone="tiny/one", state="complete", curve=None, **other):

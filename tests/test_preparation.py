@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 import autotl
-from autotl.config import make_request, run_folder
+from autotl.config import make_request
 from autotl.errors import DataError, ZooError
 from autotl.plugins.manager import plugins
+from autotl.runs.folder import run_folder
 from autotl.search.ledger import Ledger
 from autotl.search.preparation import judging_seconds, prepare
 from autotl.testing.tiny import TinyFamily

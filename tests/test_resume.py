@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,11 +17,11 @@ from autotl.cli.main import main
 from autotl.config import SearchRequest
 from autotl.events import read_events
 from autotl.plugins.manager import plugins
+from autotl.runs.run_file import read_run_file
 from autotl.search import resuming
 from autotl.search.dialogue import Dialogue
 from autotl.search.engine import Search
 from autotl.search.resuming import resume
-from autotl.search.run_file import read_run_file
 from autotl.search.shelf import Shelf
 from autotl.zoo.words import BAG_OF_WORDS
 
@@ -66,6 +67,19 @@ def test_resume_after_an_interrupted_screening_still_begins_with_the_published_r
     first = events(screened_again, "trial_started")[0]
     assert (first["strategy"], first["trial"]) == ("finetune", 0)
     assert first["learning_rate_multiplier"] == first["epochs_multiplier"] == 1.0
+
+
+@pytest.mark.slow
+def test_what_was_killed_in_its_last_seconds_is_ended_without_more_time(run, here, capsys):
+    known = run_file(run)
+    known["request"]["budget_seconds"] = known["seconds"] + 1.0
+    (run / "run.json").write_text(json.dumps(known), encoding="utf-8")
+    assert main(["resume", str(run)]) == 2  # it had ended
+    assert "some, such as --budget +10m" in capsys.readouterr().err
+    (run / "run.json").write_text(json.dumps(known | {"state": "running"}), encoding="utf-8")
+    assert main(["resume", str(run), "--quiet"]) == 0
+    assert run_file(run)["state"] == "finished"
+    assert autotl.load(run).card.members
 
 
 @pytest.mark.slow

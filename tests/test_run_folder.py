@@ -20,10 +20,13 @@ def test_second_search_in_a_folder_is_refused_with_the_first_ones_process(starte
     assert (tmp_path / "run" / "run.json").read_text(encoding="utf-8") == before
 
 
-def test_folder_of_a_search_that_was_killed_in_its_first_second_can_be_searched_into(table, zoo, here, tmp_path):
+def test_folder_of_a_search_that_was_killed_in_its_first_second_is_no_obstacle(table, zoo, here, tmp_path, capsys):
     (tmp_path / "run" / "trials").mkdir(parents=True)
     (tmp_path / "run" / ".lock.json").write_text('{"process": 1, "host": "elsewhere"}')
     (tmp_path / "run" / "events.jsonl").write_text('{"at": 0.1, "kind": "phase", "name": "rea')
+    (tmp_path / "run" / ".run.json.0a1b2c3d").write_text("{")  # that was about to take its name
+    assert main(["resume", "run"]) == 2
+    assert "before it had read its table; begin it again" in capsys.readouterr().err
     sources = Sources(runs=1, tasks=1, trials=1)
     entry = Entry(strategy="probe", settings={"penalty_multiplier": 1.0}, mean_regret=0.0)
     for folder in (tmp_path, tmp_path / "run"):

@@ -12,8 +12,9 @@ from autotl.config import SearchRequest
 from autotl.data.task import InputColumn, Task
 from autotl.errors import RunError
 from autotl.events import EventLog
-from autotl.search.run_file import EVENTS_FILE, RunFile
-from autotl.search.run_log import RUN_LOG_FILE, RunLog, read_run_logs
+from autotl.runs.folder import EVENTS_FILE, RUN_LOG_FILE
+from autotl.runs.run_file import RunFile
+from autotl.search.run_log import RunLog, read_run_logs
 
 LABELS = np.array([0, 0, 0, 1, 2], np.int64)
 SETTINGS = {"learning_rate_multiplier": 1.0, "schedule": "cosine"}

@@ -21,7 +21,7 @@ from autotl.events import EventLog
 from autotl.plugins.contracts import ZooContext
 from autotl.predictor.bundle import read_card
 from autotl.report.words import short
-from autotl.search.run_file import RunFile
+from autotl.runs.run_file import RunFile
 from autotl.testing import make_bundle
 
 TEXTS, CLASSES = ["a cat", "an oak", "of slate"], ("animal", "plant", "stone")

@@ -68,6 +68,22 @@ def test_memory_of_the_process_that_started_this_one_is_not_counted():
     assert int(answer.stdout) < len(held) / 2
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere only the largest child is known")
+def test_memory_of_a_process_that_was_started_is_its_own():
+    held = "b = b'1' * 300_000_000; print('held', flush=True); input()"
+    large, small = (
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for code in (held, "print('held', flush=True); input()")
+    )
+    for process in (large, small):
+        process.stdout.readline()
+    assert usage.peak_memory(large.pid) > 300_000_000
+    large.communicate("\n")  # has ended, and is the largest that has
+    assert 1_000_000 < usage.peak_memory(small.pid) < 100_000_000
+    small.communicate("\n")
+    assert usage.peak_memory(small.pid) == 0
+
+
 def test_threads_are_limited_only_where_a_container_has_less_time_than_cores(monkeypatch):
     monkeypatch.setattr(usage, "_cores_to_run_on", lambda: 8)
     monkeypatch.setattr(usage, "cores_of_container", lambda accounts: None)

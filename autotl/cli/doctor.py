@@ -59,7 +59,7 @@ def examine() -> dict[str, str]:
     from autotl.features.precision import half_format
     from autotl.features.speed import measure_matrix_product
     from autotl.plugins.manager import plugins
-    from autotl.search.run_file import versions
+    from autotl.runs.run_file import versions
     from autotl.usage import cores, folder_bytes
     from autotl.zoo import hub
 

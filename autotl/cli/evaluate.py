@@ -89,7 +89,8 @@ def _short(value: float) -> str:
 def _is_own_table(run: str, data: str) -> bool:
     """Whether the run, or that of the bundle, was searched on this table or one of the same content."""
     from autotl.data.paths import absolute
-    from autotl.search.run_file import RUN_FILE, read_run_file
+    from autotl.runs.folder import RUN_FILE
+    from autotl.runs.run_file import read_run_file
 
     folder, table = absolute(run), absolute(data)
     home = next((place for place in (folder, folder.parent) if (place / RUN_FILE).is_file()), None)

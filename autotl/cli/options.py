@@ -120,6 +120,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     """All that says what to search, and among what; `asked` reads it."""
     add_data(parser)
     add_roles(parser)
+    parser.add_argument("--test", metavar="PATH", help="a labelled table, used once at the end for an honest score")
     parser.add_argument(
         "--set-aside",
         metavar="FILE",
@@ -154,7 +155,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 def asked(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_search`, as `config.make_request` takes them."""
     names = (
-        "data", "target", "image", "text", "pair", "group", "weight_column", "task", "metric", "costs",
+        "data", "test", "target", "image", "text", "pair", "group", "weight_column", "task", "metric", "costs",
         "skip_unreadable", "set_aside", "models", "backbones", "offline", "licenses", "max_memory", "max_disk",
         "max_latency", "max_params", "max_size", "teacher", "seed",
     )  # fmt: skip

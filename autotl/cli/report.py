@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from autotl.report.page import REPORT_FILE
+    from autotl.runs.folder import REPORT_FILE
     from autotl.search.reporting import report_again
 
     folder = Path(options.folder)

@@ -35,8 +35,8 @@ def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
     from autotl.config import moved
     from autotl.errors import BudgetError
+    from autotl.runs.run_file import read_run_file
     from autotl.search.resuming import resume
-    from autotl.search.run_file import read_run_file
 
     known = read_run_file(Path(options.folder))
     text = options.budget or ""

@@ -77,9 +77,10 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
     from autotl.report.live import describe, leaderboard_table
     from autotl.report.plain import plain
     from autotl.report.words import doubt_sentence, uncounted_sentence
+    from autotl.runs.folder import EVENTS_FILE, REPORT_FILE
 
     card = read_card(find_bundle(outcome.folder))
-    events = read_events(outcome.folder / "events.jsonl")
+    events = read_events(outcome.folder / EVENTS_FILE)
     rows, error = leaderboard(events), forecast_error(events)
     console = Console(highlight=False)
     console.print(leaderboard_table(rows[:10], console.width))
@@ -116,7 +117,7 @@ def show_outcome(outcome: Outcome, options: argparse.Namespace) -> int:
         console.print(f"Trials were off their forecast by {error:.0%} (median)", style="dim")
     console.print("\nNext:", style="dim")
     lines, folder = [], for_shell(str(outcome.folder))
-    if (report := outcome.folder / "report.html").is_file():
+    if (report := outcome.folder / REPORT_FILE).is_file():
         lines.append(f"  a browser shows all of it: {report}")
     lines.append(f"  autotl predict {folder} --data new.csv --out predictions.csv")
     lines.append(f"  autotl evaluate {folder} --data test.csv")

@@ -13,7 +13,6 @@ HELP = "find the best fine-tuned model for a table within a budget"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_search(parser)
-    parser.add_argument("--test", metavar="PATH", help="a labelled table, used once at the end for an honest score")
     parser.add_argument("--budget", metavar="TIME", help="30s, 5m, 2h, 1d: when the command ends (default: 5m)")
     parser.add_argument("--trials", type=int, metavar="N", help="end after N trials; without --budget, repeatable")
     parser.add_argument(
@@ -25,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from autotl.budget import Clock, parse_budget
-    from autotl.config import DEFAULT_BUDGET, make_request, run_folder
+    from autotl.config import DEFAULT_BUDGET, make_request
+    from autotl.runs.folder import run_folder
     from autotl.search.engine import Search
 
     budget = options.budget
@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> int:
     seconds = None if budget is None else parse_budget(budget)
     request = make_request(
         **asked(options),
-        test=options.test,
         budget_seconds=seconds,
         trials=options.trials,
         portfolio=options.portfolio,

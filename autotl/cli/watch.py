@@ -46,8 +46,7 @@ def run(options: argparse.Namespace) -> int:
 def _check(folder: Path) -> None:
     """Raises `RunError` for a folder that holds something else than a run; an empty one may become one."""
     from autotl.errors import RunError
-    from autotl.search.lock import LOCK_FILE
-    from autotl.search.run_file import EVENTS_FILE
+    from autotl.runs.folder import EVENTS_FILE, LOCK_FILE
 
     if folder.is_dir() and any((folder / name).exists() for name in (EVENTS_FILE, LOCK_FILE)):
         return
@@ -59,8 +58,8 @@ def _check(folder: Path) -> None:
 def _follow(folder: Path, view: View, clock: Clock) -> None:
     """Shows what there is and what comes, until no process works in the folder any more."""
     from autotl.events import EventTail
+    from autotl.runs.folder import EVENTS_FILE
     from autotl.search.lock import is_held
-    from autotl.search.run_file import EVENTS_FILE
 
     tail, begun = EventTail(folder / EVENTS_FILE), False
     while True:
@@ -78,7 +77,8 @@ def _follow(folder: Path, view: View, clock: Clock) -> None:
 
 def _set(clock: Clock, events: Sequence[Event], folder: Path, *, held: bool) -> None:
     """Lets the clock show what the run's own does."""
-    from autotl.search.run_file import EVENTS_FILE, RUN_FILE, read_run_file
+    from autotl.runs.folder import EVENTS_FILE, RUN_FILE
+    from autotl.runs.run_file import read_run_file
 
     since = time.time() - (folder / EVENTS_FILE).stat().st_mtime if held else 0.0
     clock.start = time.monotonic() - events[-1].at - max(since, 0.0)
@@ -89,8 +89,9 @@ def _set(clock: Clock, events: Sequence[Event], folder: Path, *, held: bool) -> 
 def _show_end(folder: Path, options: argparse.Namespace) -> int:
     """The last screen of the search, or what became of it where it has none."""
     from autotl.cli.screen import show_outcome
+    from autotl.runs.folder import RUN_FILE
+    from autotl.runs.run_file import read_run_file
     from autotl.search.engine import Outcome
-    from autotl.search.run_file import RUN_FILE, read_run_file
 
     state = read_run_file(folder).state if (folder / RUN_FILE).exists() else "gone"
     if state == "running":

@@ -1,6 +1,7 @@
 """The table of kinds: a row for each.
 
-Nobody asks its name; others ask whether a row of a task has one class (`exclusive`) or the loss is squared.
+Nobody asks its name; others ask whether a row of a task has one class (`exclusive`), the loss is squared, or there are
+classes at all.
 """
 
 from __future__ import annotations

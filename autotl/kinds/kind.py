@@ -179,7 +179,7 @@ class Kind(ABC):
 
     @abstractmethod
     def stakes(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """``[…, rows, …]``: all that a loss asks of answers ``[…, rows, outputs]``; that of a mean is the mean's."""
+        """``[…, rows, …]``: all that a loss asks of answers ``[…, rows, outputs]``, linear: a mean's are the mean."""
 
     @abstractmethod
     def losses_of(self, stakes: np.ndarray) -> np.ndarray:
@@ -285,13 +285,19 @@ def in_halves(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     yield order[1::2], order[::2]
 
 
+def mean_ranks(values: np.ndarray) -> np.ndarray:
+    """``[rows]``, from 1 upwards; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return ranks
+
+
 def area_under_roc(truth: np.ndarray, answers: np.ndarray) -> float:
     """The chance that a row which is so gets more than one which is not (Mann and Whitney 1947); NaN for rows of one.
 
     truth ``[rows] bool``, answers ``[rows]``.
     """
-    _, inverse, counts = np.unique(answers, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # equal values share their mean rank
+    ranks = mean_ranks(answers)
     positives = int(truth.sum())
     negatives = len(truth) - positives
     if not positives or not negatives:

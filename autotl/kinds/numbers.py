@@ -25,7 +25,7 @@ from autotl.data.labels import look_like_quantities, without_missing_words
 from autotl.data.wording import counted, listed, option, shortened
 from autotl.errors import DataError, TaskError
 from autotl.kinds.conformal import half_widths
-from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Scorer, in_halves
+from autotl.kinds.kind import BINS, Breakdown, Calibration, Kind, Reading, Scale, Scorer, in_halves, mean_ranks
 from autotl.kinds.missing import missing_notes
 
 if TYPE_CHECKING:
@@ -94,20 +94,12 @@ def _neg_rmse(truth: np.ndarray, answers: np.ndarray) -> float:
 def _spearman(truth: np.ndarray, answers: np.ndarray) -> float:
     """The mean over targets of the correlation of ranks; 0 where either side is constant."""
     found = []
-    for one, other in zip(_ranks(truth).T, _ranks(answers).T, strict=True):
+    for true, said in zip(truth.T, answers.T, strict=True):
+        one, other = mean_ranks(true), mean_ranks(said)
         one, other = one - one.mean(), other - other.mean()
         spread = float(np.sqrt((one @ one) * (other @ other)))
         found.append(float(one @ other) / spread if spread else 0.0)
     return float(np.mean(found))
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """``[rows, targets]``; equal values share their mean rank."""
-    ranks = np.empty(values.shape)
-    for column in range(values.shape[1]):
-        _, inverse, counts = np.unique(values[:, column], return_inverse=True, return_counts=True)
-        ranks[:, column] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return ranks
 
 
 class Numbers(Kind):

@@ -82,7 +82,7 @@ def fit_temperature(task: Task, targets: np.ndarray, answers: np.ndarray) -> flo
     As if a share of the rows, `DOUBT` of them in all, were the likeliest mistakes.
     """
     rules = task.rules
-    if rules.activation == "identity":
+    if rules.squared:
         return 1.0
     enough = min(_ENOUGH_ROWS, max(_FEWEST_ROWS, _ENOUGH_NUMBERS // answers.shape[1]))
     if len(targets) > enough:  # from everywhere: a folder of class folders is read one class after the other

@@ -72,8 +72,7 @@ def _resamples(task: Task, targets: np.ndarray, groups: np.ndarray | None, count
     """
     groups = several(groups)
     generator = np.random.default_rng(0)
-    numbers = task.rules.activation == "identity"
-    strata = np.zeros(len(targets), np.int64) if numbers else task.rules.strata(targets)
+    strata = np.zeros(len(targets), np.int64) if task.rules.squared else task.rules.strata(targets)
     if groups is not None:
         members = members_of(groups)
         strata = strata[[rows[0] for rows in members]]

@@ -43,12 +43,12 @@ def compare(records: Sequence[Record]) -> Comparison:
     runs = tuple(
         Compared(
             run=name,
-            data_fingerprint=record.data_fingerprint,
+            data_fingerprint=record.run.data_fingerprint,
             split=_split(record, first),
-            state=record.state,
-            metric=record.task.metric,
-            budget=record.request.budget_seconds,
-            seconds=record.seconds,
+            state=record.run.state,
+            metric=record.run.task.metric,
+            budget=record.run.request.budget_seconds,
+            seconds=record.run.seconds,
             trials=sum(row.state in {"complete", "dropped", "cut", "paused"} for row in record.trials),
             score=record.card.score if record.card else None,
             interval=record.card.interval if record.card else None,
@@ -71,7 +71,7 @@ def seconds_to_reach(record: Record, score: float) -> float | None:
 
 
 def _comparable(one: Record, other: Record) -> bool:
-    ours, theirs = ((run.data_fingerprint, run.task.metric, run.task.costs) for run in (one, other))
+    ours, theirs = ((run.data_fingerprint, run.task.metric, run.task.costs) for run in (one.run, other.run))
     return ours == theirs
 
 

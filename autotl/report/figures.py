@@ -52,11 +52,11 @@ def score_over_time(record: Record) -> Picture | None:
         axes.plot(at[-1:], np.maximum(scores[-1:], low), mark, color=colour, markersize=5)
     answers = [(event.at, event.data["score"]) for event in record.of("answer")]
     if answers:
-        at, scores = np.array([*answers, (record.seconds, answers[-1][1])]).T
+        at, scores = np.array([*answers, (record.run.seconds, answers[-1][1])]).T
         axes.step(at, scores, where="post", color=INK, linewidth=1.8)
     axes.set_xlim(left=0)
     axes.set_xlabel("time")
-    axes.set_ylabel(record.task.metric)
+    axes.set_ylabel(record.run.task.metric)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: describe_seconds(at)))
     answer = Line2D([], [], color=INK, linewidth=1.8, label="answer, expected on new rows")
@@ -69,8 +69,8 @@ def score_over_time(record: Record) -> Picture | None:
         "answer on new rows, less what choosing adds."
         + (" What scored less than the axis reaches lies on its lower edge." if low > -math.inf else "")
         + (f" Of the trials the best {MOST_TRIALS} are shown." if len(record.trials) > MOST_TRIALS else ""),
-        alt=f"{record.task.metric} against time: {counted(len(tracks), 'model')} in "
-        f"{describe_seconds(record.seconds)}{best}",
+        alt=f"{record.run.task.metric} against time: {counted(len(tracks), 'model')} in "
+        f"{describe_seconds(record.run.seconds)}{best}",
     )
 
 
@@ -93,7 +93,7 @@ def screening(record: Record) -> Picture | None:
     order = sorted(proxy, key=lambda name: -proxy[name])[:MOST_BARS]
     scored = [(row.backbone, row.score) for row in record.trials if row.score is not None]
     reached = {name: [score for backbone, score in scored if backbone == name] for name in order}
-    metric, proxy_metric = record.task.metric, record.task.ranks_by
+    metric, proxy_metric = record.run.task.metric, record.run.task.ranks_by
     # what is negated has a unit of its own; others go to 1, as the head's score does
     tried = {} if metric.startswith("neg_") else reached
     figure, axes = new_figure(0.8 + 0.42 * len(order))
@@ -150,7 +150,7 @@ def learning_curves(record: Record) -> Picture | None:
         axes.plot(permille / 10, scores, color=colour, marker=mark, markersize=3.5, linewidth=width, alpha=alpha)
         axes.annotate(row.name, (permille[-1] / 10, scores[-1]), (3, -3), textcoords="offset points", fontsize=8)
     axes.set_xlabel("% of the trial")
-    axes.set_ylabel(record.task.metric)
+    axes.set_ylabel(record.run.task.metric)
     _legend(figure, _handles(looks))
     return picture(
         figure,
@@ -195,7 +195,7 @@ def slices(record: Record, shares: Mapping[str, float]) -> Picture | None:
         _slice(axes, name, [row for row in rows if name in row.settings], looks, low)
     for axes in figure.axes[len(chosen) :]:
         axes.set_axis_off()
-    figure.supylabel(record.task.metric, fontsize=9, color=MUTED)
+    figure.supylabel(record.run.task.metric, fontsize=9, color=MUTED)
     _legend(figure, _handles(looks))
     return picture(
         figure,

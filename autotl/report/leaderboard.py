@@ -13,8 +13,7 @@ from typing import Any
 from autotl.escaping import for_csv
 from autotl.events import HEAD_STRATEGY, Event
 from autotl.files import write_durably
-
-LEADERBOARD_FILE = "leaderboard.csv"
+from autotl.runs.folder import LEADERBOARD_FILE
 
 _OF_A_TRIAL = {"progress", "trial_ended", "trial_continued", "incumbent"}
 

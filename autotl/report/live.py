@@ -96,7 +96,7 @@ class LiveView:
         self._clock = clock
         self._console = console or Console(stderr=True)
         self._events: list[Event] = []
-        self._rows: list[Row] = []
+        self._rows: list[Row] | None = []  #: None where they have changed
         self._phase = "starting"
         self._task = self._answer = self._now = self._why = ""
         self._best: list[tuple[float, float]] = []  #: (seconds, score that the answer is expected to have on new rows)
@@ -124,7 +124,7 @@ class LiveView:
             case "trial_ended":
                 self._now = ""
         if event.kind in {"answer", "head", "incumbent", "progress", "trial_started", "trial_continued", "trial_ended"}:
-            self._rows = leaderboard(self._events)
+            self._rows = None
         if event.kind == "task":
             self._task = describe(event)
         elif sentence := describe(event):
@@ -133,6 +133,8 @@ class LiveView:
     def render(self) -> RenderableType:
         """The screen at this moment."""
         width, height = self._console.size
+        if (rows := self._rows) is None:
+            rows = self._rows = leaderboard(self._events)
         lines = [self._head(width), _line(self._task, "dim")]
         if self._best:
             lines += [_line(f"best {self._best[-1][1]:.4f}  {self._answer}", "green"), self._trend(width)]
@@ -140,9 +142,9 @@ class LiveView:
             lines += [_line(f"now  {self._now}"), _line(f"     {self._why}", "dim")]
         parts: list[RenderableType] = [*lines, ""]
         room = height - len(parts) - 2  # the table's head, and a line between it and the news
-        models = min(len(self._rows), max(room - max(room // 3, _NEWS), 0))
+        models = min(len(rows), max(room - max(room // 3, _NEWS), 0))
         if models:
-            parts += [leaderboard_table(self._rows[:models], width), ""]
+            parts += [leaderboard_table(rows[:models], width), ""]
         news = self._news[-max(room - models, 1) :]
         return Group(*parts, *(_line(line, "dim") for line in news))
 

@@ -20,8 +20,7 @@ from autotl.report.examples import MOST_NAMED, MOST_SET_ASIDE, repeats, shown
 from autotl.report.findings import Findings, TableRows, TooLong
 from autotl.report.mistakes import Mistakes
 from autotl.report.record import Record, read_record
-
-REPORT_FILE = "report.html"
+from autotl.runs.folder import REPORT_FILE
 
 #: Lines of a table that a person reads; more are in ``leaderboard.csv``.
 MOST_LINES = 50
@@ -48,7 +47,7 @@ def write_report(folder: Path, findings: Findings, *, out: Path | None = None, c
 
 
 def _page(record: Record, findings: Findings, clock: Clock) -> str:
-    rows, card, task = findings.rows, record.card, record.task
+    rows, card, task = findings.rows, record.card, record.run.task
     answers = answers_of(record.folder, card, rows.targets) if rows and card else None
     drawn = _drawn(record, findings, answers, clock)
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
@@ -98,7 +97,7 @@ def _drawn(record: Record, findings: Findings, answers: Answers | None, clock: C
         "ledger": lambda: figures.where_the_time_went(record.spent),
     }
     if answers:
-        makers |= {drawing.name: drawing.make for drawing in SHOWS[record.task.rules.module].drawings(answers)}
+        makers |= {drawing.name: drawing.make for drawing in SHOWS[record.run.task.rules.module].drawings(answers)}
     found = {}
     with drawing():
         for name, make in makers.items():
@@ -110,7 +109,7 @@ def _drawn(record: Record, findings: Findings, answers: Answers | None, clock: C
 
 def _of_the_table(rows: TableRows, record: Record, clock: Clock) -> dict[str, Any]:
     _check(clock)
-    modality = record.task.modality
+    modality = record.run.task.modality
     return {
         "repeats": repeats(rows, modality),
         "set_aside": [(shown(row.name, row.cell, modality), row.reason) for row in rows.set_aside[:MOST_SET_ASIDE]],

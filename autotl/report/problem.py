@@ -15,6 +15,7 @@ from typing import Any
 
 from autotl.errors import RunError
 from autotl.events import read_events
+from autotl.runs.folder import EVENTS_FILE, LOG_FILE, RUN_FILE, RUN_LOG_FILE
 from autotl.untrusted import LARGEST_LOG, parse_json, read_text
 
 #: Of ``run.json``.
@@ -37,14 +38,14 @@ def pack_problem(run: Path, machine: Mapping[str, str], out: Path) -> list[str]:
 
     Raises `RunError` when there is no run.
     """
-    if not (run / "run.json").is_file():
-        raise RunError(f"{run}: no run here (no run.json)")
+    if not (run / RUN_FILE).is_file():
+        raise RunError(f"{run}: no run here (no {RUN_FILE})")
     found = {
         "machine.json": json.dumps(machine, indent=1, ensure_ascii=False),
-        "run.json": json.dumps(_facts(run / "run.json"), indent=1),
-        "events.jsonl": "".join(f"{json.dumps(event)}\n" for event in _events(run / "events.jsonl")),
-        "trials.jsonl": _text(run / "trials.jsonl"),  # made to be shared
-        "worker.txt": "".join(f"{line}\n" for line in _traces(_text(run / "worker.log"))),
+        RUN_FILE: json.dumps(_facts(run / RUN_FILE), indent=1),
+        EVENTS_FILE: "".join(f"{json.dumps(event)}\n" for event in _events(run / EVENTS_FILE)),
+        RUN_LOG_FILE: _text(run / RUN_LOG_FILE),
+        "worker.txt": "".join(f"{line}\n" for line in _traces(_text(run / LOG_FILE))),
     }
     with zipfile.ZipFile(out, "x", zipfile.ZIP_DEFLATED) as archive:
         for name, text in found.items():

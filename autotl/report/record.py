@@ -8,15 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from autotl.config import SearchRequest
-from autotl.data.task import Task
 from autotl.errors import BundleError, RunError
 from autotl.events import Event, read_events
 from autotl.predictor.bundle import BundleCard, find_bundle, read_card
 from autotl.report.leaderboard import Row, leaderboard
-from autotl.untrusted import LARGEST_LOG, read_object, read_text
+from autotl.runs.folder import EVENTS_FILE, SPLIT_FILE
+from autotl.runs.run_file import RunFile, read_run_file
+from autotl.untrusted import LARGEST_LOG, read_text
 
 
 @dataclass(frozen=True)
@@ -24,16 +22,7 @@ class Record:
     """A run as its files have it."""
 
     folder: Path
-    state: str  #: running (which a run that was killed is too), finished or interrupted
-    request: SearchRequest
-    task: Task
-    data_fingerprint: str
-    rows: Mapping[str, int]  #: training, validation, set aside
-    seconds: float  #: used so far
-    ledger: Mapping[str, float]  #: seconds by account
-    memory: int  #: bytes at most; 0 before the end
-    versions: Mapping[str, str]
-    machine: str
+    run: RunFile
     split: str  #: the contents of the split's file; empty before there is one
     events: Sequence[Event]
     board: Sequence[Row]  #: best first
@@ -59,11 +48,11 @@ class Record:
     @property
     def spent(self) -> Mapping[str, float]:
         """Seconds by account; by phase while the run has not come to an end, which is when accounts are written."""
-        if self.state != "running":
-            return self.ledger
+        if self.run.state != "running":
+            return self.run.ledger
         phases = [(event.at, event.data["name"]) for event in self.of("phase")]
         spent: dict[str, float] = {}
-        for (at, name), (end, _) in pairwise([*phases, (self.seconds, "")]):
+        for (at, name), (end, _) in pairwise([*phases, (self.run.seconds, "")]):
             spent[name] = spent.get(name, 0.0) + end - at
         return spent
 
@@ -75,32 +64,12 @@ class Record:
 
 def read_record(folder: Path) -> Record:
     """Raises `RunError` when there is no run in `folder`, or it is from another version."""
-    path = folder / "run.json"
-    if not path.is_file():
-        raise RunError(f"{folder}: no run here (no run.json)")
-    events = read_events(folder / "events.jsonl")
-    split = folder / "split.json"
+    run, events, split = read_run_file(folder), read_events(folder / EVENTS_FILE), folder / SPLIT_FILE
     try:
-        known = read_object(path)
-        return Record(
-            folder=folder,
-            state=known["state"],
-            request=SearchRequest.model_validate(known["request"]),
-            task=Task.model_validate(known["task"]),
-            data_fingerprint=known["data_fingerprint"],
-            rows=known["rows"],
-            seconds=max([known["seconds"], *(event.at for event in events)]),
-            ledger=known["ledger"],
-            memory=known["memory"],
-            versions=known["versions"],
-            machine=known["machine"],
-            split=read_text(split, largest=LARGEST_LOG) if split.is_file() else "",
-            events=events,
-            board=leaderboard(events),
-            card=_card(folder),
-        )
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise RunError(f"{path} cannot be read ({str(error).splitlines()[0]})") from error
+        board, drawn = leaderboard(events), read_text(split, largest=LARGEST_LOG) if split.is_file() else ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder}: this run cannot be read ({str(error).splitlines()[0]})") from error
+    return Record(folder, run, drawn, events, board, _card(folder))
 
 
 def _card(folder: Path) -> BundleCard | None:

@@ -10,6 +10,7 @@ from autotl.failures import REMEDIES
 from autotl.report.leaderboard import Row
 from autotl.report.record import Record
 from autotl.report.words import STATES, command
+from autotl.runs.folder import TRIALS_FOLDER
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def trial_story(record: Record, number: int) -> TrialStory:
         raise RunError(f"{record.folder} has no trial {number}; {there}")
     points = [event for event in record.of("progress") if event.data["trial"] == number]
     started = [event.data for event in record.of("trial_started") if event.data["trial"] == number]
-    folders = sorted(path for path in (record.folder / "trials" / f"{number:04d}").glob("*/") if path.is_dir())
+    folders = sorted(path for path in (record.folder / TRIALS_FOLDER / f"{number:04d}").glob("*/") if path.is_dir())
     weights = str(folders[0].relative_to(record.folder)) if folders else ""
     return TrialStory(
         trial=number,
@@ -86,10 +87,10 @@ def _again(record: Record, row: Row, weights: str) -> str:
         ways.append(f"autotl.load({str(record.folder)!r}) is this model")
     elif weights:
         ways.append(f"its weights are in {record.folder / weights}")
-    if record.request.budget_seconds is None:
-        ways.append(f"'{command(record.request, trials=int(row.name) + 1)}' trains it again as its last trial")
+    if record.run.request.budget_seconds is None:
+        ways.append(f"'{command(record.run.request, trials=int(row.name) + 1)}' trains it again as its last trial")
     else:
         alone = {"backbones": (row.backbone,), "portfolio": "FILE"}
-        again = command(record.request.model_copy(update=alone), trials=2)
+        again = command(record.run.request.model_copy(update=alone), trials=2)
         ways.append(f"--portfolio FILE writes its settings down; with '{again}' they are trained again as trial 1")
     return "; ".join(ways)

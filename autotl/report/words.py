@@ -38,10 +38,10 @@ def short(text: str, longest: int = 18) -> str:
 
 def state_sentence(record: Record) -> str:
     """How far the run has come; empty for one that ended by itself."""
-    so_far = f"{describe_seconds(record.seconds)} of it are written here"
-    if record.state == "running":
+    so_far = f"{describe_seconds(record.run.seconds)} of it are written here"
+    if record.run.state == "running":
         return f"This run is at work, or was killed: {so_far}. 'autotl resume' goes on with one that was killed."
-    if record.state == "interrupted":
+    if record.run.state == "interrupted":
         return f"This run was interrupted: {so_far}. 'autotl resume' goes on with it."
     return ""
 
@@ -119,7 +119,7 @@ def transfer_sentences(record: Record) -> list[str]:
     floor = record.last("floor")
     if not found and proxy is not None:
         reason = ""
-        if floor and record.task.metric == record.task.rules.ranks_by and (floor["majority"] or 0.0) < 1:
+        if floor and record.run.task.metric == record.run.task.rules.ranks_by and (floor["majority"] or 0.0) < 1:
             guessing = floor["majority"] or 0.0
             won = (proxy - guessing) / (1 - guessing)
             wins = f"wins {won:.0%} of what guessing leaves open" if won > 0 else "is no better than guessing"

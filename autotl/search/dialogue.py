@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autotl.errors import RunError, TrialError, UnreadableError
 from autotl.failures import REMEDIES
 from autotl.plugins.manager import plugins
+from autotl.runs.folder import LOG_FILE
 from autotl.search.disk import Disk
 from autotl.search.ledger import Ledger
 from autotl.search.line import EngineEnd, Message, WorkerGone
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from autotl.search.preparation import TestRows
     from autotl.search.space import TrialConfig
 
-LOG_FILE = "worker.log"
 
 #: Hears what the worker offers in the middle of a request; what it returns is the answer.
 Hearer = Callable[[Message], Message]
@@ -56,6 +56,7 @@ class Dialogue:
         self._log = folder / LOG_FILE
         self._disk, self._pace, self._ledger = disk, pace, ledger
         self._set_up: Message = {}
+        self.memory = 0  #: bytes that a worker had resident at most, of those that have ended
         self._offline = offline
         self._worker = EngineEnd(self._log, offline=self._offline)
 
@@ -243,6 +244,7 @@ class Dialogue:
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""
         self._worker.close()
+        self.memory = max(self.memory, self._worker.memory)
 
 
 def _named(candidate: Candidate) -> str:

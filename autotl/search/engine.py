@@ -21,18 +21,19 @@ from typing import TYPE_CHECKING, Any
 
 import autotl
 from autotl.budget import Clock
-from autotl.config import SearchRequest, create_run_folder
+from autotl.config import SearchRequest
 from autotl.data.set_aside import SET_ASIDE_FILE, write_set_aside
 from autotl.errors import RunError, TrialError
-from autotl.events import Event, EventLog, Listener, read_events
+from autotl.events import EventLog, Listener, read_events
 from autotl.plugins.contracts import Candidate, StrategyContext
 from autotl.plugins.hookspecs import EventContext
 from autotl.plugins.manager import plugins
 from autotl.predictor.bundle import BUNDLE_FILE, BUNDLE_FOLDER, find_bundle, read_card
-from autotl.report.findings import TooLong
-from autotl.report.leaderboard import forecast_error, write_leaderboard
+from autotl.report.leaderboard import forecast_error
+from autotl.runs.checkpoints import Checkpoints
+from autotl.runs.folder import EVENTS_FILE, PORTFOLIO_FILE, TEACHER_FOLDER, create_run_folder
+from autotl.runs.run_file import RunFile, fingerprint, refuse_another, versions
 from autotl.search.again import Again
-from autotl.search.checkpoints import Checkpoints
 from autotl.search.control import comparisons, is_doubtful, verdict
 from autotl.search.costs import Costs
 from autotl.search.cross_validation import CrossValidation
@@ -41,22 +42,22 @@ from autotl.search.disk import Disk
 from autotl.search.floor import LAST_SHARE, Floor
 from autotl.search.incumbent import Incumbent
 from autotl.search.judging import Judge
+from autotl.search.leaderboard_file import LeaderboardFile
 from autotl.search.ledger import Ledger
 from autotl.search.listening import Listening
 from autotl.search.lock import RunLock
 from autotl.search.pace import Pace
-from autotl.search.portfolio_file import PORTFOLIO_FILE, Portfolio
+from autotl.search.portfolio_file import kept_portfolio
 from autotl.search.preparation import audit_seconds, judging_seconds, prepare
 from autotl.search.ranking import slow, trainable_first
 from autotl.search.refit import Refit, worth_repeating
-from autotl.search.reporting import report
-from autotl.search.run_file import EVENTS_FILE, RunFile, fingerprint, refuse_another, versions
+from autotl.search.reporting import report_in_time
 from autotl.search.run_log import RunLog
 from autotl.search.scheduler import Scheduler
 from autotl.search.screening import Screening
 from autotl.search.session import Session
-from autotl.search.shelf import TEACHER_FOLDER, Shelf
-from autotl.search.space import Space
+from autotl.search.shelf import Shelf
+from autotl.search.space import Space, TrialConfig
 from autotl.search.splitting import Splitting
 from autotl.search.study import open_study, quiet_optuna
 from autotl.search.teaching import ENOUGH_TRIALS, Teaching
@@ -137,8 +138,10 @@ class Search:
             (self._folder / left).unlink(missing_ok=True)
         self._dialogue = Dialogue(self._folder, self._disk, self._pace, self._ledger, offline=self._request.offline)
         ending.callback(self._dialogue.close)
-        listeners, events = [self._keep_leaderboard, *self._listeners], self._folder / EVENTS_FILE
+        events = self._folder / EVENTS_FILE
         self._past = read_events(events)  #: what happened in earlier processes
+        self._board = LeaderboardFile(self._folder, self._disk, self._past)
+        listeners: list[Listener] = [self._board, *self._listeners]
         self._events = EventLog(events, lambda: self._pace.clock.elapsed, listeners, self._disk.keep)
         ending.callback(self._events.close)
 
@@ -182,7 +185,7 @@ class Search:
     def _prepare(self) -> None:
         self._phase("reading")
         request = self._request
-        self._portfolio = self._read_portfolio()
+        self._portfolio = kept_portfolio(request.portfolio, self._folder, resumed=self._resumed is not None)
         with self._ledger.book("reading"):
             seconds = self._resumed.audit_seconds if self._resumed else audit_seconds(request)
             self._given = given = prepare(
@@ -231,17 +234,6 @@ class Search:
         if self._resumed and (made / BUNDLE_FILE).is_file():
             return str(made)
         return self._request.teacher
-
-    def _read_portfolio(self) -> Portfolio | None:
-        """What past runs say to try first; a copy stays in the folder, so that a resumed search needs nothing else."""
-        if self._request.portfolio is None:
-            return None
-        copy = self._folder / PORTFOLIO_FILE
-        if self._resumed:
-            return Portfolio.load(copy)
-        portfolio = Portfolio.load(self._request.portfolio)
-        portfolio.save(copy)
-        return portfolio
 
     def _announce(self) -> None:
         inspection, rows = self._given.inspection, self._run_file.rows
@@ -365,39 +357,18 @@ class Search:
 
     def _run_trials(self, survivors: Sequence[Candidate]) -> None:
         self._phase("searching")
-        split = self._given.split
+        pace, split = self._pace, self._given.split
         self._floor.go_on(survivors, split.train, split.valid)
-        space = self._space(survivors, self._pace)
-        session, judge, pace, events = self._session, self._session.judge, self._pace, self._events
-        best, targets = judge.best, self._given.inspection.targets
-        if best is None:
-            raise RunError("no model came of screening, although a backbone could be used")
-        noise = judge.noise
-        log = RunLog(self._folder, self._run_file, targets[split.train], device=self._device, noise=noise)
-        self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
-        scheduler, checkpoints = Scheduler(max(noise, 1e-6), best.score), Checkpoints(self._folder)
-        announced = [event.data["trial"] for event in self._past if event.kind == "trial_started"]
-        trials = Trials(session, space, self._study, scheduler, checkpoints, announced=announced)
-        self._disk.gives_way(trials.give_way)
-        self._disk.gives_way(judge.give_way)
-        pace.begin_trials(tuple(space.candidates))
-        learned, foreign = self._portfolio.adapted_to(space) if self._portfolio else ([], {})
-        for strategy, entries in foreign.items():
-            text = f"{entries} of the portfolio's entries left out: strategy {strategy!r} is not here or does not apply"
-            events.emit("note", text=text)
-        portfolio, count = list(space.portfolio(learned)), self._request.trials or math.inf
+        space = self._space(survivors, pace)
+        trials = self._begin_trials(space)
+        portfolio, count = self._what_comes_first(space), self._request.trials or math.inf
         if teaching := self._teaching(space):
-            folds, pace.folds = pace.folds, 0  # the teacher will have seen all rows that train
-            pace.keep_tail(teaching.share)
-            trials.run(portfolio, count - 1)
-            pace.release_tail()
-            lessons = teaching.run()
-            pace.folds = 0 if lessons else folds
-            trials.run([*lessons, *portfolio], count, urgent=bool(lessons))
+            self._teach(teaching, trials, portfolio, count)
         else:
             trials.run(portfolio, count)
         if pace.limited and not self._study.get_trials(deepcopy=False):
-            events.emit("note", text="no training fits into the time that sees rows enough to be likely to beat a head")
+            text = "no training fits into the time that sees rows enough to be likely to beat a head"
+            self._events.emit("note", text=text)
             self._screening.use_time_left()
             self._floor.go_on(survivors, split.train, split.valid, share=LAST_SHARE)
         pace.settle()
@@ -405,20 +376,61 @@ class Search:
             trials.run(portfolio, count)
         pace.release("folds")
         again = Again(self._given.candidates, space)
-        if pace.folds:
-            self._phase("cross-validating")
-            twins = Twins(self._folder, rows=len(targets), outputs=len(self._run_file.task.outputs))
-            if not CrossValidation(session, again, twins).run():
-                self._phase("searching")  # in the time that was kept for it
-                trials.run(portfolio, count)
-        if found := verdict(judge.models, space, judge.lead, judge.score, split.groups):
-            events.emit("transfer", **dataclasses.asdict(found))
-        for compared in comparisons(judge.models, space, judge.lead):
-            events.emit("compared", **dataclasses.asdict(compared))
+        if pace.folds and not self._cross_validate(again):
+            self._phase("searching")  # in the time that was kept for it
+            trials.run(portfolio, count)
+        self._tell_worth(space)
         pace.release("refit")
         self._phase("refitting")
-        Refit(session, again, checkpoints).run()
+        Refit(self._session, again, Checkpoints(self._folder)).run()
         trials.let_go()
+
+    def _begin_trials(self, space: Space) -> Trials:
+        judge, targets = self._session.judge, self._given.inspection.targets[self._given.split.train]
+        if judge.best is None:
+            raise RunError("no model came of screening, although a backbone could be used")
+        log = RunLog(self._folder, self._run_file, targets, device=self._device, noise=judge.noise)
+        self._events.listen(lambda event: self._disk.keep(lambda: log(event)))
+        scheduler, checkpoints = Scheduler(max(judge.noise, 1e-6), judge.best.score), Checkpoints(self._folder)
+        announced = [event.data["trial"] for event in self._past if event.kind == "trial_started"]
+        trials = Trials(self._session, space, self._study, scheduler, checkpoints, announced=announced)
+        self._disk.gives_way(trials.give_way)
+        self._disk.gives_way(judge.give_way)
+        self._pace.begin_trials(tuple(space.candidates))
+        return trials
+
+    def _what_comes_first(self, space: Space) -> Sequence[TrialConfig]:
+        """Before the sampler is free: recipes, and what past runs say of these backbones."""
+        learned, foreign = self._portfolio.adapted_to(space) if self._portfolio else ([], {})
+        for strategy, entries in foreign.items():
+            text = f"{entries} of the portfolio's entries left out: strategy {strategy!r} is not here or does not apply"
+            self._events.emit("note", text=text)
+        return list(space.portfolio(learned))
+
+    def _teach(self, teaching: Teaching, trials: Trials, portfolio: Sequence[TrialConfig], count: float) -> None:
+        """What was found teaches what keeps the limits, in time that is kept for it."""
+        pace = self._pace
+        folds, pace.folds = pace.folds, 0  # the teacher will have seen all rows that train
+        pace.keep_tail(teaching.share)
+        trials.run(portfolio, count - 1)
+        pace.release_tail()
+        lessons = teaching.run()
+        pace.folds = 0 if lessons else folds
+        trials.run([*lessons, *portfolio], count, urgent=bool(lessons))
+
+    def _cross_validate(self, again: Again) -> bool:
+        """Whether all of the answer's models were judged by the other parts of the table."""
+        self._phase("cross-validating")
+        rows, outputs = len(self._given.inspection.targets), len(self._run_file.task.outputs)
+        return CrossValidation(self._session, again, Twins(self._folder, rows=rows, outputs=outputs)).run()
+
+    def _tell_worth(self, space: Space) -> None:
+        """Of transfer, and of what strategies add to it."""
+        judge = self._session.judge
+        if found := verdict(judge.models, space, judge.lead, judge.score, self._given.split.groups):
+            self._events.emit("transfer", **dataclasses.asdict(found))
+        for compared in comparisons(judge.models, space, judge.lead):
+            self._events.emit("compared", **dataclasses.asdict(compared))
 
     def _teaching(self, space: Space) -> Teaching | None:
         """Where limits are given, somebody could learn from what breaks them, and there is time for it."""
@@ -458,42 +470,22 @@ class Search:
         self._events.emit(
             "finished", score=card.score, interval=card.interval, optimism=card.optimism, models=card.describe(),
             metric=card.task.metric, seconds=self._pace.clock.elapsed,
-            forecast_error=forecast_error(read_events(self._folder / EVENTS_FILE)),
+            forecast_error=forecast_error(self._board.events),
         )  # fmt: skip
-        self._write_leaderboard()
+        self._board.write()
         self._dialogue.close()
-        memory = peak_memory() + peak_memory(children=True)
+        memory = max(peak_memory() + self._dialogue.memory, self._resumed.memory if self._resumed else 0)
         state = "interrupted" if interrupted else "finished"
         self._update(state=state, seconds=self._pace.clock.elapsed, memory=memory)
         with self._ledger.book("reporting"):
-            self._report(interrupted)
+            seconds = self._pace.reporting_seconds(interrupted=interrupted)
+            if note := report_in_time(self._folder, self._given.inspection, seconds):
+                self._events.emit("note", text=note)
         self._update(seconds=self._pace.clock.elapsed)
         return interrupted
 
-    def _report(self, interrupted: bool) -> None:
-        """Writes the report where there is time for it; the search has ended well without it."""
-        seconds = self._pace.reporting_seconds(interrupted=interrupted)
-        try:
-            if not seconds:
-                raise TooLong
-            report(self._folder, self._given.inspection, clock=Clock(seconds))
-        except TooLong:
-            self._events.emit("note", text=f"no time was left for the report: 'autotl report {self._folder}' writes it")
-        except Exception as error:  # a defect of it must not make a finished search one that failed
-            text = f"the report was not written ({type(error).__name__}: {error})"
-            self._events.emit("note", text=text)
-
     def _phase(self, name: str) -> None:
         self._events.emit("phase", name=name)
-
-    def _keep_leaderboard(self, event: Event) -> None:
-        if event.kind == "trial_ended":
-            self._write_leaderboard()
-
-    def _write_leaderboard(self) -> None:
-        events = read_events(self._folder / EVENTS_FILE)
-        with suppress(PermissionError):  # on Windows, where it is open in a spreadsheet: the next one may be written
-            self._disk.keep(lambda: write_leaderboard(self._folder, events))
 
     def _update(self, **changes: Any) -> None:
         self._run_file = self._run_file.model_copy(update={"ledger": self._ledger.seconds, **changes})

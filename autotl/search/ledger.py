@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+#: Seconds by which accounts may differ from their sum, each being rounded.
+_ROUNDED = 0.05
+
 
 class Ledger:
     """Accounts that take turns; what nobody claims belongs to `scheduling`, the engine's own time."""
@@ -12,10 +15,12 @@ class Ledger:
     def __init__(self, elapsed: Callable[[], float], used: float, before: Mapping[str, float]) -> None:
         """elapsed: seconds of the run so far. used: those of earlier processes, booked as in `before`.
 
-        What this process took until now is `starting`.
+        What one of these had not booked when it was killed is `killed`. What this process took until now is `starting`.
         """
         self._elapsed = elapsed
         self._seconds = dict(before)
+        if (lost := used - sum(before.values())) > _ROUNDED:
+            self._seconds["killed"] = self._seconds.get("killed", 0.0) + lost
         self._account, self._since = "starting", used
         self._switch("scheduling")
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from autotl.errors import TrialError
 from autotl.plugins.manager import OFF_VARIABLE, plugins
-from autotl.usage import spin_variables, threads_of_container
+from autotl.usage import peak_memory, spin_variables, threads_of_container
 
 Message = dict[str, Any]
 
@@ -112,6 +112,7 @@ class EngineEnd:
 
     def __init__(self, log: Path, *, offline: bool = False) -> None:
         """`log` collects what the worker's libraries print. offline: whether the hub's library is told not to ask."""
+        self.memory = 0  #: bytes that the worker had resident at most, once it has ended
         self._log = log.open("a", encoding="utf-8")
         self._process = subprocess.Popen(
             # it imports what this process would, but for modules that lie in the working folder
@@ -181,11 +182,12 @@ class EngineEnd:
 
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""
+        self.memory = max(self.memory, peak_memory(self._process.pid))
         self._process.kill()
-        with contextlib.suppress(
-            subprocess.TimeoutExpired
-        ):  # one that waits for a driver or a disk ends when these let go
+        # one that waits for a driver or a disk ends when these let go
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
+            self.memory = max(self.memory, peak_memory(self._process.pid))  # where only those that have ended are known
         self._log.close()
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # what it was told last it never read

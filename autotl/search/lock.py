@@ -17,10 +17,8 @@ from filelock import FileLock, Timeout
 
 from autotl.errors import RunError
 from autotl.files import write_durably
+from autotl.runs.folder import HOLDER_FILE, LOCK_FILE
 from autotl.untrusted import read_object
-
-LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
-
 
 #: What systems say of a disk that knows no locks; a search there goes without.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}

@@ -11,12 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from autotl.errors import RunError
 from autotl.files import write_durably
 from autotl.plugins.contracts import Value
+from autotl.runs.folder import PORTFOLIO_FILE
 from autotl.untrusted import parse_json, read_text
 
 if TYPE_CHECKING:
     from autotl.search.space import Space, TrialConfig
-
-PORTFOLIO_FILE = "portfolio.json"
 
 
 class _Part(BaseModel):
@@ -85,3 +84,18 @@ class Portfolio(_Part):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise RunError(f"{path} is no portfolio: {where}: {first['msg']}; {way_out}") from error
+
+
+def kept_portfolio(asked: str | None, folder: Path, *, resumed: bool) -> Portfolio | None:
+    """What past runs say to try first; a copy stays in the run's folder, so that a resumed search needs nothing else.
+
+    asked: the path in the request. Raises `RunError` for one that cannot be read.
+    """
+    if asked is None:
+        return None
+    copy = folder / PORTFOLIO_FILE
+    if resumed:
+        return Portfolio.load(copy)
+    portfolio = Portfolio.load(asked)
+    portfolio.save(copy)
+    return portfolio

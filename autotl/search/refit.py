@@ -13,8 +13,8 @@ import math
 from collections.abc import Sized
 
 from autotl.errors import TrialError
+from autotl.runs.checkpoints import Checkpoints
 from autotl.search.again import Again, named
-from autotl.search.checkpoints import Checkpoints
 from autotl.search.line import Message
 from autotl.search.session import Session
 from autotl.search.shelf import Model

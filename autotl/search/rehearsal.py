@@ -24,6 +24,7 @@ from autotl.events import Event, Listener
 from autotl.features.store import default_max_disk
 from autotl.plugins.contracts import Candidate, Work
 from autotl.plugins.hookspecs import EventContext
+from autotl.runs.folder import TRIALS_FOLDER
 from autotl.search.dialogue import OutOfTime
 from autotl.search.engine import Search
 from autotl.search.listening import Listening
@@ -140,9 +141,9 @@ class Rehearsal(Search):
     def __init__(
         self, request: SearchRequest, budgets: Sequence[float], *, listeners: Sequence[Listener], start: float
     ) -> None:
-        """request: its budget and its test table are of no account. budgets: in seconds."""
+        """request: its budget is of no account. budgets: in seconds."""
         self._place = tempfile.TemporaryDirectory(prefix="autotl-plan-")
-        request = request.model_copy(update={"budget_seconds": CALIBRATION, "trials": None, "test": None})
+        request = request.model_copy(update={"budget_seconds": CALIBRATION, "trials": None})
         super().__init__(request, Path(self._place.name) / "run", listeners=[*listeners, self._notice], start=start)
         self._budgets, self._longest = budgets, max(budgets)
         self._screened: list[Event] = []
@@ -339,7 +340,7 @@ class Rehearsal(Search):
 
         Models with the same backbone, such as heads and other views of the rows, share its room.
         """
-        trials = self._folder / "trials"
+        trials = self._folder / TRIALS_FOLDER
         models = [BYTES_A_PARAMETER * candidate.parameters for candidate in survivors]
         models += [training.model for training in course.ended]
         # of each as many as are kept, and the largest: which they will be nobody knows

@@ -12,10 +12,10 @@ from autotl.budget import Clock
 from autotl.data.inspection import Inspection, read_inputs
 from autotl.data.wording import counted
 from autotl.errors import AutoTLError
-from autotl.report.findings import Findings, SetAside, TableRows
+from autotl.report.findings import Findings, SetAside, TableRows, TooLong
+from autotl.runs.run_file import fingerprint, read_run_file
 from autotl.search.pace import REPORTING
 from autotl.search.preparation import read_again
-from autotl.search.run_file import fingerprint, read_run_file
 from autotl.search.study import read_study
 
 #: Trials that came to their end, below which the best part would be a single trial.
@@ -43,6 +43,19 @@ def report_again(folder: Path, out: Path | None) -> Path:
         why = f"The rows cannot be shown: {run.request.data} has changed since this run began."
         return report(folder, None, why_no_rows=why, out=out)
     return report(folder, inspection, out=out)
+
+
+def report_in_time(folder: Path, inspection: Inspection, seconds: float) -> str:
+    """Writes the report where there is time for it; a search has ended well without it. Returns why it was not."""
+    try:
+        if not seconds:
+            raise TooLong
+        report(folder, inspection, clock=Clock(seconds))
+    except TooLong:
+        return f"no time was left for the report: 'autotl report {folder}' writes it"
+    except Exception as error:  # a defect of it must not make a finished search one that failed
+        return f"the report was not written ({type(error).__name__}: {error})"
+    return ""
 
 
 def report(

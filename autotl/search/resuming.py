@@ -9,15 +9,19 @@ from typing import Any
 from autotl.config import FRAME
 from autotl.errors import RunError
 from autotl.events import Listener
-from autotl.predictor.bundle import BUNDLE_FOLDER
-from autotl.search.checkpoints import CHECKPOINTS_FOLDER
-from autotl.search.dialogue import LOG_FILE
+from autotl.predictor.bundle import BUNDLE_FILE, BUNDLE_FOLDER
+from autotl.runs.folder import (
+    CHECKPOINTS_FOLDER,
+    EVENTS_FILE,
+    LOG_FILE,
+    RUN_LOG_FILE,
+    STUDY_FILE,
+    TEACHER_FOLDER,
+    TRIALS_FOLDER,
+    TWINS_FOLDER,
+)
+from autotl.runs.run_file import read_run_file
 from autotl.search.engine import Outcome, Search
-from autotl.search.run_file import EVENTS_FILE, read_run_file
-from autotl.search.run_log import RUN_LOG_FILE
-from autotl.search.shelf import TEACHER_FOLDER, TRIALS_FOLDER
-from autotl.search.study import STUDY_FILE
-from autotl.search.twins import TWINS_FOLDER
 from autotl.untrusted import refuse_links
 
 #: What a search adds to, and removes things from.
@@ -67,7 +71,8 @@ def resume(
         total: float | None = known.seconds + more_seconds
     else:
         total = budget_seconds or known.request.budget_seconds
-    if total is not None and total - known.seconds < 5:
+    ends_yet = known.state == "running" and (folder / BUNDLE_FOLDER / BUNDLE_FILE).is_file()  # was killed near its end
+    if total is not None and total - known.seconds < 5 and not ends_yet:
         raise RunError(f"{folder}: its budget of {total:.0f} s is spent; add some, such as --budget +10m")
     counted = known.request.trials
     if more_trials and counted is None:

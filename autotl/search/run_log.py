@@ -19,11 +19,10 @@ from autotl.errors import RunError
 from autotl.events import Event, read_events
 from autotl.files import append_line
 from autotl.plugins.contracts import Modality, Value
-from autotl.search.run_file import EVENTS_FILE, RunFile
+from autotl.runs.folder import EVENTS_FILE, RUN_LOG_FILE
+from autotl.runs.run_file import RunFile
 from autotl.untrusted import parse_json, read_lines
 from autotl.usage import cores
-
-RUN_LOG_FILE = "trials.jsonl"
 
 
 class _Facts(BaseModel):

@@ -38,9 +38,11 @@ class Scheduler:
 
     def __init__(self, noise: float, floor: float) -> None:
         """noise: the standard error of a score on the validation rows. floor: the score of the best head."""
-        self._noise, self._floor = noise, floor
+        self._noise = noise
         self._curves: dict[int, dict[int, float]] = {}
         self._apart: set[int] = set()
+        self._best = floor  #: score of a finished model
+        self._growths: dict[int, tuple[float, float]] = {}  #: as `_growth` has them, by permille, until a trial ends
 
     def set_apart(self, trial: int) -> None:
         """A trial that says nothing of what others come to: one that begins at new weights, has no curve, or failed.
@@ -48,10 +50,14 @@ class Scheduler:
         At twenty full trials a few of them had new trials promise three times as much as good ones that were paused.
         """
         self._apart.add(trial)
+        self._growths.clear()
 
     def record(self, trial: int, permille: int, score: float) -> None:
         """A trial was judged; 1000 permille is its end."""
         self._curves.setdefault(trial, {})[permille] = score
+        if permille == 1000:
+            self._best = max(self._best, score)
+            self._growths.clear()
 
     def forecast(self, trial: int) -> float:
         """The score that a trial should end with."""
@@ -79,6 +85,11 @@ class Scheduler:
 
     def _growth(self, permille: int) -> tuple[float, float]:
         """Mean and deviation of what finished trials gained after a rung; noise stands for one more of them."""
+        if permille not in self._growths:
+            self._growths[permille] = self._measure_growth(permille)
+        return self._growths[permille]
+
+    def _measure_growth(self, permille: int) -> tuple[float, float]:
         curves = [curve for trial, curve in self._curves.items() if trial not in self._apart and 1000 in curve]
         gains = [curve[1000] - curve[permille] for curve in curves if permille in curve]
         if not gains or permille == 1000:
@@ -87,8 +98,7 @@ class Scheduler:
         return mean, math.sqrt((self._noise**2 + sum((gain - mean) ** 2 for gain in gains)) / len(gains))
 
     def _improvement(self, mean: float, deviation: float) -> float:
-        best = max(self._floor, *(curve.get(1000, self._floor) for curve in self._curves.values()))
-        normal, z = NormalDist(), (mean - best) / deviation
+        normal, z = NormalDist(), (mean - self._best) / deviation
         return max(deviation * (z * normal.cdf(z) + normal.pdf(z)), 0.0)  # far below, rounding is all that is left
 
 

@@ -20,6 +20,7 @@ from autotl.predictor import metrics
 from autotl.predictor.answers import SUFFIX, as_bytes, read_answers
 from autotl.predictor.bundle import BUNDLE_FOLDER, BundleCard, Member, commit
 from autotl.predictor.combination import Decision, decide
+from autotl.runs.folder import TEACHER_FOLDER, TRIALS_FOLDER
 from autotl.search.costs import Costs
 from autotl.search.disk import Disk
 from autotl.search.incumbent import Judged
@@ -27,7 +28,6 @@ from autotl.search.space import TrialConfig
 from autotl.untrusted import is_plain_name, read_object, refuse_links
 
 #: Where in a run's folder the models are, and the best answer without limits, once it teaches.
-TRIALS_FOLDER, TEACHER_FOLDER = "trials", "teacher"
 
 #: Trials and heads whose weights stay on disk: greedy selection rarely gives more than these a share. Views of a model
 #: share its weights' room.

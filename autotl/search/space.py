@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from typing import cast
 
 import optuna
@@ -236,20 +236,18 @@ class Space:
         alike = sum(self._strategies[name].weight >= 1.0 for name in self._applying(first.key) if name not in known)
         if learned:  # whoever gives a teacher wants it
             ours = [*published, *taught]
-            own = taught + [config for at, config in enumerate(learned) if config not in (*ours, *learned[:at])]
+            own = taught + [config for config in learned if config not in ours]
             alike = len(own)
-        rivals, behind = (
-            zip_longest(*(list(self._recipes(c.key)) for c in rest if (c.prior < first.prior) == is_behind))
-            for is_behind in (False, True)
-        )
-        turn = [config for config in next(rivals, ()) if config]
+        rivals = [self._recipes(c.key) for c in rest if c.prior >= first.prior]
+        turn, *later = [[config for config in turn if config] for turn in zip_longest(*rivals)] or [[]]
         stronger = [config for config in turn if self.candidates[config.backbone].prior > first.prior]
-        early = [config for config in own[:alike] if config not in taught[:1]]
-        yield from (*published, *taught[:1])
-        yield from (*early, *stronger) if learned else (*stronger, *early)
-        yield from (config for config in turn if config not in stronger)
-        yield from (config for config in own[alike:] if config not in taught[:1])
-        yield from (config for turn in (*rivals, next(behind, ())) for config in turn if config)
+        behind = [config for c in rest if c.prior < first.prior for config in islice(self._recipes(c.key), 1)]
+        early = (own[:alike], stronger) if learned else (stronger, own[:alike])
+        tried = []
+        for config in chain(published, taught[:1], *early, turn, own[alike:], *later, behind):
+            if config not in tried:
+                tried.append(config)
+                yield config
 
     def lessons(self) -> list[TrialConfig]:
         """What could be tried on the best backbone if there was a teacher, and cannot without one."""

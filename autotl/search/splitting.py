@@ -13,13 +13,11 @@ from autotl.data.wording import counted, kind_of_input
 from autotl.errors import DataError, RunError, TrialError
 from autotl.files import write_durably
 from autotl.plugins.contracts import PICTORIAL
+from autotl.runs.folder import SPLIT_FILE
 from autotl.search.disk import Disk
 from autotl.search.preparation import Preparation
 from autotl.search.session import Session
 from autotl.untrusted import read_object
-
-#: Places among the rows that can be used, counted from 0.
-SPLIT_FILE = "split.json"
 
 #: A place as JSON has it, with what stands between it and the next; one that validates in its turn is there twice.
 BYTES_A_ROW = 16

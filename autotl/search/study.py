@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autotl.errors import RunError
 from autotl.files import drop_torn_end
+from autotl.runs.folder import STUDY_FILE
 from autotl.search.disk import Disk
 
-STUDY_FILE = "study.journal"
 _NAME = "autotl"
 
 

@@ -16,7 +16,7 @@ from autotl.errors import FailureKind, TrialError
 from autotl.events import DEFAULT_TRIAL
 from autotl.plugins.contracts import RESERVED_NAMES, Work
 from autotl.plugins.manager import plugins
-from autotl.search.checkpoints import Checkpoints
+from autotl.runs.checkpoints import Checkpoints
 from autotl.search.dialogue import OutOfTime
 from autotl.search.failures import Failures
 from autotl.search.incumbent import Judged

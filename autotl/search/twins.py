@@ -14,11 +14,9 @@ import numpy as np
 
 from autotl.files import write_durably
 from autotl.predictor.answers import SUFFIX, as_bytes, read_answers
+from autotl.runs.folder import TWINS_FOLDER
 from autotl.search.line import Message
 from autotl.search.shelf import Model
-
-#: Where in a run's folder they are, while other models are validated.
-TWINS_FOLDER = "twins"
 
 
 class Twins:

@@ -29,6 +29,7 @@ from autotl.plugins.contracts import Candidate, Recipe, ViewingEncoder, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor
+from autotl.runs.folder import TRIALS_FOLDER
 from autotl.search.copies import copies
 from autotl.search.fitting import fit
 from autotl.search.line import Message, WorkerEnd
@@ -295,7 +296,7 @@ class Workbench:
         model, frozen, rows = self._fit_again(request, self._everything)
         valid = self._looks.readable(frozen, self._holdout.valid)
         name = request["name"]
-        place = self._folder / "trials" / name / f"{name}-refit"
+        place = self._folder / TRIALS_FOLDER / name / f"{name}-refit"
         answers = self._answers(self._models.logits_from_disk(model, frozen, valid, place))
         views = list(enumerate(frozen.rows.encoder.views(), start=1))
         for number, encoder in views:
@@ -417,7 +418,7 @@ class Workbench:
         valid = self._looks.readable(frozen, valid)
         began = time.monotonic()  # reading them happens once
         # a head that sees more rows the second time is another model, until it is known to be no worse
-        place = self._folder / "trials" / name / f"{name}-{permille:04d}-{training_rows}"
+        place = self._folder / TRIALS_FOLDER / name / f"{name}-{permille:04d}-{training_rows}"
         finished = permille == 1000
         if finished:
             logits = self._models.logits_from_disk(model, frozen, valid, place)

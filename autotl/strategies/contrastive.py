@@ -6,12 +6,11 @@ are looked at together (Khosla et al. 2020), so none have to be built or drawn.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotl.plugins.contracts import Parameter, Progress, Recipe, Strategy, StrategyContext, Value, Work
+from autotl.plugins.contracts import Parameter, Progress, Strategy, StrategyContext, Value, Work
 from autotl.strategies import tuning
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Contrastive(Strategy):
         return [tuning.usual(context)]
 
     def work(self, context: StrategyContext, settings: Mapping[str, Value]) -> Work:
-        passes = _passes(context.candidate.recipe, context.rows)
+        passes = context.candidate.recipe.passes(context.rows, fewest_steps=FEWEST_STEPS)
         return Work(passes=passes * float(settings["epochs_multiplier"]), method=self.name)
 
     def fit(self, trial: Trial) -> Iterator[Progress]:
@@ -57,7 +56,7 @@ class Contrastive(Strategy):
         model = trial.model = Classifier(trial.load_backbone(), trial.starting_head()).to(trial.device)
         plan = replace(
             tuning.plan(trial),
-            epochs=_passes(recipe, len(trial.train)) * settings.number("epochs_multiplier"),
+            epochs=recipe.passes(len(trial.train), fewest_steps=FEWEST_STEPS) * settings.number("epochs_multiplier"),
             layer_decay=recipe.layer_decay,
             method=self.name,
             objective=contrast,
@@ -67,17 +66,9 @@ class Contrastive(Strategy):
             if progress.permille == 1000:
                 _fit_head(model, trial)
             elif trial.judged_on_the_way:
-                began = time.monotonic()
-                _fit_head(model, trial)
-                trial.clock.set_back(
-                    began - time.monotonic()
-                )  # no part of the training, whose schedule is by the clock
+                with trial.clock.standing_still():  # no part of the training, whose schedule is by the clock
+                    _fit_head(model, trial)
             yield progress
-
-
-def _passes(recipe: Recipe, rows: int) -> float:
-    """Over the training rows: the recipe's, or `FEWEST_STEPS`."""
-    return max(recipe.epochs, FEWEST_STEPS * min(recipe.batch_size, rows) / rows)
 
 
 def _fit_head(model: Classifier, trial: Trial) -> None:

@@ -16,8 +16,9 @@ from autotl.data.task import InputColumn, Task
 from autotl.events import EventLog
 from autotl.plugins.hookspecs import EventContext
 from autotl.plugins.manager import plugins
+from autotl.runs.folder import EVENTS_FILE
+from autotl.runs.run_file import RunFile, versions
 from autotl.search.listening import PATIENCE, Listening
-from autotl.search.run_file import EVENTS_FILE, RunFile, versions
 from autotl.testing.promises import expect
 
 _CLASSES = {"animal": 30, "plant": 25, "stone": 15}

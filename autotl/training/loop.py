@@ -103,7 +103,7 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     for effect in trial.effects:
         effect.begin(model, trial)
     whole = max(round(plan.epochs * len(trial.train) / min(plan.batch_size, len(trial.train))), len(RUNGS))
-    # by time they end where it does, and with a larger budget they go on to the recipe's end
+    # what fills its time ends with the clock: its steps stay the recipe's, which a larger budget goes on to
     steps = whole if trial.fill_time else max(round(trial.share * whole), len(RUNGS))
     schedule = SCHEDULES[plan.schedule]
     average = Average(model)
@@ -159,9 +159,8 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
         (torch.default_generator if trial.device.type == "cpu" else torch).manual_seed(seed_of(trial.seed, step))
         generator.manual_seed(seed_of(trial.seed, step))
         losses.append(stepper.step(optimizer, batch, number, generator))
-        _finite(
-            losses[-1 if trial.device.type == "cpu" else -2 :][0], step + 1
-        )  # an accelerator's is there a step later
+        there = -1 if trial.device.type == "cpu" else -2  # an accelerator's loss is there a step later
+        _finite(losses[there:][0], step + 1)
         step += 1
         for effect in trial.effects:
             effect.stepped(step - 1, progress_so_far() - progress)

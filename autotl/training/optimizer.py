@@ -162,7 +162,7 @@ def clip(optimizer: AdamW, largest: float, scale: LossScale | None = None) -> to
     norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if scale is None:
         optimizer.grad_scale = (norm / largest).clamp(min=1.0)
-        optimizer.found_inf = (~norm.isfinite()).float()  # of a format that is tried, the weights know nothing
+        optimizer.found_inf = (~norm.isfinite()).float()  # a format that is tried must not touch the weights
         return norm
     norm = norm / scale.value
     overflow = (~norm.isfinite()).float()

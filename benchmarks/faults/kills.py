@@ -27,7 +27,8 @@ from autotl.budget import parse_budget
 from autotl.errors import BundleError
 from autotl.events import read_events
 from autotl.predictor.bundle import find_bundle, read_card
-from autotl.search.run_file import EVENTS_FILE, RUN_FILE, read_run_file
+from autotl.runs.folder import EVENTS_FILE, RUN_FILE
+from autotl.runs.run_file import read_run_file
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "docstrings"

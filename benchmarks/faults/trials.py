@@ -21,7 +21,7 @@ from pathlib import Path
 import autotl
 from autotl.budget import parse_budget
 from autotl.events import read_events
-from autotl.search.run_file import EVENTS_FILE
+from autotl.runs.folder import EVENTS_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "docstrings"

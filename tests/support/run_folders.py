@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from autotl.events import read_events
-from autotl.search.checkpoints import CHECKPOINTS_FOLDER
+from autotl.runs.folder import CHECKPOINTS_FOLDER
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 

@@ -53,8 +53,8 @@ class DistillCommand:
         from autotl.errors import TaskError
         from autotl.events import read_events
         from autotl.predictor.bundle import find_bundle, read_card
+        from autotl.runs.folder import EVENTS_FILE
         from autotl.search.engine import Search
-        from autotl.search.run_file import EVENTS_FILE
 
         teacher = Path(options.folder).expanduser().resolve()
         request = _request(teacher, options)
@@ -80,7 +80,7 @@ def _request(teacher: Path, options: argparse.Namespace) -> SearchRequest:
     from autotl.budget import parse_budget
     from autotl.config import DEFAULT_BUDGET, parse_licences, parse_limits, parse_trials
     from autotl.errors import RunError
-    from autotl.search.run_file import read_run_file
+    from autotl.runs.run_file import read_run_file
 
     known = read_run_file(teacher).request
     if known.frame:

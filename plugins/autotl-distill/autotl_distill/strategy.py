@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -66,11 +65,9 @@ class Distill(Strategy):
         loss = trial.settings.word("distillation_loss")
         temperature = trial.settings.number("distillation_temperature")
         assert trial.teacher is not None  # `parameters` said that it applies
-        began = time.monotonic()
         augment = trial.settings.number("augment") if trial.frozen.family.augments else 0.0
-        answers = Teacher(trial.teacher).answers(trial, augment=augment)
-        # what the teacher took is gone, and what the training takes, also the next time, is the rest
-        trial.clock.set_back(began - time.monotonic())
+        with trial.clock.standing_still():  # what the training takes, also the next time, is the rest
+            answers = Teacher(trial.teacher).answers(trial, augment=augment)
         taught = Taught(answers, loss=loss, temperature=temperature, others=trial.effects)
         trial.effects = [taught, *trial.effects]
         yield from self._finetune.fit(trial)

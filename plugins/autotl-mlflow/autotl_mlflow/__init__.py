@@ -48,7 +48,9 @@ class Record:
 
         Raises `PluginError` where a server would be asked in a search that opens no connection.
         """
-        from autotl.search.run_file import read_run_file
+        from autotl.predictor.bundle import BUNDLE_FOLDER
+        from autotl.runs.folder import REPORT_FILE
+        from autotl.runs.run_file import read_run_file
 
         known = read_run_file(folder)
         self._client = _client(offline=known.request.offline)
@@ -64,8 +66,8 @@ class Record:
         tags = {
             "autotl.run": known.id,
             "autotl.folder": str(folder),
-            "autotl.bundle": str(folder / "best"),
-            "autotl.report": str(folder / "report.html"),
+            "autotl.bundle": str(folder / BUNDLE_FOLDER),
+            "autotl.report": str(folder / REPORT_FILE),
         }
         self._run = self._client.create_run(self._experiment, run_name=folder.name, tags=tags).info.run_id
         asked = {"budget_seconds": known.request.budget_seconds, "trials": known.request.trials}

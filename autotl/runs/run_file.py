@@ -11,18 +11,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from autotl.runs.folder import EVENTS_FILE, RUN_FILE
 from autotl.config import SearchRequest
 from autotl.data.inspection import Inspection
 from autotl.data.task import Task
 from autotl.errors import RunError
 from autotl.events import Event, read_events
 from autotl.files import write_durably
-from autotl.search.checkpoints import Checkpoints
+from autotl.runs.checkpoints import Checkpoints
 from autotl.untrusted import read_object
 from autotl.zoo.origin import Origin
 
-RUN_FILE = "run.json"
-EVENTS_FILE = "events.jsonl"
 
 
 class RunFile(BaseModel):
@@ -57,6 +56,8 @@ def read_run_file(folder: Path) -> RunFile:
     The seconds of a run that was killed are those of its last event, and of what a training wrote down after it.
     """
     path = folder / RUN_FILE
+    if not path.is_file() and (folder / EVENTS_FILE).is_file():
+        raise RunError(f"{folder}: this search ended before it had read its table; begin it again as it was begun")
     if not path.is_file():
         raise RunError(f"{folder}: no run here (no {RUN_FILE}); see 'autotl search --help' to start one")
     try:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Container, Mapping
 from pathlib import Path
 
+from autotl.runs.folder import CHECKPOINTS_FOLDER
 from autotl.untrusted import read_header, refuse_links
 
-CHECKPOINTS_FOLDER = "paused"
 
 
 class Checkpoints:
