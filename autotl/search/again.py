@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from autotl.plugins.contracts import Candidate
+from autotl.search.line import Fitting
 from autotl.search.shelf import Model
 from autotl.search.space import Space
 from autotl.zoo.words import BAG_OF_WORDS
@@ -30,20 +30,20 @@ class Again:
         """Whether fitting it is a training, and no closed form."""
         return not model.judged.is_head and not self._space.work(model.config).closed_form
 
-    def fitting(self, model: Model, *, views_agree: bool) -> dict[str, Any]:
-        """The part of a request that says what is fitted. views_agree: whether other views mean the same."""
+    def fitting(self, model: Model, *, views_agree: bool) -> Fitting:
+        """What is to be fitted. views_agree: whether other views mean the same."""
         member, head = model.member, model.judged.is_head
         words = member.backbone == BAG_OF_WORDS.key
-        return {
-            "number": model.judged.trial,
-            "name": model.trial_folder,
-            "candidate": None if words else dataclasses.asdict(self._candidates[member.backbone]),
-            "strategy": member.strategy,
-            "settings": dict(member.settings),
-            "head": head,
-            "made": model.made,
-            "views_agree": views_agree or head,
-        }
+        return Fitting(
+            number=model.judged.trial,
+            name=model.trial_folder,
+            candidate=None if words else dataclasses.asdict(self._candidates[member.backbone]),
+            strategy=member.strategy,
+            settings=dict(member.settings),
+            head=head,
+            made=model.made,
+            views_agree=views_agree or head,
+        )
 
 
 def named(model: Model) -> str:

@@ -15,7 +15,7 @@ from autotl.plugins.manager import plugins
 from autotl.runs.folder import LOG_FILE
 from autotl.search.disk import Disk
 from autotl.search.ledger import Ledger
-from autotl.search.line import EngineEnd, Message, WorkerGone
+from autotl.search.line import EngineEnd, Fitting, Message, WorkerGone
 from autotl.search.pace import Pace
 
 if TYPE_CHECKING:
@@ -149,19 +149,19 @@ class Dialogue:
         )
 
     def refit(
-        self, of: str, fitting: Message, *, seconds: float | None, late_checkpoint: Path | None, silence: float
+        self, of: str, fitting: Fitting, *, seconds: float | None, late_checkpoint: Path | None, silence: float
     ) -> Message:
-        """Has a model fitted to the rows that judged it, too. fitting: what `Again` says of it."""
-        late = late_checkpoint and str(late_checkpoint)
+        """Has a model fitted to the rows that judged it, too."""
         return self._ask(
-            f"refit of {of}", "refitting", silence=silence, do="refit", seconds=seconds, late_checkpoint=late, **fitting
-        )
+            f"refit of {of}", "refitting", silence=silence, do="refit", fitting=dataclasses.asdict(fitting),
+            seconds=seconds, late_checkpoint=late_checkpoint and str(late_checkpoint),
+        )  # fmt: skip
 
-    def validate(self, of: str, fitting: Message, *, part: int, seconds: float | None, silence: float) -> Message:
-        """What a model answers to a part of the rows when it is fitted to the others. fitting: as `Again` has it."""
+    def validate(self, of: str, fitting: Fitting, *, part: int, seconds: float | None, silence: float) -> Message:
+        """What a model answers to a part of the rows when it is fitted to the others."""
         return self._ask(
-            f"cross-validation of {of}", "cross-validating", silence=silence, do="validate", part=part, seconds=seconds,
-            late_checkpoint=None, **fitting,
+            f"cross-validation of {of}", "cross-validating", silence=silence, do="validate",
+            fitting=dataclasses.asdict(fitting), part=part, seconds=seconds,
         )  # fmt: skip
 
     def test(self, rows: TestRows) -> Message:

@@ -15,14 +15,18 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from autotl.errors import TrialError
 from autotl.plugins.manager import OFF_VARIABLE, plugins
 from autotl.usage import peak_memory, spin_variables, threads_of_container
+
+if TYPE_CHECKING:
+    from autotl.plugins.contracts import Value
 
 Message = dict[str, Any]
 
@@ -57,6 +61,20 @@ def _stood_for(message: Message) -> Any:
         return message
     flat = np.frombuffer(base64.b64decode(message[_ARRAY]), message["dtype"])
     return flat.reshape(message["shape"]).copy()  # which may be written to
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What is fitted once more, of a model that was finished."""
+
+    number: int  #: the trial's, or the head's
+    name: str  #: of the trial's folder
+    candidate: Message | None  #: its backbone; None for the bag of words
+    strategy: str
+    settings: dict[str, Value]
+    head: bool  #: whether it is one on features
+    made: float  #: share of its passes that it had
+    views_agree: bool  #: whether other views of the rows mean the same
 
 
 class WorkerGone(TrialError):

@@ -23,7 +23,6 @@ from autotl.features.speed import SettledSpeeds, SpeedBook
 from autotl.features.store import FeatureStore
 from autotl.plugins.contracts import PICTORIAL, Candidate, InputEncoder, Modality
 from autotl.plugins.manager import plugins
-from autotl.search.line import Message
 
 #: Between two looks at the clock while rows are seen; more rows at once let texts of like length find each other. Fewer
 #: of a network that would take longer for them than it has, but as many as pass together.
@@ -54,15 +53,18 @@ SAMPLE = 256
 class Looks:
     """The cells of the table, and every backbone that was looked through."""
 
-    def __init__(self, request: Message, *, modality: Modality, device: torch.device, store: FeatureStore) -> None:
-        """request: that sets the worker up."""
-        self.cells: list[Any] = request["cells"]
-        self.names: list[str] = request["row_names"]
+    def __init__(
+        self, cells: list[Any], names: list[str], *, modality: Modality, device: torch.device, store: FeatureStore,
+        seconds: float | None, skip_limit: float, found_by: str,
+    ) -> None:  # fmt: skip
+        """names: of the rows, in messages. seconds: of the whole search. skip_limit: share of the rows that may be
+        unreadable. found_by: the search whose decisions about formats are taken again; empty for none.
+        """
+        self.cells, self.names = cells, names
         self.train = np.empty(0, np.int64)  #: rows to train on, in random order; settled before anybody looks
         self._modality, self._device, self._store = modality, device, store
-        self._budget: float = request["seconds"] or math.inf  #: of the whole search
-        self._skip_limit: float = request["skip_limit"]
-        self._found_by: str = request["found_by"]
+        self._budget = seconds or math.inf
+        self._skip_limit, self._found_by = skip_limit, found_by
         made_by = ", ".join(sorted({f"{record.package} {record.version}" for record in plugins().records}))
         self.speeds = SettledSpeeds(device) if self._found_by else SpeedBook(cache_folder(), versions=made_by)
         self._rows: dict[str, EncodedRows] = {}  #: by the encoder

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +26,14 @@ from autotl.features.memory import limit_memory
 from autotl.features.store import FeatureStore
 from autotl.features.words import learn_words
 from autotl.kinds.mixing import activated
-from autotl.plugins.contracts import Candidate, Recipe, ViewingEncoder, Work
+from autotl.plugins.contracts import Candidate, Recipe, Value, ViewingEncoder, Work
 from autotl.plugins.manager import plugins
 from autotl.predictor import metrics
 from autotl.predictor.predictor import Predictor
 from autotl.runs.folder import TRIALS_FOLDER
 from autotl.search.copies import copies
 from autotl.search.fitting import fit
-from autotl.search.line import Message, WorkerEnd
+from autotl.search.line import Fitting, Message, WorkerEnd
 from autotl.search.looks import ROWS_A_LOOK, Looks
 from autotl.search.model_files import ModelFiles
 from autotl.training.checkpoint import go_on_from
@@ -72,36 +73,44 @@ class _Fold:
 class Workbench:
     """The rows, the split, and every backbone that was looked through."""
 
-    def __init__(self, line: WorkerEnd, request: Message) -> None:
+    def __init__(
+        self, line: WorkerEnd, *, task: Message, targets: np.ndarray, weights: np.ndarray | None, seed: int,
+        folder: str, teacher: str | None, max_memory: int | None, max_disk: int | None, cells: list[Any],
+        row_names: list[str], seconds: float | None, skip_limit: float, found_by: str, **split: Any,
+    ) -> None:  # fmt: skip
+        """seconds: of the whole search. split: as the method of that name takes it. The rest as `Looks` has it."""
         self._line = line
-        self._task = Task.model_validate(request["task"])
-        self._targets = np.asarray(request["targets"], self._task.rules.dtype)
+        self._task = Task.model_validate(task)
+        self._targets = np.asarray(targets, self._task.rules.dtype)
         self._strata = self._task.rules.strata(self._targets)
-        weights = request["weights"]
         self._weights = None if weights is None else np.asarray(weights, np.float32)
-        self._seed: int = request["seed"]
-        self._folder = Path(request["folder"])
-        self._teacher = Path(request["teacher"]) if request["teacher"] else None
+        self._seed, self._folder = seed, Path(folder)
+        self._teacher = Path(teacher) if teacher else None
         self.device = best_device()
         if self.device.type != "cpu":
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have there by default
-        limit_memory(request["max_memory"])
-        self._store = FeatureStore(cache_folder(), run=self._folder, max_disk=request["max_disk"])
+        limit_memory(max_memory)
+        self._store = FeatureStore(cache_folder(), run=self._folder, max_disk=max_disk)
         self._models = ModelFiles(self._store, self._ask_for_room, self.device)
-        self._looks = Looks(request, modality=self._task.modality, device=self.device, store=self._store)
-        self.split(request)
+        self._looks = Looks(
+            cells, row_names, modality=self._task.modality, device=self.device, store=self._store, seconds=seconds,
+            skip_limit=skip_limit, found_by=found_by,
+        )  # fmt: skip
+        self.split(**split)
 
-    def split(self, request: Message) -> Message:
+    def split(
+        self, *, train: list[int], valid: list[int], in_turn: list[list[int]], groups: list[int] | None
+    ) -> Message:
         """Settles which rows train and which validate; before any backbone has looked at them."""
         random = np.random.default_rng(self._seed)
         # in random order, so that any beginning is a fair sample
-        train, valid = random.permutation(np.array(request["train"], np.int64)), np.array(request["valid"], np.int64)
-        self._groups = None if request["groups"] is None else np.array(request["groups"], np.int64)
-        everything = random.permutation(np.concatenate([train, valid]))
-        self._looks.train = train
-        self._holdout, self._everything = self._fold(train, valid), self._fold(everything, valid)
-        in_turn = [np.array(part, np.int64) for part in request["in_turn"]]
-        self._in_turn = [self._fold(everything[~np.isin(everything, part)], part) for part in in_turn]
+        learning, judging = random.permutation(np.array(train, np.int64)), np.array(valid, np.int64)
+        self._groups = None if groups is None else np.array(groups, np.int64)
+        everything = random.permutation(np.concatenate([learning, judging]))
+        self._looks.train = learning
+        self._holdout, self._everything = self._fold(learning, judging), self._fold(everything, judging)
+        parts = [np.array(part, np.int64) for part in in_turn]
+        self._in_turn = [self._fold(everything[~np.isin(everything, part)], part) for part in parts]
         return {}
 
     def _fold(self, train: np.ndarray, valid: np.ndarray) -> _Fold:
@@ -109,25 +118,27 @@ class Workbench:
             train, valid, ProbeHeads(self._task, self._targets, train, self._seed, self._weights, self._groups)
         )
 
-    def alike(self, request: Message) -> Message:
+    def alike(self, *, candidate: Message, test: list[Any], seconds: float | None) -> Message:
         """As `copies` has it; images are decoded for the backbone that looks at them first, which then has them."""
-        rows = self._look_through(request["candidate"]).rows
+        rows = self._look_through(candidate).rows
         classes = self._strata if self._task.rules.exclusive else None
-        clock = Clock(request["seconds"] or math.inf)
-        found = copies(rows, rows.beside(request["test"]), classes, seed=self._seed, clock=clock)
+        clock = Clock(seconds or math.inf)
+        found = copies(rows, rows.beside(test), classes, seed=self._seed, clock=clock)
         self._store.flush()
         return found
 
-    def screen(self, request: Message) -> Message:
+    def screen(
+        self, *, candidate: Message, seconds: float | None, most_rows: int | None, opinions: bool, needed: bool
+    ) -> Message:
         """How well a ridge head does on the features of as many training rows as the seconds allow.
 
         most_rows: a limit to them, where there is one. opinions: whether screeners are asked too. Raises `TrialError`
         for a backbone that is too slow for that, unless it is `needed`.
         """
-        frozen = self._look_through(request["candidate"])
-        if not request["needed"]:
-            self._looks.refuse_too_slow(frozen, request["seconds"], fewest=self._fewest_rows)
-        seen = self._see(frozen, request)
+        frozen = self._look_through(candidate)
+        if not needed:
+            self._looks.refuse_too_slow(frozen, seconds, fewest=self._fewest_rows)
+        seen = self._see(frozen, seconds, most_rows)
         groups = self._groups_of(seen)
         ridge = ridge_leave_one_out(self._task, frozen.layers(seen), self._targets[seen], groups)
         # screeners know no groups: of each they see one row
@@ -135,7 +146,7 @@ class Workbench:
         return {
             "ridge_score": ridge.score,
             "metric": self._task.ranks_by,
-            "opinions": self._opinions(frozen.features(apart), self._strata[apart]) if request["opinions"] else {},
+            "opinions": self._opinions(frozen.features(apart), self._strata[apart]) if opinions else {},
             "rows": len(seen),
             "features": frozen.layered.width,
             "stages": frozen.last,
@@ -151,20 +162,20 @@ class Workbench:
             "unreadable": self._looks.unreadable(frozen),
         }
 
-    def forget(self, request: Message) -> Message:
+    def forget(self, *, but: list[str]) -> Message:
         """Lets go of networks that nobody will train."""
-        self._looks.forget(set(request["but"]))
+        self._looks.forget(set(but))
         return {}
 
-    def words(self, request: Message) -> Message:
+    def words(self, *, name: str, most_rows: int) -> Message:
         """Offers a bag of words, learned from the first `most_rows` training rows, as a model of its own."""
-        rows = self._holdout.train[: request["most_rows"]]
+        rows = self._holdout.train[:most_rows]
         began = time.monotonic()
         model, frozen, count = self._bag_of_words(rows)
         fitting = time.monotonic() - began
         latency = frozen.latency(self._looks.cells[int(rows[0])])
         self._judge(
-            model, frozen, permille=1000, name=request["name"], training_rows=count,
+            model, frozen, permille=1000, name=name, training_rows=count,
             details={"latency": latency, "fitting": fitting},
         )  # fmt: skip
         return {}
@@ -193,11 +204,10 @@ class Workbench:
     def _fewest_rows(self) -> int:
         return FEWEST_ROWS_A_CLASS * (int(self._strata.max()) + 1)
 
-    def _see(self, frozen: FrozenBackbone, request: Message) -> np.ndarray:
-        """The training rows that a backbone has seen when it has looked as the request says."""
-        limit = request["most_rows"]
-        most = len(self._holdout.train) if limit is None else max(limit, self._fewest_rows)
-        return self._looks.see(frozen, request["seconds"], most, fewest=self._fewest_rows)
+    def _see(self, frozen: FrozenBackbone, seconds: float | None, most_rows: int | None) -> np.ndarray:
+        """The training rows that a backbone has seen when it has looked for so long, or at so many."""
+        most = len(self._holdout.train) if most_rows is None else max(most_rows, self._fewest_rows)
+        return self._looks.see(frozen, seconds, most, fewest=self._fewest_rows)
 
     def _opinions(self, features: np.ndarray, strata: np.ndarray) -> dict[str, float]:
         """What each screener says; one that fails, or says nothing finite, is left out."""
@@ -212,27 +222,29 @@ class Workbench:
                 found[screener.name] = opinion
         return found
 
-    def head(self, request: Message) -> Message:
+    def head(
+        self, *, candidate: Message, name: str, quick: bool, seconds: float | None, most_rows: int | None
+    ) -> Message:
         """Offers the linear head on the training rows, as far as the seconds reach, as a model of its own.
 
         most_rows: a limit to them, where there is one. quick: on those that screening saw, judged by some, as the first
         state of that model.
         """
-        frozen, seconds = self._look_through(request["candidate"]), request["seconds"] or math.inf
-        seen = self._looks.seen(frozen)[1] if request["quick"] else self._see(frozen, request)
+        frozen, limit = self._look_through(candidate), seconds or math.inf
+        seen = self._looks.seen(frozen)[1] if quick else self._see(frozen, seconds, most_rows)
         began = time.monotonic()
-        if self._looks.seen(frozen)[0] >= len(self._holdout.train) and not request["quick"]:
-            _, head = self._holdout.probes.layered(frozen, seconds)
+        if self._looks.seen(frozen)[0] >= len(self._holdout.train) and not quick:
+            _, head = self._holdout.probes.layered(frozen, limit)
         else:
             features, targets = frozen.layers(seen), self._targets[seen]
             weights = None if self._weights is None else self._weights[seen]
             _, head = choose_and_fit(
-                self._task, features, targets, self._seed, weights, self._groups_of(seen), seconds=seconds
+                self._task, features, targets, self._seed, weights, self._groups_of(seen), seconds=limit
             )
         self._judge(
             Classifier(frozen.layered, self._for_the_metric(head, seen)), frozen,
-            permille=HURRIED if request["quick"] else 1000, name=request["name"], training_rows=len(seen),
-            details={"fitting": time.monotonic() - began}, hurried=seconds if request["quick"] else None,
+            permille=HURRIED if quick else 1000, name=name, training_rows=len(seen),
+            details={"fitting": time.monotonic() - began}, hurried=limit if quick else None,
         )  # fmt: skip
         saw_all = self._looks.seen(frozen)[0] >= len(self._holdout.train)
         return {"saw_all": saw_all, "unreadable": self._looks.unreadable(frozen)}
@@ -242,34 +254,36 @@ class Workbench:
         weights = None if self._weights is None else self._weights[rows]
         return balanced(head, self._targets[rows], self._task.balance, weights)
 
-    def forecast(self, request: Message) -> Message:
-        """What a trial will take, and the memory that this process has taken so far."""
-        agree: bool = request["views_agree"]  # states are kept by how rows are augmented
-        trial = self._prepare(request["candidate"], Settings({}), number=0, clock=Clock(), views_agree=agree)
-        return {**dataclasses.asdict(forecast(trial, Work(**request["work"]))), "memory": peak_memory()}
+    def forecast(self, *, candidate: Message, work: Message, views_agree: bool) -> Message:
+        """What a trial will take, and the memory that this process has taken so far.
 
-    def trial(self, request: Message) -> Message:
+        views_agree: as states are kept by how rows are augmented.
+        """
+        trial = self._prepare(candidate, Settings({}), number=0, clock=Clock(), views_agree=views_agree)
+        return {**dataclasses.asdict(forecast(trial, Work(**work))), "memory": peak_memory()}
+
+    def trial(
+        self, *, candidate: Message, strategy: str, settings: dict[str, Value], number: int, name: str,
+        views_agree: bool, seconds: float | None, fill_time: bool, judged_on_the_way: bool, share: float,
+        checkpoint: str | None, late_checkpoint: str | None,
+    ) -> Message:  # fmt: skip
         """Fits one trial, asking at each rung whether to go on. Raises `TrialError` for one that cannot be used."""
-        clock = Clock(request["seconds"] or math.inf)
-        settings = Settings(request["settings"])
-        trial = self._prepare(
-            request["candidate"], settings, number=request["number"], clock=clock, views_agree=request["views_agree"]
-        )
-        trial.fill_time, trial.judged_on_the_way = request["fill_time"], request["judged_on_the_way"]
-        trial.share = request["share"]
-        if request["checkpoint"]:
-            trial.checkpoint, trial.late_checkpoint = Path(request["checkpoint"]), Path(request["late_checkpoint"])
+        clock, given = Clock(seconds or math.inf), Settings(settings)
+        trial = self._prepare(candidate, given, number=number, clock=clock, views_agree=views_agree)
+        trial.fill_time, trial.judged_on_the_way, trial.share = fill_time, judged_on_the_way, share
+        if checkpoint and late_checkpoint:
+            trial.checkpoint, trial.late_checkpoint = Path(checkpoint), Path(late_checkpoint)
         frozen = trial.frozen
         permille = 0
-        for progress in fit(trial, request["strategy"]):
-            settings.check_all_read()
+        for progress in fit(trial, strategy):
+            given.check_all_read()
             permille = progress.permille
             if trial.model is None:
-                raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
+                raise TrialError(f"strategy {strategy!r} made no model", kind="plugin")
             if permille < 1000 and not trial.judged_on_the_way:
                 continue
             answer = self._judge(
-                trial.model, frozen, permille=permille, name=request["name"], training_rows=len(trial.train),
+                trial.model, frozen, permille=permille, name=name, training_rows=len(trial.train),
                 details=progress.details, made=trial.made,
             )  # fmt: skip
             if not answer["go_on"]:
@@ -279,24 +293,24 @@ class Workbench:
                 clock.seconds = left if trial.fill_time else min(left, clock.seconds)
         self._store.let_states_make_way()
         if not permille:
-            raise TrialError(f"strategy {request['strategy']!r} ended without a model", kind="plugin")
+            raise TrialError(f"strategy {strategy!r} ended without a model", kind="plugin")
         return {"permille": permille, "seconds": clock.elapsed}
 
-    def teach(self, request: Message) -> Message:
+    def teach(self, *, teacher: str) -> Message:
         """From now on there is this bundle to learn from."""
-        self._teacher = Path(request["teacher"])
+        self._teacher = Path(teacher)
         return {}
 
-    def refit(self, request: Message) -> Message:
+    def refit(self, *, fitting: Message, seconds: float | None, late_checkpoint: str | None) -> Message:
         """Fits a finished model once more, with the validation rows too, and saves it and its views.
 
         A training repeats its last third, from its late checkpoint; what is solved for is fitted anew. Raises
         `TrialError` where there is nothing to start from. The score returned is that of rows that it was trained on.
         """
-        model, frozen, rows = self._fit_again(request, self._everything)
+        wanted = Fitting(**fitting)
+        model, frozen, rows = self._fit_again(wanted, self._everything, seconds, late_checkpoint)
         valid = self._looks.readable(frozen, self._holdout.valid)
-        name = request["name"]
-        place = self._folder / TRIALS_FOLDER / name / f"{name}-refit"
+        place = self._folder / TRIALS_FOLDER / wanted.name / f"{wanted.name}-refit"
         answers = self._answers(self._models.logits_from_disk(model, frozen, valid, place))
         views = list(enumerate(frozen.rows.encoder.views(), start=1))
         for number, encoder in views:
@@ -309,10 +323,10 @@ class Workbench:
             "training_rows": rows,
         }
 
-    def validate(self, request: Message) -> Message:
+    def validate(self, *, fitting: Message, part: int, seconds: float | None) -> Message:
         """What a finished model answers to a part of the rows when it is fitted anew to all others; and its views."""
-        fold = self._in_turn[request["part"]]
-        model, frozen, _ = self._fit_again(request, fold)
+        fold = self._in_turn[part]
+        model, frozen, _ = self._fit_again(Fitting(**fitting), fold, seconds)
         valid = self._looks.readable(frozen, fold.valid)
 
         def answers(seen: FrozenBackbone) -> np.ndarray:
@@ -321,44 +335,43 @@ class Workbench:
         views = [answers(frozen.seen_by(encoder)) for encoder in frozen.rows.encoder.views()]
         return {"valid": valid, "answers": answers(frozen), "views": views}
 
-    def _fit_again(self, request: Message, fold: _Fold) -> tuple[Classifier, FrozenBackbone, int]:
+    def _fit_again(
+        self, wanted: Fitting, fold: _Fold, seconds: float | None, late_checkpoint: str | None = None
+    ) -> tuple[Classifier, FrozenBackbone, int]:
         """A finished model's settings on the rows of a fold: the model, its backbone, and how many rows it saw."""
-        limit, settings = request["seconds"], request["settings"]
-        if request["candidate"] is None:
+        if wanted.candidate is None:
             words = mean_words(self._looks.cells)
             rows = min(len(fold.train), rows_in_memory(words))
-            if limit is not None and limit < seconds_of_words(rows, len(self._task.outputs), words):
+            if seconds is not None and seconds < seconds_of_words(rows, len(self._task.outputs), words):
                 raise TrialError("too little time is left", kind="time")
             return self._bag_of_words(fold.train)
-        clock = Clock(limit or math.inf)
         trial = self._prepare(
-            request["candidate"], Settings(settings), number=request["number"], clock=clock,
-            views_agree=request["views_agree"], fold=fold,
+            wanted.candidate, Settings(wanted.settings), number=wanted.number, clock=Clock(seconds or math.inf),
+            views_agree=wanted.views_agree, fold=fold,
         )  # fmt: skip
-        if request["head"]:
+        if wanted.head:
             trial.model = Classifier(trial.frozen.layered, self._for_the_metric(trial.layered_head(), trial.known))
             return trial.model, trial.frozen, len(trial.known)
-        begins, ends, trial.judged_on_the_way, trial.share = -1.0, math.inf, False, request["made"]
-        if request["late_checkpoint"]:
-            begins = go_on_from(trial, Path(request["late_checkpoint"]), rest=1000 / LATE - 1)
-        for progress in fit(trial, request["strategy"]):
+        begins, ends, trial.judged_on_the_way, trial.share = -1.0, math.inf, False, wanted.made
+        if late_checkpoint:
+            begins = go_on_from(trial, Path(late_checkpoint), rest=1000 / LATE - 1)
+        for progress in fit(trial, wanted.strategy):
             ends = progress.details.get("steps", math.inf)
         if trial.model is None:
-            raise TrialError(f"strategy {request['strategy']!r} made no model", kind="plugin")
+            raise TrialError(f"strategy {wanted.strategy!r} made no model", kind="plugin")
         if ends <= begins:
             raise TrialError("no time was left for a step", kind="time")
         return trial.model, trial.frozen, len(trial.train)
 
-    def test(self, request: Message) -> Message:
+    def test(self, *, cells: list[Any], targets: np.ndarray, groups: np.ndarray | None) -> Message:
         """Scores the bundle on rows that nothing else has used."""
         predictor = Predictor(self._folder)
-        answers = predictor.answers(request["cells"]).answers
+        answers = predictor.answers(cells).answers
         readable = ~np.isnan(answers[:, 0])
         if not readable.any():
             raise TrialError("none of them can be read", kind="data")
-        targets = np.asarray(request["targets"], self._task.rules.dtype)
-        groups = None if request["groups"] is None else request["groups"][readable]
-        evaluation = predictor.judged(targets[readable], answers[readable], groups)
+        truth = np.asarray(targets, self._task.rules.dtype)[readable]
+        evaluation = predictor.judged(truth, answers[readable], None if groups is None else groups[readable])
         return {
             "metric": evaluation.metric,
             "score": evaluation.score,

@@ -44,20 +44,19 @@ def main() -> None:
     bench: Workbench | None = None
     while True:
         request = line.receive()
+        do = request.pop("do")
         try:
-            if request["do"] == "set_up":
-                bench = Workbench(line, request)
+            if do == "set_up":
+                bench = Workbench(line, **request)
                 line.say("done", device=str(bench.device))
-            elif bench and request["do"] in REQUESTS:
-                line.say("done", **getattr(bench, request["do"])(request))
+            elif bench and do in REQUESTS:
+                line.say("done", **getattr(bench, do)(**request))
             else:  # an engine that waits for an answer would wait until the budget's end
-                raise ValueError(f"no such request: {request['do']!r}")
+                raise ValueError(f"no such request: {do!r}")
         except Exception as error:  # the engine books it on the trial; the worker lives on
             print(traceback.format_exc(), file=sys.stderr, flush=True)
-            what, unreadable = (
-                f"{type(error).__name__}: {str(error) or repr(error)}",
-                isinstance(error, UnreadableError),
-            )
+            what = f"{type(error).__name__}: {str(error) or repr(error)}"
+            unreadable = isinstance(error, UnreadableError)
             if _accelerator_is_lost():  # until the process ends; the engine books that, and begins another
                 os._exit(1)
             line.say("failed", what=what, failure=kind_of(error, plugins().modules), unreadable=unreadable)

@@ -40,13 +40,13 @@ if "autotl.search.worker" in sys.orig_argv:
 
     planned, fit, update = {{}}, Workbench.trial, AdamW.step
 
-    def trial(self, request):
+    def trial(self, **request):
         draw = random.Random(f"{{os.environ['FAULTS_SEED']}} {{request['number']}}")
         planned.clear()
         if draw.random() < float(os.environ["FAULTS_SHARE"]):
             planned.update(step=draw.randint(1, 30), kind=draw.choice({KINDS!r}), taken=0)
         try:
-            return fit(self, request)
+            return fit(self, **request)
         finally:
             planned.clear()  # what follows the trials is not meant
 
