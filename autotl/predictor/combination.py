@@ -6,7 +6,7 @@ are, so whatever is said about a choice comes from halves: it is made on one hal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -150,7 +150,8 @@ def decide(
         return shares
 
     halves = _halves(task, targets, groups)
-    chosen_by_others = _on_the_other_half(halves, calibrated, shares_by)
+    by_half = [shares_by(rows) for rows, _ in halves]
+    chosen_by_others = _on_the_other_half(halves, calibrated, by_half)
     gain = (rules.losses_of(stakes[best]) - rules.losses(targets, chosen_by_others)) * weights
     lead, error = float(gain.mean()), float(metrics.error_of_mean(gain, groups))
     single_score = metrics.score(task, targets, calibrated[best])
@@ -166,21 +167,22 @@ def decide(
     def alone(rows: np.ndarray) -> np.ndarray:
         return _one(int(ranked(rows)[0]), len(each))
 
-    def choose(rows: np.ndarray) -> np.ndarray:
-        """As if these rows alone had decided, also which models are usable: those that did best on them were kept."""
+    def choices() -> Iterable[np.ndarray]:
+        """As if each half alone had decided, also which models are usable: those that did best on it were kept."""
         if mix and usable.all():
-            return shares_by(rows)
-        return shares_by(rows, ranked(rows)[: len(members)]) if mix else alone(rows)
+            return by_half
+        return (shares_by(rows, ranked(rows)[: len(members)]) if mix else alone(rows) for rows, _ in halves)
 
     shares = shares_by(np.arange(len(targets))) if mix else _one(best, len(each))
     # how sure the mixture may be is read from rows that did not choose it
     final = fit_temperature(task, targets, chosen_by_others) if mix else 1.0
     combination = Combination(shares, temperatures, final)
     answers = mixed(each, combination, rules.activation)
-    optimism = _optimism(task, targets, halves, calibrated, choose)
+    optimism = _optimism(task, targets, halves, calibrated, choices())
     score = metrics.score(task, targets, answers) - optimism
     if mix:  # the best one alone was chosen in another way, and looks better than it is by more
-        single_score -= _optimism(task, targets, halves[:_FEW_HALVES], calibrated, alone)
+        few = halves[:_FEW_HALVES]
+        single_score -= _optimism(task, targets, few, calibrated, (alone(rows) for rows, _ in few))
     else:
         single_score -= optimism
     return Decision(combination, answers, score, optimism, single_score, lead, error)
@@ -250,12 +252,15 @@ def _halves(task: Task, targets: np.ndarray, groups: np.ndarray | None) -> list[
 
 
 def _on_the_other_half(
-    halves: Iterable[tuple[np.ndarray, np.ndarray]], each: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]
+    halves: Iterable[tuple[np.ndarray, np.ndarray]], each: np.ndarray, shares: Iterable[np.ndarray]
 ) -> np.ndarray:
-    """Mean over halvings of each row's mixture, chosen on the half without it: ``[rows, outputs] float32``."""
+    """Mean over halvings of each row's mixture, chosen on the half without it: ``[rows, outputs] float32``.
+
+    shares ``[models]``: that the first half of each pair has chosen.
+    """
     total = np.zeros(each.shape[1:], np.float64)
-    for chosen_on, rows in halves:
-        total[rows] += _mixture(choose(chosen_on), each, rows)
+    for (_, rows), chosen in zip(halves, shares, strict=True):
+        total[rows] += _mixture(chosen, each, rows)
     return (total / HALVINGS).astype(np.float32)
 
 
@@ -264,17 +269,17 @@ def _optimism(
     targets: np.ndarray,
     halves: Iterable[tuple[np.ndarray, np.ndarray]],
     each: np.ndarray,
-    choose: Callable[[np.ndarray], np.ndarray],
+    choices: Iterable[np.ndarray],
 ) -> float:
     """How much better a choice looks on the rows that made it than on others.
 
+    choices: shares ``[models]`` that the first half of each pair has chosen.
     Halves are noisier than the whole by the root of two, and so is what luck adds on them.
     """
     if len(each) == 1:
         return 0.0
     differences = []
-    for rows, others in halves:
-        shares = choose(rows)
+    for (rows, others), shares in zip(halves, choices, strict=True):
         seen, unseen = (_mixture(shares, each, part).astype(np.float32) for part in (rows, others))
         differences.append(
             metrics.score_if_any(task, targets[rows], seen) - metrics.score_if_any(task, targets[others], unseen)
