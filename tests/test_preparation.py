@@ -16,7 +16,7 @@ from autotl.errors import DataError, ZooError
 from autotl.plugins.manager import plugins
 from autotl.runs.folder import run_folder
 from autotl.search.ledger import Ledger
-from autotl.search.preparation import judging_seconds, prepare
+from autotl.search.preparation import judging_allowance, prepare
 from autotl.testing.tiny import TinyFamily
 
 #: Forty of one class, of twenty patients; and twenty of another, of one.
@@ -46,7 +46,7 @@ def test_what_cannot_be_scored_is_said_before_anything_is_spent(here, zoo, tmp_p
 def prepared(table, zoo, *, budget=60.0, **asked):
     asked |= {"models": (zoo,)} if zoo else {"offline": True}
     request = make_request(str(table), budget_seconds=budget, **asked)
-    ledger, judging = Ledger(lambda: 0.0, 0.0, {}), judging_seconds(budget)
+    ledger, judging = Ledger(lambda: 0.0, 0.0, {}), judging_allowance(budget)
     return prepare(request, None, None, seconds=1.0, ledger=ledger, download=math.inf, judging=judging)
 
 

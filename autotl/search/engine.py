@@ -48,7 +48,7 @@ from autotl.search.listening import Listening
 from autotl.search.lock import RunLock
 from autotl.search.pace import Pace
 from autotl.search.portfolio_file import kept_portfolio
-from autotl.search.preparation import audit_seconds, judging_seconds, prepare
+from autotl.search.preparation import audit_seconds, judging_allowance, prepare
 from autotl.search.ranking import slow, trainable_first
 from autotl.search.refit import Refit, worth_repeating
 from autotl.search.reporting import report_in_time
@@ -190,7 +190,7 @@ class Search:
             seconds = self._resumed.audit_seconds if self._resumed else audit_seconds(request)
             self._given = given = prepare(
                 request, self._frame, self._test_frame, seconds=seconds, ledger=self._ledger,
-                download=largest_download(self._longest), judging=judging_seconds(self._longest),
+                download=largest_download(self._longest), judging=judging_allowance(self._longest),
             )  # fmt: skip
         inspection = given.inspection
         self._pace.test_rows = 0 if given.test is None else len(given.test.cells)

@@ -41,7 +41,7 @@ class Judge:
         self._incumbent, self._shelf = incumbent, shelf
         self._pace, self._events, self._ledger = pace, events, ledger
         self._folders: Sequence[str] = ()  #: of the trials that have a share in the answer so far
-        self.numbers: Set[int] = frozenset()  #: of the same, and of the best one alone
+        self.answer_trials: Set[int] = frozenset()  #: of the same, and of the best one alone
         self._looked_at: dict[str, tuple[Judged, bool]] = {}  #: heads, and whether another view is far worse for them
 
     @property
@@ -237,7 +237,7 @@ class Judge:
         assert best is not None
         answer = self._shelf.answer(best)
         card, decision = answer.card, answer.decision
-        self._folders, self.numbers = answer.folders, answer.shares.keys() | {best.trial}
+        self._folders, self.answer_trials = answer.folders, answer.shares.keys() | {best.trial}
         heads = [model for model in self.members() if model.judged.is_head and not model.refit]
         so_far = AnswerSoFar(
             members=[member.backbone for member in card.members],

@@ -139,7 +139,7 @@ def prepare(
     frame, test_frame: the table, and the one to test on, where they are no files.
     seconds: `audit_seconds` of the request that began the run, as the split depends on it. ledger: books the audit.
     download: bytes of the largest model that is fetched from the hub, unless backbones are named. judging: seconds that
-    one model may be judged for, as `judging_seconds` has them.
+    one model may be judged for, as `judging_allowance` has them.
     Raises `AutoTLError` for whatever cannot be used.
     """
     inspection = _inspect(request, request.data if frame is None else frame)
@@ -208,7 +208,7 @@ def _inspect(request: SearchRequest, source: str | pd.DataFrame) -> Inspection:
     )
 
 
-def judging_seconds(budget: float | None) -> float:
+def judging_allowance(budget: float | None) -> float:
     """How long one model may be judged in a search of so many seconds, by the speed of a small encoder."""
     return math.inf if budget is None else _JUDGING_SHARE * budget
 

@@ -135,11 +135,11 @@ class Trials:
 
     def let_go(self) -> None:
         """Removes what was kept for refits, when these have been; what there was no time for may still be refitted."""
-        self._checkpoints.keep_late(self._judge.numbers | self._paused.keys())
+        self._checkpoints.keep_late(self._judge.answer_trials | self._paused.keys())
 
     def give_way(self) -> None:
         """Removes the checkpoints that the search can do without: paused trials begin anew."""
-        self._checkpoints.give_way(self._at_work, self._judge.numbers)
+        self._checkpoints.give_way(self._at_work, self._judge.answer_trials)
 
     def _take_over(self, past: Sequence[FrozenTrial]) -> list[Running]:
         """Curves and paused trials of an earlier process; returns the trials that its end, or a kill, cut."""
@@ -450,7 +450,7 @@ class Trials:
         score = running.score if state == TrialState.COMPLETE else None
         self._study.tell(running.optuna_trial, score, state)
         self._checkpoints.of(running.number).unlink(missing_ok=True)
-        self._checkpoints.keep_late(self._judge.usable | self._judge.numbers | self._paused.keys())
+        self._checkpoints.keep_late(self._judge.usable | self._judge.answer_trials | self._paused.keys())
         self._pace.learn_trial(running.number, running.used)
         self._tell_end(running, word, reason, reason_kind)
 

@@ -244,7 +244,7 @@ class Workbench:
         self._judge(
             Classifier(frozen.layered, self._for_the_metric(head, seen)), frozen,
             permille=HURRIED if quick else 1000, name=name, training_rows=len(seen),
-            details={"fitting": time.monotonic() - began}, hurried=limit if quick else None,
+            details={"fitting": time.monotonic() - began}, judged_within=limit if quick else None,
         )  # fmt: skip
         saw_all = self._looks.seen(frozen)[0] >= len(self._holdout.train)
         return {"saw_all": saw_all, "unreadable": self._looks.unreadable(frozen)}
@@ -417,16 +417,16 @@ class Workbench:
 
     def _judge(
         self, model: Classifier, frozen: FrozenBackbone, *, permille: int, name: str, training_rows: int,
-        details: Mapping[str, float], hurried: float | None = None, made: float = 1.0,
+        details: Mapping[str, float], judged_within: float | None = None, made: float = 1.0,
     ) -> Message:  # fmt: skip
         """Scores the model on the validation rows, saves it when it is finished or wanted, and returns the answer.
 
         The score of a finished model is that of the saved weights, read from the disk again. It also says what it
-        answers to other views of the rows. hurried: seconds for the rows that judge it. made: as `Trial` has it.
+        answers to other views of the rows. judged_within: seconds for the rows that judge it. made: as `Trial` has it.
         """
         valid = self._holdout.valid
-        if hurried is not None:
-            few = self._looks.some_of(valid, frozen, hurried)
+        if judged_within is not None:
+            few = self._looks.some_of(valid, frozen, judged_within)
             valid = few if self._task.rules.can_score(self._task, self._task.metric, self._targets[few]) else valid
         valid = self._looks.readable(frozen, valid)
         began = time.monotonic()  # reading them happens once
@@ -435,7 +435,7 @@ class Workbench:
         finished = permille == 1000
         if finished:
             logits = self._models.logits_from_disk(model, frozen, valid, place)
-        elif hurried is not None:  # what passes for it is known to the head that follows
+        elif judged_within is not None:  # what passes for it is known to the head that follows
             logits = self._models.logits(model, frozen, valid)
         else:
             logits = model.logits(frozen.rows, valid, frozen.precision, self.device)
