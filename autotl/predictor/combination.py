@@ -290,8 +290,11 @@ def _optimism(
 
 def _mixture(shares: np.ndarray, each: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """``[rows, outputs]`` by the models that have a share, few of many."""
-    members = np.flatnonzero(shares)
-    mixture: np.ndarray = np.tensordot(shares[members].astype(each.dtype), each[np.ix_(members, rows)], 1)
+    first, *others = np.flatnonzero(shares).tolist()
+    mixture: np.ndarray = each[first][rows]
+    mixture *= each.dtype.type(shares[first])
+    for model in others:  # as one product of matrices it was half of what a decision among 77 classes took
+        mixture += each.dtype.type(shares[model]) * each[model][rows]
     return mixture
 
 
