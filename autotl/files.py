@@ -69,9 +69,10 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
-def is_unfinished(path: Path) -> bool:
-    """Whether this is a file or a folder that a kill kept from taking its name; nobody needs it any more."""
-    return re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) is not None
+def to_be(path: Path) -> str | None:
+    """The name that a file was about to take when a kill left it under one of `_beside`; None for any other."""
+    unfinished = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}", path.name)
+    return unfinished[1] if unfinished else None
 
 
 def write_durably(path: Path, contents: str | bytes) -> None:

@@ -15,20 +15,17 @@ from pathlib import Path, PurePosixPath
 def peak_memory(child: int | None = None) -> int:
     """Bytes that this process had resident at most so far, mapped files counted; 0 where the system does not say.
 
-    child: the number of a process, which is asked for instead while it is there. Systems that do not say it of one know
-    the largest of all that have ended.
+    child: the number of a process that is asked for instead; only Linux says it.
     """
-    if sys.platform == "win32":
-        return 0
     if sys.platform.startswith("linux"):  # what getrusage says of a process begins with what the one before it had
         with contextlib.suppress(OSError, ValueError, StopIteration):
             status = Path(f"/proc/{child or 'self'}/status").read_text(encoding="ascii", errors="replace")
             return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
-        if child is not None:
-            return 0
+    if sys.platform == "win32" or child is not None:
+        return 0
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF if child is None else resource.RUSAGE_CHILDREN).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 

@@ -369,7 +369,7 @@ def test_the_command_line_that_is_shown_asks_for_the_same(here, tmp_path):
     left = {name for name in SearchRequest.model_fields if getattr(given, name) == getattr(usual, name)}
     assert left == {"trials"}  # all others are to be found again
     options = build_parser().parse_args(shlex.split(command(given))[1:])
-    again = make_request(**asked(options), test=options.test, portfolio=options.portfolio, budget_seconds=2.592e6)
+    again = make_request(**asked(options), portfolio=options.portfolio, budget_seconds=2.592e6)
     assert again == given
     assert options.budget == "2592000s"
 

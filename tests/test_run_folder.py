@@ -26,7 +26,7 @@ def test_folder_of_a_search_that_was_killed_in_its_first_second_is_no_obstacle(t
     (tmp_path / "run" / "events.jsonl").write_text('{"at": 0.1, "kind": "phase", "name": "rea')
     (tmp_path / "run" / ".run.json.0a1b2c3d").write_text("{")  # that was about to take its name
     assert main(["resume", "run"]) == 2
-    assert "before it had read its table; begin it again" in capsys.readouterr().err
+    assert "has not read its table yet; if it was killed, begin it again" in capsys.readouterr().err
     sources = Sources(runs=1, tasks=1, trials=1)
     entry = Entry(strategy="probe", settings={"penalty_multiplier": 1.0}, mean_regret=0.0)
     for folder in (tmp_path, tmp_path / "run"):

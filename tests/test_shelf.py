@@ -283,9 +283,9 @@ def test_a_head_can_be_fitted_again_whether_or_not_screening_chose_its_backbone(
     head = dataclasses.replace(head, judged=judged, member=head.member.model_copy(update={"backbone": "f/b"}))
     assert not again.is_training(head)
     fitting = again.fitting(head, views_agree=False)
-    assert fitting["candidate"]["name"] == "b"
-    assert fitting["head"]
-    assert fitting["views_agree"]
+    assert fitting.candidate["name"] == "b"
+    assert fitting.head
+    assert fitting.views_agree
 
 
 def test_weights_that_were_written_again_are_in_the_bundle_too(shelf, tmp_path):
@@ -458,5 +458,5 @@ def test_a_model_is_fitted_again_for_as_long_as_its_training_was(shelf, tmp_path
     again = Shelf(tmp_path, Disk(tmp_path), task, LABELS, free(), {"autotl": "0"})
     again.restore()
     candidate = Candidate("b", "f", "text", "folder", "b", 1000, 8, 16, "none", 0.5, Recipe(learning_rate=1e-3))
-    asked = [Again([candidate], None).fitting(model, views_agree=True)["made"] for model in again.models]
+    asked = [Again([candidate], None).fitting(model, views_agree=True).made for model in again.models]
     assert asked == [0.4, 1.0]

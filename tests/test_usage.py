@@ -68,7 +68,7 @@ def test_memory_of_the_process_that_started_this_one_is_not_counted():
     assert int(answer.stdout) < len(held) / 2
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere only the largest child is known")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nobody says")
 def test_memory_of_a_process_that_was_started_is_its_own():
     held = "b = b'1' * 300_000_000; print('held', flush=True); input()"
     large, small = (

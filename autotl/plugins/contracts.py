@@ -59,9 +59,10 @@ class Recipe:
     batch_size: int = 32
     epochs: float = 10.0  #: passes over a table of some thousand rows
 
-    def passes(self, rows: int, *, fewest_steps: int = FEWEST_STEPS) -> float:
-        """Over a table of so many rows to train on: `epochs`, or as many as the fewest steps take."""
-        return max(self.epochs, fewest_steps * min(self.batch_size, rows) / rows)
+    def passes(self, rows: int, *, fewest_steps: int | None = None) -> float:
+        """Over a table of so many rows to train on: `epochs`, or as many as the fewest steps take (`FEWEST_STEPS`)."""
+        fewest = FEWEST_STEPS if fewest_steps is None else fewest_steps
+        return max(self.epochs, fewest * min(self.batch_size, rows) / rows)
 
 
 @dataclass(frozen=True)

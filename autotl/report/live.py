@@ -96,7 +96,8 @@ class LiveView:
         self._clock = clock
         self._console = console or Console(stderr=True)
         self._events: list[Event] = []
-        self._rows: list[Row] | None = []  #: None where they have changed
+        self._rows: list[Row] = []
+        self._changed = False  #: whether there are events that they lack
         self._phase = "starting"
         self._task = self._answer = self._now = self._why = ""
         self._best: list[tuple[float, float]] = []  #: (seconds, score that the answer is expected to have on new rows)
@@ -124,7 +125,7 @@ class LiveView:
             case "trial_ended":
                 self._now = ""
         if event.kind in {"answer", "head", "incumbent", "progress", "trial_started", "trial_continued", "trial_ended"}:
-            self._rows = None
+            self._changed = True
         if event.kind == "task":
             self._task = describe(event)
         elif sentence := describe(event):
@@ -133,8 +134,10 @@ class LiveView:
     def render(self) -> RenderableType:
         """The screen at this moment."""
         width, height = self._console.size
-        if (rows := self._rows) is None:
-            rows = self._rows = leaderboard(self._events)
+        if self._changed:
+            self._changed = False  # before: on another thread there may be more at any moment
+            self._rows = leaderboard(self._events)
+        rows = self._rows
         lines = [self._head(width), _line(self._task, "dim")]
         if self._best:
             lines += [_line(f"best {self._best[-1][1]:.4f}  {self._answer}", "green"), self._trend(width)]

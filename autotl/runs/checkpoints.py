@@ -10,7 +10,6 @@ from autotl.runs.folder import CHECKPOINTS_FOLDER
 from autotl.untrusted import read_header, refuse_links
 
 
-
 class Checkpoints:
     """A file a trial that is not at its end, and a late one a trial that may be refitted."""
 

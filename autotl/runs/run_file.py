@@ -11,7 +11,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from autotl.runs.folder import EVENTS_FILE, RUN_FILE
 from autotl.config import SearchRequest
 from autotl.data.inspection import Inspection
 from autotl.data.task import Task
@@ -19,9 +18,9 @@ from autotl.errors import RunError
 from autotl.events import Event, read_events
 from autotl.files import write_durably
 from autotl.runs.checkpoints import Checkpoints
+from autotl.runs.folder import EVENTS_FILE, RUN_FILE
 from autotl.untrusted import read_object
 from autotl.zoo.origin import Origin
-
 
 
 class RunFile(BaseModel):
@@ -57,7 +56,9 @@ def read_run_file(folder: Path) -> RunFile:
     """
     path = folder / RUN_FILE
     if not path.is_file() and (folder / EVENTS_FILE).is_file():
-        raise RunError(f"{folder}: this search ended before it had read its table; begin it again as it was begun")
+        raise RunError(
+            f"{folder}: this search has not read its table yet; if it was killed, begin it again as it was begun"
+        )
     if not path.is_file():
         raise RunError(f"{folder}: no run here (no {RUN_FILE}); see 'autotl search --help' to start one")
     try:

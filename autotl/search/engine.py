@@ -168,6 +168,7 @@ class Search:
             self._tell_failure(error)
             raise
         self._outside.close(0.0 if interrupted else self._pace.clock.remaining)
+        self._update(seconds=self._pace.clock.elapsed)
         return interrupted
 
     def _listening(self) -> Listening:
@@ -177,6 +178,7 @@ class Search:
 
     def _tell_failure(self, error: BaseException) -> None:
         with suppress(Exception):  # the reason may be that nothing can be written
+            self._board.write()
             self._events.emit("failed", reason=f"{type(error).__name__}: {error}")
             self._outside.close(0.0)
 
@@ -212,6 +214,7 @@ class Search:
             survivors=self._resumed.survivors if self._resumed else (),
             origins=self._resumed.origins if self._resumed else (),
             ledger=self._ledger.seconds,
+            memory=self._resumed.memory if self._resumed else 0,
             versions=versions(),
             machine=f"{platform.system()} {platform.machine()}, {cores()} cores",
         )
@@ -474,14 +477,13 @@ class Search:
         )  # fmt: skip
         self._board.write()
         self._dialogue.close()
-        memory = max(peak_memory() + self._dialogue.memory, self._resumed.memory if self._resumed else 0)
+        memory = max(peak_memory() + self._dialogue.memory, self._run_file.memory)
         state = "interrupted" if interrupted else "finished"
         self._update(state=state, seconds=self._pace.clock.elapsed, memory=memory)
         with self._ledger.book("reporting"):
             seconds = self._pace.reporting_seconds(interrupted=interrupted)
             if note := report_in_time(self._folder, self._given.inspection, seconds):
                 self._events.emit("note", text=note)
-        self._update(seconds=self._pace.clock.elapsed)
         return interrupted
 
     def _phase(self, name: str) -> None:

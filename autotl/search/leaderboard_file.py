@@ -11,8 +11,9 @@ from autotl.events import Event
 from autotl.report.leaderboard import write_leaderboard
 from autotl.search.disk import Disk
 
-#: Of the time, at most so much goes into writing it: of 600 trials a file takes some 25 ms, and as many are written.
-SHARE = 0.002
+#: Of the time, at most so much goes into writing it, which takes some 25 ms after 600 trials; but it is never older than
+#: so many seconds, however slow the disk.
+SHARE, OLDEST = 0.002, 60.0
 
 
 class LeaderboardFile:
@@ -35,4 +36,4 @@ class LeaderboardFile:
         with suppress(PermissionError):  # on Windows, where it is open in a spreadsheet: the next one may be written
             self._disk.keep(lambda: write_leaderboard(self._folder, self.events))
         ended = time.monotonic()
-        self._rests_until = ended + (ended - began) / SHARE
+        self._rests_until = ended + min((ended - began) / SHARE, OLDEST)

@@ -130,7 +130,7 @@ class EngineEnd:
 
     def __init__(self, log: Path, *, offline: bool = False) -> None:
         """`log` collects what the worker's libraries print. offline: whether the hub's library is told not to ask."""
-        self.memory = 0  #: bytes that the worker had resident at most, once it has ended
+        self.memory = 0  #: bytes that the worker had resident at most, as far as was noted
         self._log = log.open("a", encoding="utf-8")
         self._process = subprocess.Popen(
             # it imports what this process would, but for modules that lie in the working folder
@@ -180,11 +180,16 @@ class EngineEnd:
                 message = self._inbox.get(timeout=min(left, WAIT))
                 break
             except queue.Empty:
+                self._note_memory()  # one that dies of it is not asked any more
                 if left <= WAIT:
                     raise TimeoutError from None
         if message is None:
             raise self._gone()
         return message
+
+    def _note_memory(self) -> None:
+        if self._process.returncode is None:  # else its number may be another's by now
+            self.memory = max(self.memory, peak_memory(self._process.pid))
 
     def _gone(self) -> WorkerGone:
         words = Path(self._log.name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -200,12 +205,11 @@ class EngineEnd:
 
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""
-        self.memory = max(self.memory, peak_memory(self._process.pid))
+        self._note_memory()
         self._process.kill()
         # one that waits for a driver or a disk ends when these let go
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
-            self.memory = max(self.memory, peak_memory(self._process.pid))  # where only those that have ended are known
         self._log.close()
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # what it was told last it never read

@@ -174,6 +174,10 @@ class Rehearsal(Search):
             self._screened.append(event)
             self._worker_memory = max(self._worker_memory, event.data["memory"])
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._to_test, self._pace.test_rows = self._pace.test_rows, 0  # the minute tests nothing
+
     def _finish(self, interrupted: bool) -> bool:
         if interrupted:
             raise KeyboardInterrupt
@@ -189,6 +193,7 @@ class Rehearsal(Search):
         first = self._screened[0]
         clock = _Imagined(budget, first.at - first.data["seconds"])
         pace = self._pace.under(clock)
+        pace.test_rows = self._to_test
         features = self._imagine_screening(survivors, clock, pace)
         clock.now += self._floor.seconds_to_go_on(pace, survivors, len(self._given.split.train))
         space, course = self._space(survivors, pace), _Course()

@@ -71,7 +71,8 @@ def resume(
         total: float | None = known.seconds + more_seconds
     else:
         total = budget_seconds or known.request.budget_seconds
-    ends_yet = known.state == "running" and (folder / BUNDLE_FOLDER / BUNDLE_FILE).is_file()  # was killed near its end
+    killed = known.state == "running" and total == known.request.budget_seconds
+    ends_yet = killed and (folder / BUNDLE_FOLDER / BUNDLE_FILE).is_file()
     if total is not None and total - known.seconds < 5 and not ends_yet:
         raise RunError(f"{folder}: its budget of {total:.0f} s is spent; add some, such as --budget +10m")
     counted = known.request.trials

@@ -27,8 +27,6 @@ from autotl.search.incumbent import Judged
 from autotl.search.space import TrialConfig
 from autotl.untrusted import is_plain_name, read_object, refuse_links
 
-#: Where in a run's folder the models are, and the best answer without limits, once it teaches.
-
 #: Trials and heads whose weights stay on disk: greedy selection rarely gives more than these a share. Views of a model
 #: share its weights' room.
 KEPT = 8
