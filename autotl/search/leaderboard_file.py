@@ -11,8 +11,8 @@ from autotl.events import Event
 from autotl.report.leaderboard import write_leaderboard
 from autotl.search.disk import Disk
 
-#: Of the time, at most so much goes into writing it, which takes some 25 ms after 600 trials; but one that is older than
-#: so many seconds is written however slow the disk.
+#: Of the time, at most so much goes into writing it, which takes some 25 ms after 600 trials; but one that is older
+#: than so many seconds is written however slow the disk.
 SHARE, OLDEST = 0.002, 60.0
 
 
