@@ -48,16 +48,14 @@ def test_a_search_comes_to_what_was_planned(plan, command_line, zoo, table, tmp_
 
 
 @pytest.mark.slow
-def test_rows_to_test_on_are_planned_for(plan, table, tmp_path):
-    """As the search keeps time for them, and trains on none of them."""
-    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / "test.csv").write_text(lines[0] + "".join(lines[1:] * 20), encoding="utf-8")
-    asked = ("--what-if", "20s", "--skip-unreadable", "0.5", "--json")
-    (without,) = json.loads(plan(*asked).stdout)
-    answer = plan(*asked, "--test", tmp_path / "test.csv")
+def test_rows_to_test_on_are_planned_for(plan, new_table):
+    """They are read and audited as the search does it."""
+    answer = plan("--what-if", "20s", "--json", "--test", new_table)
     assert answer.returncode == 0, answer.stderr
-    (beside,) = json.loads(answer.stdout)
-    assert beside["trials"] <= without["trials"]
+    assert json.loads(answer.stdout)[0]["trials"] >= 1
+    answer = plan("--what-if", "20s", "--test", new_table.with_name("none.csv"))
+    assert answer.returncode == 2
+    assert "none.csv" in answer.stderr
 
 
 @pytest.mark.parametrize("times", ["soon", "5m,,2h", "1s"])
