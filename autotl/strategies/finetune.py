@@ -32,10 +32,6 @@ FROZEN = (0.0, 0.25, 0.5, 0.75, 1.0)
 #: the network, or no worse (benchmarks/NOTES.md has the figures).
 LONGER = 2.0
 
-#: Where the budget affords the recipe's passes so many times, there is time for both, and the published one goes first.
-#: Passes are estimated from the forward pass before a step was taken, and can be half of that.
-ENOUGH = 4.0
-
 
 def _nearest(recipe: Recipe) -> float:
     """The layer decay of the recipe, as far as it is one of ours."""
@@ -74,7 +70,7 @@ class Finetune(Strategy):
 
     def portfolio(self, context: StrategyContext) -> Sequence[Mapping[str, Value]]:
         """The published recipe and the same with the lower half frozen, which are of equal length and unlike enough
-        for a mixture; then the first of them with twice the rate, and with half the rate and twice the passes.
+        for a mixture, the better one first; then that with twice the rate, and with half the rate and twice the passes.
         """
         whole: dict[str, Value] = {
             "frozen_fraction": 0.0,
@@ -83,8 +79,7 @@ class Finetune(Strategy):
             **tuning.usual(context),
         }
         half = whole | {"frozen_fraction": 0.5, "epochs_multiplier": LONGER}
-        textual = context.candidate.modality in TEXTUAL
-        first, other = (whole, half) if textual or tuning.affords(context, ENOUGH) else (half, whole)
+        first, other = (whole, half) if context.candidate.modality in TEXTUAL else (half, whole)
         if context.stages == 1:
             first, other = whole, whole | {"schedule": "cosine"}
         return [

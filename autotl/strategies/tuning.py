@@ -24,9 +24,9 @@ def parameters(context: StrategyContext) -> Sequence[Parameter]:
     return [*chosen, Choice("augment", (0.0, 0.3, 0.6, 1.0))] if context.augments else chosen
 
 
-def affords(context: StrategyContext, times: float = 1.0) -> bool:
-    """Whether the budget affords the recipe's passes so many times."""
-    return context.passes >= times * context.candidate.recipe.passes(context.rows)
+def affords(context: StrategyContext) -> bool:
+    """Whether the budget affords the recipe's passes."""
+    return context.passes >= context.candidate.recipe.passes(context.rows)
 
 
 def usual(context: StrategyContext) -> dict[str, Value]:
