@@ -79,8 +79,8 @@ def allow_open_files() -> None:
 #: Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
-#: Bytes that a process keeps for its next allocation.
-_KEPT = 2**30
+#: Bytes that a process keeps for its next allocation, and the most that releases of glibc take that refuse these.
+_KEPT, _MOST_OF_OLDER = 2**30, 2**25
 
 
 def keep_freed_memory() -> None:
@@ -95,7 +95,8 @@ def keep_freed_memory() -> None:
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            library.mallopt(_MMAP_THRESHOLD, _KEPT)
+            if not library.mallopt(_MMAP_THRESHOLD, _KEPT):  # refused, it would stay where it began, at 128 KB
+                library.mallopt(_MMAP_THRESHOLD, _MOST_OF_OLDER)
             library.mallopt(_TRIM_THRESHOLD, _KEPT)
             library.mallopt(_ARENA_MAX, 1)
 

@@ -91,6 +91,17 @@ def test_large_additions_are_written_on_the_way(tmp_path):
     assert found(tmp_path, range(5), size=size) == [0, 1, 2, 3]
 
 
+def test_what_waits_in_many_collections_is_written_on_the_way_too(tmp_path):
+    store = FeatureStore(tmp_path)
+    size = SEGMENT_BYTES // 4
+    for view in range(8):  # of which none is worth a file
+        for number in range(2):
+            store.collection(view=view).add([digest(number)], [row(number, size)])
+    assert len(segments(tmp_path)) == 7
+    assert found(tmp_path, range(2), size=size, view=0) == [0, 1]
+    assert found(tmp_path, range(2), size=size, view=7) == []
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
 def test_a_torn_file_is_never_read(tmp_path, share):
     fill(FeatureStore(tmp_path), range(20))

@@ -33,7 +33,8 @@ from autotl.features.segments import (
 )
 from autotl.usage import folder_bytes, free_memory
 
-#: Rows wait in memory until a segment is worth a file: fewer files to map, and little lost by a kill.
+#: Rows wait in memory until a segment, or what waits in all, is worth a file: fewer files to map, and little lost by a
+#: kill.
 SEGMENT_BYTES = 32 * 2**20
 
 #: The store takes at most this share of what the disk has left, and at most so many bytes: decoded images of a large
@@ -63,7 +64,7 @@ class Collection:
         self._lock = threading.RLock()
         self._places: dict[bytes, tuple[Segment, int]] = {}
         self._waiting: dict[bytes, Row] = {}
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
         self._held: dict[bytes, Row] = {}
         self.held_bytes = 0
         self._segments: list[Segment] = []
@@ -114,9 +115,8 @@ class Collection:
             for digest, row in zip(digests, rows, strict=True):
                 if digest not in self._waiting:
                     self._waiting[digest] = row
-                    self._waiting_bytes += sum(array.nbytes for array in row.values())
-            if self._waiting_bytes >= SEGMENT_BYTES:
-                self.flush()
+                    self.waiting_bytes += sum(array.nbytes for array in row.values())
+        self._store.write_the_fullest()  # which may be another's, whose lock is not waited for in ours
 
     def let_go(self) -> None:
         """Removes what this process used of what is on disk; it has to be computed again."""
@@ -139,8 +139,8 @@ class Collection:
         with self._lock:
             if not self._waiting:
                 return
-            rows, size = self._waiting, self._waiting_bytes
-            self._waiting, self._waiting_bytes = {}, 0
+            rows, size = self._waiting, self.waiting_bytes
+            self._waiting, self.waiting_bytes = {}, 0
             path = None
             if self._folder is not None and self._store.make_room(size):
                 with contextlib.suppress(OSError, SafetensorError):  # a full or read-only disk must not end a search
@@ -191,6 +191,12 @@ class FeatureStore:
     def flush(self) -> None:
         for collection in self._collections.values():
             collection.flush()
+
+    def write_the_fullest(self) -> None:
+        """Of all collections, where what waits in them is worth a file: eight views of a table held 250 MB."""
+        collections = list(self._collections.values())
+        if sum(collection.waiting_bytes for collection in collections) >= SEGMENT_BYTES:
+            max(collections, key=lambda collection: collection.waiting_bytes).flush()
 
     def let_states_make_way(self) -> None:
         """A training has ended: states that it began from may make room for those of another, and are found until then.

@@ -275,23 +275,25 @@ class Workbench:
             trial.checkpoint, trial.late_checkpoint = Path(checkpoint), Path(late_checkpoint)
         frozen = trial.frozen
         permille = 0
-        for progress in fit(trial, strategy):
-            given.check_all_read()
-            permille = progress.permille
-            if trial.model is None:
-                raise TrialError(f"strategy {strategy!r} made no model", kind="plugin")
-            if permille < 1000 and not trial.judged_on_the_way:
-                continue
-            answer = self._judge(
-                trial.model, frozen, permille=permille, name=name, training_rows=len(trial.train),
-                details=progress.details, made=trial.made,
-            )  # fmt: skip
-            if not answer["go_on"]:
-                break
-            if answer["seconds_left"] is not None:  # the engine knows better by now what judging takes
-                left = clock.elapsed + answer["seconds_left"]
-                clock.seconds = left if trial.fill_time else min(left, clock.seconds)
-        self._store.let_states_make_way()
+        try:
+            for progress in fit(trial, strategy):
+                given.check_all_read()
+                permille = progress.permille
+                if trial.model is None:
+                    raise TrialError(f"strategy {strategy!r} made no model", kind="plugin")
+                if permille < 1000 and not trial.judged_on_the_way:
+                    continue
+                answer = self._judge(
+                    trial.model, frozen, permille=permille, name=name, training_rows=len(trial.train),
+                    details=progress.details, made=trial.made,
+                )  # fmt: skip
+                if not answer["go_on"]:
+                    break
+                if answer["seconds_left"] is not None:  # the engine knows better by now what judging takes
+                    left = clock.elapsed + answer["seconds_left"]
+                    clock.seconds = left if trial.fill_time else min(left, clock.seconds)
+        finally:
+            self._store.let_states_make_way()
         if not permille:
             raise TrialError(f"strategy {strategy!r} ended without a model", kind="plugin")
         return {"permille": permille, "seconds": clock.elapsed}
@@ -355,8 +357,11 @@ class Workbench:
         begins, ends, trial.judged_on_the_way, trial.share = -1.0, math.inf, False, wanted.made
         if late_checkpoint:
             begins = go_on_from(trial, Path(late_checkpoint), rest=1000 / LATE - 1)
-        for progress in fit(trial, wanted.strategy):
-            ends = progress.details.get("steps", math.inf)
+        try:
+            for progress in fit(trial, wanted.strategy):
+                ends = progress.details.get("steps", math.inf)
+        finally:
+            self._store.let_states_make_way()
         if trial.model is None:
             raise TrialError(f"strategy {wanted.strategy!r} made no model", kind="plugin")
         if ends <= begins:
