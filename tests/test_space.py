@@ -139,8 +139,8 @@ def test_backbones_that_are_behind_by_prior_too_wait_for_the_best_ones_portfolio
 def test_first_is_the_published_recipe_of_the_best_backbone():
     first = next(space().portfolio())
     assert (first.backbone, first.strategy) == (BEST.key, "finetune")
-    published = {"learning_rate_multiplier": 1.0, "epochs_multiplier": 1.0, "frozen_fraction": 0.0}
-    assert first.settings.items() >= published.items()
+    published = {"learning_rate_multiplier": 1.0, "epochs_multiplier": 2.0, "frozen_fraction": 0.5}
+    assert first.settings.items() >= published.items()  # an image's, half frozen, which takes as long as its whole one
     assert abs(first.settings["layer_decay"] - BEST.recipe.layer_decay) <= 0.05 + 1e-9
 
 
@@ -231,7 +231,7 @@ def test_what_a_trial_will_compute_follows_from_its_settings():
     frozen = dataclasses.replace(first, settings={**first.settings, "frozen_fraction": 0.75})
     short = dataclasses.replace(first, settings={**first.settings, "epochs_multiplier": 0.5})
     assert tried.work(frozen).frozen_fraction == 0.75
-    assert tried.work(short).passes == pytest.approx(tried.work(first).passes / 2)
+    assert tried.work(short).passes == pytest.approx(tried.work(first).passes / 4)
     assert tried.work(first).augment == first.settings["augment"]
 
 
@@ -271,10 +271,10 @@ def test_strategy_that_is_not_here_or_does_not_apply_fits_nothing():
 
 @pytest.mark.parametrize(
     ("modality", "passes", "depths"),
-    [("image", 1.0, [0.5, 0.0]), ("image", 1000.0, [0.0, 0.5]), ("text", 1.0, [0.0, 0.5])],
+    [("image", 1.0, [0.5, 0.0]), ("image", 1000.0, [0.5, 0.0]), ("text", 1.0, [0.0, 0.5])],
 )
 def test_both_freeze_depths_go_first_and_take_equally_long(modality, passes, depths):
-    """Before images, the lower half is frozen first where the budget is short of passes."""
+    """Before images, the lower half is frozen first, whatever the budget."""
     one = dataclasses.replace(BEST, modality=modality)
     tried = space([one], passes=passes)
     configs = [config for config in tried.portfolio() if config.strategy == "finetune"][:2]
