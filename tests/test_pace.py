@@ -16,8 +16,8 @@ from autotl.search.refit import worth_repeating
 
 def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_own():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0)
     long, short = pace.trial_length("a", "tune", 80.0), pace.trial_length("a", "tune", 8.0)
     assert long.fill
     assert 90 < long.seconds < 100
@@ -29,8 +29,8 @@ def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_ow
 
 def test_a_trial_that_fills_the_time_is_judged_on_its_way_where_that_is_cheap():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 10.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 10.0, views=0)
     filling, short = pace.trial_length("a", "tune", 90.0), pace.trial_length("a", "tune", 8.0)
     assert filling.fill
     assert not filling.judged  # thirty of ninety seconds
@@ -39,13 +39,13 @@ def test_a_trial_that_fills_the_time_is_judged_on_its_way_where_that_is_cheap():
 
 def test_a_training_is_judged_by_rows_that_have_to_pass_where_a_head_had_their_features():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.01, exact=0.02)
-    pace.judges = 1000
-    pace.learn_judging("a", 0.5, views=0, head=True)
+    pace.durations.learn_forward("a", 0.01, exact=0.02)
+    pace.durations.judges = 1000
+    pace.durations.learn_judging("a", 0.5, views=0, head=True)
     assert pace.judging_seconds("a") == pytest.approx(0.2 + 1.3 * 10.0)
-    pace.learn_judging("a", 4.0, views=0)
+    pace.durations.learn_judging("a", 4.0, views=0)
     assert pace.judging_seconds("a") == pytest.approx(0.2 + 1.3 * 4.0)
-    pace.learn_judging("a", 0.5, views=0, head=True)
+    pace.durations.learn_judging("a", 0.5, views=0, head=True)
     assert pace.judging_seconds("a") < 2.0  # what was judged last, as far as trainings are known
 
 
@@ -57,8 +57,8 @@ def test_a_worker_is_given_up_some_time_after_what_it_was_to_take():
 
 def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0)
     alone, passes = pace.trial_length("a", "tune", 80.0), pace.passes("a", 1000)
     pace.compared = 2
     half = pace.trial_length("a", "tune", 80.0)
@@ -73,8 +73,8 @@ def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
 
 def test_trials_leave_time_to_validate_their_best_on_the_other_parts_or_none_where_that_does_not_fit():
     pace = Pace(Clock(200.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0)
     pace.begin_trials(["a"])
     pace.release("refit")
     all_of_it = pace.seconds_of_training("a")
@@ -95,8 +95,8 @@ def test_trials_leave_time_to_validate_their_best_on_the_other_parts_or_none_whe
 
 def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0)
     all_of_it = pace.seconds_of_training("a")
     pace.begin_trials(["a"])
     assert pace.seconds_of_training("a") == pytest.approx(0.75 * all_of_it, abs=1.0)  # no trial is known: a quarter
@@ -105,14 +105,14 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     pace.learn_answer(AnswerSoFar(trials=range(3)))
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 - 4.5, abs=1.0)
     pace.learn_answer(AnswerSoFar(trials=range(1)))
-    pace.learn_trial(0, 6.0)
+    pace.durations.learn_trial(0, 6.0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6.0 / 3 - 1.5, abs=0.1)  # what it took is known
     pace.learn_answer(AnswerSoFar(trials=range(0)))
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # one may yet win
     pace.refits_trainings = False  # heads may yet win, and take next to nothing
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.1)
     pace.settle()
-    pace.learn_judging("a", 1.0, views=0, head=True)
+    pace.durations.learn_judging("a", 1.0, views=0, head=True)
     pace.learn_answer(AnswerSoFar(heads=["a"]))
     assert pace.seconds_of_training("a") == pytest.approx(
         all_of_it - 0.2 - 1.3 * 0.3, abs=0.1
@@ -128,8 +128,8 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
 def test_what_a_heads_fit_takes_is_kept_and_a_long_one_leaves_trainings_their_refit():
     pace = Pace(Clock(100.0))
     for backbone, fitting in (("quick", 0.5), ("slow", 15.0)):
-        pace.learn_forward(backbone, 0.001, exact=0.002)
-        pace.learn_judging(backbone, 0.5, views=0, head=True, fitting=fitting)
+        pace.durations.learn_forward(backbone, 0.001, exact=0.002)
+        pace.durations.learn_judging(backbone, 0.5, views=0, head=True, fitting=fitting)
     pace.settle()
     free = pace.seconds_to_the_end()
     pace.begin_trials(["quick", "slow"])
@@ -139,7 +139,7 @@ def test_what_a_heads_fit_takes_is_kept_and_a_long_one_leaves_trainings_their_re
     assert free - pace.seconds_to_the_end() == pytest.approx(0.2 + 1.3 * 0.8 + 0.2 + 1.3 * 15.3, abs=0.1)
     assert pace.time_for_a_refit("slow", head=True)
     pace.learn_answer(AnswerSoFar(trials=[0]))
-    pace.learn_trial(0, 60.0)
+    pace.durations.learn_trial(0, 60.0)
     pace.release("refit")
     assert pace.under(Clock(40.0)).time_for_a_refit("slow", head=True)  # beside the third of the training
     late = pace.under(Clock(30.0))
@@ -151,39 +151,39 @@ def test_what_a_heads_fit_takes_is_kept_and_a_long_one_leaves_trainings_their_re
 def test_where_no_training_can_be_repeated_heads_have_what_is_left():
     """A training took all of the time, and of the seconds that are left a head gets more than a fifth."""
     pace = Pace(Clock(60.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0, head=True)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0, head=True)
     pace.settle()
     pace.begin_trials(["a"])
     pace.learn_answer(AnswerSoFar(trials=[0], heads=["a"]))
-    pace.learn_trial(0, 55.0)
+    pace.durations.learn_trial(0, 55.0)
     pace.release("refit")
     assert pace.under(Clock(60.0, start=time.monotonic() - 55.5)).time_for_a_refit("a", head=True)
 
 
 def test_nothing_is_kept_for_a_head_that_there_is_never_time_to_fit_to_all_rows():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("words", 0.5, views=0, head=True)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("words", 0.5, views=0, head=True)
     pace.settle()
     free = pace.seconds_to_the_end()
     pace.begin_trials(["a"])
     pace.learn_answer(AnswerSoFar(heads=["words"]))
     assert free - pace.seconds_to_the_end() == pytest.approx(0.2 + 1.3 * 0.3, abs=0.1)
-    pace.learn_refit("words", 90.0)
+    pace.durations.learn_refit("words", 90.0)
     assert free - pace.seconds_to_the_end() == pytest.approx(0.0, abs=0.1)
     assert not pace.under(Clock(50.0)).time_for_a_refit("words", head=True)
 
 
 def test_no_time_is_kept_to_repeat_the_end_of_a_trial_that_was_better_before_it():
     pace = Pace(Clock(300.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0)
     pace.begin_trials(["a"])
     pace.learn_answer(AnswerSoFar(trials=[0], on_their_way={0}))
     pace.trial_length("a", "finetune", 60.0)
     while_it_trains = pace.seconds_to_the_end()
-    pace.learn_trial(0, 60.0)
+    pace.durations.learn_trial(0, 60.0)
     pace.settle()
     assert pace.seconds_to_the_end() - while_it_trains > 15.0
     pace.learn_answer(AnswerSoFar(trials=[0]))
@@ -199,8 +199,8 @@ def test_trainings_of_a_large_table_are_not_repeated_for_its_few_judges():
 
 def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0)
     all_of_it = pace.seconds_of_training("a")
     pace.begin_trials(["a"])
     assert pace.trial_length("a", "tune", 1000.0).seconds == pytest.approx(all_of_it, abs=0.5)
@@ -208,11 +208,11 @@ def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():
 
 def test_a_slow_rival_leaves_the_answer_the_time_for_its_refit():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0)
     pace.begin_trials(["a"])
     pace.learn_answer(AnswerSoFar(trials=[0]))
-    pace.learn_trial(0, 9.0)
+    pace.durations.learn_trial(0, 9.0)
     kept = pace.seconds_of_training("a")
     pace.trial_length("a", "tune", 1000.0)
     assert pace.seconds_of_training("a") == pytest.approx(kept, abs=0.2)
@@ -220,14 +220,14 @@ def test_a_slow_rival_leaves_the_answer_the_time_for_its_refit():
 
 def test_nothing_is_kept_for_what_an_earlier_process_has_done():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=0)
     all_of_it = pace.seconds_of_training("a")
     pace.folds = 3
     pace.begin_trials(["a"])
     pace.learn_answer(AnswerSoFar(trials=[0]))
     pace.refits_trainings = False
-    pace.learn_trial(0, 9.0)
+    pace.durations.learn_trial(0, 9.0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 27.0, abs=0.5)
     pace.learn_answer(AnswerSoFar(trials=[0], folded={0}))
     pace.settle()
@@ -246,8 +246,8 @@ def test_one_more_backbone_is_waited_for_until_screening_ends_and_not_for_half_a
 
 def test_a_short_training_has_its_turn_when_nothing_else_is_waited_for():
     pace = Pace(Clock(20.0))
-    pace.learn_forward("a", 0.005, exact=0.01)  # 32 s for rows enough
-    pace.learn_judging("a", 1.0, views=0)
+    pace.durations.learn_forward("a", 0.005, exact=0.01)  # 32 s for rows enough
+    pace.durations.learn_judging("a", 1.0, views=0)
     pace.begin_trials(["a"])
     assert not pace.time_for_a_trial()
     pace.settle()
@@ -256,7 +256,7 @@ def test_a_short_training_has_its_turn_when_nothing_else_is_waited_for():
 
 def test_without_a_time_limit_nothing_depends_on_time():
     pace = Pace(Clock())
-    pace.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
     assert pace.seconds_for_a_look(3, needed=True) is None
     assert pace.trial_length("a", "tune", 1e9).seconds is None
     assert pace.passes("a", 1000) == math.inf
@@ -264,18 +264,18 @@ def test_without_a_time_limit_nothing_depends_on_time():
 
 def test_the_last_act_leaves_time_for_other_views_of_the_rows():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_judging("a", 1.0, views=None)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_judging("a", 1.0, views=None)
     alone = pace.judging_seconds("a")
-    pace.learn_judging("a", 2.0, views=1)
-    pace.learn_judging("a", 1.0, views=None)
+    pace.durations.learn_judging("a", 2.0, views=1)
+    pace.durations.learn_judging("a", 1.0, views=None)
     assert pace.judging_seconds("a") > 1.8 * alone
 
 
 def test_what_the_answers_members_take_on_the_test_rows_is_kept_free():
     pace = Pace(Clock(100.0))
-    pace.learn_forward("a", 0.001, exact=0.002)
-    pace.learn_forward("b", 0.001, exact=0.004)
+    pace.durations.learn_forward("a", 0.001, exact=0.002)
+    pace.durations.learn_forward("b", 0.001, exact=0.004)
     untested = pace.seconds_to_the_end()
     pace.test_rows = 1000
     assert pace.seconds_to_the_end() == pytest.approx(untested - 1.0 - 1.2 * 4.0, abs=0.1)  # before there is an answer
@@ -304,7 +304,7 @@ def test_a_report_is_written_when_it_ends_in_time_and_keeps_nobody_waiting():
 def test_rows_to_test_on_keep_a_part_of_the_time_however_many_they_are():
     pace = Pace(Clock(100.0))
     all_of_it = pace.seconds_to_the_end()
-    pace.learn_forward("a", 0.001, exact=0.01)
+    pace.durations.learn_forward("a", 0.001, exact=0.01)
     pace.test_rows = 1000
     assert pace.seconds_to_the_end() == pytest.approx(all_of_it - (1.0 + 1.2 * 10.0), abs=0.1)
     pace.test_rows = 100_000
@@ -313,10 +313,10 @@ def test_rows_to_test_on_keep_a_part_of_the_time_however_many_they_are():
 
 def test_a_slow_backbone_that_was_only_looked_at_stops_no_training_of_a_fast_one():
     pace = Pace(Clock(300.0))
-    pace.judges = 500
-    pace.learn_forward("fast", 0.005, exact=0.01)
-    pace.learn_judging("fast", 1.0, views=0, head=True)
-    pace.learn_forward("slow", 0.3, exact=0.6)  # judging a model of it takes 195 s
+    pace.durations.judges = 500
+    pace.durations.learn_forward("fast", 0.005, exact=0.01)
+    pace.durations.learn_judging("fast", 1.0, views=0, head=True)
+    pace.durations.learn_forward("slow", 0.3, exact=0.6)  # judging a model of it takes 195 s
     pace.begin_trials(["fast"])
     assert pace.time_for_a_trial()
     assert pace.judging_seconds(None) < 10
@@ -338,7 +338,7 @@ def test_a_run_that_goes_on_for_minutes_may_not_be_late_by_a_share_of_its_hours(
 @pytest.mark.parametrize(("seconds", "seen"), [(20.0, 4000), (200.0, 10_000), (math.inf, 10_000)])
 def test_heads_see_all_rows_where_a_training_passes_them_twice(seconds, seen):
     pace = Pace(Clock(seconds))
-    pace.learn_forward("a", 0.001, exact=0.002)  # a pass of a training takes 40 s
+    pace.durations.learn_forward("a", 0.001, exact=0.002)  # a pass of a training takes 40 s
     assert pace.rows_of_a_head("a", 10_000) == seen
     assert pace.rows_of_a_head("a", 300) == 300
     pace.outputs = 77  # a hundred of each class, where all but a few hundred would be fewer than fifty

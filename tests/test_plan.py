@@ -19,11 +19,12 @@ def plan(command_line, zoo, table, tmp_path):
 
 @pytest.mark.slow
 def test_plan_has_a_line_a_budget_and_leaves_nothing_behind(plan, tmp_path):
-    answer = plan("--what-if", "20s,10m,1h", "--json")
+    answer = plan("--what-if", "20s,10m,1h,100h", "--json")
     assert answer.returncode == 0, answer.stderr
-    short, long, longest = json.loads(answer.stdout)
-    assert [outlook["budget"] for outlook in (short, long, longest)] == [20, 600, 3600]
-    assert 1 <= short["trials"] < long["trials"] < longest["trials"]
+    short, long, longer, longest = json.loads(answer.stdout)
+    assert [outlook["budget"] for outlook in (short, long, longer, longest)] == [20, 600, 3600, 360_000]
+    assert 1 <= short["trials"] < long["trials"] < longer["trials"]
+    assert 50 < longest["trials"] / longer["trials"] < 150  # what is imagined of a hundred hours is not all of them
     assert longest["finished"] < longest["trials"]
     assert longest["rungs"] == [111, 333]
     assert short["memory"] > 100e6

@@ -56,7 +56,7 @@ class Dialogue:
         self._log = folder / LOG_FILE
         self._disk, self._pace, self._ledger = disk, pace, ledger
         self._set_up: Message = {}
-        self.memory = 0  #: bytes that a worker had resident at most, of those that have ended
+        self._memory = 0  #: bytes, of the workers that have ended
         self._offline = offline
         self._worker = EngineEnd(self._log, offline=self._offline)
 
@@ -244,7 +244,12 @@ class Dialogue:
     def close(self) -> None:
         """Ends the worker at once; what it has on disk is whole at any moment."""
         self._worker.close()
-        self.memory = max(self.memory, self._worker.memory)
+        self._memory = self.memory
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a worker had resident at most so far."""
+        return max(self._memory, self._worker.memory)
 
 
 def _named(candidate: Candidate) -> str:

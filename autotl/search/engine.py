@@ -285,7 +285,7 @@ class Search:
             self._screening.take_up(self._past, self._run_file.survivors)
         if self._teacher is None:
             self._pace.folds = len(split.in_turn)
-        self._pace.judges = len(split.valid)
+        self._pace.durations.judges = len(split.valid)
         self._pace.refits_trainings = worth_repeating(split.train, split.valid)
         self._measure_floor()
         self._pace.begin_screening()

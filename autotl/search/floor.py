@@ -114,7 +114,7 @@ class Floor:
         most = self._most(len(train) + len(valid))
         few = self._learned_from >= self._most(len(train)) and not self._pace.refits_trainings
         worthless = few or self._learned_from >= most
-        self._pace.learn_refit(BAG_OF_WORDS.key, math.inf if worthless else self._seconds(most))
+        self._pace.durations.learn_refit(BAG_OF_WORDS.key, math.inf if worthless else self._seconds(most))
 
     def go_on(
         self, survivors: Sequence[Candidate], train: np.ndarray, valid: np.ndarray, *, share: float = FURTHER_SHARE

@@ -101,7 +101,7 @@ class Judge:
         deciding = time.monotonic() - began  # with many classes our part is the longer one
         seconds = offer["seconds"] + deciding
         fitting = offer["details"].get("fitting", 0.0)
-        self._pace.learn_judging(
+        self._pace.durations.learn_judging(
             backbone, seconds, views=views, head=judged.is_head, fitting=fitting, deciding=deciding
         )
         go_on = goes_on(judged)

@@ -115,7 +115,7 @@ class WorkerEnd:
         return self._inbox.get()
 
     def say(self, kind: str, **data: Any) -> None:
-        self._out.write(_write({"say": kind, **data}))
+        self._out.write(_write({"say": kind, "memory": peak_memory(), **data}))
         self._out.flush()
 
 
@@ -130,7 +130,7 @@ class EngineEnd:
 
     def __init__(self, log: Path, *, offline: bool = False) -> None:
         """`log` collects what the worker's libraries print. offline: whether the hub's library is told not to ask."""
-        self.memory = 0  #: bytes that the worker had resident at most, as far as was noted
+        self.memory = 0  #: bytes that the worker had resident at most, as far as is known
         self._log = log.open("a", encoding="utf-8")
         self._process = subprocess.Popen(
             # it imports what this process would, but for modules that lie in the working folder
@@ -185,6 +185,7 @@ class EngineEnd:
                     raise TimeoutError from None
         if message is None:
             raise self._gone()
+        self.memory = max(self.memory, message.pop("memory", 0))
         return message
 
     def _note_memory(self) -> None:

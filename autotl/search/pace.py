@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from autotl.budget import Clock
 from autotl.plugins.contracts import FEW_ROWS_A_CLASS
+from autotl.search.durations import UNKNOWN, Durations
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Candidate
@@ -41,9 +42,6 @@ TEST_COST = 1.2
 #: The share of the budget that the test rows may keep: of 20 s, 1368 texts to test left 5 to find a model in, for the
 #: sake of a test that then took 5. A test that does not fit costs a note.
 TEST_SHARE = 0.3
-
-#: Saving and loading a model, which scoring it on the way does not show.
-SAVING = 0.3
 
 #: Committing a bundle after it was scored.
 COMMITTING = 0.2
@@ -137,23 +135,14 @@ class AnswerSoFar:
 
 
 class Pace:
-    """The clock of a run, and what was learned about the speed of each backbone."""
+    """The clock of a run, and what it has to be enough for."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.used = 0.0  #: seconds on the clock that earlier processes had: nobody was promised a share of these
-        self._forward: dict[str, float] = {}  #: seconds a row
-        self._exact: dict[str, float] = {}  #: the same in fp32
-        self._reading = 0.0  #: seconds that a new row takes to be read
-        self._closed_forms: dict[tuple[str, str], float] = {}  #: seconds of a trial of a strategy on a backbone
-        self._judging: dict[str, float] = {}
-        self._heads: dict[str, float] = {}  #: for a head, whose features are there, to be fitted and judged
-        self._refits: dict[str, float] = {}  #: as `learn_refit` has them
-        self._trained: set[str] = set()  #: backbones of which a training was judged
+        self.durations = Durations()  #: by which it is reckoned
         self._chosen: Collection[str] = ()  #: backbones that trials have, once they are known
-        self.judges = 0  #: rows that judge a model
         self.outputs = 1  #: of a model
-        self._views = 0
         self._screening_ends = 0.0  #: when it should, on the clock
         self._for_trials = 0.0  #: seconds from their beginning to the end
         self._kept_for: set[str] = set()  #: what follows the trials: "folds", "refit"
@@ -162,7 +151,6 @@ class Pace:
         self._tail = 0.0  #: seconds
         self.test_rows = 0  #: that the answer will be tested on at the end
         self.answer = AnswerSoFar()  #: as `learn_answer` has it
-        self._took: dict[int, float] = {}  #: seconds, by trial
         #: Full trials that must fit, however little time there is, since they are to be compared with each other.
         self.compared = 1
         self._for_others = 0.0  #: seconds that those have which are compared with the trial at work, and come after it
@@ -179,55 +167,14 @@ class Pace:
         other.clock = clock
         return other
 
-    def seconds_a_row(self, backbone: str) -> float:
-        """Forward, as far as it was learned."""
-        return self._forward[backbone]
-
-    def learn_forward(self, backbone: str, seconds_a_row: float, *, exact: float, reading: float = 0.0) -> None:
-        """exact: in fp32. reading: what a new row took to be read and encoded, as the last look saw it."""
-        self._forward[backbone], self._exact[backbone] = seconds_a_row, exact
-        self._reading = max(self._reading, reading)  # rows that were known already say nothing
-
-    def learn_judging(
-        self, backbone: str, seconds: float, *, views: int | None, head: bool = False, fitting: float = 0.0,
-        deciding: float = 0.0,
-    ) -> None:  # fmt: skip
-        """seconds: what scoring a model of this backbone took. head: whether it was one, whose features were there.
-
-        fitting: seconds that a head took before it was scored. deciding: those of `seconds` that went by while it was
-        settled what the answer is.
-
-        views: how many other views of the rows a finished model answered to besides, all of them saved and loaded; None
-        for a model on its way, which was not saved and will answer to as many views as the last that was.
-        """
-        if head:
-            self._heads[backbone] = fitting + deciding + SAVING * (1 + (views or 0))  # what passed for it is known
-        else:
-            self._trained.add(backbone)
-        if views is None:
-            self._judging[backbone] = (seconds + SAVING) * (1 + self._views)
-        else:
-            self._judging[backbone], self._views = seconds, views
-
-    def learn_closed_form(self, backbone: str, strategy: str, seconds: float) -> None:
-        """seconds: what a trial took whose strategy is one."""
-        self._closed_forms[backbone, strategy] = seconds
-
-    def learn_trial(self, number: int, seconds: float) -> None:
-        """seconds: what a trial took in all."""
-        self._took[number] = seconds
-
-    def learn_refit(self, backbone: str, seconds: float) -> None:
-        """seconds: what a head takes at least that is fitted to all rows."""
-        self._refits[backbone] = seconds
-
     def learn_answer(self, answer: AnswerSoFar) -> None:
         """What the answer is now, in the place of what it was."""
         self.answer = answer
 
     def seconds_of_trial(self, number: int) -> float:
         """What it took, or, before its end, what one takes by the last forecast."""
-        return self._took.get(number, self._full_trial)
+        took = self.durations.of_trial(number)
+        return self._full_trial if took is None else took
 
     def begin_screening(self) -> None:
         """What was read and decoded until now is of use to trials as well, and not booked on screening."""
@@ -254,9 +201,8 @@ class Pace:
         """What testing the bundle will take: loading it, and a pass over the rows for each member."""
         if not self.test_rows:
             return 0.0
-        members = self.answer.members or [max(self._exact, key=self._exact.__getitem__, default="")]
-        passes = sum(self._exact.get(member, 0.0) for member in members)
-        seconds = LOADING + self.test_rows * (self._reading + TEST_COST * passes)
+        passes = self.durations.exact(self.answer.members)
+        seconds = LOADING + self.test_rows * (self.durations.reading + TEST_COST * passes)
         return min(seconds, TEST_SHARE * self.clock.seconds)
 
     def begin_trials(self, backbones: Collection[str]) -> None:
@@ -291,8 +237,10 @@ class Pace:
     @property
     def to_repeat(self) -> Collection[int]:
         """The answer's trials whose ends may be repeated; what was better before its end has none."""
-        ended = self.answer.on_their_way if self._settled else self.answer.on_their_way & self._took.keys()
-        return {*self.answer.trials} - {*self.answer.refitted} - ended
+        late = {
+            trial for trial in self.answer.on_their_way if self._settled or self.durations.of_trial(trial) is not None
+        }
+        return {*self.answer.trials} - {*self.answer.refitted} - late
 
     def _seconds_of_thirds(self) -> float:
         """For the answer's trainings to be repeated in part."""
@@ -314,7 +262,7 @@ class Pace:
 
         Or as long as is known where it saw few of the rows then.
         """
-        return COMMITTING + CAUTION * max(self._heads.get(backbone, SHORTEST_REFIT), self._refits.get(backbone, 0.0))
+        return COMMITTING + CAUTION * self.durations.head(backbone, SHORTEST_REFIT)
 
     def seconds_of_a_head_again(self, backbone: str | None) -> float:
         """For a head that is fitted to other rows, and asked. backbone: None for the slowest."""
@@ -396,20 +344,11 @@ class Pace:
         backbone: None for the slowest of those that trials have or the answer is made of; of all that were seen, as
         long as nobody knows which these are.
         """
-        known = self._forward.keys() | self._judging.keys()
-        forecasts = {key: self._forecast_judging(key) for key in known}
-        if backbone is None or backbone not in forecasts:
-            at_work = known & {*self._chosen, *self.answer.members} if self._chosen else known
-            return COMMITTING + CAUTION * max((forecasts[key] for key in at_work), default=1.5)
-        return COMMITTING + CAUTION * forecasts[backbone]
-
-    def _forecast_judging(self, backbone: str) -> float:
-        if backbone in self._judging:
-            passing = 0.0 if backbone in self._trained else self.judges * self._forward.get(backbone, 0.0)
-            return max(self._judging[backbone], (1 + self._views) * passing)
-        others = ((seconds, self._forward.get(other)) for other, seconds in self._judging.items())
-        scaled = (seconds * max(self._forward[backbone] / speed, 1.0) for seconds, speed in others if speed)
-        return max(scaled, default=1.5)
+        known = self.durations.judged
+        if backbone in known:
+            return COMMITTING + CAUTION * self.durations.judging(backbone)
+        at_work = known & {*self._chosen, *self.answer.members} if self._chosen else known
+        return COMMITTING + CAUTION * max(map(self.durations.judging, at_work), default=UNKNOWN)
 
     def time_for_a_head(self, backbone: str) -> bool:
         """Whether a head on another backbone is a small part of what is left."""
@@ -427,7 +366,9 @@ class Pace:
 
     def passes(self, backbone: str, rows: int) -> float:
         """Full passes over the training rows, forward and back, that a trial affords which has its part of the time."""
-        return self.seconds_of_training(backbone) / (self.compared * rows * self._forward[backbone] * STEP_COST)
+        return self.seconds_of_training(backbone) / (
+            self.compared * rows * self.durations.forward(backbone) * STEP_COST
+        )
 
     def part_of_a_recipe(self, candidate: Candidate, rows: int) -> float:
         """Of its passes over so many training rows, that a training could make in its part of the time."""
@@ -440,12 +381,12 @@ class Pace:
         and moves along its schedule by time. Where several are to be compared, the same holds of their parts.
         """
         self._for_others = 0.0
-        last_act = self._forecast_judging(backbone)
-        on_the_way = JUDGED_ON_THE_WAY * max(last_act / (1 + self._views) - SAVING, 0.0)
+        last_act = self.durations.judging(backbone)
+        on_the_way = JUDGED_ON_THE_WAY * self.durations.judging_on_the_way(backbone)
         if training_seconds:
             planned = training_seconds + on_the_way + last_act
         else:
-            planned = self._closed_forms.get((backbone, strategy), last_act)
+            planned = self.durations.closed_form(backbone, strategy)
         if not self.limited:
             return Length(planned, None, False)
         if training_seconds:
@@ -486,7 +427,7 @@ class Pace:
 
     def time_for_a_trial(self) -> bool:
         """Of the fastest backbone that trials have: one that was merely looked at, or takes longer, stops no other."""
-        known = [self._forward[key] for key in self._chosen if key in self._forward]
+        known = [self.durations.forward(key) for key in self._chosen if self.durations.knows_forward(key)]
         learning = (FEWEST_ROWS_AT_LAST if self._settled else FEWEST_ROWS) * STEP_COST * min(known, default=0.0)
         last_act = min(map(self.judging_seconds, self._chosen))
         return self.seconds_to_the_end() > last_act + max(SHORTEST_TRIAL, learning)

@@ -1,9 +1,8 @@
 """A rehearsal: a search that stops before its first trial, and says what searches with other budgets would come to.
 
 Reading, loading, screening and the forecasts of trials are the search's own, on this machine and these rows, for a
-minute at most. From there on the clock is imagined: the portfolio's trials take what they are forecast to, by the rules
-of `Pace` and the scheduler, and a third of those that reach a rung go on. What is computed on the way stays in the
-cache, so a search that follows starts with it.
+minute at most. From there on the search is imagined (`imagined`), once for each budget. What is computed on the way
+stays in the cache, so a search that follows starts with it.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ import itertools
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+import optuna
+
 import autotl
-from autotl.budget import Clock
 from autotl.config import BYTES_A_PARAMETER, SearchRequest
 from autotl.errors import RunError, TrialError
 from autotl.events import Event, Listener
@@ -27,10 +27,10 @@ from autotl.plugins.hookspecs import EventContext
 from autotl.runs.folder import TRIALS_FOLDER
 from autotl.search.dialogue import OutOfTime
 from autotl.search.engine import Search
+from autotl.search.imagined import Course, ImaginedClock, Training
 from autotl.search.listening import Listening
 from autotl.search.pace import STEP_COST, Pace
 from autotl.search.ranking import SURVIVORS
-from autotl.search.scheduler import KEPT_PAUSED, REDUCTION, rungs_for
 from autotl.search.screening import FIRST_LOOK
 from autotl.search.shelf import KEPT
 from autotl.search.space import Space, TrialConfig
@@ -40,12 +40,11 @@ from autotl.zoo.inventory import largest_download
 #: Seconds that may pass before the answer.
 CALIBRATION = 60.0
 
-#: Seconds that Optuna, events and the leaderboard take for each trial.
-BETWEEN_TRIALS = 0.05
+#: Proposals of the sampler are of the kind of so many that it draws before it knows anything.
+DRAWN = 12
 
-#: By what trials take longer than forecast: a part of the whole to begin, and of what they come to. MiniLM and
-#: MobileNetV2-1.0 on two cores took 1.10 to 1.17 of it to their end, and 0.14 to 0.17 to the rung at 0.111.
-BEGINNING, LONGER = 0.04, 1.08
+#: Trials that are imagined at most; further ones are like these.
+MOST_IMAGINED = 2000
 
 #: Where the best head makes so few errors, in standard errors of its score, trainings can hardly have a share in the
 #: answer, and what is kept for their refits goes to further ones.
@@ -95,46 +94,6 @@ class _Cost:
         return dataclasses.replace(self, seconds=more * self.seconds, states=more * self.states)
 
 
-class _Imagined(Clock):
-    """Shows what it is told."""
-
-    def __init__(self, seconds: float, now: float) -> None:
-        super().__init__(seconds, start=0.0)
-        self.now = now
-
-    @property
-    def elapsed(self) -> float:
-        return self.now
-
-
-@dataclass(frozen=True)
-class _Training:
-    """A trial that passes rows."""
-
-    left: float  #: seconds to its end
-    model: int  #: bytes
-    checkpoint: int  #: bytes
-
-
-@dataclass
-class _Course:
-    """How far an imagined search has come."""
-
-    full_trials: float = 0.0
-    rungs: tuple[int, ...] | None = None  #: not known before the first training
-    trials: int = 0
-    finished: int = 0
-    trainings: int = 0  #: of the trials
-    paused: list[_Training] = field(default_factory=list)
-    ended: list[_Training] = field(default_factory=list)
-    states: dict[tuple[str, float, float], float] = field(default_factory=dict)  #: bytes by what they are states of
-
-    def finish(self, training: _Training) -> None:
-        """It has come to its end."""
-        self.finished += 1
-        self.ended.append(training)
-
-
 class Rehearsal(Search):
     """Where `Search` would run trials, it imagines them."""
 
@@ -148,7 +107,6 @@ class Rehearsal(Search):
         self._budgets, self._longest = budgets, max(budgets)
         self._screened: list[Event] = []
         self._known: dict[tuple[str, Work], _Cost] = {}
-        self._worker_memory = 0
         self._late = False  #: whether the minute is over
         self._outlooks: list[Outlook] = []
 
@@ -172,7 +130,6 @@ class Rehearsal(Search):
     def _notice(self, event: Event) -> None:
         if event.kind == "screened":
             self._screened.append(event)
-            self._worker_memory = max(self._worker_memory, event.data["memory"])
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -191,23 +148,18 @@ class Rehearsal(Search):
 
     def _imagine(self, survivors: Sequence[Candidate], budget: float) -> Outlook:
         first = self._screened[0]
-        clock = _Imagined(budget, first.at - first.data["seconds"])
+        clock = ImaginedClock(budget, first.at - first.data["seconds"])
         pace = self._pace.under(clock)
         pace.test_rows = self._to_test
         features = self._imagine_screening(survivors, clock, pace)
         clock.now += self._floor.seconds_to_go_on(pace, survivors, len(self._given.split.train))
-        space, course = self._space(survivors, pace), _Course()
         pace.begin_trials([candidate.key for candidate in survivors])
-        portfolio = list(space.portfolio())
-        trainings = [config for config in portfolio if not space.work(config).closed_form]
-        # what the sampler proposes later is of the kind of these
-        configs = itertools.chain(portfolio, itertools.cycle(trainings))
-        self._play(configs, space, pace, clock, course)
+        course = Course(self._space(survivors, pace), pace, clock, head_wins=self._head_wins)
+        proposals = self._proposals(course.space)
+        self._play(course, proposals)
         pace.settle()
-        judge = self._session.judge
-        best = judge.best
-        if not course.trainings or (best is not None and 1 - best.score < HARDLY * judge.noise):
-            self._play(configs, space, pace, clock, course)  # in the time that was kept for refits of trainings
+        if not pace.to_repeat:
+            self._play(course, proposals)  # in the time that was kept for refits of trainings
         inputs, seen = self._input_bytes(self._rows), self._input_bytes(max(e.data["rows"] for e in self._screened))
         states = list(course.states.values())
         run_folder = round(self._run_folder_bytes(survivors, course))
@@ -223,7 +175,7 @@ class Rehearsal(Search):
             finished=course.finished,
             memory=round(
                 peak_memory()
-                + self._worker_memory
+                + self._dialogue.memory
                 + inputs
                 - seen
                 + max(states, default=0.0)
@@ -235,45 +187,44 @@ class Rehearsal(Search):
             download=sum(size for size in self._downloads if size <= largest_download(budget)),
         )
 
-    def _play(
-        self, configs: Iterator[TrialConfig], space: Space, pace: Pace, clock: _Imagined, course: _Course
-    ) -> None:
+    @property
+    def _head_wins(self) -> bool:
+        judge = self._session.judge
+        return judge.best is not None and 1 - judge.best.score < HARDLY * judge.noise
+
+    def _proposals(self, space: Space) -> Iterator[TrialConfig]:
+        """The portfolio, and then what a sampler draws that knows nothing, over and over."""
+        yield from (portfolio := list(space.portfolio()))
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self._request.seed))
+        drawn = [space.suggest(study.ask()) for _ in range(DRAWN)]
+        yield from itertools.cycle([config for config in drawn if not space.work(config).closed_form] or portfolio)
+
+    def _play(self, course: Course, proposals: Iterator[TrialConfig]) -> None:
         """Imagines trials until there is no time for one."""
-        while pace.time_for_a_trial():
-            config = next(configs)
-            work, candidate = space.work(config), space.candidates[config.backbone]
-            cost = self._cost(candidate, config, work).within(clock.seconds, self._to_train_on)
-            length = pace.trial_length(config.backbone, config.strategy, cost.seconds)
-            if not cost.seconds:
-                clock.now += length.planned + BETWEEN_TRIALS
-                course.trials, course.finished = course.trials + 1, course.finished + 1
-                continue
-            if course.rungs is None:
-                course.full_trials = pace.seconds_to_the_end() / length.planned
-                course.rungs = rungs_for(course.full_trials)
-            if course.paused and length.planned > (left := pace.seconds_of_training(config.backbone)):
-                training = course.paused.pop()
-                clock.now += min(training.left, left)
-                course.finish(training)
-                continue
-            planned = length.planned if length.seconds is None else min(length.planned, length.seconds)
-            stops = (rung / 1000 for nth, rung in enumerate(course.rungs, 1) if course.trainings % REDUCTION**nth)
-            reached = next(stops, 1.0)
-            clock.now += (reached if length.fill else BEGINNING + LONGER * reached) * planned + BETWEEN_TRIALS
-            course.trials, course.trainings = course.trials + 1, course.trainings + 1
-            training = _Training(
-                left=(1 - reached) * planned,
-                model=BYTES_A_PARAMETER * candidate.parameters,
-                checkpoint=COPIES_IN_A_CHECKPOINT * BYTES * cost.trained,
-            )
-            if reached < 1:
-                course.paused.append(training)
-            else:
-                course.finish(training)
-            if length.share < 1:  # states are kept for the passes that there is time for
-                cut = dataclasses.replace(work, passes=length.share * work.passes)
-                cost = self._cost(candidate, config, cut).within(clock.seconds, self._to_train_on)
-            course.states[config.backbone, work.frozen_fraction, work.augment] = cost.states
+        while course.pace.time_for_a_trial():
+            if course.trials >= MOST_IMAGINED:
+                course.repeat()
+                break
+            training = course.next() or self._begin(course, next(proposals))
+            if training is not None:
+                course.go_on(training)
+
+    def _begin(self, course: Course, config: TrialConfig) -> Training | None:
+        """A new trial, which is over by then if it is in closed form."""
+        work, candidate = course.space.work(config), course.space.candidates[config.backbone]
+        cost = self._cost(candidate, config, work).within(course.clock.seconds, self._to_train_on)
+        length = course.pace.trial_length(config.backbone, config.strategy, cost.seconds)
+        if not cost.seconds:
+            course.fit_in_closed_form(length.planned)
+            return None
+        model = BYTES_A_PARAMETER * candidate.parameters
+        checkpoint = COPIES_IN_A_CHECKPOINT * BYTES * cost.trained
+        training = course.begin(config, length, model=model, checkpoint=checkpoint)
+        if length.share < 1:  # states are kept for the passes that there is time for
+            cut = dataclasses.replace(work, passes=length.share * work.passes)
+            cost = self._cost(candidate, config, cut).within(course.clock.seconds, self._to_train_on)
+        course.states[config.backbone, work.frozen_fraction, work.augment] = cost.states
+        return training
 
     @property
     def _downloads(self) -> list[int]:
@@ -290,7 +241,7 @@ class Rehearsal(Search):
     def _rows(self) -> int:
         return len(self._given.split.train) + len(self._given.split.valid)
 
-    def _imagine_screening(self, survivors: Sequence[Candidate], clock: _Imagined, pace: Pace) -> float:
+    def _imagine_screening(self, survivors: Sequence[Candidate], clock: ImaginedClock, pace: Pace) -> float:
         """Moves the clock to the first trial; returns the bytes of the features that are known then."""
         pace.begin_screening()
         count, rows = len(self._screened), len(self._given.split.train)
@@ -301,14 +252,14 @@ class Rehearsal(Search):
             seconds = pace.seconds_for_a_look(count - position, needed=position == 0)
             if not seconds:
                 continue
-            speed = pace.seconds_a_row(event.data["backbone"])
+            speed = pace.durations.forward(event.data["backbone"])
             beside = max(event.data["seconds"] - event.data["rows"] * speed, 0.0)  # loading, choosing the precision
             clock.now += min(first_look * speed, seconds) + beside
             kept += BYTES * min(first_look, seconds / speed) * widths[event.data["backbone"]]
         for position, candidate in enumerate(survivors):
             if position == 0 or pace.time_for_a_head(candidate.key):
                 seconds = pace.seconds_for_a_look(len(survivors) - position, needed=True) or 0.0
-                speed = pace.seconds_a_row(candidate.key)
+                speed = pace.durations.forward(candidate.key)
                 rest = max(min(pace.rows_of_a_head(candidate.key, rows) - first_look, seconds / speed), 0.0)
                 clock.now += rest * speed + pace.judging_seconds(candidate.key)
                 kept += BYTES * (rest + len(self._given.split.valid)) * widths[candidate.key]
@@ -322,7 +273,6 @@ class Rehearsal(Search):
         if key not in self._known:
             try:
                 reply = self._dialogue.forecast(config.strategy, candidate, work, views_agree=True, account="planning")
-                self._worker_memory = max(self._worker_memory, reply["memory"])
                 self._known[key] = _Cost(reply["seconds"], reply["states"], reply["trained"], reply["rows"])
             except TrialError:  # as such a trial would fail
                 self._known[key] = _Cost()
@@ -334,13 +284,13 @@ class Rehearsal(Search):
 
     def _guess(self, candidate: Candidate, work: Work) -> _Cost:
         steps = work.passes * len(self._given.split.train) * (1 - work.frozen_fraction)
-        return _Cost(STEP_COST * steps * self._pace.seconds_a_row(candidate.key))
+        return _Cost(STEP_COST * steps * self._pace.durations.forward(candidate.key))
 
     def _input_bytes(self, rows: int) -> float:
         """Of decoded images or tokens, which backbones share whose images have the same side."""
         return rows * sum({float(event.data["bytes_a_row"]) for event in self._screened})
 
-    def _run_folder_bytes(self, survivors: Sequence[Candidate], course: _Course) -> float:
+    def _run_folder_bytes(self, survivors: Sequence[Candidate], course: Course) -> float:
         """Heads and finished trials, as far as they are kept, and paused checkpoints.
 
         Models with the same backbone, such as heads and other views of the rows, share its room.
@@ -348,6 +298,6 @@ class Rehearsal(Search):
         trials = self._folder / TRIALS_FOLDER
         models = [BYTES_A_PARAMETER * candidate.parameters for candidate in survivors]
         models += [training.model for training in course.ended]
-        # of each as many as are kept, and the largest: which they will be nobody knows
-        kept = sorted(models)[-KEPT:] + sorted(training.checkpoint for training in course.paused)[-KEPT_PAUSED:]
+        # of models as many as are kept, and the largest: which they will be nobody knows
+        kept = sorted(models)[-KEPT:] + [training.checkpoint for training in course.paused.values()]
         return folder_bytes(self._folder) - folder_bytes(trials) + sum(kept)

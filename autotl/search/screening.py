@@ -183,7 +183,7 @@ class Screening:
             precision=reply["precision"], parameters=candidate.parameters, licence=candidate.licence,
             opinions=reply["opinions"], features=reply["features"], bytes_a_row=reply["bytes_a_row"],
             latency=self._costs.latency([candidate.key]), seconds=self._pace.clock.elapsed - began,
-            memory=reply["memory"],
+            memory=self._dialogue.memory,
         )  # fmt: skip
         return Screened(score, rows, candidate.prior, reply["opinions"], candidate.parameters)
 
@@ -198,7 +198,7 @@ class Screening:
             silence=self._pace.loading_seconds(needed=needed) + (seconds or 0.0),
         )  # fmt: skip
         self.stages[candidate.key] = reply["stages"]
-        self._pace.learn_forward(
+        self._pace.durations.learn_forward(
             candidate.key, reply["seconds_a_row"], exact=reply["exact_seconds_a_row"],
             reading=reply["reading_seconds_a_row"],
         )  # fmt: skip

@@ -25,10 +25,9 @@ from autotl.search.line import Message, WorkerGone
 from autotl.search.pace import Length
 from autotl.search.ranking import PART_OF_A_RECIPE, slow
 from autotl.search.scheduler import (
-    FIRST_RUNG,
     KEPT_PAUSED,
-    REDUCTION,
     SMALL_PART,
+    TO_A_VERDICT,
     Scheduler,
     most_promising,
     rungs_for,
@@ -47,9 +46,6 @@ MOST_CLOSED_FORMS = 3
 
 #: Kinds of failure that the settings decide about: the sampler learns to stay away from settings like these.
 BY_SETTINGS: Set[FailureKind] = {"memory", "numbers", "time"}
-
-#: What a new trial costs in the mean as a share of a full one: all run to the first rung, a third beyond.
-TO_A_VERDICT = (FIRST_RUNG / 1000 * (REDUCTION - 1) + 1) / REDUCTION
 
 
 #: Why a trial's turn is now: the published recipe of the best backbone, another that is known to work, or a proposal of
@@ -159,7 +155,7 @@ class Trials:
             if self._control is None and self._space.knows(config) and not self._space.begins_pretrained(config):
                 self._control = frozen.number
             if frozen.state.is_finished():  # a failure that nobody booked does not say what it took
-                self._pace.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
+                self._pace.durations.learn_trial(frozen.number, known.get("seconds", known.get("planned_seconds", 0.0)))
             for permille, score in frozen.intermediate_values.items():
                 self._scheduler.record(frozen.number, permille, score)
             if known.get("apart"):
@@ -336,7 +332,7 @@ class Trials:
         running.permille = reply["permille"]
         if running.permille >= 1000:
             if self._is_closed_form(config):
-                self._pace.learn_closed_form(config.backbone, config.strategy, running.used)
+                self._pace.durations.learn_closed_form(config.backbone, config.strategy, running.used)
                 self._count_closed_form(config)
             self._end(running, TrialState.COMPLETE, "complete")
             return
@@ -350,7 +346,7 @@ class Trials:
     def _silence(self, backbone: str, length: Length) -> float:
         """Seconds that a trial may go on without being judged; screening saw a part of the rows only."""
         rows = self._space.context(backbone).rows
-        return self._pace.silence(length.planned, looking=rows * self._pace.seconds_a_row(backbone))
+        return self._pace.silence(length.planned, looking=rows * self._pace.durations.forward(backbone))
 
     def _announce(self, running: Running, planned: float) -> None:
         """Tells that a trial goes on, or, where nobody has heard of it, that it begins."""
@@ -451,7 +447,7 @@ class Trials:
         self._study.tell(running.optuna_trial, score, state)
         self._checkpoints.of(running.number).unlink(missing_ok=True)
         self._checkpoints.keep_late(self._judge.usable | self._judge.answer_trials | self._paused.keys())
-        self._pace.learn_trial(running.number, running.used)
+        self._pace.durations.learn_trial(running.number, running.used)
         self._tell_end(running, word, reason, reason_kind)
 
     def _tell_end(self, running: Running, word: str, reason: str = "", reason_kind: str = "") -> None:

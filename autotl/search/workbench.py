@@ -42,7 +42,6 @@ from autotl.training.loop import LATE
 from autotl.training.model import Classifier
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
-from autotl.usage import peak_memory
 from autotl.zoo.words import BAG_OF_WORDS, mean_words, rows_in_memory, seconds_of_words
 
 logger = logging.getLogger(__name__)  # the worker's, which ends in the run's worker.log
@@ -158,7 +157,6 @@ class Workbench:
             "precision": str(frozen.precision),
             "longest": frozen.rows.encoder.longest,
             "cut": self._looks.count_cut(frozen),
-            "memory": peak_memory(),
             "unreadable": self._looks.unreadable(frozen),
         }
 
@@ -255,12 +253,12 @@ class Workbench:
         return balanced(head, self._targets[rows], self._task.balance, weights)
 
     def forecast(self, *, candidate: Message, work: Message, views_agree: bool) -> Message:
-        """What a trial will take, and the memory that this process has taken so far.
+        """What a trial will take.
 
         views_agree: as states are kept by how rows are augmented.
         """
         trial = self._prepare(candidate, Settings({}), number=0, clock=Clock(), views_agree=views_agree)
-        return {**dataclasses.asdict(forecast(trial, Work(**work))), "memory": peak_memory()}
+        return dataclasses.asdict(forecast(trial, Work(**work)))
 
     def trial(
         self, *, candidate: Message, strategy: str, settings: dict[str, Value], number: int, name: str,
