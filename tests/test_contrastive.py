@@ -17,8 +17,8 @@ from autotl.plugins.manager import plugins
 from autotl.search.fitting import fit
 from autotl.testing import check_strategy
 from autotl.training.contrast import BalancedBatches, contrast
-from autotl.training.loop import RUNGS
 from autotl.training.model import load_model, save_model
+from autotl.training.rungs import RUNGS
 
 CANDIDATE = Candidate(
     name="one",

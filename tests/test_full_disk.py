@@ -23,7 +23,8 @@ from autotl.runs.folder import STUDY_FILE
 from autotl.search.disk import Disk
 from autotl.search.engine import Search
 from autotl.search.study import open_study
-from autotl.training.loop import RUNGS, Plan, train
+from autotl.training.loop import Plan, train
+from autotl.training.rungs import RUNGS
 from autotl.usage import folder_bytes
 
 ROOT = Path(__file__).parents[1]

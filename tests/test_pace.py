@@ -257,8 +257,9 @@ def test_a_short_training_has_its_turn_when_nothing_else_is_waited_for():
 def test_without_a_time_limit_nothing_depends_on_time():
     pace = Pace(Clock())
     pace.durations.learn_forward("a", 0.001, exact=0.002)
-    assert pace.seconds_for_a_look(3, needed=True) is None
-    assert pace.trial_length("a", "tune", 1e9).seconds is None
+    pace.begin_screening()
+    assert pace.seconds_for_a_look(3, needed=True) == pace.seconds_left_for_screening == math.inf
+    assert pace.trial_length("a", "tune", 1e9).seconds == math.inf
     assert pace.passes("a", 1000) == math.inf
 
 

@@ -100,5 +100,41 @@ def test_trials_that_are_no_measure_of_others_are_set_apart():
     assert heard.forecast(16) == pytest.approx(0.80)
     for number in range(6, 16):
         heard.set_apart(number)
-    assert most_promising(heard, {16: 9.0}, 4.0) == 16
     assert heard.forecast(16) == pytest.approx(0.72)
+
+
+def test_a_new_trial_is_not_expected_to_be_like_those_that_were_set_apart():
+    heard = scheduler(*[{111: 0.60, 1000: 0.70}] * 3, *[{111: 0.10, 1000: 0.68}] * 9, {111: 0.595})
+    for number in range(3, 12):
+        heard.set_apart(number)
+    alone = scheduler(*[{111: 0.60, 1000: 0.70}] * 3, {111: 0.595})
+    assert heard.promise_of_new() == pytest.approx(alone.promise_of_new())
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.sampled_from([111, 333, 1000, None]), st.integers(0, 100)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_what_was_asked_on_the_way_changes_no_answer(told):
+    """Each is heard in turn, with questions between them, and afresh."""
+    asked, fresh = Scheduler(NOISE, 0.5), Scheduler(NOISE, 0.5)
+    for trial, permille, score in told:
+        for made in (asked, fresh):
+            if permille is None:
+                made.set_apart(trial)
+            else:
+                made.record(trial, permille, score / 100)
+        asked.promise_of_new()
+    assert asked.promise_of_new() == fresh.promise_of_new()
+    for trial in {trial for trial, permille, _ in told if permille is not None}:
+        assert asked.promise(trial) == fresh.promise(trial)
+        assert asked.may_go_on(trial) == fresh.may_go_on(trial)
+
+
+def test_a_trial_that_begins_anew_counts_once_at_its_rung():
+    heard = scheduler({111: 0.60}, {111: 0.61}, {111: 0.62})
+    heard.record(2, 111, 0.59)
+    assert [heard.may_go_on(trial) for trial in range(3)] == [False, True, False]

@@ -24,8 +24,9 @@ from autotl.training.batches import Batches
 from autotl.training.checkpoint import go_on_from
 from autotl.training.effect import Effect
 from autotl.training.forecast import forecast
-from autotl.training.loop import RUNGS, Plan, train
+from autotl.training.loop import Plan, train
 from autotl.training.model import Classifier, load_model, save_model
+from autotl.training.rungs import RUNGS
 from autotl.training.trial import ProbeHeads
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -40,7 +40,7 @@ class CrossValidation:
             return False
         due = [model for model in answer if model.folds == 1]
         beside = [head for head in heads if head.folds == 1 and self._again.can_fit(head)]
-        if sum(map(self._seconds, due)) > self._time_left():
+        if sum(map(self._seconds, due)) > self._pace.seconds_to_the_end():
             return False
         try:
             found = [(model, self._parts_of(model)) for model in due]
@@ -50,7 +50,7 @@ class CrossValidation:
         more = []
         try:
             for head in beside:
-                if self._seconds(head) <= self._time_left():
+                if self._seconds(head) <= self._pace.seconds_to_the_end():
                     with suppress(TrialError):
                         more.append((head, self._parts_of(head)))
             if more:
@@ -71,9 +71,6 @@ class CrossValidation:
         except TrialError as error:
             self._events.emit("note", text=f"{named(model)} was judged by one part of the rows only ({error})")
             raise
-
-    def _time_left(self) -> float:
-        return self._pace.seconds_to_the_end() if self._pace.limited else math.inf
 
     def _seconds(self, model: Model) -> float:
         """What the parts will take that an earlier process has not asked."""
@@ -96,13 +93,13 @@ class CrossValidation:
         usual, training = self._seconds_of_a_part(model), self._again.is_training(model)
         left = self._pace.seconds_of_training(model.member.backbone)
         silence = self._pace.silence(usual) if training else math.inf
-        if self._pace.limited and training and left < usual / SLOWER:
+        if training and left < usual / SLOWER:
             raise TrialError("too little time was left for all of them", kind="time")
         reply = self._dialogue.validate(
             named(model),
             self._again.fitting(model, views_agree=self._judge.views_agree),
             part=part,
-            seconds=min(SLOWER * usual if training else left, left) if self._pace.limited else None,
+            seconds=min(SLOWER * usual if training else left, left) if self._pace.limited else math.inf,
             silence=silence,
         )
         self._twins.keep(model, part, reply)

@@ -80,7 +80,7 @@ class Dialogue:
         """Has the worker let go of the networks of all backbones but these; one that is asked for is loaded again."""
         self._ask("backbones", "screening", do="forget", but=list(but))
 
-    def alike(self, candidate: Candidate, *, test: Sequence[Any], seconds: float | None, silence: float) -> Message:
+    def alike(self, candidate: Candidate, *, test: Sequence[Any], seconds: float, silence: float) -> Message:
         """Which images are copies of others, as the backbone reads them. test: cells of rows to test on."""
         return self._ask(
             "audit", "auditing", silence=silence, do="alike", candidate=dataclasses.asdict(candidate), test=test,
@@ -88,7 +88,7 @@ class Dialogue:
         )  # fmt: skip
 
     def screen(
-        self, candidate: Candidate, *, seconds: float | None, most_rows: int | None, opinions: bool, needed: bool,
+        self, candidate: Candidate, *, seconds: float, most_rows: int | None, opinions: bool, needed: bool,
         silence: float,
     ) -> Message:  # fmt: skip
         """What a backbone sees of the rows. opinions: whether screeners are asked, too. needed: however slow it is."""
@@ -98,7 +98,7 @@ class Dialogue:
         )  # fmt: skip
 
     def head(
-        self, candidate: Candidate, *, name: str, quick: bool, seconds: float | None, most_rows: int | None,
+        self, candidate: Candidate, *, name: str, quick: bool, seconds: float, most_rows: int | None,
         hearer: Hearer,
     ) -> Message:  # fmt: skip
         """Has a head fitted on what a backbone saw, or sees now. quick: judged by some rows, for the time being."""
@@ -124,7 +124,7 @@ class Dialogue:
 
     def trial(
         self, what: str, candidate: Candidate, config: TrialConfig, *, number: int, name: str, views_agree: bool,
-        seconds: float | None, fill_time: bool, judged_on_the_way: bool, share: float,
+        seconds: float, fill_time: bool, judged_on_the_way: bool, share: float,
         checkpoint: Path | None, late_checkpoint: Path | None, hearer: Hearer, silence: float,
     ) -> Message:  # fmt: skip
         """Has a trial fitted, as far as `hearer` lets it. checkpoint, late_checkpoint: None where none is kept."""
@@ -149,7 +149,7 @@ class Dialogue:
         )
 
     def refit(
-        self, of: str, fitting: Fitting, *, seconds: float | None, late_checkpoint: Path | None, silence: float
+        self, of: str, fitting: Fitting, *, seconds: float, late_checkpoint: Path | None, silence: float
     ) -> Message:
         """Has a model fitted to the rows that judged it, too."""
         return self._ask(
@@ -157,7 +157,7 @@ class Dialogue:
             seconds=seconds, late_checkpoint=late_checkpoint and str(late_checkpoint),
         )  # fmt: skip
 
-    def validate(self, of: str, fitting: Fitting, *, part: int, seconds: float | None, silence: float) -> Message:
+    def validate(self, of: str, fitting: Fitting, *, part: int, seconds: float, silence: float) -> Message:
         """What a model answers to a part of the rows when it is fitted to the others."""
         return self._ask(
             f"cross-validation of {of}", "cross-validating", silence=silence, do="validate",

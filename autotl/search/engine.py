@@ -275,7 +275,7 @@ class Search:
     def _screen(self) -> list[Candidate]:
         self._phase("screening")
         self._device = self._dialogue.ready()
-        session, seconds = self._session, self._run_file.audit_seconds if self._pace.limited else None
+        session, seconds = self._session, self._run_file.audit_seconds if self._pace.limited else math.inf
         splitting = Splitting(session, self._folder, self._disk, seed=self._request.seed)
         self._given = splitting.settle(self._given, seconds, known=self._resumed is not None)
         session.judge.keep_together(self._given.split.groups)

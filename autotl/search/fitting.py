@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from autotl.plugins.contracts import Progress
 from autotl.plugins.manager import plugins
-from autotl.training.loop import RUNGS
+from autotl.training.rungs import RUNGS
 from autotl.training.trial import Trial
 
 

@@ -175,7 +175,7 @@ class Floor:
         self._slower = max(offer["details"]["fitting"] / max(reckoned, LEAST_TOLD), 1.0)
         if not self._contends:
             self._words = offer["score"]
-            return {"do": "answer", "keep": False, "go_on": False, "seconds_left": None}
+            return {"do": "answer", "keep": False, "go_on": False}
         latency = offer["details"]["latency"]
         self._costs.learn_latency(BAG_OF_WORDS.key, latency)
 

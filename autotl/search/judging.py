@@ -93,7 +93,7 @@ class Judge:
         backbone = subject.candidate.key
         if offer["say"] == "saved":
             self._take(judged, offer, subject)
-            return {"do": "answer", "seconds_left": self._seconds_left(backbone)}
+            return {"do": "answer", "seconds_left": self._pace.seconds_of_this_training(backbone)}
         views = len(offer["views"]) if judged.finished else None
         began = time.monotonic()
         if judged.finished:
@@ -106,11 +106,9 @@ class Judge:
         )
         go_on = goes_on(judged)
         keep = not judged.finished and self._shelf.may_answer(backbone) and self._incumbent.yields_to(judged)
-        return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": self._seconds_left(backbone)}
-
-    def _seconds_left(self, backbone: str) -> float | None:
-        """For the trial, by what is known now: a larger answer takes longer to be tested."""
-        return self._pace.seconds_of_this_training(backbone) if self._pace.limited else None
+        # by what is known now: a larger answer takes longer to be tested
+        left = self._pace.seconds_of_this_training(backbone)
+        return {"do": "answer", "keep": keep, "go_on": go_on, "seconds_left": left}
 
     def give_way(self) -> None:
         """Removes the weights of all models outside the answer."""

@@ -55,7 +55,7 @@ class Looks:
 
     def __init__(
         self, cells: list[Any], names: list[str], *, modality: Modality, device: torch.device, store: FeatureStore,
-        seconds: float | None, skip_limit: float, found_by: str,
+        seconds: float, skip_limit: float, found_by: str,
     ) -> None:  # fmt: skip
         """names: of the rows, in messages. seconds: of the whole search. skip_limit: share of the rows that may be
         unreadable. found_by: the search whose decisions about formats are taken again; empty for none.
@@ -63,7 +63,7 @@ class Looks:
         self.cells, self.names = cells, names
         self.train = np.empty(0, np.int64)  #: rows to train on, in random order; settled before anybody looks
         self._modality, self._device, self._store = modality, device, store
-        self._budget = seconds or math.inf
+        self._budget = seconds
         self._skip_limit, self._found_by = skip_limit, found_by
         made_by = ", ".join(sorted({f"{record.package} {record.version}" for record in plugins().records}))
         self.speeds = SettledSpeeds(device) if self._found_by else SpeedBook(cache_folder(), versions=made_by)
@@ -141,16 +141,16 @@ class Looks:
         count = min(max(seconds / self.seconds_a_row(frozen), FEWEST_JUDGES), MOST_JUDGES, len(judges))
         return judges[np.linspace(0, len(judges) - 1, round(count)).round().astype(np.int64)]
 
-    def see(self, frozen: FrozenBackbone, seconds: float | None, most: int, *, fewest: int) -> np.ndarray:
+    def see(self, frozen: FrozenBackbone, seconds: float, most: int, *, fewest: int) -> np.ndarray:
         """The readable ones among the first `most` training rows, as far as the seconds reach and no less than before.
 
         fewest: rows that are seen in any case, `FEWEST_ROWS` at most. Their features are known afterwards.
         """
-        clock, key = Clock(seconds or math.inf), frozen.candidate.key
+        clock, key = Clock(seconds), frozen.candidate.key
         looked, seen = self.seen(frozen)
         most, fewest = min(most, len(self.train)), min(fewest, FEWEST_ROWS)
         at_once = most
-        if seconds is not None:
+        if math.isfinite(seconds):
             a_row = self.seconds_a_row(frozen)
             at_once = max(min(ROWS_A_LOOK, round(seconds / a_row)), FEWEST_A_LOOK)
             if key in self._took:  # before that nobody knows how long reading them takes
@@ -166,13 +166,13 @@ class Looks:
         self._store.flush()
         return seen
 
-    def refuse_too_slow(self, frozen: FrozenBackbone, seconds: float | None, *, fewest: int) -> None:
+    def refuse_too_slow(self, frozen: FrozenBackbone, seconds: float, *, fewest: int) -> None:
         """Raises `TrialError` where the rows that must be seen would take far more than these seconds."""
         looked, seen = self.seen(frozen)
         left = min(min(fewest, FEWEST_ROWS) - len(seen), len(self.train) - looked)
         if frozen.knows(self.train[looked : looked + FEWEST_A_LOOK]):  # what an earlier search has seen costs nothing
             return
-        if seconds is not None and (needed := left * frozen.seconds_a_row) > PATIENCE * seconds:
+        if (needed := left * frozen.seconds_a_row) > PATIENCE * seconds:
             raise TrialError(
                 f"a look at {left} rows would take {needed:.0f} s, and there are {seconds:.0f}", kind="time"
             )

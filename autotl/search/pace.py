@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from autotl.budget import Clock
 from autotl.plugins.contracts import FEW_ROWS_A_CLASS
 from autotl.search.durations import UNKNOWN, Durations
+from autotl.training.rungs import END, LATE, RUNGS
 
 if TYPE_CHECKING:
     from autotl.plugins.contracts import Candidate
@@ -74,8 +75,8 @@ LEAST_LOADING_BESIDE = 10.0
 #: stuck: trials are judged several times, and forecasts are off by a third.
 TIMES_THE_FORECAST, SECONDS_BESIDE = 3.0, 20.0
 
-#: How often a trial that trains is judged before its end (the rungs of the training loop but the last).
-JUDGED_ON_THE_WAY = 3
+#: How often a trial that trains is judged before its end.
+JUDGED_ON_THE_WAY = len(RUNGS) - 1
 
 #: A trial that fills the time is compared with none on its way, so it is judged there only where that takes at most
 #: this share of it: of 58 s on texts of 128 tokens, before 2000 validation rows, it took some 9 three times.
@@ -113,10 +114,10 @@ FEWEST_ROWS_AT_LAST = 500
 
 @dataclass(frozen=True)
 class Length:
-    """How long a trial will be, by forecast, and how long it may be (None: no limit)."""
+    """How long a trial will be, by forecast, and how long it may be."""
 
     planned: float  #: with judging
-    seconds: float | None  #: of training and of judging on the way
+    seconds: float  #: of training and of judging on the way
     fill: bool  #: whether it should go on to its limit, however long its settings say
     judged: bool = True  #: on the way, too
     share: float = 1.0  #: of the passes that its settings say, that there is time for
@@ -135,7 +136,7 @@ class AnswerSoFar:
 
 
 class Pace:
-    """The clock of a run, and what it has to be enough for."""
+    """The clock of a run, and what it has to be enough for. Where nothing is limited, seconds are infinite."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -182,16 +183,14 @@ class Pace:
 
     @property
     def seconds_left_for_screening(self) -> float:
-        """That are left for it; infinite without a limit."""
-        return max(self._screening_ends - self.clock.elapsed, 0.0) if self.limited else math.inf
+        """That are left for it."""
+        return max(self._screening_ends - self.clock.elapsed, 0.0)
 
-    def seconds_for_a_look(self, candidates_left: int, *, needed: bool) -> float | None:
-        """For the next candidate: an even share of what is left for screening; 0 for none, None for no limit.
+    def seconds_for_a_look(self, candidates_left: int, *, needed: bool) -> float:
+        """For the next candidate: an even share of what is left for screening, which may be nothing.
 
         needed: it must be looked through, however little is left.
         """
-        if not self.limited:
-            return None
         left = self._screening_ends - self.clock.elapsed
         if needed:
             return max(left / candidates_left, SHORTEST_SCREENING)
@@ -248,7 +247,7 @@ class Pace:
         last_act = self.judging_seconds(None)
         if not self.refits_trainings or TOO_LONG_TO_REFIT * self._for_trials < max(trials, default=0.0) < math.inf:
             return 0.0
-        return sum(max(seconds / 3, SHORTEST_REFIT) + last_act for seconds in trials)
+        return sum(max((1 - LATE / END) * seconds, SHORTEST_REFIT) + last_act for seconds in trials)
 
     def _folds_seconds(self) -> float:
         """For the answer's models to be fitted anew for each further part of the rows; all of it or nothing."""
@@ -388,7 +387,7 @@ class Pace:
         else:
             planned = self.durations.closed_form(backbone, strategy)
         if not self.limited:
-            return Length(planned, None, False)
+            return Length(planned, math.inf, False)
         if training_seconds:
             self._full_trial = planned
         left = self.seconds_of_training(backbone)
@@ -408,7 +407,7 @@ class Pace:
         """For a trial that goes on, with so many seconds left by its forecast; by time when there are not so many."""
         self._for_others = 0.0
         if not self.limited:
-            return Length(seconds, None, False)
+            return Length(seconds, math.inf, False)
         left = self.seconds_of_training(backbone)
         return Length(seconds, min(left, 2.0 * seconds + SHORTEST_TRIAL), left < seconds)
 
@@ -419,11 +418,11 @@ class Pace:
             trainings = end - self.judging_seconds(None) > SHORTEST_REFIT  # there is time for one
             left = max(HEADS_SHARE * end, end - (self._seconds_of_thirds() if trainings else 0.0))
             return left > self._head_refit_seconds(backbone) / CAUTION
-        return not self.limited or self.seconds_of_training(backbone) > SHORTEST_REFIT
+        return self.seconds_of_training(backbone) > SHORTEST_REFIT
 
     def time_to_judge(self, backbone: str) -> bool:
         """Whether what is trained on it now could still be judged."""
-        return not self.limited or self.seconds_to_the_end() > self.judging_seconds(backbone) + SHORTEST_TRIAL
+        return self.seconds_to_the_end() > self.judging_seconds(backbone) + SHORTEST_TRIAL
 
     def time_for_a_trial(self) -> bool:
         """Of the fastest backbone that trials have: one that was merely looked at, or takes longer, stops no other."""

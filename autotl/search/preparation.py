@@ -109,7 +109,7 @@ class Preparation:
             "weights": self.inspection.weights,
             **self.split.as_json(),
             "seed": request.seed,
-            "seconds": request.budget_seconds,
+            "seconds": request.budget_seconds or math.inf,
             "skip_limit": request.skip_limit,
             "max_memory": request.max_memory,
             "max_disk": request.max_disk,

@@ -72,7 +72,7 @@ class Refit:
         return self._dialogue.refit(
             named(model),
             self._again.fitting(model, views_agree=self._judge.views_agree),
-            seconds=self._pace.seconds_of_training(backbone) if self._pace.limited else None,
+            seconds=self._pace.seconds_of_training(backbone),
             late_checkpoint=late if training else None,
             silence=self._pace.silence(usual),
         )

@@ -8,10 +8,10 @@ stays in the cache, so a search that follows starts with it.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,13 +153,15 @@ class Rehearsal(Search):
         pace.test_rows = self._to_test
         features = self._imagine_screening(survivors, clock, pace)
         clock.now += self._floor.seconds_to_go_on(pace, survivors, len(self._given.split.train))
-        pace.begin_trials([candidate.key for candidate in survivors])
-        course = Course(self._space(survivors, pace), pace, clock, head_wins=self._head_wins)
-        proposals = self._proposals(course.space)
-        self._play(course, proposals)
+        space = self._space(survivors, pace)
+        pace.begin_trials(tuple(space.candidates))
+        course = Course(space, pace, clock, head_wins=self._head_wins)
+        portfolio = [config for config in space.portfolio() if space.still_fits(config)]
+        queue, drawn = deque(portfolio), self._drawn(space) or portfolio
+        self._play(course, queue, drawn)
         pace.settle()
         if not pace.to_repeat:
-            self._play(course, proposals)  # in the time that was kept for refits of trainings
+            self._play(course, queue, drawn)  # in the time that was kept for refits of trainings
         inputs, seen = self._input_bytes(self._rows), self._input_bytes(max(e.data["rows"] for e in self._screened))
         states = list(course.states.values())
         run_folder = round(self._run_folder_bytes(survivors, course))
@@ -192,20 +194,26 @@ class Rehearsal(Search):
         judge = self._session.judge
         return judge.best is not None and 1 - judge.best.score < HARDLY * judge.noise
 
-    def _proposals(self, space: Space) -> Iterator[TrialConfig]:
-        """The portfolio, and then what a sampler draws that knows nothing, over and over."""
-        yield from (portfolio := list(space.portfolio()))
+    def _drawn(self, space: Space) -> list[TrialConfig]:
+        """What a sampler draws that knows nothing."""
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self._request.seed))
         drawn = [space.suggest(study.ask()) for _ in range(DRAWN)]
-        yield from itertools.cycle([config for config in drawn if not space.work(config).closed_form] or portfolio)
+        return [config for config in drawn if space.still_fits(config) and not space.work(config).closed_form]
 
-    def _play(self, course: Course, proposals: Iterator[TrialConfig]) -> None:
-        """Imagines trials until there is no time for one."""
-        while course.pace.time_for_a_trial():
+    def _play(self, course: Course, queue: deque[TrialConfig], drawn: Sequence[TrialConfig]) -> None:
+        """Imagines trials until there is no time for one: those of the queue, and then what is drawn, over and over."""
+        offers = course.space.offers
+        while course.goes_on:
             if course.trials >= MOST_IMAGINED:
                 course.repeat()
                 break
-            training = course.next() or self._begin(course, next(proposals))
+            training = course.next()
+            if training is None:
+                if not any(map(offers, queue)):
+                    queue.extend(drawn)
+                config = next(filter(offers, queue), queue[0])
+                queue.remove(config)
+                training = self._begin(course, config)
             if training is not None:
                 course.go_on(training)
 
@@ -283,8 +291,14 @@ class Rehearsal(Search):
         return self._known[key]
 
     def _guess(self, candidate: Candidate, work: Work) -> _Cost:
+        """By what is known of the likest work on the backbone; by its forward passes where nothing is."""
+        known = [(done, cost) for (key, done), cost in self._known.items() if key == candidate.key and cost.seconds]
+        if known:
+            done, cost = min(known, key=lambda one: abs(one[0].frozen_fraction - work.frozen_fraction))
+            more = work.passes * work.step_cost / (done.passes * done.step_cost)
+            return dataclasses.replace(cost, seconds=more * cost.seconds)
         steps = work.passes * len(self._given.split.train) * (1 - work.frozen_fraction)
-        return _Cost(STEP_COST * steps * self._pace.durations.forward(candidate.key))
+        return _Cost(STEP_COST * work.step_cost * steps * self._pace.durations.forward(candidate.key))
 
     def _input_bytes(self, rows: int) -> float:
         """Of decoded images or tokens, which backbones share whose images have the same side."""

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import NormalDist, fmean
+from typing import TYPE_CHECKING, Protocol
+
+from autotl.training.rungs import END, FIRST, SECOND
+
+if TYPE_CHECKING:
+    from autotl.search.pace import Pace
 
 #: From so many full trials on that the budget affords, poor ones are dropped: with fewer, each is worth more finished
 #: than compared (i-Epoch, Egele et al. 2024, for the one rung; successive halving wants some twenty).
 ONE_RUNG, ALL_RUNGS = 4.0, 20.0
 
-#: In permille of a trial's own length: a third goes on at each.
-FIRST_RUNG, SECOND_RUNG = 111, 333
+#: One in so many goes on at a rung.
 REDUCTION = 3
 
 #: Of the time left, a part so small that what takes less costs alike: it would hardly be missed.
 SMALL_PART = 0.05
 
 #: What a new trial costs in the mean as a share of a full one: all run to the first rung, a third beyond.
-TO_A_VERDICT = (FIRST_RUNG / 1000 * (REDUCTION - 1) + 1) / REDUCTION
+TO_A_VERDICT = (FIRST / END * (REDUCTION - 1) + 1) / REDUCTION
 
 #: Paused trials whose checkpoints are kept; the next best has never come back from behind three in our searches.
 KEPT_PAUSED = 3
@@ -34,7 +39,7 @@ def rungs_for(full_trials: float) -> tuple[int, ...]:
     """Where trials are compared, by how many full ones there is time for: the shape of the search."""
     if full_trials < ONE_RUNG:
         return ()
-    return (FIRST_RUNG,) if full_trials < ALL_RUNGS else (FIRST_RUNG, SECOND_RUNG)
+    return (FIRST,) if full_trials < ALL_RUNGS else (FIRST, SECOND)
 
 
 class Scheduler:
@@ -68,6 +73,7 @@ class Scheduler:
         self._shown.pop(trial, None)
         if permille == 1000:
             self._best = max(self._best, score)
+        if 1000 in curve:
             self._forget()
 
     def _forget(self) -> None:
@@ -136,3 +142,36 @@ def most_promising(
     if new is None or scheduler.promise(best) / seconds[best] >= scheduler.promise_of_new() / max(new, least):
         return best
     return None
+
+
+class Waiting(Protocol):
+    """A trial that was put down at a rung."""
+
+    @property
+    def backbone(self) -> str:
+        """Its key."""
+        ...
+
+    @property
+    def left(self) -> float:
+        """Seconds to its end."""
+        ...
+
+
+def next_in_time(
+    scheduler: Scheduler, paused: Mapping[int, Waiting], pace: Pace, backbones: Iterable[str], usual: float | None
+) -> int | None:
+    """`most_promising` by the clock. backbones: of new trials. usual: seconds of a full one; None for no more of them.
+
+    A new one that does not fit whole is worth less than one that has come some way.
+    """
+    seconds = {number: one.left for number, one in paused.items() if pace.time_to_judge(one.backbone)}
+    if usual is not None and usual > max(map(pace.seconds_of_training, backbones)):
+        usual = None
+    least = max(SMALL_PART * pace.seconds_to_the_end(), 1e-9)
+    return most_promising(scheduler, seconds, None if usual is None else TO_A_VERDICT * usual, least=least)
+
+
+def surplus(scheduler: Scheduler, paused: Iterable[int]) -> list[int]:
+    """The paused trials that are not kept, by the score that they should end with."""
+    return sorted(paused, key=scheduler.forecast, reverse=True)[KEPT_PAUSED:]

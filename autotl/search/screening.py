@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -103,7 +104,7 @@ class Screening:
                 continue
             needed = not seen or bool(known)
             seconds = self._pace.seconds_for_a_look(len(candidates) - position, needed=needed)
-            if seconds is not None and seconds <= 0:
+            if seconds <= 0:
                 self._note(
                     f"{candidate.key} is looked at only if time is left: there is too little for it in this budget"
                 )
@@ -158,7 +159,7 @@ class Screening:
         return going_on
 
     def _screen(
-        self, candidate: Candidate, seconds: float | None, *, first: bool, most_rows: int | None, opinions: bool,
+        self, candidate: Candidate, seconds: float, *, first: bool, most_rows: int | None, opinions: bool,
         needed: bool,
     ) -> Screened:  # fmt: skip
         """first: whether no network has answered yet, so that it should soon.
@@ -167,10 +168,10 @@ class Screening:
         """
         began = self._pace.clock.elapsed
         if first:
-            look = None if seconds is None else FIRST_SECONDS
+            look = FIRST_SECONDS if self._pace.limited else math.inf
             self._check(candidate, self._look(candidate, look, most_rows=FIRST_ANSWER, opinions=False, needed=needed))
             self._offer_head(candidate, quick=True, seconds=look)
-            seconds = None if seconds is None else max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
+            seconds = max(seconds - (self._pace.clock.elapsed - began), LEAST_SECONDS)
         reply = self._look(candidate, seconds, most_rows=most_rows, opinions=opinions, needed=needed)
         self._check(candidate, reply)
         score, rows = reply["ridge_score"], reply["rows"]
@@ -188,14 +189,14 @@ class Screening:
         return Screened(score, rows, candidate.prior, reply["opinions"], candidate.parameters)
 
     def _look(
-        self, candidate: Candidate, seconds: float | None, *, most_rows: int | None, opinions: bool, needed: bool
+        self, candidate: Candidate, seconds: float, *, most_rows: int | None, opinions: bool, needed: bool
     ) -> Message:
         """What the worker saw of the rows, beside those that it had seen before."""
         if candidate.source == "hub" and candidate.key not in self.stages:
             self._note(f"downloading {candidate.key}, {BYTES_A_PARAMETER * candidate.parameters / 1e6:.0f} MB at most")
         reply = self._dialogue.screen(
             candidate, seconds=seconds, most_rows=most_rows, opinions=opinions, needed=needed,
-            silence=self._pace.loading_seconds(needed=needed) + (seconds or 0.0),
+            silence=self._pace.loading_seconds(needed=needed) + seconds,
         )  # fmt: skip
         self.stages[candidate.key] = reply["stages"]
         self._pace.durations.learn_forward(
@@ -251,9 +252,7 @@ class Screening:
             with suppress(TrialError):
                 self._offer_head(candidate, quick=False, seconds=seconds, most_rows=most_rows)
 
-    def _offer_head(
-        self, candidate: Candidate, *, quick: bool, seconds: float | None, most_rows: int | None = None
-    ) -> None:
+    def _offer_head(self, candidate: Candidate, *, quick: bool, seconds: float, most_rows: int | None = None) -> None:
         """A head on what screening saw of a backbone: the first bundle, or a better one, which takes its place.
 
         most_rows: that it is fitted to, if screening saw no more.

@@ -31,7 +31,7 @@ class Splitting:
         self._dialogue, self._pace, self._events = session.dialogue, session.pace, session.events
         self._file, self._disk, self._seed = folder / SPLIT_FILE, disk, seed
 
-    def settle(self, given: Preparation, seconds: float | None, *, known: bool) -> Preparation:
+    def settle(self, given: Preparation, seconds: float, *, known: bool) -> Preparation:
         """What was prepared, with the split that holds from now on. Raises `OutOfTime`.
 
         seconds: for looking at images. known: whether an earlier process of this run may have settled it.
@@ -54,8 +54,8 @@ class Splitting:
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise RunError(f"{self._file} cannot be read ({error}); search again with another --out") from error
 
-    def _keep_copies_together(self, given: Preparation, seconds: float | None) -> Preparation:
-        silence = self._pace.loading_seconds() + (seconds or 0.0)
+    def _keep_copies_together(self, given: Preparation, seconds: float) -> Preparation:
+        silence = self._pace.loading_seconds() + seconds
         test = [] if given.test is None else given.test.cells
         of_each_family = {candidate.family: candidate for candidate in reversed(given.candidates)}
         for candidate in reversed(of_each_family.values()):

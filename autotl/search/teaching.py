@@ -71,7 +71,7 @@ class Teaching:
         published = next(space.portfolio())
         judging, views_agree = self._pace.judging_seconds(tutor.key), self._judge.views_agree
         self._events.emit("note", text=f"{tutor.key}, which breaks the limits, is trained to teach one that keeps them")
-        subject, seconds, fill, share = Subject(TUTOR, tutor, published), None, False, 1.0
+        subject, seconds, fill, share = Subject(TUTOR, tutor, published), math.inf, False, 1.0
         try:
             if self._pace.limited:
                 work = space.work(published)
@@ -79,6 +79,7 @@ class Teaching:
                 seconds = self._pace.seconds_of_training(tutor.key) / 2
                 fill = forecast["seconds"] + JUDGED_ON_THE_WAY * judging > seconds
                 share = min(seconds / forecast["seconds"], 1.0) if fill and forecast["seconds"] else 1.0
+            ends = self._pace.clock.elapsed + seconds
             self._dialogue.trial(
                 f"training of {tutor.key}",
                 tutor,
@@ -92,8 +93,11 @@ class Teaching:
                 share=share,
                 checkpoint=None,  # it is neither continued nor refitted
                 late_checkpoint=None,
-                hearer=lambda offer: self._judge.hear(offer, subject, lambda judged: True) | {"seconds_left": None},
-                silence=math.inf if seconds is None else self._pace.silence(seconds, looking=judging, times=1.0),
+                hearer=lambda offer: (
+                    self._judge.hear(offer, subject, lambda judged: True)
+                    | {"seconds_left": ends - self._pace.clock.elapsed}
+                ),
+                silence=self._pace.silence(seconds, looking=judging, times=1.0),
             )
         except TrialError as error:
             self._events.emit("note", text=f"{tutor.key} teaches nobody: {error}")

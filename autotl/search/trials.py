@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -22,16 +22,9 @@ from autotl.search.failures import Failures
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Subject
 from autotl.search.line import Message, WorkerGone
-from autotl.search.pace import Length
+from autotl.search.pace import Length, Pace
 from autotl.search.ranking import PART_OF_A_RECIPE, slow
-from autotl.search.scheduler import (
-    KEPT_PAUSED,
-    SMALL_PART,
-    TO_A_VERDICT,
-    Scheduler,
-    most_promising,
-    rungs_for,
-)
+from autotl.search.scheduler import TO_A_VERDICT, Scheduler, most_promising, next_in_time, rungs_for, surplus
 from autotl.search.session import Session
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import unfinished
@@ -69,6 +62,10 @@ class Running:
     @property
     def number(self) -> int:
         return self.optuna_trial.number
+
+    @property
+    def backbone(self) -> str:
+        return self.config.backbone
 
     @property
     def left(self) -> float:
@@ -182,7 +179,7 @@ class Trials:
             running.permille, running.score = max(frozen.intermediate_values.items(), default=(0, None))
             running.reported = running.permille
             running.planned = frozen.user_attrs.get("planned_seconds", 0.0)
-            running.used = frozen.user_attrs.get("seconds", 0.0)
+            running.used = frozen.user_attrs.get("seconds", running.planned if running.permille >= 1000 else 0.0)
             if running.permille >= 1000:  # the end came between its last word and ours
                 self._end(running, TrialState.COMPLETE, "complete")
             elif self._starts_in_vain(running) >= MOST_STARTS:
@@ -211,10 +208,7 @@ class Trials:
         late = [key for key in self._space.candidates if not self._pace.time_to_judge(key)]
         if late and not self._started:
             self._events.emit("note", text=f"judging them would take the time that is left: {', '.join(late)}")
-        contexts = {key: self._space.context(key) for key in self._space.candidates if key not in late}
-        parts = {key: self._pace.part_of_a_recipe(one.candidate, one.rows) for key, one in contexts.items()}
-        # where the others have nothing left to try, a slow one is better than none
-        return (self._started > 0 and self._space.do_without([*late, *slow(parts)])) or self._space.do_without(late)
+        return leave_out_the_late(self._space, self._pace, late, slow_ones=self._started > 0)
 
     def _has_its_part(self, config: TrialConfig) -> bool:
         """Whether a training could make enough of its passes in the time that is left; first about, by forward passes.
@@ -242,18 +236,14 @@ class Trials:
     def _next(self) -> int | None:
         """The number of the paused trial whose turn it is, None for a new one."""
         more = self._started < self._count
-        if not self._pace.limited:  # nothing may depend on time
-            seconds, usual = {number: 1 - running.permille / 1000 for number, running in self._paused.items()}, 1.0
-            alike = 1e-9
-        else:
-            seconds, usual = {number: running.left for number, running in self._paused.items()}, self._usual
-            alike = max(SMALL_PART * self._pace.seconds_to_the_end(), 1e-9)
-            # a new one that does not fit whole is worth less than one that has come some way
-            more = more and usual <= max(self._pace.seconds_of_training(key) for key in self._space.candidates)
-        seconds = {n: left for n, left in seconds.items() if self._pace.time_to_judge(self._paused[n].config.backbone)}
-        if not more and not self._pace.limited:
-            seconds = {number: left for number, left in seconds.items() if self._scheduler.may_go_on(number)}
-        return most_promising(self._scheduler, seconds, usual * TO_A_VERDICT if more else None, least=alike)
+        if self._pace.limited:
+            usual = self._usual if more else None
+            return next_in_time(self._scheduler, self._paused, self._pace, self._space.candidates, usual)
+        # nothing may depend on time
+        left = {number: 1 - running.permille / 1000 for number, running in self._paused.items()}
+        if not more:
+            left = {number: part for number, part in left.items() if self._scheduler.may_go_on(number)}
+        return most_promising(self._scheduler, left, TO_A_VERDICT if more else None)
 
     def _start(self, queue: deque[TrialConfig], *, in_turn: bool = False) -> None:
         """The first of the queue that is not cut short, or else the first, or what the sampler proposes.
@@ -340,8 +330,7 @@ class Trials:
         trial.set_user_attr("paused", True)
         self._tell_end(running, "paused")
         self._paused[number] = running
-        by_forecast = sorted(self._paused, key=self._scheduler.forecast, reverse=True)
-        self._drop(by_forecast[KEPT_PAUSED:])
+        self._drop(surplus(self._scheduler, self._paused))
 
     def _silence(self, backbone: str, length: Length) -> float:
         """Seconds that a trial may go on without being judged; screening saw a part of the rows only."""
@@ -460,3 +449,14 @@ class Trials:
         """Ends paused trials for good; the sampler learns how far they came."""
         for number in numbers:
             self._end(self._paused.pop(number), TrialState.PRUNED, "dropped")
+
+
+def leave_out_the_late(space: Space, pace: Pace, late: Collection[str], *, slow_ones: bool) -> bool:
+    """Has the space propose none of these backbones, nor, if `slow_ones`, any whose training would hardly begin.
+
+    Returns whether any is left.
+    """
+    contexts = {key: space.context(key) for key in space.candidates if key not in late}
+    parts = {key: pace.part_of_a_recipe(one.candidate, one.rows) for key, one in contexts.items()}
+    # where the others have nothing left to try, a slow one is better than none
+    return (slow_ones and space.do_without([*late, *slow(parts)])) or space.do_without(late)

@@ -38,8 +38,8 @@ from autotl.search.looks import ROWS_A_LOOK, Looks
 from autotl.search.model_files import ModelFiles
 from autotl.training.checkpoint import go_on_from
 from autotl.training.forecast import forecast
-from autotl.training.loop import LATE
 from autotl.training.model import Classifier
+from autotl.training.rungs import END, LATE
 from autotl.training.settings import Settings
 from autotl.training.trial import ProbeHeads, Trial
 from autotl.zoo.words import BAG_OF_WORDS, mean_words, rows_in_memory, seconds_of_words
@@ -75,7 +75,7 @@ class Workbench:
     def __init__(
         self, line: WorkerEnd, *, task: Message, targets: np.ndarray, weights: np.ndarray | None, seed: int,
         folder: str, teacher: str | None, max_memory: int | None, max_disk: int | None, cells: list[Any],
-        row_names: list[str], seconds: float | None, skip_limit: float, found_by: str, **split: Any,
+        row_names: list[str], seconds: float, skip_limit: float, found_by: str, **split: Any,
     ) -> None:  # fmt: skip
         """seconds: of the whole search. split: as the method of that name takes it. The rest as `Looks` has it."""
         self._line = line
@@ -117,17 +117,17 @@ class Workbench:
             train, valid, ProbeHeads(self._task, self._targets, train, self._seed, self._weights, self._groups)
         )
 
-    def alike(self, *, candidate: Message, test: list[Any], seconds: float | None) -> Message:
+    def alike(self, *, candidate: Message, test: list[Any], seconds: float) -> Message:
         """As `copies` has it; images are decoded for the backbone that looks at them first, which then has them."""
         rows = self._look_through(candidate).rows
         classes = self._strata if self._task.rules.exclusive else None
-        clock = Clock(seconds or math.inf)
+        clock = Clock(seconds)
         found = copies(rows, rows.beside(test), classes, seed=self._seed, clock=clock)
         self._store.flush()
         return found
 
     def screen(
-        self, *, candidate: Message, seconds: float | None, most_rows: int | None, opinions: bool, needed: bool
+        self, *, candidate: Message, seconds: float, most_rows: int | None, opinions: bool, needed: bool
     ) -> Message:
         """How well a ridge head does on the features of as many training rows as the seconds allow.
 
@@ -202,7 +202,7 @@ class Workbench:
     def _fewest_rows(self) -> int:
         return FEWEST_ROWS_A_CLASS * (int(self._strata.max()) + 1)
 
-    def _see(self, frozen: FrozenBackbone, seconds: float | None, most_rows: int | None) -> np.ndarray:
+    def _see(self, frozen: FrozenBackbone, seconds: float, most_rows: int | None) -> np.ndarray:
         """The training rows that a backbone has seen when it has looked for so long, or at so many."""
         most = len(self._holdout.train) if most_rows is None else max(most_rows, self._fewest_rows)
         return self._looks.see(frozen, seconds, most, fewest=self._fewest_rows)
@@ -220,29 +220,27 @@ class Workbench:
                 found[screener.name] = opinion
         return found
 
-    def head(
-        self, *, candidate: Message, name: str, quick: bool, seconds: float | None, most_rows: int | None
-    ) -> Message:
+    def head(self, *, candidate: Message, name: str, quick: bool, seconds: float, most_rows: int | None) -> Message:
         """Offers the linear head on the training rows, as far as the seconds reach, as a model of its own.
 
         most_rows: a limit to them, where there is one. quick: on those that screening saw, judged by some, as the first
         state of that model.
         """
-        frozen, limit = self._look_through(candidate), seconds or math.inf
+        frozen = self._look_through(candidate)
         seen = self._looks.seen(frozen)[1] if quick else self._see(frozen, seconds, most_rows)
         began = time.monotonic()
         if self._looks.seen(frozen)[0] >= len(self._holdout.train) and not quick:
-            _, head = self._holdout.probes.layered(frozen, limit)
+            _, head = self._holdout.probes.layered(frozen, seconds)
         else:
             features, targets = frozen.layers(seen), self._targets[seen]
             weights = None if self._weights is None else self._weights[seen]
             _, head = choose_and_fit(
-                self._task, features, targets, self._seed, weights, self._groups_of(seen), seconds=limit
+                self._task, features, targets, self._seed, weights, self._groups_of(seen), seconds=seconds
             )
         self._judge(
             Classifier(frozen.layered, self._for_the_metric(head, seen)), frozen,
             permille=HURRIED if quick else 1000, name=name, training_rows=len(seen),
-            details={"fitting": time.monotonic() - began}, judged_within=limit if quick else None,
+            details={"fitting": time.monotonic() - began}, judged_within=seconds if quick else None,
         )  # fmt: skip
         saw_all = self._looks.seen(frozen)[0] >= len(self._holdout.train)
         return {"saw_all": saw_all, "unreadable": self._looks.unreadable(frozen)}
@@ -262,11 +260,11 @@ class Workbench:
 
     def trial(
         self, *, candidate: Message, strategy: str, settings: dict[str, Value], number: int, name: str,
-        views_agree: bool, seconds: float | None, fill_time: bool, judged_on_the_way: bool, share: float,
+        views_agree: bool, seconds: float, fill_time: bool, judged_on_the_way: bool, share: float,
         checkpoint: str | None, late_checkpoint: str | None,
     ) -> Message:  # fmt: skip
         """Fits one trial, asking at each rung whether to go on. Raises `TrialError` for one that cannot be used."""
-        clock, given = Clock(seconds or math.inf), Settings(settings)
+        clock, given = Clock(seconds), Settings(settings)
         trial = self._prepare(candidate, given, number=number, clock=clock, views_agree=views_agree)
         trial.fill_time, trial.judged_on_the_way, trial.share = fill_time, judged_on_the_way, share
         if checkpoint and late_checkpoint:
@@ -287,9 +285,8 @@ class Workbench:
                 )  # fmt: skip
                 if not answer["go_on"]:
                     break
-                if answer["seconds_left"] is not None:  # the engine knows better by now what judging takes
-                    left = clock.elapsed + answer["seconds_left"]
-                    clock.seconds = left if trial.fill_time else min(left, clock.seconds)
+                left = clock.elapsed + answer["seconds_left"]  # the engine knows better by now what judging takes
+                clock.seconds = left if trial.fill_time else min(left, clock.seconds)
         finally:
             self._store.let_states_make_way()
         if not permille:
@@ -301,7 +298,7 @@ class Workbench:
         self._teacher = Path(teacher)
         return {}
 
-    def refit(self, *, fitting: Message, seconds: float | None, late_checkpoint: str | None) -> Message:
+    def refit(self, *, fitting: Message, seconds: float, late_checkpoint: str | None) -> Message:
         """Fits a finished model once more, with the validation rows too, and saves it and its views.
 
         A training repeats its last third, from its late checkpoint; what is solved for is fitted anew. Raises
@@ -323,7 +320,7 @@ class Workbench:
             "training_rows": rows,
         }
 
-    def validate(self, *, fitting: Message, part: int, seconds: float | None) -> Message:
+    def validate(self, *, fitting: Message, part: int, seconds: float) -> Message:
         """What a finished model answers to a part of the rows when it is fitted anew to all others; and its views."""
         fold = self._in_turn[part]
         model, frozen, _ = self._fit_again(Fitting(**fitting), fold, seconds)
@@ -336,17 +333,17 @@ class Workbench:
         return {"valid": valid, "answers": answers(frozen), "views": views}
 
     def _fit_again(
-        self, wanted: Fitting, fold: _Fold, seconds: float | None, late_checkpoint: str | None = None
+        self, wanted: Fitting, fold: _Fold, seconds: float, late_checkpoint: str | None = None
     ) -> tuple[Classifier, FrozenBackbone, int]:
         """A finished model's settings on the rows of a fold: the model, its backbone, and how many rows it saw."""
         if wanted.candidate is None:
             words = mean_words(self._looks.cells)
             rows = min(len(fold.train), rows_in_memory(words))
-            if seconds is not None and seconds < seconds_of_words(rows, len(self._task.outputs), words):
+            if seconds < seconds_of_words(rows, len(self._task.outputs), words):
                 raise TrialError("too little time is left", kind="time")
             return self._bag_of_words(fold.train)
         trial = self._prepare(
-            wanted.candidate, Settings(wanted.settings), number=wanted.number, clock=Clock(seconds or math.inf),
+            wanted.candidate, Settings(wanted.settings), number=wanted.number, clock=Clock(seconds),
             views_agree=wanted.views_agree, fold=fold,
         )  # fmt: skip
         if wanted.head:
@@ -354,7 +351,7 @@ class Workbench:
             return trial.model, trial.frozen, len(trial.known)
         begins, ends, trial.judged_on_the_way, trial.share = -1.0, math.inf, False, wanted.made
         if late_checkpoint:
-            begins = go_on_from(trial, Path(late_checkpoint), rest=1000 / LATE - 1)
+            begins = go_on_from(trial, Path(late_checkpoint), rest=END / LATE - 1)
         try:
             for progress in fit(trial, wanted.strategy):
                 ends = progress.details.get("steps", math.inf)

@@ -25,19 +25,13 @@ from autotl.training.average import Average
 from autotl.training.batches import Batches, Sampler, seed_of
 from autotl.training.checkpoint import Checkpoint
 from autotl.training.optimizer import AdamW, parameter_groups
+from autotl.training.rungs import LATE, RUNGS
 from autotl.training.schedules import SCHEDULES
 from autotl.training.step import Stepper
 
 if TYPE_CHECKING:
     from autotl.training.model import Classifier
     from autotl.training.trial import Trial
-
-#: Where a trial can be judged, in permille of its own length: thirds of thirds, as successive halving with a
-#: factor of three wants them, and one more so that a long trial leaves its model on disk on the way.
-RUNGS = (111, 333, 667, 1000)
-
-#: From here on a training can be repeated with more rows: before any schedule has cooled down.
-LATE = 667
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from autotl.strategies.finetune import Finetune
 from autotl.strategies.probe import Probe
 from autotl.testing import check_plugin, check_strategy, make_bundle
 from autotl.testing.bench import Bench
-from autotl.training.loop import RUNGS
+from autotl.training.rungs import RUNGS
 
 ZOO = Path(__file__).parents[3] / "tests" / "thirdparty" / "zoo"
 

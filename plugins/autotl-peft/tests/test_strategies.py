@@ -18,8 +18,8 @@ from autotl.plugins.contracts import Choice
 from autotl.plugins.manager import plugins
 from autotl.search.fitting import fit
 from autotl.testing import check_plugin, check_strategy
-from autotl.training.loop import RUNGS
 from autotl.training.model import Classifier, save_model
+from autotl.training.rungs import RUNGS
 from autotl.training.settings import Settings
 
 STRATEGIES = ["lora", "ia3"]
