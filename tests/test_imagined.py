@@ -47,7 +47,7 @@ def play(imagined, seconds_of_a_trial):
     while imagined.goes_on:
         before, training = imagined.clock.now, imagined.next()
         if training is None:
-            length = imagined.pace.trial_length(config.backbone, config.strategy, seconds_of_a_trial)
+            length = imagined.pace.begin_trial(config.backbone, config.strategy, seconds_of_a_trial)
             training = imagined.begin(config, length, model=1, checkpoint=1)
         imagined.go_on(training)
         assert imagined.clock.now > before

@@ -18,7 +18,7 @@ def test_a_trial_that_fits_once_gets_all_the_time_and_one_that_fits_often_its_ow
     pace = Pace(Clock(100.0))
     pace.durations.learn_forward("a", 0.001, exact=0.002)
     pace.durations.learn_judging("a", 1.0, views=0)
-    long, short = pace.trial_length("a", "tune", 80.0), pace.trial_length("a", "tune", 8.0)
+    long, short = pace.begin_trial("a", "tune", 80.0), pace.begin_trial("a", "tune", 8.0)
     assert long.fill
     assert 90 < long.seconds < 100
     assert long.judged  # on the way too: three times 0.7 s
@@ -31,7 +31,7 @@ def test_a_trial_that_fills_the_time_is_judged_on_its_way_where_that_is_cheap():
     pace = Pace(Clock(100.0))
     pace.durations.learn_forward("a", 0.001, exact=0.002)
     pace.durations.learn_judging("a", 10.0, views=0)
-    filling, short = pace.trial_length("a", "tune", 90.0), pace.trial_length("a", "tune", 8.0)
+    filling, short = pace.begin_trial("a", "tune", 90.0), pace.begin_trial("a", "tune", 8.0)
     assert filling.fill
     assert not filling.judged  # thirty of ninety seconds
     assert short.judged  # it may be put down there for another
@@ -59,15 +59,15 @@ def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
     pace = Pace(Clock(100.0))
     pace.durations.learn_forward("a", 0.001, exact=0.002)
     pace.durations.learn_judging("a", 1.0, views=0)
-    alone, passes = pace.trial_length("a", "tune", 80.0), pace.passes("a", 1000)
+    alone, passes = pace.begin_trial("a", "tune", 80.0), pace.passes("a", 1000)
     pace.compared = 2
-    half = pace.trial_length("a", "tune", 80.0)
+    half = pace.begin_trial("a", "tune", 80.0)
     assert half.fill
     assert half.planned == pytest.approx(alone.planned / 2, abs=0.1)
     assert half.seconds == pytest.approx(half.planned - 1.0)  # judged within its part
     assert pace.passes("a", 1000) == pytest.approx(passes / 2, rel=0.01)
     assert pace.seconds_of_this_training("a") == pytest.approx(half.seconds, abs=0.1)  # at any rung of the first
-    assert not pace.trial_length("a", "tune", 8.0).fill
+    assert not pace.begin_trial("a", "tune", 8.0).fill
     assert pace.seconds_of_this_training("a") == pytest.approx(pace.seconds_of_training("a"), abs=0.1)
 
 
@@ -80,7 +80,7 @@ def test_trials_leave_time_to_validate_their_best_on_the_other_parts_or_none_whe
     all_of_it = pace.seconds_of_training("a")
     pace.folds = 3
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it, abs=0.5)  # no trial is known
-    planned = pace.trial_length("a", "tune", 5.0).planned
+    planned = pace.begin_trial("a", "tune", 5.0).planned
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 3 * planned, abs=0.5)
     pace.learn_answer(AnswerSoFar(trials=range(2)))
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 6 * planned, abs=0.5)
@@ -100,7 +100,7 @@ def test_trials_leave_time_for_the_refit_and_it_is_there_when_they_have_ended():
     all_of_it = pace.seconds_of_training("a")
     pace.begin_trials(["a"])
     assert pace.seconds_of_training("a") == pytest.approx(0.75 * all_of_it, abs=1.0)  # no trial is known: a quarter
-    pace.trial_length("a", "tune", 5.0)
+    pace.begin_trial("a", "tune", 5.0)
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 / 3 - 1.5, abs=0.5)  # a third of a trial
     pace.learn_answer(AnswerSoFar(trials=range(3)))
     assert pace.seconds_of_training("a") == pytest.approx(all_of_it - 8.1 - 4.5, abs=1.0)
@@ -181,7 +181,7 @@ def test_no_time_is_kept_to_repeat_the_end_of_a_trial_that_was_better_before_it(
     pace.durations.learn_judging("a", 1.0, views=0)
     pace.begin_trials(["a"])
     pace.learn_answer(AnswerSoFar(trials=[0], on_their_way={0}))
-    pace.trial_length("a", "finetune", 60.0)
+    pace.begin_trial("a", "finetune", 60.0)
     while_it_trains = pace.seconds_to_the_end()
     pace.durations.learn_trial(0, 60.0)
     pace.settle()
@@ -203,7 +203,7 @@ def test_a_trial_that_is_short_of_steps_gets_the_time_of_the_refit_too():
     pace.durations.learn_judging("a", 1.0, views=0)
     all_of_it = pace.seconds_of_training("a")
     pace.begin_trials(["a"])
-    assert pace.trial_length("a", "tune", 1000.0).seconds == pytest.approx(all_of_it, abs=0.5)
+    assert pace.begin_trial("a", "tune", 1000.0).seconds == pytest.approx(all_of_it, abs=0.5)
 
 
 def test_a_slow_rival_leaves_the_answer_the_time_for_its_refit():
@@ -214,7 +214,7 @@ def test_a_slow_rival_leaves_the_answer_the_time_for_its_refit():
     pace.learn_answer(AnswerSoFar(trials=[0]))
     pace.durations.learn_trial(0, 9.0)
     kept = pace.seconds_of_training("a")
-    pace.trial_length("a", "tune", 1000.0)
+    pace.begin_trial("a", "tune", 1000.0)
     assert pace.seconds_of_training("a") == pytest.approx(kept, abs=0.2)
 
 
@@ -259,7 +259,7 @@ def test_without_a_time_limit_nothing_depends_on_time():
     pace.durations.learn_forward("a", 0.001, exact=0.002)
     pace.begin_screening()
     assert pace.seconds_for_a_look(3, needed=True) == pace.seconds_left_for_screening == math.inf
-    assert pace.trial_length("a", "tune", 1e9).seconds == math.inf
+    assert pace.begin_trial("a", "tune", 1e9).seconds == math.inf
     assert pace.passes("a", 1000) == math.inf
 
 

@@ -286,14 +286,14 @@ class FrozenBackbone:
         layers = [None if row is None else row["x"] for row in found]
         missing = np.array([place for place, row in enumerate(found) if row is None], dtype=np.int64)
 
-        passing: deque[tuple[np.ndarray, torch.Tensor]] = deque()  # through an accelerator, beside what happens here
+        in_flight: deque[tuple[np.ndarray, torch.Tensor]] = deque()  # through an accelerator, beside what happens here
 
         def run(positions: np.ndarray) -> None:
             places = missing[positions]
             state = self.precision.place(self.rows.batch(indices[places], self.device), self.device)
-            passing.append((places, self._upper.pool(self._upper(state)).float()))
-            while len(passing) > (self.device.type != "cpu"):
-                keep(*passing.popleft())
+            in_flight.append((places, self._upper.pool(self._upper(state)).float()))
+            while len(in_flight) > (self.device.type != "cpu"):
+                keep(*in_flight.popleft())
 
         def keep(places: np.ndarray, passed: torch.Tensor) -> None:
             batch = passed.cpu().numpy()
@@ -312,8 +312,8 @@ class FrozenBackbone:
             lengths = _token_counts(self.rows, indices[missing])
             for positions in inference_batches(lengths, len(missing), cost_of_padding(self._passing)):
                 halving_on_out_of_memory(run, positions)
-            while passing:
-                keep(*passing.popleft())
+            while in_flight:
+                keep(*in_flight.popleft())
         if len(missing) >= IMAGES_A_BATCH:  # says more than one batch in the race did, where short texts were padded
             self.speeds.learn(self.speed_key("forward"), (time.perf_counter() - began) / len(missing))
             self._go_by(self.speeds.known(self.speed_key("forward")))

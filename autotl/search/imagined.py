@@ -120,7 +120,6 @@ class Course:
             self.full_trials = self.pace.seconds_to_the_end() / length.planned
             self.rungs = rungs_for(self.full_trials)
         self._usual = length.planned
-        self.pace.compared = max(self.pace.compared - 1, 1)
         seconds = min(length.planned, length.seconds)
         self.trials += 1
         return Training(self.trials - 1, config.backbone, seconds, length.fill, model, checkpoint)

@@ -373,13 +373,16 @@ class Pace:
         """Of its passes over so many training rows, that a training could make in its part of the time."""
         return self.passes(candidate.key, rows) / candidate.recipe.passes(rows)
 
-    def trial_length(self, backbone: str, strategy: str, training_seconds: float) -> Length:
-        """training_seconds: forecast for the trial's settings, 0 for a closed form.
+    def begin_trial(self, backbone: str, strategy: str, training_seconds: float) -> Length:
+        """How long a trial may be that begins now. training_seconds: forecast for its settings, 0 for a closed form.
 
         As many trials of this length as fit are planned; when that is one or less, the trial gets all that is left
         and moves along its schedule by time. Where several are to be compared, the same holds of their parts.
         """
         self._for_others = 0.0
+        compared = self.compared
+        if training_seconds:
+            self.compared = max(compared - 1, 1)
         last_act = self.durations.judging(backbone)
         on_the_way = JUDGED_ON_THE_WAY * self.durations.judging_on_the_way(backbone)
         if training_seconds:
@@ -391,9 +394,9 @@ class Pace:
         if training_seconds:
             self._full_trial = planned
         left = self.seconds_of_training(backbone)
-        if training_seconds > SHORTEST_TRIAL and round(left / planned) <= self.compared:
-            part = (left + last_act) / self.compared
-            self._for_others = part * (self.compared - 1)
+        if training_seconds > SHORTEST_TRIAL and round(left / planned) <= compared:
+            part = (left + last_act) / compared
+            self._for_others = part * (compared - 1)
             share = min((part - last_act) / training_seconds, 1.0)
             return Length(part, part - last_act, True, judged=on_the_way <= JUDGED_SHARE * part, share=share)
         return Length(planned, min(left, 2.0 * planned + SHORTEST_TRIAL), False)

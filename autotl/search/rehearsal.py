@@ -221,7 +221,7 @@ class Rehearsal(Search):
         """A new trial, which is over by then if it is in closed form."""
         work, candidate = course.space.work(config), course.space.candidates[config.backbone]
         cost = self._cost(candidate, config, work).within(course.clock.seconds, self._to_train_on)
-        length = course.pace.trial_length(config.backbone, config.strategy, cost.seconds)
+        length = course.pace.begin_trial(config.backbone, config.strategy, cost.seconds)
         if not cost.seconds:
             course.fit_in_closed_form(length.planned)
             return None

@@ -61,6 +61,10 @@ class Screening:
         self._pace, self._events = session.pace, session.events
         self._costs, self._candidates, self._heads = session.costs, list(candidates), list(heads)
         self._rows = rows
+        self._seen: dict[str, Screened] = {}  #: by key
+        self._refused: list[str] = []  #: why
+        self._unread: dict[str, UnreadableError] = {}  #: by the family that cannot read the rows
+        self._gone = 0  #: downloads that failed before there was one that did not
         self.unreadable: dict[int, str] = {}  #: why, by the place among the rows that the audit left
         self._put_off: list[Candidate] = []  #: that there was no time for
         self._hungry: dict[str, Candidate] = {}  #: whose heads have not seen all rows, by key
@@ -88,75 +92,92 @@ class Screening:
     def run(self, known: Sequence[str]) -> list[Candidate]:
         """The backbones that the search chooses from, best first.
 
-        known: keys of those that an earlier process chose; only they are looked through then. None where none can be
-        used and there is an answer without; raises `ZooError` where there is no answer either.
+        known: keys of those that an earlier process chose; only they are looked through then. Empty where none
+        can be used and there is an answer without; raises `ZooError` where there is no answer either.
         """
         known = [key for key in known if any(key == candidate.key for candidate in self._candidates)]
         room = DOWNLOADED * DOWNLOAD_BYTES_A_SECOND * self._pace.seconds_left_for_screening
         candidates = _in_order([c for c in self._candidates if c.key in known or not known], room=room)
-        seen: dict[str, Screened] = {}
-        refused: list[str] = []
-        unread: dict[str, UnreadableError] = {}  #: by the family that cannot read the rows
-        gone = 0  #: downloads that failed before there was one that did not
         for position, candidate in enumerate(candidates):
-            if not known and hopeless(candidate.prior, list(seen.values())):
-                self._note(f"{candidate.key} was not screened: by its prior it cannot win here")
-                continue
-            needed = not seen or bool(known)
+            needed = not self._seen or bool(known)
             seconds = self._pace.seconds_for_a_look(len(candidates) - position, needed=needed)
-            if seconds <= 0:
-                self._note(
-                    f"{candidate.key} is looked at only if time is left: there is too little for it in this budget"
-                )
-                self._put_off.append(candidate)
-                continue
-            if candidate.family in unread or (gone >= MOST_GONE and candidate.source == "hub"):
-                continue
-            try:
-                first, choosing = not seen and not known, not known and len(candidates) > SURVIVORS
-                most_rows = FIRST_LOOK if choosing else self._pace.enough_rows
-                seen[candidate.key] = self._screen(
-                    candidate, seconds, first=first, most_rows=most_rows, opinions=choosing, needed=needed
-                )
-                if known:  # what was chosen has seen as many as its head, and does so again
-                    most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
-                    self._look(candidate, seconds, most_rows=most_rows, opinions=False, needed=needed)
-            except UnreadableError as error:
-                unread[candidate.family] = error
-                self._note(f"the family {candidate.family!r} is left out: {error}")
-            except TrialError as error:
-                refused.append(str(error))
-                loaded = any(one.key in self.stages for one in candidates if one.source == "hub")
-                gone += candidate.source == "hub" and not loaded
-                if gone == MOST_GONE:
-                    self._note("the hub answers and gives nothing: what else is on it is not tried")
-                if error.kind == "time" and not isinstance(error, WorkerStuck):
-                    self._put_off.append(candidate)
-                    self._note(f"{candidate.key} is looked at only if time is left ({error})")
-                else:
-                    self._note(f"{candidate.key} cannot be used: {error}")
-            except OutOfTime:
-                if not seen:
-                    self._note(f"{candidate.key} had not come to an answer when the time was up")
-                raise
-        self._put_off = [candidate for candidate in self._put_off if candidate.family not in unread]
-        if not seen:
-            for unreadable in unread.values():
-                raise unreadable
-            if self._judge.best is None:
-                raise ZooError("no backbone could be used: " + "; ".join(refused))
-            self._note("no backbone could be used, so the answer stays what it is")
-            return []
-        self.scores = {key: screened.head for key, screened in seen.items()}
-        going_on = [candidate for key in known or survivors(seen) for candidate in candidates if candidate.key == key]
-        going_on = [candidate for candidate in going_on if candidate.key in seen]
+            if self._is_worth_a_look(candidate, seconds, chosen=bool(known)):
+                self._try(candidate, seconds, chosen=bool(known), choosing=len(candidates) > SURVIVORS, needed=needed)
+        self._put_off = [candidate for candidate in self._put_off if candidate.family not in self._unread]
+        if not self._seen:
+            return self._none()
+        self.scores = {key: screened.head for key, screened in self._seen.items()}
+        best_first = known or survivors(self._seen)
+        going_on = [one for key in best_first for one in candidates if one.key == key and key in self._seen]
         if not known:
             self._offer_heads(going_on)
+        self._let_go(going_on)
+        return going_on
+
+    def _is_worth_a_look(self, candidate: Candidate, seconds: float, *, chosen: bool) -> bool:
+        """chosen: whether an earlier process chose it."""
+        if not chosen and hopeless(candidate.prior, list(self._seen.values())):
+            self._note(f"{candidate.key} was not screened: by its prior it cannot win here")
+            return False
+        if seconds <= 0:
+            self._note(f"{candidate.key} is looked at only if time is left: there is too little for it in this budget")
+            self._put_off.append(candidate)
+            return False
+        return candidate.family not in self._unread and (self._gone < MOST_GONE or candidate.source != "hub")
+
+    def _try(self, candidate: Candidate, seconds: float, *, chosen: bool, choosing: bool, needed: bool) -> None:
+        """Has a candidate look through the rows; one that cannot costs itself.
+
+        chosen: whether an earlier process chose it. choosing: whether not all can go on. needed: as `_screen` has it.
+        """
+        choosing = choosing and not chosen
+        most_rows = FIRST_LOOK if choosing else self._pace.enough_rows
+        try:
+            self._seen[candidate.key] = self._screen(
+                candidate, seconds, first=not self._seen and not chosen, most_rows=most_rows, opinions=choosing,
+                needed=needed,
+            )  # fmt: skip
+            if chosen:  # it has seen as many as its head, and does so again
+                most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
+                self._look(candidate, seconds, most_rows=most_rows, opinions=False, needed=needed)
+        except UnreadableError as error:
+            self._unread[candidate.family] = error
+            self._note(f"the family {candidate.family!r} is left out: {error}")
+        except TrialError as error:
+            self._refuse(candidate, error)
+        except OutOfTime:
+            if not self._seen:
+                self._note(f"{candidate.key} had not come to an answer when the time was up")
+            raise
+
+    def _refuse(self, candidate: Candidate, error: TrialError) -> None:
+        self._refused.append(str(error))
+        hub = {one.key for one in self._candidates if one.source == "hub"}
+        if candidate.key in hub and hub.isdisjoint(self.stages):
+            self._gone += 1
+        if self._gone == MOST_GONE:
+            self._note("the hub answers and gives nothing: what else is on it is not tried")
+        if error.kind == "time" and not isinstance(error, WorkerStuck):
+            self._put_off.append(candidate)
+            self._note(f"{candidate.key} is looked at only if time is left ({error})")
+        else:
+            self._note(f"{candidate.key} cannot be used: {error}")
+
+    def _none(self) -> list[Candidate]:
+        """No backbone could be used. Raises what `run` does."""
+        for unreadable in self._unread.values():
+            raise unreadable
+        if self._judge.best is None:
+            raise ZooError("no backbone could be used: " + "; ".join(self._refused))
+        self._note("no backbone could be used, so the answer stays what it is")
+        return []
+
+    def _let_go(self, going_on: Sequence[Candidate]) -> None:
+        """Has the worker forget the networks that neither go on nor have a share in the answer."""
         used = {candidate.key for candidate in going_on} | {model.member.backbone for model in self._judge.members()}
         if not used.issuperset(self.stages):  # what goes on has their memory
             with suppress(TrialError):  # a new worker has none
                 self._dialogue.forget(used)
-        return going_on
 
     def _screen(
         self, candidate: Candidate, seconds: float, *, first: bool, most_rows: int | None, opinions: bool,
@@ -240,17 +261,18 @@ class Screening:
         self._judge.favour(self.head_number(survivors[0].key))
         for position, candidate in enumerate(survivors):
             if position == 0 or self._pace.time_for_a_head(candidate.key):
-                seconds = self._pace.seconds_for_a_look(len(survivors) - position, needed=True)
-                most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
-                with suppress(TrialError):  # the first one stands
-                    self._offer_head(candidate, quick=False, seconds=seconds, most_rows=most_rows)
+                self._offer_whole_head(candidate, len(survivors) - position)
         best = self._judge.best
         if best and best.hurried:  # the first head is better than those of all who go on
             (candidate,) = (one for one in self._candidates if self.head_number(one.key) == best.trial)
-            seconds = self._pace.seconds_for_a_look(1, needed=True)
-            most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
-            with suppress(TrialError):
-                self._offer_head(candidate, quick=False, seconds=seconds, most_rows=most_rows)
+            self._offer_whole_head(candidate, 1)
+
+    def _offer_whole_head(self, candidate: Candidate, left: int) -> None:
+        """On all rows that heads see. left: backbones that share what is left for screening."""
+        seconds = self._pace.seconds_for_a_look(left, needed=True)
+        most_rows = self._pace.rows_of_a_head(candidate.key, self._rows)
+        with suppress(TrialError):  # the first one stands
+            self._offer_head(candidate, quick=False, seconds=seconds, most_rows=most_rows)
 
     def _offer_head(self, candidate: Candidate, *, quick: bool, seconds: float, most_rows: int | None = None) -> None:
         """A head on what screening saw of a backbone: the first bundle, or a better one, which takes its place.

@@ -268,28 +268,46 @@ class Trials:
 
     def _run(self, running: Running) -> None:
         """Has a trial fitted to its next rung or its end."""
-        number, config, trial = running.number, running.config, running.optuna_trial
-        self._at_work = number
-        began, before = self._pace.clock.elapsed, running.used
+        self._at_work = running.number
+        length = self._begin(running)
+        if length is None:
+            return
+        self._settle_rungs()
+        self._announce(running, length.planned)
+        if not self._space.begins_pretrained(running.config) or self._is_closed_form(running.config):
+            self._set_apart(running)
+        if not self._fit(running, length):
+            return
+        if running.permille >= 1000:
+            if self._is_closed_form(config := running.config):
+                self._pace.durations.learn_closed_form(config.backbone, config.strategy, running.used)
+                self._count_closed_form(config)
+            self._end(running, TrialState.COMPLETE, "complete")
+        else:
+            self._put_down(running)
+
+    def _begin(self, running: Running) -> Length | None:
+        """How long it will be; None where that cannot be told, and it failed."""
+        trial, began = running.optuna_trial, self._pace.clock.elapsed
         trial.set_user_attr("paused", False)
         trial.set_user_attr("starts", trial.user_attrs.get("starts", 0) + 1)
         furthest = trial.user_attrs.get("reached", [0.0, 0.0])  # of a trial that begins anew too
-        trial.set_user_attr("reached", max(furthest, self._checkpoints.reached(number)))
+        trial.set_user_attr("reached", max(furthest, self._checkpoints.reached(running.number)))
         try:
-            length = self._forecast(running)
+            return self._forecast(running)
         except TrialError as error:
             self._announce(running, 0.0)
-            self._book(running, before, began)
+            self._book(running, running.used, began)
             self._fail(running, error)
-            return
+            return None
         except (OutOfTime, KeyboardInterrupt):  # before anybody heard of it
             trial.set_user_attr("starts", 0)
             raise
-        self._settle_rungs()
-        self._announce(running, length.planned)
-        if not self._space.begins_pretrained(config) or self._is_closed_form(config):
-            self._set_apart(running)
-        began = self._pace.clock.elapsed
+
+    def _fit(self, running: Running, length: Length) -> bool:
+        """Whether it came to its end, or to a rung where another has its turn."""
+        number, config, trial = running.number, running.config, running.optuna_trial
+        began, before = self._pace.clock.elapsed, running.used
         try:
             reply = self._dialogue.trial(
                 f"{config.strategy} of {plugins().origin(config.strategy, 'strategy')}",
@@ -310,7 +328,7 @@ class Trials:
         except TrialError as error:
             self._book(running, before, began)
             self._fail(running, error)
-            return
+            return False
         except (OutOfTime, KeyboardInterrupt):  # its checkpoint stays, for a search that is resumed
             self._book(running, before, began)
             trial.set_user_attr("starts", 0)
@@ -320,16 +338,14 @@ class Trials:
         # a process that was killed in the middle of this trial had booked nothing, and its checkpoint knows
         self._book(running, max(before, reply["seconds"] - (self._pace.clock.elapsed - began)), began)
         running.permille = reply["permille"]
-        if running.permille >= 1000:
-            if self._is_closed_form(config):
-                self._pace.durations.learn_closed_form(config.backbone, config.strategy, running.used)
-                self._count_closed_form(config)
-            self._end(running, TrialState.COMPLETE, "complete")
-            return
-        trial.set_user_attr("starts", 0)
-        trial.set_user_attr("paused", True)
+        return True
+
+    def _put_down(self, running: Running) -> None:
+        """Keeps it for later, and drops those for which there is no place."""
+        running.optuna_trial.set_user_attr("starts", 0)
+        running.optuna_trial.set_user_attr("paused", True)
         self._tell_end(running, "paused")
-        self._paused[number] = running
+        self._paused[running.number] = running
         self._drop(surplus(self._scheduler, self._paused))
 
     def _silence(self, backbone: str, length: Length) -> float:
@@ -408,12 +424,11 @@ class Trials:
             self._control = running.number  # to its end: weights that begin at random are far behind on their way
         if not work.closed_form:
             seconds = self._seconds_of(config, work)
-        length = self._pace.trial_length(config.backbone, config.strategy, seconds)
+        length = self._pace.begin_trial(config.backbone, config.strategy, seconds)
         running.planned = length.planned
         running.optuna_trial.set_user_attr("planned_seconds", length.planned)
         if not work.closed_form:
             self._usual = length.planned
-            self._pace.compared = max(self._pace.compared - 1, 1)
         return length
 
     def _seconds_of(self, config: TrialConfig, work: Work) -> float:
