@@ -9,11 +9,10 @@ cooled down when the time is over; without a time limit only steps count and a s
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -72,95 +71,121 @@ def train(model: Classifier, trial: Trial, plan: Plan) -> Iterator[Progress]:
     Goes on from the trial's checkpoint where there is one. Raises `DivergedError` as soon as the loss is not finite.
     Dropout and stochastic depth draw from torch's global generator, which is seeded here.
     """
-    groups = functools.partial(
-        parameter_groups,
-        model,
-        learning_rate=plan.learning_rate,
-        layer_decay=plan.layer_decay,
-        weight_decay=plan.weight_decay,
-        trains=plan.trains,
-    )
+    training = _Training(model, trial, plan)
+    ahead = [rung for rung in RUNGS if rung > training.judged]
+    while ahead:
+        progress = training.progress
+        if 1000 * progress < ahead[0]:
+            training.advance(progress)
+            continue
+        while ahead and 1000 * progress >= ahead[0]:  # where time went by without a step, one look is enough
+            training.judged = ahead.pop(0)
+        yield training.stand_still(last=not ahead)
+        if ahead:
+            training.go_on()
 
-    def enter(progress: float) -> Stepper:
+
+class _Training:
+    """What is trained, by what, and how far it is."""
+
+    def __init__(self, model: Classifier, trial: Trial, plan: Plan) -> None:
+        self._model, self._trial, self._plan = model, trial, plan
+        self._optimizer = AdamW(self._groups(plan.frozen_at(1.0)))
+        for effect in trial.effects:
+            effect.begin(model, trial)
+        self._whole = max(round(plan.epochs * len(trial.train) / min(plan.batch_size, len(trial.train))), len(RUNGS))
+        # what fills its time ends with the clock: its steps stay the recipe's, which a larger budget goes on to
+        self._steps = self._whole if trial.fill_time else max(round(trial.share * self._whole), len(RUNGS))
+        self._schedule = SCHEDULES[plan.schedule]
+        self._average = Average(model)
+        self._batches = plan.batches(trial, plan.batch_size)
+        self._checkpoint = Checkpoint(trial, model, self._optimizer, self._average)
+        self._step = 0  #: the next
+        self.judged = 0  #: permille, the last rung
+        trained = 0.0  # seconds, by an earlier process
+        if before := self._checkpoint.restore():
+            self._step, self._steps, self.judged = int(before["step"]), int(before["steps"]), int(before["permille"])
+            trained = before["trained"]
+            trial.clock.set_back(before["seconds"])
+        self._begun = trial.clock.elapsed - trained  #: when its schedule began, on the trial's clock
+        self._stepper = self._enter(self.progress)
+        self._begun = trial.clock.elapsed - trained  # loading, the first head and settling are no part of it
+        self._generator = torch.Generator()
+        self._losses: list[torch.Tensor] = []
+
+    def _groups(self, stage: int) -> list[dict[str, Any]]:
+        """What the optimizer trains from this stage on."""
+        plan = self._plan
+        return parameter_groups(
+            self._model, stage, learning_rate=plan.learning_rate, layer_decay=plan.layer_decay,
+            weight_decay=plan.weight_decay, trains=plan.trains,
+        )  # fmt: skip
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1: by time, or where it is further by steps."""
+        clock = self._trial.clock
+        by_time = (clock.elapsed - self._begun) / max(clock.seconds - self._begun, 1e-9)
+        return by_time if self._trial.fill_time else max(by_time, self._step / self._steps)
+
+    def _enter(self, progress: float) -> Stepper:
         """Trains what is not frozen from there on."""
+        plan, trial = self._plan, self._trial
         stage, passes = plan.frozen_at(progress), trial.share * plan.passes_at(progress)
         boundary = Boundary(trial.frozen, stage, trial.train, augment=plan.augment, passes=passes)
         stepper = Stepper(
-            model, trial, boundary, method=plan.method, objective=plan.objective, pretrained=plan.pretrained
+            self._model, trial, boundary, method=plan.method, objective=plan.objective, pretrained=plan.pretrained
         )
-        stepper.settle(AdamW(groups(stage)), plan.batch_size)
-        optimizer.follow_layout()  # of what settling has laid out
-        average.follow_layout()
+        stepper.settle(AdamW(self._groups(stage)), plan.batch_size)
+        self._optimizer.follow_layout()  # of what settling has laid out
+        self._average.follow_layout()
         return stepper
 
-    optimizer = AdamW(groups(plan.frozen_at(1.0)))
-    for effect in trial.effects:
-        effect.begin(model, trial)
-    whole = max(round(plan.epochs * len(trial.train) / min(plan.batch_size, len(trial.train))), len(RUNGS))
-    # what fills its time ends with the clock: its steps stay the recipe's, which a larger budget goes on to
-    steps = whole if trial.fill_time else max(round(trial.share * whole), len(RUNGS))
-    schedule = SCHEDULES[plan.schedule]
-    average = Average(model)
-    batches = plan.batches(trial, plan.batch_size)
-    checkpoint = Checkpoint(trial, model, optimizer, average)
-    step, judged, trained = 0, 0, 0.0
-    if before := checkpoint.restore():
-        step, steps, judged = int(before["step"]), int(before["steps"]), int(before["permille"])
-        trained = before["trained"]
-        trial.clock.set_back(before["seconds"])
-    begun = trial.clock.elapsed - trained
-
-    def progress_so_far() -> float:
-        """By time, or where it is further by steps."""
-        by_time = (trial.clock.elapsed - begun) / max(trial.clock.seconds - begun, 1e-9)
-        return by_time if trial.fill_time else max(by_time, step / steps)
-
-    stepper = enter(progress_so_far())
-    begun = trial.clock.elapsed - trained  # loading, the first head and settling are no part of the schedule
-    ahead = [rung for rung in RUNGS if rung > judged]
-    generator = torch.Generator()
-    losses: list[torch.Tensor] = []
-    while True:
-        progress = progress_so_far()
-        if 1000 * progress >= ahead[0]:
-            while ahead and 1000 * progress >= ahead[0]:  # where time went by without a step, one look is enough
-                judged = ahead.pop(0)
-            details, trial.made = {"steps": float(step)}, step / whole
-            if losses:
-                wait_for(trial.device)  # the last of them may be on its way to the host
-                details["loss"] = _finite(torch.stack(losses).mean(), step)
-            stepper.write_down()
-            if ahead:
-                checkpoint.write(step=step, steps=steps, begun=begun, permille=judged)
-            if judged == LATE:
-                checkpoint.keep_late()
-            average.swap()
-            yield Progress(judged, details)
-            if not ahead:
-                return
-            average.swap()
-            stepper.train_mode()
-            losses.clear()
-            continue
-        if plan.frozen_at(progress) < stepper.stage:
-            stepper.write_down()
-            stepper = enter(progress)
-            progress = progress_so_far()  # what entering took is no part of the step
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * schedule(min(progress, 1.0))
-        number, batch = batches.at(step)
+    def advance(self, progress: float) -> None:
+        """By a step."""
+        trial = self._trial
+        if self._plan.frozen_at(progress) < self._stepper.stage:
+            self._stepper.write_down()
+            self._stepper = self._enter(progress)
+            progress = self.progress  # what entering took is no part of the step
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["peak"] * self._schedule(min(progress, 1.0))
+        number, batch = self._batches.at(self._step)
         # torch's own would write down where it is called from, for accelerators that may still come
-        (torch.default_generator if trial.device.type == "cpu" else torch).manual_seed(seed_of(trial.seed, step))
-        generator.manual_seed(seed_of(trial.seed, step))
-        losses.append(stepper.step(optimizer, batch, number, generator))
+        (torch.default_generator if trial.device.type == "cpu" else torch).manual_seed(seed_of(trial.seed, self._step))
+        self._generator.manual_seed(seed_of(trial.seed, self._step))
+        self._losses.append(self._stepper.step(self._optimizer, batch, number, self._generator))
         there = -1 if trial.device.type == "cpu" else -2  # an accelerator's loss is there a step later
-        _finite(losses[there:][0], step + 1)
-        step += 1
+        _finite(self._losses[there:][0], self._step + 1)
+        self._step += 1
         for effect in trial.effects:
-            effect.stepped(step - 1, progress_so_far() - progress)
-        average.update()
-        if checkpoint.due:
-            checkpoint.write(step=step, steps=steps, begun=begun, permille=judged)
+            effect.stepped(self._step - 1, self.progress - progress)
+        self._average.update()
+        if self._checkpoint.due:
+            self._write()
+
+    def stand_still(self, *, last: bool) -> Progress:
+        """At a rung, with the running mean in the place of the weights."""
+        details, self._trial.made = {"steps": float(self._step)}, self._step / self._whole
+        if self._losses:
+            wait_for(self._trial.device)  # the last of them may be on its way to the host
+            details["loss"] = _finite(torch.stack(self._losses).mean(), self._step)
+        self._stepper.write_down()
+        if not last:
+            self._write()
+        if self.judged == LATE:
+            self._checkpoint.keep_late()
+        self._average.swap()
+        return Progress(self.judged, details)
+
+    def go_on(self) -> None:
+        """With the weights as they were."""
+        self._average.swap()
+        self._stepper.train_mode()
+        self._losses.clear()
+
+    def _write(self) -> None:
+        self._checkpoint.write(step=self._step, steps=self._steps, begun=self._begun, permille=self.judged)
 
 
 def _finite(loss: torch.Tensor, steps: int) -> float:
