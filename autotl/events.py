@@ -45,8 +45,7 @@ class Event:
     Kinds: ``phase`` (name), ``role`` (column, role, evidence), ``task`` (task, target, input, modality, classes,
     asks, metric, rows), ``audit`` (rows, class_counts, input, repeats, near_repeats, texts_compared,
     test_rows_learned, set_aside, shortcut, split, seconds), ``note`` (text), ``screened`` (backbone, score, metric,
-    rows, precision, parameters, licence, opinions, features, bytes_a_row, latency, memory (of the workers so far, at
-    most), seconds), ``head`` (trial,
+    rows, precision, parameters, licence, opinions, features, bytes_a_row, latency, memory, seconds), ``head`` (trial,
     score, backbone, latency), ``floor`` (majority, words; each may be None), ``shape`` (full_trials, rungs),
     ``trial_started`` (trial, backbone, strategy, each setting by its name, units, whose keys are these names,
     planned_seconds, why), ``trial_continued`` (trial, permille, planned_seconds, why), ``progress`` (trial,

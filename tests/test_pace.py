@@ -61,11 +61,12 @@ def test_trials_that_are_to_be_compared_share_the_time_where_not_both_fit():
     pace.durations.learn_judging("a", 1.0, views=0)
     alone, passes = pace.begin_trial("a", "tune", 80.0), pace.passes("a", 1000)
     pace.compared = 2
+    assert pace.passes("a", 1000) == pytest.approx(passes / 2, rel=0.01)
     half = pace.begin_trial("a", "tune", 80.0)
+    assert pace.compared == 1
     assert half.fill
     assert half.planned == pytest.approx(alone.planned / 2, abs=0.1)
     assert half.seconds == pytest.approx(half.planned - 1.0)  # judged within its part
-    assert pace.passes("a", 1000) == pytest.approx(passes / 2, rel=0.01)
     assert pace.seconds_of_this_training("a") == pytest.approx(half.seconds, abs=0.1)  # at any rung of the first
     assert not pace.begin_trial("a", "tune", 8.0).fill
     assert pace.seconds_of_this_training("a") == pytest.approx(pace.seconds_of_training("a"), abs=0.1)

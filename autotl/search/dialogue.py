@@ -45,7 +45,8 @@ class Dialogue:
 
     Each raises `TrialError` when it failed, `UnreadableError` when too many rows are, and `OutOfTime`, of which
     `NoWorker` is one. of, what: how messages name it. silence: seconds without a word after which it is given up.
-    views_agree: whether other views of the rows mean the same.
+    views_agree: whether other views of the rows mean the same. loading: seconds after which one is given
+    up that has not loaded a backbone.
     """
 
     def __init__(self, folder: Path, disk: Disk, pace: Pace, ledger: Ledger, *, offline: bool) -> None:
@@ -80,20 +81,22 @@ class Dialogue:
         """Has the worker let go of the networks of all backbones but these; one that is asked for is loaded again."""
         self._ask("backbones", "screening", do="forget", but=list(but))
 
-    def alike(self, candidate: Candidate, *, test: Sequence[Any], seconds: float, silence: float) -> Message:
+    def alike(self, candidate: Candidate, *, test: Sequence[Any], seconds: float, loading: float) -> Message:
         """Which images are copies of others, as the backbone reads them. test: cells of rows to test on."""
         return self._ask(
-            "audit", "auditing", silence=silence, do="alike", candidate=dataclasses.asdict(candidate), test=test,
+            "audit", "auditing", silence=loading + seconds, loading=loading, do="alike",
+            candidate=dataclasses.asdict(candidate), test=test,
             seconds=seconds,
         )  # fmt: skip
 
     def screen(
         self, candidate: Candidate, *, seconds: float, most_rows: int | None, opinions: bool, needed: bool,
-        silence: float,
+        loading: float,
     ) -> Message:  # fmt: skip
         """What a backbone sees of the rows. opinions: whether screeners are asked, too. needed: however slow it is."""
         return self._ask(
-            _named(candidate), "screening", silence=silence, do="screen", candidate=dataclasses.asdict(candidate),
+            _named(candidate), "screening", silence=loading + seconds, loading=loading, do="screen",
+            candidate=dataclasses.asdict(candidate),
             seconds=seconds, most_rows=most_rows, opinions=opinions, needed=needed,
         )  # fmt: skip
 
@@ -182,8 +185,9 @@ class Dialogue:
             raise RunError(f"nothing can be trained: {error}; {REMEDIES[error.kind]}") from error
 
     def _ask(
-        self, what: str, account: str, *, hearer: Hearer | None = None, silence: float = math.inf, **request: Any
-    ) -> Message:
+        self, what: str, account: str, *, hearer: Hearer | None = None, silence: float = math.inf,
+        loading: float | None = None, **request: Any,
+    ) -> Message:  # fmt: skip
         """The reply to a request; `what` names it in messages, and its seconds are booked under `account`."""
         try:
             self._worker.tell(**request)
@@ -191,12 +195,17 @@ class Dialogue:
             self._start_again(account)
             self._worker.tell(**request)
         try:
-            return self._converse(what, account, hearer, silence)
+            return self._converse(what, account, hearer, silence, loading)
         except (WorkerGone, WorkerStuck):
             self._start_again(account)
             raise
 
-    def _converse(self, what: str, account: str, hearer: Hearer | None, silence: float = math.inf) -> Message:
+    def _converse(
+        self, what: str, account: str, hearer: Hearer | None, silence: float = math.inf, loading: float | None = None
+    ) -> Message:
+        once_loaded = silence
+        if loading is not None and math.isinf(silence):  # however long a look may be, what never loads is given up
+            silence = loading
         while True:
             patience = self._pace.patience(testing=account == "testing")
             try:
@@ -211,6 +220,9 @@ class Dialogue:
             match message["say"]:
                 case "done":
                     return message
+                case "loaded":
+                    silence = once_loaded
+                    continue
                 case "full":
                     self._disk.give_way()
                     self._worker.tell(do="answer")

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from autotl.budget import Clock
 from autotl.events import DEFAULT_TRIAL
 from autotl.search.pace import Length, Pace
-from autotl.search.scheduler import Scheduler, next_in_time, rungs_for, surplus
+from autotl.search.scheduler import Scheduler, leave_out_the_late, next_in_time, rungs_for, surplus
 from autotl.search.space import Space, TrialConfig
-from autotl.search.trials import leave_out_the_late
 
 #: Seconds that Optuna, events and the leaderboard take for each trial.
 BETWEEN_TRIALS = 0.05
@@ -26,8 +25,12 @@ BEGINNING, LONGER = 0.02, 1.02
 
 #: How good a training becomes, in standard errors of a score beside the published recipe: the best of many by so much
 #: better, the others behind it by an exponential distribution of this mean. And what one gains from its beginning to
-#: its end. As 23 trainings of MiniLM on trec6 did, of the portfolio and the sampler.
-BEST, BEHIND, GAIN = 1.0, 4.0, 1.7
+#: its end. As 23 trainings of MiniLM on trec6 did, of the portfolio and the sampler, with a standard error of `ERROR`.
+BEST, BEHIND, GAIN, ERROR = 1.0, 4.0, 1.7, 0.009
+
+#: Where standard errors are larger, trainings are closer to each other by their measure, within these bounds: a metric
+#: may be of any size.
+CLOSEST, FARTHEST = 0.25, 4.0
 
 #: By which part of all one of them differs from the next: so any number of them in a row is spread evenly.
 GOLDEN = 0.618034
@@ -61,6 +64,7 @@ class Training:
     fills: bool  #: the time that it has, whatever it is forecast to take
     model: int  #: bytes
     checkpoint: int  #: bytes
+    spread: float  #: of scores, as `Course` has it
     permille: int = 0
     used: float = 0.0  #: seconds so far
 
@@ -74,18 +78,19 @@ class Training:
         """Where it stands now, in standard errors beside the published recipe's end."""
         drawn = 1 - GOLDEN * self.number % 1  # above 0
         end = BEST + BEHIND * math.log(drawn) if self.number != DEFAULT_TRIAL else 0.0
-        return end - GAIN * (1 - self.permille / 1000)
+        return self.spread * (end - GAIN * (1 - self.permille / 1000))
 
 
 class Course:
     """An imagined search, and how far it has come."""
 
-    def __init__(self, space: Space, pace: Pace, clock: ImaginedClock, *, head_wins: bool) -> None:
-        """head_wins: whether trainings hardly have a share in the answer."""
+    def __init__(self, space: Space, pace: Pace, clock: ImaginedClock, *, noise: float, head_wins: bool) -> None:
+        """noise: the standard error of a score. head_wins: whether trainings hardly have a share in the answer."""
         self.space, self.pace, self.clock = space, pace, clock
         self._began = clock.now
         self._sharers = 0 if head_wins else SHARERS
-        self._scheduler = Scheduler(noise=1.0, floor=0.0 if head_wins else -LEAD)
+        self._spread = min(max(ERROR / noise, CLOSEST), FARTHEST) if noise else FARTHEST
+        self._scheduler = Scheduler(noise=1.0, floor=0.0 if head_wins else -LEAD * self._spread)
         self.full_trials = 0.0
         self.rungs: tuple[int, ...] | None = None  #: not known before the first training
         self.trials = 0
@@ -122,7 +127,7 @@ class Course:
         self._usual = length.planned
         seconds = min(length.planned, length.seconds)
         self.trials += 1
-        return Training(self.trials - 1, config.backbone, seconds, length.fill, model, checkpoint)
+        return Training(self.trials - 1, config.backbone, seconds, length.fill, model, checkpoint, self._spread)
 
     def go_on(self, training: Training) -> None:
         """To its end, or to a rung where another has its turn."""

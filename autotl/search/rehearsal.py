@@ -155,9 +155,10 @@ class Rehearsal(Search):
         clock.now += self._floor.seconds_to_go_on(pace, survivors, len(self._given.split.train))
         space = self._space(survivors, pace)
         pace.begin_trials(tuple(space.candidates))
-        course = Course(space, pace, clock, head_wins=self._head_wins)
+        noise = self._session.judge.noise
+        course = Course(space, pace, clock, noise=noise, head_wins=self._head_wins)
         portfolio = [config for config in space.portfolio() if space.still_fits(config)]
-        queue, drawn = deque(portfolio), self._drawn(space) or portfolio
+        queue, drawn = deque(portfolio), deque(self._drawn(space) or portfolio)
         self._play(course, queue, drawn)
         pace.settle()
         if not pace.to_repeat:
@@ -200,19 +201,21 @@ class Rehearsal(Search):
         drawn = [space.suggest(study.ask()) for _ in range(DRAWN)]
         return [config for config in drawn if space.still_fits(config) and not space.work(config).closed_form]
 
-    def _play(self, course: Course, queue: deque[TrialConfig], drawn: Sequence[TrialConfig]) -> None:
+    def _play(self, course: Course, queue: deque[TrialConfig], drawn: deque[TrialConfig]) -> None:
         """Imagines trials until there is no time for one: those of the queue, and then what is drawn, over and over."""
-        offers = course.space.offers
         while course.goes_on:
             if course.trials >= MOST_IMAGINED:
                 course.repeat()
                 break
             training = course.next()
             if training is None:
-                if not any(map(offers, queue)):
-                    queue.extend(drawn)
-                config = next(filter(offers, queue), queue[0])
-                queue.remove(config)
+                config = next(filter(course.space.offers, [*queue, *drawn]), None)
+                if config is None:  # none of these is of a backbone that there is time for
+                    break
+                if config in queue:
+                    queue.remove(config)
+                else:
+                    drawn.rotate(-1 - drawn.index(config))
                 training = self._begin(course, config)
             if training is not None:
                 course.go_on(training)
@@ -266,7 +269,7 @@ class Rehearsal(Search):
             kept += BYTES * min(first_look, seconds / speed) * widths[event.data["backbone"]]
         for position, candidate in enumerate(survivors):
             if position == 0 or pace.time_for_a_head(candidate.key):
-                seconds = pace.seconds_for_a_look(len(survivors) - position, needed=True) or 0.0
+                seconds = pace.seconds_for_a_look(len(survivors) - position, needed=True)
                 speed = pace.durations.forward(candidate.key)
                 rest = max(min(pace.rows_of_a_head(candidate.key, rows) - first_look, seconds / speed), 0.0)
                 clock.now += rest * speed + pace.judging_seconds(candidate.key)
@@ -276,9 +279,9 @@ class Rehearsal(Search):
     def _cost(self, candidate: Candidate, config: TrialConfig, work: Work) -> _Cost:
         """What the worker says, which measures speeds that it does not know yet; a guess where the minute is over."""
         key = candidate.key, work
-        if key not in self._known and self._late:
-            self._known[key] = self._guess(candidate, work)
         if key not in self._known:
+            if self._late:
+                return self._guess(candidate, work)
             try:
                 reply = self._dialogue.forecast(config.strategy, candidate, work, views_agree=True, account="planning")
                 self._known[key] = _Cost(reply["seconds"], reply["states"], reply["trained"], reply["rows"])
@@ -286,17 +289,19 @@ class Rehearsal(Search):
                 self._known[key] = _Cost()
             except OutOfTime:
                 self._late = True
-                self._events.emit("note", text="the minute is over: some trials are reckoned by forward passes only")
-                self._known[key] = self._guess(candidate, work)
+                self._events.emit(
+                    "note", text="the minute is over: some trials are reckoned by others, or by forward passes"
+                )
+                return self._guess(candidate, work)
         return self._known[key]
 
     def _guess(self, candidate: Candidate, work: Work) -> _Cost:
-        """By what is known of the likest work on the backbone; by its forward passes where nothing is."""
-        known = [(done, cost) for (key, done), cost in self._known.items() if key == candidate.key and cost.seconds]
-        if known:
-            done, cost = min(known, key=lambda one: abs(one[0].frozen_fraction - work.frozen_fraction))
-            more = work.passes * work.step_cost / (done.passes * done.step_cost)
-            return dataclasses.replace(cost, seconds=more * cost.seconds)
+        """By what is known of trials on the backbone that begin from the same states; else by its forward passes."""
+        states = candidate.key, work.frozen_fraction, work.augment
+        for (key, done), cost in self._known.items():
+            if cost.seconds and (key, done.frozen_fraction, done.augment) == states:
+                more = work.passes * work.step_cost / (done.passes * done.step_cost)
+                return dataclasses.replace(cost, seconds=more * cost.seconds)
         steps = work.passes * len(self._given.split.train) * (1 - work.frozen_fraction)
         return _Cost(STEP_COST * work.step_cost * steps * self._pace.durations.forward(candidate.key))
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from statistics import NormalDist, fmean
 from typing import TYPE_CHECKING, Protocol
 
+from autotl.search.ranking import slow
 from autotl.training.rungs import END, FIRST, SECOND
 
 if TYPE_CHECKING:
     from autotl.search.pace import Pace
+    from autotl.search.space import Space
 
 #: From so many full trials on that the budget affords, poor ones are dropped: with fewer, each is worth more finished
 #: than compared (i-Epoch, Egele et al. 2024, for the one rung; successive halving wants some twenty).
@@ -175,3 +177,14 @@ def next_in_time(
 def surplus(scheduler: Scheduler, paused: Iterable[int]) -> list[int]:
     """The paused trials that are not kept, by the score that they should end with."""
     return sorted(paused, key=scheduler.forecast, reverse=True)[KEPT_PAUSED:]
+
+
+def leave_out_the_late(space: Space, pace: Pace, late: Collection[str], *, slow_ones: bool) -> bool:
+    """Has the space propose none of these backbones, nor, if `slow_ones`, any whose training would hardly begin.
+
+    Returns whether any is left.
+    """
+    contexts = {key: space.context(key) for key in space.candidates if key not in late}
+    parts = {key: pace.part_of_a_recipe(one.candidate, one.rows) for key, one in contexts.items()}
+    # where the others have nothing left to try, a slow one is better than none
+    return (slow_ones and space.do_without([*late, *slow(parts)])) or space.do_without(late)

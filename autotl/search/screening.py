@@ -217,7 +217,7 @@ class Screening:
             self._note(f"downloading {candidate.key}, {BYTES_A_PARAMETER * candidate.parameters / 1e6:.0f} MB at most")
         reply = self._dialogue.screen(
             candidate, seconds=seconds, most_rows=most_rows, opinions=opinions, needed=needed,
-            silence=self._pace.loading_seconds(needed=needed) + seconds,
+            loading=self._pace.loading_seconds(needed=needed),
         )  # fmt: skip
         self.stages[candidate.key] = reply["stages"]
         self._pace.durations.learn_forward(

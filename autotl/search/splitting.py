@@ -55,12 +55,12 @@ class Splitting:
             raise RunError(f"{self._file} cannot be read ({error}); search again with another --out") from error
 
     def _keep_copies_together(self, given: Preparation, seconds: float) -> Preparation:
-        silence = self._pace.loading_seconds() + seconds
+        loading = self._pace.loading_seconds()
         test = [] if given.test is None else given.test.cells
         of_each_family = {candidate.family: candidate for candidate in reversed(given.candidates)}
         for candidate in reversed(of_each_family.values()):
             try:
-                reply = self._dialogue.alike(candidate, test=test, seconds=seconds, silence=silence)
+                reply = self._dialogue.alike(candidate, test=test, seconds=seconds, loading=loading)
                 break
             except TrialError as error:  # a backbone that cannot be used is named when it is screened
                 failed = error

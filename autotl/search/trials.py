@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -22,9 +22,17 @@ from autotl.search.failures import Failures
 from autotl.search.incumbent import Judged
 from autotl.search.judging import Subject
 from autotl.search.line import Message, WorkerGone
-from autotl.search.pace import Length, Pace
-from autotl.search.ranking import PART_OF_A_RECIPE, slow
-from autotl.search.scheduler import TO_A_VERDICT, Scheduler, most_promising, next_in_time, rungs_for, surplus
+from autotl.search.pace import Length
+from autotl.search.ranking import PART_OF_A_RECIPE
+from autotl.search.scheduler import (
+    TO_A_VERDICT,
+    Scheduler,
+    leave_out_the_late,
+    most_promising,
+    next_in_time,
+    rungs_for,
+    surplus,
+)
 from autotl.search.session import Session
 from autotl.search.space import Space, TrialConfig
 from autotl.search.study import unfinished
@@ -464,14 +472,3 @@ class Trials:
         """Ends paused trials for good; the sampler learns how far they came."""
         for number in numbers:
             self._end(self._paused.pop(number), TrialState.PRUNED, "dropped")
-
-
-def leave_out_the_late(space: Space, pace: Pace, late: Collection[str], *, slow_ones: bool) -> bool:
-    """Has the space propose none of these backbones, nor, if `slow_ones`, any whose training would hardly begin.
-
-    Returns whether any is left.
-    """
-    contexts = {key: space.context(key) for key in space.candidates if key not in late}
-    parts = {key: pace.part_of_a_recipe(one.candidate, one.rows) for key, one in contexts.items()}
-    # where the others have nothing left to try, a slow one is better than none
-    return (slow_ones and space.do_without([*late, *slow(parts)])) or space.do_without(late)

@@ -120,6 +120,7 @@ class Workbench:
     def alike(self, *, candidate: Message, test: list[Any], seconds: float) -> Message:
         """As `copies` has it; images are decoded for the backbone that looks at them first, which then has them."""
         rows = self._look_through(candidate).rows
+        self._line.say("loaded")
         classes = self._strata if self._task.rules.exclusive else None
         clock = Clock(seconds)
         found = copies(rows, rows.beside(test), classes, seed=self._seed, clock=clock)
@@ -135,6 +136,7 @@ class Workbench:
         for a backbone that is too slow for that, unless it is `needed`.
         """
         frozen = self._look_through(candidate)
+        self._line.say("loaded")
         if not needed:
             self._looks.refuse_too_slow(frozen, seconds, fewest=self._fewest_rows)
         seen = self._see(frozen, seconds, most_rows)
