@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -45,8 +46,8 @@ class Dialogue:
 
     Each raises `TrialError` when it failed, `UnreadableError` when too many rows are, and `OutOfTime`, of which
     `NoWorker` is one. of, what: how messages name it. silence: seconds without a word after which it is given up.
-    views_agree: whether other views of the rows mean the same. loading: seconds after which one is given
-    up that has not loaded a backbone.
+    views_agree: whether other views of the rows mean the same. loading: seconds for loading a
+    backbone, beside those for the look; where a look has no limit, one that has not loaded it by then is given up.
     """
 
     def __init__(self, folder: Path, disk: Disk, pace: Pace, ledger: Ledger, *, offline: bool) -> None:
@@ -203,7 +204,7 @@ class Dialogue:
     def _converse(
         self, what: str, account: str, hearer: Hearer | None, silence: float = math.inf, loading: float | None = None
     ) -> Message:
-        once_loaded = silence
+        asked, once_loaded = time.monotonic(), silence
         if loading is not None and math.isinf(silence):  # however long a look may be, what never loads is given up
             silence = loading
         while True:
@@ -220,8 +221,8 @@ class Dialogue:
             match message["say"]:
                 case "done":
                     return message
-                case "loaded":
-                    silence = once_loaded
+                case "loaded":  # what both may take counts from the request
+                    silence = max(once_loaded - (time.monotonic() - asked), 0.0)
                     continue
                 case "full":
                     self._disk.give_way()

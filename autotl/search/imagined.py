@@ -89,7 +89,7 @@ class Course:
         self.space, self.pace, self.clock = space, pace, clock
         self._began = clock.now
         self._sharers = 0 if head_wins else SHARERS
-        self._spread = min(max(ERROR / noise, CLOSEST), FARTHEST) if noise else FARTHEST
+        self._spread = min(max(ERROR / noise, CLOSEST), FARTHEST) if noise else 1.0
         self._scheduler = Scheduler(noise=1.0, floor=0.0 if head_wins else -LEAD * self._spread)
         self.full_trials = 0.0
         self.rungs: tuple[int, ...] | None = None  #: not known before the first training

@@ -40,6 +40,8 @@ from autotl.zoo.inventory import largest_download
 #: Seconds that may pass before the answer.
 CALIBRATION = 60.0
 
+OVER = "the minute is over: what some trials would take is guessed, by others on the same backbone or by forward passes"
+
 #: Proposals of the sampler are of the kind of so many that it draws before it knows anything.
 DRAWN = 12
 
@@ -158,11 +160,14 @@ class Rehearsal(Search):
         noise = self._session.judge.noise
         course = Course(space, pace, clock, noise=noise, head_wins=self._head_wins)
         portfolio = [config for config in space.portfolio() if space.still_fits(config)]
-        queue, drawn = deque(portfolio), deque(self._drawn(space) or portfolio)
-        self._play(course, queue, drawn)
+        drawn = self._drawn(space)
+        known = {config.backbone for config in drawn}  # others may be all that there is time for
+        drawn += [config for config in portfolio if config.backbone not in known]
+        queue, again = deque(portfolio), deque(drawn)
+        self._play(course, queue, again)
         pace.settle()
         if not pace.to_repeat:
-            self._play(course, queue, drawn)  # in the time that was kept for refits of trainings
+            self._play(course, queue, again)  # in the time that was kept for refits of trainings
         inputs, seen = self._input_bytes(self._rows), self._input_bytes(max(e.data["rows"] for e in self._screened))
         states = list(course.states.values())
         run_folder = round(self._run_folder_bytes(survivors, course))
@@ -193,7 +198,7 @@ class Rehearsal(Search):
     @property
     def _head_wins(self) -> bool:
         judge = self._session.judge
-        return judge.best is not None and 1 - judge.best.score < HARDLY * judge.noise
+        return judge.best is not None and 1 - judge.best.score <= HARDLY * judge.noise
 
     def _drawn(self, space: Space) -> list[TrialConfig]:
         """What a sampler draws that knows nothing."""
@@ -289,21 +294,24 @@ class Rehearsal(Search):
                 self._known[key] = _Cost()
             except OutOfTime:
                 self._late = True
-                self._events.emit(
-                    "note", text="the minute is over: some trials are reckoned by others, or by forward passes"
-                )
+                self._events.emit("note", text=OVER)
                 return self._guess(candidate, work)
         return self._known[key]
 
     def _guess(self, candidate: Candidate, work: Work) -> _Cost:
         """By what is known of trials on the backbone that begin from the same states; else by its forward passes."""
-        states = candidate.key, work.frozen_fraction, work.augment
-        for (key, done), cost in self._known.items():
-            if cost.seconds and (key, done.frozen_fraction, done.augment) == states:
-                more = work.passes * work.step_cost / (done.passes * done.step_cost)
-                return dataclasses.replace(cost, seconds=more * cost.seconds)
-        steps = work.passes * len(self._given.split.train) * (1 - work.frozen_fraction)
-        return _Cost(STEP_COST * work.step_cost * steps * self._pace.durations.forward(candidate.key))
+        if work.closed_form:
+            return _Cost()
+        known = [(done, cost) for (key, done), cost in self._known.items() if key == candidate.key and cost.seconds]
+        states = work.frozen_fraction, work.augment
+        if alike := [one for one in known if (one[0].frozen_fraction, one[0].augment) == states]:
+            done, cost = min(alike, key=lambda one: abs(math.log(one[0].passes / work.passes)))
+            more = work.passes * work.step_cost / (done.passes * done.step_cost)
+            return dataclasses.replace(cost, seconds=more * cost.seconds)
+        _, near = min(known, key=lambda one: abs(one[0].frozen_fraction - states[0]), default=(work, _Cost()))
+        steps = work.passes * (near.rows or len(self._given.split.train)) * (1 - work.frozen_fraction)
+        seconds = STEP_COST * work.step_cost * steps * self._pace.durations.forward(candidate.key)
+        return dataclasses.replace(near, seconds=seconds)
 
     def _input_bytes(self, rows: int) -> float:
         """Of decoded images or tokens, which backbones share whose images have the same side."""
