@@ -24,7 +24,7 @@ BEST, SECOND = (
 )  # fmt: skip
 
 
-def course(seconds, *, noise=0.009, head_wins=False):
+def course(seconds, *, head_wins=False):
     clock = ImaginedClock(seconds, 0.0)
     pace = Pace(clock)
     for candidate in (BEST, SECOND):
@@ -38,7 +38,7 @@ def course(seconds, *, noise=0.009, head_wins=False):
     }
     made = Space((BEST, SECOND), [Finetune()], (), contexts)
     pace.begin_trials(tuple(made.candidates))
-    return Course(made, pace, clock, noise=noise, head_wins=head_wins)
+    return Course(made, pace, clock, head_wins=head_wins)
 
 
 def play(imagined, seconds_of_a_trial):
@@ -56,9 +56,9 @@ def play(imagined, seconds_of_a_trial):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.floats(60.0, 600.0), st.floats(0.5, 40.0), st.floats(0.0, 0.1))
-def test_the_clock_only_rises_and_trials_end_or_wait_or_were_dropped(seconds, full_trials, noise):
-    imagined = course(seconds, noise=noise)
+@given(st.floats(60.0, 600.0), st.floats(0.5, 40.0))
+def test_the_clock_only_rises_and_trials_end_or_wait_or_were_dropped(seconds, full_trials):
+    imagined = course(seconds)
     paused = play(imagined, seconds / full_trials)
     assert paused <= KEPT_PAUSED
     assert 0 < imagined.finished <= imagined.trials

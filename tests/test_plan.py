@@ -42,9 +42,10 @@ def test_a_search_comes_to_what_was_planned(plan, command_line, zoo, table, tmp_
         "search", "--data", table, "--models", zoo, "--budget", "20s", "--out", "run", "--quiet", cwd=tmp_path
     )
     assert answer.returncode == 0, answer.stderr
-    started = [line for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines() if "trial_started" in line]
+    finished = [line for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines() if '"complete"' in line]
     run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert outlook["trials"] / 4 < len(started) < 4 * outlook["trials"]  # trials this short are mostly noise
+    # how many begin is noise with trials this short, which few rows judge: a half of them went on, or a tenth
+    assert outlook["finished"] / 3 < len(finished) < 3 * outlook["finished"]
     assert outlook["memory"] == pytest.approx(run["memory"], rel=0.3)
 
 

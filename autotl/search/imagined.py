@@ -25,15 +25,12 @@ BEGINNING, LONGER = 0.02, 1.02
 
 #: How good a training becomes, in standard errors of a score beside the published recipe: the best of many by so much
 #: better, the others behind it by an exponential distribution of this mean. And what one gains from its beginning to
-#: its end. As 23 trainings of MiniLM on trec6 did, of the portfolio and the sampler, with a standard error of `ERROR`.
-BEST, BEHIND, GAIN, ERROR = 1.0, 4.0, 1.7, 0.009
+#: its end, from half as much to half as much again. As 23 trainings of MiniLM did on trec6, the sampler's among them.
+BEST, BEHIND, GAIN = 1.0, 4.0, 1.7
 
-#: Where standard errors are larger, trainings are closer to each other by their measure, within these bounds: a metric
-#: may be of any size.
-CLOSEST, FARTHEST = 0.25, 4.0
-
-#: By which part of all one of them differs from the next: so any number of them in a row is spread evenly.
-GOLDEN = 0.618034
+#: By which part of all one of them differs from the next, in each: so any number of them in a row is spread evenly, and
+#: what is good gains no more than others (Roberts' sequence in two dimensions).
+STEPS = 0.754878, 0.569840
 
 #: By how much the published recipe is better than the best head, in standard errors: on trec6, flowers and others.
 LEAD = 4.0
@@ -64,7 +61,6 @@ class Training:
     fills: bool  #: the time that it has, whatever it is forecast to take
     model: int  #: bytes
     checkpoint: int  #: bytes
-    spread: float  #: of scores, as `Course` has it
     permille: int = 0
     used: float = 0.0  #: seconds so far
 
@@ -76,21 +72,20 @@ class Training:
     @property
     def score(self) -> float:
         """Where it stands now, in standard errors beside the published recipe's end."""
-        drawn = 1 - GOLDEN * self.number % 1  # above 0
-        end = BEST + BEHIND * math.log(drawn) if self.number != DEFAULT_TRIAL else 0.0
-        return self.spread * (end - GAIN * (1 - self.permille / 1000))
+        good, gaining = (1 - step * self.number % 1 for step in STEPS)  # above 0
+        end = BEST + BEHIND * math.log(good) if self.number != DEFAULT_TRIAL else 0.0
+        return end - (0.5 + gaining) * GAIN * (1 - self.permille / 1000)
 
 
 class Course:
     """An imagined search, and how far it has come."""
 
-    def __init__(self, space: Space, pace: Pace, clock: ImaginedClock, *, noise: float, head_wins: bool) -> None:
-        """noise: the standard error of a score. head_wins: whether trainings hardly have a share in the answer."""
+    def __init__(self, space: Space, pace: Pace, clock: ImaginedClock, *, head_wins: bool) -> None:
+        """head_wins: whether trainings hardly have a share in the answer."""
         self.space, self.pace, self.clock = space, pace, clock
         self._began = clock.now
         self._sharers = 0 if head_wins else SHARERS
-        self._spread = min(max(ERROR / noise, CLOSEST), FARTHEST) if noise else 1.0
-        self._scheduler = Scheduler(noise=1.0, floor=0.0 if head_wins else -LEAD * self._spread)
+        self._scheduler = Scheduler(noise=1.0, floor=0.0 if head_wins else -LEAD)
         self.full_trials = 0.0
         self.rungs: tuple[int, ...] | None = None  #: not known before the first training
         self.trials = 0
@@ -127,7 +122,7 @@ class Course:
         self._usual = length.planned
         seconds = min(length.planned, length.seconds)
         self.trials += 1
-        return Training(self.trials - 1, config.backbone, seconds, length.fill, model, checkpoint, self._spread)
+        return Training(self.trials - 1, config.backbone, seconds, length.fill, model, checkpoint)
 
     def go_on(self, training: Training) -> None:
         """To its end, or to a rung where another has its turn."""

@@ -157,8 +157,7 @@ class Rehearsal(Search):
         clock.now += self._floor.seconds_to_go_on(pace, survivors, len(self._given.split.train))
         space = self._space(survivors, pace)
         pace.begin_trials(tuple(space.candidates))
-        noise = self._session.judge.noise
-        course = Course(space, pace, clock, noise=noise, head_wins=self._head_wins)
+        course = Course(space, pace, clock, head_wins=self._head_wins)
         portfolio = [config for config in space.portfolio() if space.still_fits(config)]
         drawn = self._drawn(space)
         known = {config.backbone for config in drawn}  # others may be all that there is time for
