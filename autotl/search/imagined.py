@@ -32,7 +32,7 @@ BEST, BEHIND, GAIN = 1.0, 4.0, 1.7
 #: what is good gains no more than others (Roberts' sequence in two dimensions).
 STEPS = 0.754878, 0.569840
 
-#: By how much the published recipe is better than the best head, in standard errors: on trec6, flowers and others.
+#: By how much the published recipe is better than the best head, in standard errors: so it was on trec6.
 LEAD = 4.0
 
 #: Trainings that have a share in an answer, if there are so many.
