@@ -129,7 +129,8 @@ def audit(
         inspection.without({int(inspection.kept[position]): reason for position, reason in leaving.items()}),
         together[stay],
     )
-    notes += tied_notes
+    remaining, shared_notes = _with_shared_parts(remaining, inputs)
+    notes += tied_notes + shared_notes
     notes += _repeat_notes(remaining, number_groups(contents.cells[i] for i in stay), together[stay])
     notes += pattern_notes
     if compared < different and task.modality in TEXTUAL:
@@ -295,6 +296,30 @@ def _kept_together(inspection: Inspection, together: Indices) -> tuple[Inspectio
         f"they are kept together by {name!r} alone"
     )
     return replace(inspection, groups=groups), [note]
+
+
+def _with_shared_parts(inspection: Inspection, inputs: Sequence[Any]) -> tuple[Inspection, list[str]]:
+    """Keeps rows together that share a part of their inputs, such as a claim beside several pieces of evidence.
+
+    Otherwise what is learned of a claim would be asked of it again. One column after the other, unless that would leave
+    too few groups, as where all questions are connected by some; a note says either. inputs: by row of the table.
+    """
+    task, notes = inspection.task, []
+    for place, column in enumerate(task.columns if task.modality in ("text_pair", "images") else ()):
+        parts = number_groups(inputs[row][place] for row in inspection.kept.tolist())
+        shared = _repeats(parts)
+        if holds(inspection.groups, parts):
+            continue
+        merged = merge_groups(inspection.groups, parts)
+        if np.bincount(merged).max() <= max(_MOST_ALIKE * len(merged), _ALWAYS_ALIKE):
+            inspection = replace(inspection, groups=merged)
+            notes.append(f"{counted(shared, 'row')} have the {column!r} of another: rows with the same stay together")
+        else:
+            notes.append(
+                f"{counted(shared, 'row')} have the {column!r} of another, and too many are connected to keep these "
+                "together: the score is one of what is partly known"
+            )
+    return inspection, notes
 
 
 def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> list[str]:

@@ -20,8 +20,10 @@ T = TypeVar("T")
 #: Characters; what spells a list of labels is short, and a parser of Python takes much memory for a long text.
 _LONGEST_LIST = 10_000
 
-#: Two strings with nothing but space between them.
-_NEIGHBOURS = re.compile(r"""(['"])\s+\1""")
+#: Lists as numpy prints them, with nothing but space between strings, which Python would read as one, or whole numbers.
+_STRING = r"""'[^']*'|"[^"]*\""""
+_SPACED_STRINGS = re.compile(rf"\[\s*(?:{_STRING})(?:\s+(?:{_STRING}))+\s*\]")
+_SPACED_NUMBERS = re.compile(r"\[\s*-?\d+(?:\s+-?\d+)+\s*\]", re.ASCII)
 
 #: The same of a number with its unit; where it begins and ends is tried place by place.
 _LONGEST_NUMBER = 200
@@ -50,12 +52,14 @@ _TIME = r"([T ,]+\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)?( ?(Z|UTC|GMT|AM|PM|[+-]\d{2}
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _DAY = r"\d{1,2}(st|nd|rd|th)?"
 _NUMERIC_DAY = r"\d{1,4}([-./])\d{1,2}\2\d{1,4}"
+#: As in reviews of Amazon's: ``09 13, 2009``.
+_SPACED_DAY = r"\d{1,2} \d{1,2}, \d{4}"
 _EASTERN_DAY = r"\d{4} ?[年년] ?\d{1,2} ?[月월] ?\d{1,2} ?[日일]"
 _NAMED_DAY = rf"([a-z]{{3,9}},? )?({_MONTH} {_DAY},?|{_DAY}[ -]{_MONTH},?)[ -]\d{{2,4}}"
 #: In other languages than English: a word between the day and a year of four digits, as in ``1. Mai 2023``.
 _FOREIGN_DAY = r"\d{1,2}\.? (de )?[^\W\d_]{3,12}\.? (de )?\d{4}"
 #: Year, month and day in any order, and the time: what has two words for their sake alone. Months may be named.
-_DATE = re.compile(rf"({_NUMERIC_DAY}|{_NAMED_DAY}|{_EASTERN_DAY}){_TIME}", re.IGNORECASE | re.ASCII)
+_DATE = re.compile(rf"({_NUMERIC_DAY}|{_SPACED_DAY}|{_NAMED_DAY}|{_EASTERN_DAY}){_TIME}", re.IGNORECASE | re.ASCII)
 _DATE_ELSEWHERE = re.compile(rf"{_FOREIGN_DAY}{_TIME}", re.IGNORECASE)
 
 
@@ -84,8 +88,10 @@ def spelled_list(cell: Any) -> list[Any] | None:
     text = cell.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return None
-    if _NEIGHBOURS.search(text):  # as numpy prints them, which Python would read as one
-        return None
+    if _SPACED_NUMBERS.fullmatch(text):
+        return [int(piece) for piece in text[1:-1].split()]
+    if _SPACED_STRINGS.fullmatch(text):
+        return [piece[1:-1] for piece in re.findall(_STRING, text)]
     for read in (json.loads, ast.literal_eval):  # ["a"] and ['a']
         with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             found = read(text)

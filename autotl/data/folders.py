@@ -46,6 +46,8 @@ def read_class_folders(folder: Path, *, labelled: bool) -> tuple[dict[str, list[
     deeper: list[str] = []
     masks: list[Path] = []
     nested = any(map(_holds_images, subfolders))
+    if labelled and nested:
+        _refuse_copies(folder, subfolders)
     for subfolder in subfolders:
         found, others = _images_within(subfolder, nested=nested)
         left_out += others
@@ -119,6 +121,18 @@ def _to_train_on(tables: Sequence[Path]) -> Path:
     named = [table for table in tables if table.stem.casefold().startswith("train")]
     others = [table for table in tables if table.stem.casefold() not in SPLIT_NAMES]
     return [*named, *others, *tables][0]
+
+
+def _refuse_copies(folder: Path, subfolders: Sequence[Path]) -> None:
+    """Raises `DataError` where one of the class folders holds the others once more, as archives packed twice do."""
+    names = {entry.name for entry in subfolders}
+    for entry in subfolders:
+        inner = {below.name for below in _visible(entry) if below.is_dir() and _holds_images(below)}
+        if len(inner) > 1 and not _holds_images(entry) and inner <= names - {entry.name}:
+            raise DataError(
+                f"{folder}: {entry.name!r} holds the class folders {listed(sorted(inner))} once more. Pass "
+                f"--data {entry}, or move it out of {folder.name}"
+            )
 
 
 def _refuse_parts(folder: Path, subfolders: Sequence[Path], *, labelled: bool) -> None:

@@ -33,7 +33,13 @@ _FLAGS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"no", "yes"})
 #: How sure it is that a column is the target for being the last, or for the end of its name.
 LAST, ENDING = 0.7, 0.8
 
-TARGET_NAMES = ("label", "labels", "target", "class", "category", "y", "sentiment")
+TARGET_NAMES = ("label", "labels", "target", "class", "category", "y", "sentiment", "stance")
+
+#: How columns of times are called; by themselves, seconds since 1970 are numbers like others.
+_TIMES = re.compile(r"time|date|stamp|created|epoch", re.IGNORECASE)
+
+#: Seconds, and milliseconds, since 1970 that are a day of these decades.
+_SECONDS, _MILLISECONDS = (1e8, 2.5e9), (1e11, 2.5e12)
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,12 @@ def _with_pair(table: Table, roles: list[ColumnRole], *, group: str | None) -> l
     texts = [role.name for role in inputs if role.role == "text"]
     if len(texts) < len(inputs) or not 1 <= len(texts) <= 2:
         return roles
+    if len(texts) == 1 and group and pair_among([*texts, group]) and holds_words(table, group):
+        raise DataError(
+            f"{table.name}: column {group!r} is by its name half of a pair with {texts[0]!r}, and rows with the same half "
+            f"stay together without being told. Leave --group out, or learn from {texts[0]!r} alone: "
+            f"{option('--text', texts[0])}"
+        )
     if len(texts) == 1:
         ignored = [role.name for role in roles if role.role == "ignore" and role.name != group]
         halves = [name for name in ignored if pair_among([*texts, name]) and holds_words(table, name)]
@@ -188,6 +200,10 @@ def _find_targets(table: Table, overrides: Overrides) -> list[ColumnRole]:
     taken = {name for names in overrides.inputs.values() for name in names} | {overrides.group, overrides.weight}
     free = [name for name in table.columns if name not in taken]
     named = [name for name in free if name.strip().casefold() in TARGET_NAMES]
+    if not any(_varies(table, name) for name in named) and any(
+        _varies(table, name) and _could_be_target(table, name) for name in free if name not in named
+    ):
+        named = []  # a category that all rows are of
     if len(named) == 1:
         return [ColumnRole(named[0], "target", 0.95, f"its name; {_values(table, named[0])}")]
     if named:
@@ -272,7 +288,7 @@ def other_targets(table: Table, roles: Sequence[ColumnRole]) -> list[str]:
 
 
 def _could_be_target(table: Table, name: str) -> bool:
-    return _could_be_classes(table, name) or _is_plain(table, name)
+    return not _is_time(table, name) and (_could_be_classes(table, name) or _is_plain(table, name))
 
 
 def _varies(table: Table, name: str) -> bool:
@@ -287,9 +303,21 @@ def _holds_different_images(table: Table, name: str) -> bool:
 
 def _could_be_classes(table: Table, name: str) -> bool:
     cells = [cell for cell in table.column(name) if not is_missing(cell)]
-    if not cells or looks_like_images(cells) or all(map(_is_day, spread(cells, _LOOKED_AT))):
+    if not cells or looks_like_images(cells) or _is_time(table, name):
         return False
     return are_few(distinct(cells), len(cells))
+
+
+def _is_time(table: Table, name: str) -> bool:
+    """Whether a column says when: days, or seconds since 1970 under such a name."""
+    cells = [cell for cell in table.column(name) if not is_missing(cell)]
+    if not cells or looks_like_images(cells):
+        return False
+    if all(map(_is_day, spread(cells, _LOOKED_AT))):
+        return True
+    if not _TIMES.search(name) or not all(map(is_whole, cells)):
+        return False
+    return any(all(low < float(cell) < high for cell in cells) for low, high in (_SECONDS, _MILLISECONDS))
 
 
 def _is_day(cell: Any) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from autotl.data.cells import (
+    are_few,
     are_numbers,
     have_grouped_thousands,
     is_amount,
@@ -36,6 +37,10 @@ _MORE_COMBINATIONS = 1.0
 
 #: Cells with several labels below which a delimiter is a slip.
 _FEWEST_SEVERAL = 3
+
+#: Labels in a cell with spaces between them, at most, and ways to combine them, as a multiple of them, at least: spaces
+#: say less than commas.
+_MOST_SPACED, _SPACED_WAYS = 8, 2
 
 #: How 0 and 1 are written where each label has a column.
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
@@ -109,14 +114,29 @@ def find_delimiter(cells: Sequence[Any]) -> str | None:
         usual = sum(count >= FEWEST_ROWS for count in combined.values())
         if len(ways) > _MORE_COMBINATIONS * len(rows) and 2 * usual > len(rows):
             return delimiter
-    return None
+    return " " if _are_spaced(present) else None
+
+
+def _are_spaced(cells: Sequence[str]) -> bool:
+    """Whether a space stands between labels: few of them in many ways, one, two, three and not many more to a cell.
+
+    Names of classes may have spaces too; then there are more words than names.
+    """
+    several = [cell.split() for cell in cells]
+    counts = {len(labels) for labels in several}
+    if not {1, 2, 3} <= counts or max(counts) > _MOST_SPACED or any(len({*one}) < len(one) for one in several):
+        return False
+    labels, ways = {label for one in several for label in one}, {frozenset(one) for one in several}
+    return are_few(len(labels), len(cells)) and len(ways) >= _SPACED_WAYS * len(labels)
 
 
 def most_used_delimiter(cells: Sequence[Any]) -> str:
     """Where a person has said that there are several labels."""
     uses = {delimiter: sum(delimiter in str(cell) for cell in cells) for delimiter in DELIMITERS}
     most = max(uses, key=uses.__getitem__)
-    return most if uses[most] else ""
+    if uses[most]:
+        return most
+    return " " if any(len(str(cell).split()) > 1 for cell in cells if not is_missing(cell)) else ""
 
 
 def is_list(cell: Any) -> bool:

@@ -32,10 +32,26 @@ def test_pairs_repeat_each_other_where_both_texts_do_in_their_order():
     found = audited(table)
     groups = found.inspection.groups
     together = {(row, other) for row in range(80) for other in range(row) if groups[row] == groups[other]}
-    assert together == {(10, 2), (11, 3), (15, 5), (16, 6)}
+    assert together == {(10, 2), (11, 3), (12, 4), (15, 5), (16, 6)}
     assert found.facts["repeats"] == 1
     assert not reasons(found)
     assert any("pair of texts but for case" in note for note in found.notes)
+
+
+def test_pairs_that_share_a_text_stay_together_unless_all_are_connected():
+    """Claims beside several pieces of evidence do; questions of which each is compared with many others do not."""
+    table = pairs()
+    claims = table.assign(text1=[table["text1"][row // 5] for row in range(80)])
+    found = audited(claims)
+    groups = found.inspection.groups
+    assert all(len({*groups[row : row + 5].tolist()}) == 1 for row in range(0, 80, 5))
+    assert len({*groups.tolist()}) == 16
+    assert any("64 rows have the 'text1' of another: rows with the same stay together" in note for note in found.notes)
+    chain = table.assign(text1=[table["text1"][row // 2] for row in range(80)])
+    chain["text2"] = [table["text2"][(row + 1) // 2] for row in range(80)]
+    found = audited(chain)
+    assert len({*found.inspection.groups.tolist()}) == 40
+    assert any("39 rows have the 'text2' of another, and too many are connected" in note for note in found.notes)
 
 
 def test_contradicting_pairs_and_pairs_of_the_test_table_are_set_aside_and_listed(tmp_path):

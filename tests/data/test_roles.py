@@ -50,6 +50,30 @@ def test_one_of_several_columns_of_yes_and_no_is_not_taken_for_the_target():
     assert roles({"comment": TEXTS, **flags, "label": LABELS})["label"] == "target"
 
 
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("unixReviewTime", [1_252_800_000 + 86_400 * (n % 30) for n in range(N)]),
+        ("timestamp", [1_588_687_728_923 + 86_400_000 * (n % 30) for n in range(N)]),
+        ("reviewTime", [f"09 {n % 28 + 1:02d}, 2009" for n in range(N)]),
+    ],
+)
+def test_times_at_the_end_of_a_table_are_not_asked(name, times):
+    columns = {"text": TEXTS, "overall": [1, 2, 3, 4] * (N // 4), name: times}
+    with pytest.raises(TaskError, match=rf"the last one, '{name}', does not look like classes.*--target NAME"):
+        roles(columns)
+    assert roles(columns, Overrides(target=(name,)))[name] == "target"
+
+
+def test_a_target_by_name_that_is_the_same_everywhere_gives_way():
+    assert roles({"category": ["food"] * N, "review": TEXTS, "rating": [1, 2] * (N // 2)})["rating"] == "target"
+
+
+def test_of_a_topic_and_a_stance_a_person_says_which():
+    with pytest.raises(TaskError, match="2 columns could be the target"):
+        roles({"Target": LABELS, "Tweet": TEXTS, "Stance": LABELS[::-1]})
+
+
 @pytest.mark.parametrize("name", ["label", "Target", "CLASS", "category", "y", "Sentiment"])
 def test_target_is_found_by_name_wherever_it_stands(name):
     assert roles({name: LABELS, "review": TEXTS, "stars": [1, 2] * 20})[name] == "target"

@@ -244,6 +244,10 @@ def test_a_class_whose_images_are_all_in_folders_is_a_class_and_links_to_folders
         (["images/a/1.jpg", "test.csv", "who.csv"], r"no class folders.*such as --data \S+who\.csv"),
         (["fold1/a/1.jpg", "fold1/b/1.jpg", "fold2/a/1.jpg", "fold2/b/1.jpg"], "no class folders"),
         (["a/readme.md"], "no class folders"),
+        (
+            ["no/1.jpg", "yes/1.jpg", "all/no/1.jpg", "all/yes/1.jpg"],
+            r"'all' holds the class folders 'no', 'yes' once more. Pass --data \S+all, or move it out",
+        ),
         (["train/cat.0.jpg", "train/dog.0.jpg", "test/1.jpg"], "'test', 'train' hold images and no class folders"),
         (
             ["train/a/1.jpg", "test/1.jpg", "sample.csv"],

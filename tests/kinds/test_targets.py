@@ -60,10 +60,27 @@ def test_names_in_lists_of_objects_are_labels_and_what_is_missing_in_a_list_is_n
     np.testing.assert_array_equal(inspected(labels=spelled).targets, inspected(labels=given).targets)
 
 
-def test_lists_as_numpy_prints_them_are_cut_nowhere():
-    with_commas = [f"[{', '.join(f'np.str_({name!r})' for name in names)}]" for names in some_labels(60)]
-    for printed in (with_commas, [str(np.array(names)) for names in some_labels(60)]):
-        assert inspected(labels=printed).task.kind != "multilabel"
+def test_lists_as_numpy_prints_them_are_labels_and_their_types_are_cut_nowhere():
+    given = some_labels(60)
+    with_types = [f"[{', '.join(f'np.str_({name!r})' for name in names)}]" for names in given]
+    assert inspected(labels=with_types).task.kind != "multilabel"
+    for numbered in (False, True):
+        rows = [[COLOURS.index(name) for name in names] for names in given] if numbered else given
+        printed, lists = inspected(labels=[str(np.array(names)) for names in rows]), inspected(labels=rows)
+        np.testing.assert_array_equal(printed.targets, lists.targets)
+
+
+def test_few_words_in_many_ways_are_labels_and_names_of_several_words_are_not():
+    words = ["healthy", "scab", "rust", "frog_eye", "mildew"]
+    cells = [" ".join(words[n] for n in range(5) if row >> n & 1) or "healthy" for row in range(32)] * 4
+    cells = [cell for cell in cells if len(cell.split()) < 4]
+    found = inspected(labels=cells)
+    assert found.task.kind == "multilabel"
+    assert set(found.task.classes) == set(words)
+    names = ["credit card", "bank account or service", "debt", "student loan", "money transfer", "mortgage"] * 20
+    assert inspected(labels=names).task.kind == "multiclass"
+    asked = inspected(labels=["a b", "a", "b c", "c", "a c", "b"] * 10, task="multilabel")
+    assert set(asked.task.classes) == {"a", "b", "c"}
 
 
 def test_columns_of_minus_one_and_one_are_labels():
