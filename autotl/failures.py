@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import traceback
 from collections.abc import Iterator, Mapping
 
@@ -53,7 +54,7 @@ def kind_of(error: BaseException, plugins: frozenset[str] = frozenset()) -> Fail
                 return "data"
             case PluginError():
                 return "plugin"
-            case ConnectionError() | TimeoutError():
+            case ConnectionError() | TimeoutError() | socket.gaierror():  # the last: a name that nobody knows
                 return "network"
             case FloatingPointError():
                 return "numbers"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from autotl.features.precision import Precision, in_whole_fp32
-from autotl.features.speed import SpeedBook
+from autotl.features.precision import Precision, in_whole_fp32, options_for
+from autotl.features.speed import SettledSpeeds, SpeedBook
 
 
 def winner(seconds):
@@ -34,6 +36,25 @@ def test_a_format_that_is_hopeless_is_not():
     best, tried = winner(seconds)
     assert best == ("fp32", False)
     assert ("bf16", True) not in tried
+
+
+def test_a_processor_without_kernels_of_bf16_races_fp32_alone(monkeypatch):
+    """As of before AVX-512: what torch does in their place takes a hundred times as long."""
+    state, cpu = {"x": torch.zeros(1, 3, 8, 8)}, torch.device("cpu")
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert {option.format for option in options_for(state, cpu)} == {"fp32", "bf16"}
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert {option.format for option in options_for(state, cpu)} == {"fp32"}
+
+
+def test_where_nothing_is_raced_an_accelerator_whose_16_bits_overflow_computes_in_32():
+    options = [Precision("fp32"), Precision("fp16")]
+    for overflows, format_ in ((False, "fp16"), (True, "fp32")):
+        speeds = SettledSpeeds(torch.device("cuda"))
+        step = {"fp32": 2.0, "fp16": math.inf if overflows else 1.0}
+        speed = speeds.race("a step", options, lambda option, step=step: step[option.format], rows=10)
+        assert speed.precision.format == format_
+        assert math.isfinite(speed.seconds_a_row)
 
 
 def test_fp32_is_whole_where_a_program_has_set_it_in_torchs_newer_way(monkeypatch):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from autotl.cli.options import new_file, writing
 from autotl.escaping import as_json, for_terminal
+
+if TYPE_CHECKING:
+    import torch
 
 HELP = "check this machine: devices, precision that pays, hub, caches, disk"
 
@@ -56,8 +60,6 @@ def examine() -> dict[str, str]:
 
     from autotl.config import cache_folder
     from autotl.features.device import best_device
-    from autotl.features.precision import half_format
-    from autotl.features.speed import measure_matrix_product
     from autotl.plugins.manager import plugins
     from autotl.runs.run_file import versions
     from autotl.usage import cores, folder_bytes
@@ -69,13 +71,11 @@ def examine() -> dict[str, str]:
     device = best_device()
     cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     cuda += ["which cannot be used: see above"] * (bool(cuda) and device.type == "cpu")
-    ratio = measure_matrix_product(device)
     off = [f"{record.package}: {record.reason}" for record in plugins().records if record.state == "off"]
     return {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "devices": ", ".join(cuda) or f"no GPU; {cores()} processor cores",
-        "precision": f"{half_format(device)} multiplies matrices at {ratio:.1f} times the speed of fp32"
-        + (": it pays for most networks; each is measured" if ratio > 1.2 else ": fp32 is the better choice"),
+        "precision": _precision(device),
         "hub": "reachable" if hub.reachable() else "not reachable: give --models, or use what is cached here",
         "families": ", ".join(f"{family.name} ({family.modality})" for family in plugins().families)
         or "none: pip install 'autotl[all]'",
@@ -84,3 +84,16 @@ def examine() -> dict[str, str]:
         "disk": f"{shutil.disk_usage(present).free / 1e9:.1f} GB free at the cache, "
         f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB here",
     }
+
+
+def _precision(device: torch.device) -> str:
+    """What formats of 16 bits are worth here."""
+    from autotl.features.precision import half_format
+    from autotl.features.speed import measure_matrix_product
+
+    half = half_format(device)
+    if half is None:
+        return "fp32: torch has no kernels of 16 bits for this processor"
+    ratio = measure_matrix_product(device, half)
+    worth = "it pays for most networks; each is measured" if ratio > 1.2 else "fp32 is the better choice"
+    return f"{half} multiplies matrices at {ratio:.1f} times the speed of fp32: {worth}"

@@ -171,12 +171,6 @@ def _with_pair(table: Table, roles: list[ColumnRole], *, group: str | None) -> l
     texts = [role.name for role in inputs if role.role == "text"]
     if len(texts) < len(inputs) or not 1 <= len(texts) <= 2:
         return roles
-    if len(texts) == 1 and group and pair_among([*texts, group]) and holds_words(table, group):
-        raise DataError(
-            f"{table.name}: column {group!r} is by its name half of a pair with {texts[0]!r}, and rows with the same half "
-            f"stay together without being told. Leave --group out, or learn from {texts[0]!r} alone: "
-            f"{option('--text', texts[0])}"
-        )
     if len(texts) == 1:
         ignored = [role.name for role in roles if role.role == "ignore" and role.name != group]
         halves = [name for name in ignored if pair_among([*texts, name]) and holds_words(table, name)]

@@ -24,9 +24,21 @@ Format: TypeAlias = Literal["fp32", "bf16", "fp16"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def half_format(device: torch.device) -> Format:
-    """The format of 16 bits that a device may be fast in: NVIDIA's have bf16 from compute capability 8 (Ampere) on."""
+def half_format(device: torch.device) -> Format | None:
+    """The format of 16 bits that a device may be fast in: NVIDIA's have bf16 from compute capability 8 (Ampere) on.
+
+    None for processors that torch has no kernels of bf16 for, such as Intel's of before AVX-512: its way around took 25
+    to 500 times as long as fp32 there (pytorch's issues 146508 and 183815), too long to be raced.
+    """
+    if device.type == "cpu" and not _has_kernels_of_bf16():
+        return None
     return "fp16" if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0) else "bf16"
+
+
+def _has_kernels_of_bf16() -> bool:
+    """What torch asks itself before it leaves bf16 to oneDNN; true where a release of torch has no such question."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is None or bool(supported())
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,8 @@ class Precision:
 def options_for(state: State, device: torch.device) -> list[Precision]:
     """What is worth racing for this input: layouts matter for images only. fp32 first."""
     layouts = [True, False] if state["x"].ndim == 4 else [False]
-    formats: tuple[Format, ...] = ("fp32", half_format(device))
+    half = half_format(device)
+    formats: list[Format] = ["fp32"] if half is None else ["fp32", half]
     return [Precision(format_, channels_last) for format_ in formats for channels_last in layouts]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from autotl.features.device import best_device
-from autotl.features.precision import HALVES, Precision, half_format
+from autotl.features.precision import HALVES, Format, Precision
 from autotl.files import write_durably
 from autotl.untrusted import read_object
 
@@ -132,9 +132,12 @@ class SettledSpeeds(SpeedBook):
 
     def race(self, key: str, options: Sequence[Precision], step: Callable[[Precision], float], *, rows: int) -> Speed:
         if key not in self._known:
-            settled = next(option for option in options if option.exact == self._exact)
-            step(settled)  # warms up, as in `_race`
-            seconds = step(settled) / rows
+            wanted = [option for option in options if option.exact == self._exact][:1]
+            for settled in [*wanted, *(option for option in options if option.exact)]:
+                step(settled)  # warms up, as in `_race`
+                seconds = step(settled) / rows
+                if math.isfinite(seconds):  # else its numbers are not, in 16 bits
+                    break
             self._known[key] = Speed(settled, seconds, seconds)
         return self._known[key]
 
@@ -197,11 +200,11 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
     return min(taken, key=handicapped), taken
 
 
-def measure_matrix_product(device: torch.device) -> float:
-    """How many times faster 16 bits multiply matrices here than fp32: a hint, not a promise for any network."""
+def measure_matrix_product(device: torch.device, half: Format) -> float:
+    """How many times faster `half` multiplies matrices here than fp32: a hint, not a promise for any network."""
     matrix = torch.randn(1024, 1024, device=device)
     fastest_seconds = []
-    for dtype in (torch.float32, HALVES[half_format(device)]):
+    for dtype in (torch.float32, HALVES[half]):
         operand, seconds = matrix.to(dtype), []
         for _ in range(5):
             began = time.perf_counter()

@@ -122,6 +122,9 @@ class Stepper:
 
     def _capture(self, rows: np.ndarray) -> None:
         device, stage = self._trial.device, self._boundary.stage
+        trained = [module for part in self._model.backbone.stages[stage:] for module in part.modules()]
+        if any(isinstance(module, torch.nn.Embedding) and module.sparse for module in trained):
+            return  # how many rows their gradients have is asked of the device, which no recording can
         state = self.precision.place(self._boundary.batch(rows, 0, torch.Generator().manual_seed(0)), device)
         gc.collect()  # what torch makes of a recording is a cycle, which keeps its weights and gradients on the device
         with contextlib.suppress(RuntimeError):  # steps do without

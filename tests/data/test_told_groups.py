@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
-import pytest
 from audits import audited, frame, reasons
 
 from autotl.data.groups import tied
@@ -12,7 +10,6 @@ from autotl.data.inspection import inspect_table
 from autotl.data.roles import Overrides
 from autotl.data.splits import holdout
 from autotl.data.tables import read_table
-from autotl.errors import DataError
 
 
 def test_one_text_that_is_everywhere_makes_no_one_group_of_all():
@@ -28,17 +25,6 @@ def test_one_text_that_is_everywhere_makes_no_one_group_of_all():
     train, valid = holdout(found.inspection.targets, seed=0, groups=found.inspection.groups)
     assert len(valid)
     assert not set(table["hospital"][train]) & set(table["hospital"][valid])
-
-
-def test_half_of_a_pair_need_not_be_told_as_the_group():
-    rows = [f"statement {n} of many words" for n in range(40)]
-    table = read_table(
-        pd.DataFrame({"premise": [rows[n // 4] for n in range(40)], "hypothesis": rows, "label": [*"ab"] * 20})
-    )
-    with pytest.raises(DataError, match="half of a pair with 'hypothesis'.*Leave --group out.*--text hypothesis"):
-        inspect_table(table, Overrides(group="premise"))
-    found = inspect_table(table, Overrides(group="premise", text="hypothesis"))
-    assert len({*found.groups.tolist()}) == 10
 
 
 def test_a_large_group_unties_no_others():
