@@ -199,10 +199,14 @@ def _build(candidate: Candidate, arguments: dict[str, Any], *, pretrained: bool 
 def _folder(candidate: Candidate) -> Path:
     """Where its files are, downloaded first where that is the hub.
 
-    By their names: timm would take a pickle where the hub does not answer for the weights, and does for that.
+    By their names: timm would take a pickle where the hub does not answer for the weights, and does for that. What is
+    here already is not asked for again: every training loads its network, and a connection may be gone by then.
     """
     if candidate.source != "hub":
         return Path(candidate.location)
+    folder = dict(cached_snapshots()).get(candidate.location)
+    if folder is not None and read_model_folder(folder):
+        return folder
     from huggingface_hub import hf_hub_download
 
     files = [hf_hub_download(candidate.location, name) for name in ("config.json", WEIGHTS)]

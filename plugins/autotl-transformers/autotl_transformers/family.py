@@ -45,15 +45,16 @@ class TransformersFamily:
 
         `drop` becomes the hidden dropout. Raises `ZooError` when the weights are missing, incomplete or unreadable.
         """
-        from autotl_transformers.loading import published_network, published_pooling
+        from autotl_transformers.loading import downloaded, published_network, published_pooling
         from autotl_transformers.stages import Unsuitable
 
         try:
-            local = candidate.source != "hub"
             pooling = published_pooling(candidate)  # first, so that a snapshot with weights has it too
+            folder = downloaded(candidate)
             model = published_network(
-                candidate.location, candidate.parameters, local=local, drop=drop, pretrained=pretrained
-            )
+                candidate.location if folder is None else str(folder), candidate.parameters,
+                local=folder is not None, drop=drop, pretrained=pretrained,
+            )  # fmt: skip
             return self._in_stages(model, pooling)
         except Unsuitable as error:
             raise ZooError(f"{candidate.key}: {error}") from error

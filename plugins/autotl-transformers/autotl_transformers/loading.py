@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from autotl.plugins.contracts import Candidate
 from autotl.untrusted import LARGEST_TOKENIZER, read_header, read_object, read_text
 from autotl.zoo.building import built_within, check_settings
+from autotl.zoo.local import cached_snapshots
 from autotl_transformers.catalogue import known
 from autotl_transformers.folders import read_model_folder, weight_files
 
@@ -149,13 +150,27 @@ def published_pooling(candidate: Candidate) -> Pooling:
     return "cls" if settings.get("pooling_mode", settings.get("pooling_mode_cls_token")) in ("cls", True) else "mean"
 
 
+def downloaded(candidate: Candidate) -> Path | None:
+    """The folder of a candidate that is on this machine, be it since a moment ago; None where it is on the hub alone.
+
+    Every training loads its network, and need not ask the hub each time, whose connection may be gone.
+    """
+    if candidate.source != "hub":
+        return Path(candidate.location)
+    folder = dict(cached_snapshots()).get(candidate.location)
+    return folder if folder is not None and read_model_folder(folder) else None
+
+
 def _published_file(candidate: Candidate, name: str) -> Path | None:
     if candidate.source != "hub":
         file = Path(candidate.location, name)
         return file if file.is_file() else None
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    here = try_to_load_from_cache(candidate.location, name)
+    if here is not None:  # a path, or a note that there is no such file
+        return Path(here) if isinstance(here, str) else None
     try:
         with quiet():
             return Path(hf_hub_download(candidate.location, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -151,6 +152,18 @@ def test_the_hub_cache_is_read_by_file_system(family, zoo, empty_hub_cache):
     assert cached["someone/tiny"].source == "cache"
     assert Path(cached["someone/tiny"].location) == snapshots / "aaa"
     assert family.load(cached["someone/tiny"]).width == 32
+
+
+def test_what_was_downloaded_is_not_asked_for_again(family, zoo, empty_hub_cache, monkeypatch):
+    """As every training loads its network, and the hub may be gone by then."""
+    cache_model(empty_hub_cache, zoo / "bert", "someone/tiny", ("aaa",), "aaa")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(empty_hub_cache))
+    no_pooling = empty_hub_cache / "models--someone--tiny" / ".no_exist" / "aaa" / "1_Pooling" / "config.json"
+    no_pooling.parent.mkdir(parents=True)
+    no_pooling.touch()  # as the hub's library notes it
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", None)
+    candidate = dataclasses.replace(found(family)["someone/tiny"], source="hub", location="someone/tiny")
+    assert family.load(candidate).width == 32
 
 
 def test_the_cache_is_where_the_hubs_own_variables_say(family, zoo, tmp_path, monkeypatch):
