@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 
 from autotl.features.precision import Precision, in_whole_fp32, options_for
@@ -45,6 +46,19 @@ def test_a_processor_without_kernels_of_bf16_races_fp32_alone(monkeypatch):
     assert {option.format for option in options_for(state, cpu)} == {"fp32", "bf16"}
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     assert {option.format for option in options_for(state, cpu)} == {"fp32"}
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (1, 3, 8, 8)])
+def test_where_there_is_fp32_alone_attention_is_tried_in_both_ways(shape, monkeypatch):
+    def step(option):
+        if not option.plain_attention:
+            x = torch.ones(1, 1, 2, 2)
+            torch.nn.functional.scaled_dot_product_attention(x, x, x)
+        return 1.0 if option.plain_attention else 2.0
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    options = options_for({"x": torch.zeros(shape)}, torch.device("cpu"))
+    assert SpeedBook(None).race("a step", options, step, rows=10).precision.plain_attention
 
 
 def test_where_nothing_is_raced_an_accelerator_whose_16_bits_overflow_computes_in_32():

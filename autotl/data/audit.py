@@ -47,6 +47,10 @@ _CHARACTERS_PER_SECOND = 1e6
 #: validated on. In a table of some ten rows a share says nothing.
 _MOST_ALIKE, _ALWAYS_ALIKE = 0.1, 10
 
+#: Rows that share a part of their inputs are kept together where they are a hundredth of all at most, as a tenth may be
+#: what validates, and where there are so many groups.
+_MOST_OF_A_PART, _FEWEST_GROUPS = 0.01, 8
+
 _LEAST_ROWS = 2  #: of a class: one to learn from, one to check
 
 #: What is said of rows that are set aside, by the first word of their reason.
@@ -311,7 +315,7 @@ def _with_shared_parts(inspection: Inspection, inputs: Sequence[Any]) -> tuple[I
         if holds(inspection.groups, parts):
             continue
         merged = merge_groups(inspection.groups, parts)
-        if np.bincount(merged).max() <= max(_MOST_ALIKE * len(merged), _ALWAYS_ALIKE):
+        if _can_still_be_split(inspection, merged):
             inspection = replace(inspection, groups=merged)
             notes.append(f"{counted(shared, 'row')} have the {column!r} of another: rows with the same stay together")
         else:
@@ -320,6 +324,20 @@ def _with_shared_parts(inspection: Inspection, inputs: Sequence[Any]) -> tuple[I
                 "together: the score is one of what is partly known"
             )
     return inspection, notes
+
+
+def _can_still_be_split(inspection: Inspection, merged: Indices) -> bool:
+    """Whether some groups can validate others, with no class the less."""
+    before, largest = np.bincount(inspection.groups).max(), np.bincount(merged).max()
+    if largest > max(_MOST_OF_A_PART * len(merged), _ALWAYS_ALIKE, before) or len(np.unique(merged)) < _FEWEST_GROUPS:
+        return False
+    if not inspection.task.rules.exclusive:
+        return True
+    strata = inspection.task.rules.strata(inspection.targets)
+    had, has = (
+        np.bincount(np.unique(np.stack([strata, groups]), axis=1)[0]) > 1 for groups in (inspection.groups, merged)
+    )
+    return bool((has | ~had).all())
 
 
 def _repeat_notes(inspection: Inspection, named: Indices, together: Indices) -> list[str]:

@@ -33,7 +33,10 @@ _FLAGS = ({"0", "1"}, {"-1", "1"}, {"false", "true"}, {"no", "yes"})
 #: How sure it is that a column is the target for being the last, or for the end of its name.
 LAST, ENDING = 0.7, 0.8
 
-TARGET_NAMES = ("label", "labels", "target", "class", "category", "y", "sentiment", "stance")
+TARGET_NAMES = ("label", "labels", "target", "class", "category", "y", "sentiment")
+
+#: Of these, what may be said of all rows of a table, such as its category, and then is not asked.
+_SHARED_NAMES = ("class", "category")
 
 #: How columns of times are called; by themselves, seconds since 1970 are numbers like others.
 _TIMES = re.compile(r"time|date|stamp|created|epoch", re.IGNORECASE)
@@ -194,10 +197,14 @@ def _find_targets(table: Table, overrides: Overrides) -> list[ColumnRole]:
     taken = {name for names in overrides.inputs.values() for name in names} | {overrides.group, overrides.weight}
     free = [name for name in table.columns if name not in taken]
     named = [name for name in free if name.strip().casefold() in TARGET_NAMES]
-    if not any(_varies(table, name) for name in named) and any(
-        _varies(table, name) and _could_be_target(table, name) for name in free if name not in named
-    ):
-        named = []  # a category that all rows are of
+    if [name.strip().casefold() for name in named] in ([], ["target"]):  # which may be what a stance is about
+        named += [name for name in free if name.strip().casefold() == "stance"]
+    of_all = {name for name in named if name.strip().casefold() in _SHARED_NAMES and not _varies(table, name)}
+    rest = [name for name in free if name not in of_all]
+    if of_all and any(_varies(table, name) and _could_be_target(table, name) for name in rest):
+        named, free = [name for name in named if name not in of_all], rest
+    else:
+        of_all = set()
     if len(named) == 1:
         return [ColumnRole(named[0], "target", 0.95, f"its name; {_values(table, named[0])}")]
     if named:
@@ -211,7 +218,7 @@ def _find_targets(table: Table, overrides: Overrides) -> list[ColumnRole]:
     if len(ending) == 1 and _could_be_target(table, ending[0]):
         return [ColumnRole(ending[0], "target", ENDING, f"the end of its name; {_values(table, ending[0])}")]
     free = [name for name in free if not _names_parts(table, name)]
-    asked = [name for name in table.columns if name not in (overrides.group, overrides.weight)]
+    asked = [name for name in table.columns if name not in (overrides.group, overrides.weight, *of_all)]
     last = ([name for name in asked if not _names_parts(table, name)] or asked or list(table.columns))[-1]
     flags = [name for name in free if _is_flag(table, name)]
     if last in flags and len(flags) > 2:

@@ -187,10 +187,11 @@ def _race(options: Sequence[Precision], step: Callable[[Precision], float]) -> t
     if len(options) == 1:
         return options[0], taken
     if watch.seen:
-        for exact in (True, False):
-            quickest = min((option for option in options if option.exact == exact), key=lambda option: taken[option])
-            if taken[quickest] < WORTH_OF_PLAIN * min(taken.values()):
-                run(replace(quickest, plain_attention=True))
+        for alike in ([option for option in options if option.exact == exact] for exact in (True, False)):
+            quickest = min(alike, key=lambda option: taken[option], default=None)
+            plain = quickest and replace(quickest, plain_attention=True)
+            if quickest and plain and plain not in taken and taken[quickest] < WORTH_OF_PLAIN * min(taken.values()):
+                run(plain)
     first = options[0]
 
     def handicapped(option: Precision) -> float:

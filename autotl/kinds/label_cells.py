@@ -42,6 +42,9 @@ _FEWEST_SEVERAL = 3
 #: say less than commas.
 _MOST_SPACED, _SPACED_WAYS = 8, 2
 
+#: The share of labels that some cell has alone: "left" in "upper left arm" is none.
+_MOSTLY_ALONE = 0.9
+
 #: How 0 and 1 are written where each label has a column.
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
@@ -56,7 +59,8 @@ def split(cell: Any, delimiter: str) -> list[str]:
     elif is_missing(cell):
         return []
     else:
-        pieces = [label_of(piece) for piece in (str(cell).split(delimiter) if delimiter else [cell])]
+        between = delimiter if delimiter.strip() else None  # any white space
+        pieces = [label_of(piece) for piece in (str(cell).split(between) if delimiter else [cell])]
     return list(dict.fromkeys(piece for piece in pieces if piece))
 
 
@@ -120,14 +124,20 @@ def find_delimiter(cells: Sequence[Any]) -> str | None:
 def _are_spaced(cells: Sequence[str]) -> bool:
     """Whether a space stands between labels: few of them in many ways, one, two, three and not many more to a cell.
 
-    Names of classes may have spaces too; then there are more words than names.
+    Names of classes may have spaces too; then there are more words than names, or some stand nowhere alone.
     """
+    if any(len(cell.split(None, _MOST_SPACED)) > _MOST_SPACED for cell in cells):  # texts, of which nobody keeps words
+        return False
     several = [cell.split() for cell in cells]
-    counts = {len(labels) for labels in several}
-    if not {1, 2, 3} <= counts or max(counts) > _MOST_SPACED or any(len({*one}) < len(one) for one in several):
+    if not {1, 2, 3} <= {*map(len, several)} or any(len({*one}) < len(one) for one in several):
         return False
     labels, ways = {label for one in several for label in one}, {frozenset(one) for one in several}
-    return are_few(len(labels), len(cells)) and len(ways) >= _SPACED_WAYS * len(labels)
+    alone = {one[0] for one in several if len(one) == 1}
+    return (
+        are_few(len(labels), len(cells))
+        and len(ways) >= _SPACED_WAYS * len(labels)
+        and len(alone) >= _MOSTLY_ALONE * len(labels)
+    )
 
 
 def most_used_delimiter(cells: Sequence[Any]) -> str:
@@ -136,7 +146,8 @@ def most_used_delimiter(cells: Sequence[Any]) -> str:
     most = max(uses, key=uses.__getitem__)
     if uses[most]:
         return most
-    return " " if any(len(str(cell).split()) > 1 for cell in cells if not is_missing(cell)) else ""
+    several = [frozenset(str(cell).split()) for cell in cells if not is_missing(cell)]
+    return " " if len({*several}) > len(frozenset().union(*several)) else ""
 
 
 def is_list(cell: Any) -> bool:

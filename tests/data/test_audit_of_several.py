@@ -47,6 +47,15 @@ def test_pairs_that_share_a_text_stay_together_unless_all_are_connected():
     assert all(len({*groups[row : row + 5].tolist()}) == 1 for row in range(0, 80, 5))
     assert len({*groups.tolist()}) == 16
     assert any("64 rows have the 'text1' of another: rows with the same stay together" in note for note in found.notes)
+    (large,) = {
+        len({*audited(table.assign(text1=[f"claim {row // n}" for row in range(80)])).inspection.groups.tolist()})
+        for n in (20, 40)
+    }
+    assert large == 80  # few claims: none would validate many others
+    one = table.assign(
+        text1=[table["text1"][max(row - 9, 0)] for row in range(80)], label=["rare"] * 10 + ["same"] * 70
+    )
+    assert len({*audited(one).inspection.groups.tolist()}) == 80  # or a class would be on one side
     chain = table.assign(text1=[table["text1"][row // 2] for row in range(80)])
     chain["text2"] = [table["text2"][(row + 1) // 2] for row in range(80)]
     found = audited(chain)

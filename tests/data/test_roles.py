@@ -66,12 +66,17 @@ def test_times_at_the_end_of_a_table_are_not_asked(name, times):
 
 
 def test_a_target_by_name_that_is_the_same_everywhere_gives_way():
-    assert roles({"category": ["food"] * N, "review": TEXTS, "rating": [1, 2] * (N // 2)})["rating"] == "target"
+    columns = {"category": ["food"] * N, "review": TEXTS, "rating": [1, 2] * (N // 2)}
+    assert roles(columns)["rating"] == "target"
+    assert roles({"review": TEXTS, "rating": [1, 2] * (N // 2), "category": ["food"] * N})["rating"] == "target"
+    assert roles({"label": ["spam"] * N, "message": TEXTS, "trust": [1, 2] * (N // 2)})["label"] == "target"
 
 
 def test_of_a_topic_and_a_stance_a_person_says_which():
     with pytest.raises(TaskError, match="2 columns could be the target"):
         roles({"Target": LABELS, "Tweet": TEXTS, "Stance": LABELS[::-1]})
+    assert roles({"Tweet": TEXTS, "Stance": LABELS, "id": list(range(N))})["Stance"] == "target"
+    assert roles({"Tweet": TEXTS, "Stance": LABELS, "label": LABELS})["label"] == "target"
 
 
 @pytest.mark.parametrize("name", ["label", "Target", "CLASS", "category", "y", "Sentiment"])

@@ -79,6 +79,13 @@ def test_few_words_in_many_ways_are_labels_and_names_of_several_words_are_not():
     assert set(found.task.classes) == set(words)
     names = ["credit card", "bank account or service", "debt", "student loan", "money transfer", "mortgage"] * 20
     assert inspected(labels=names).task.kind == "multiclass"
+    parts = ["arm", "left arm", "right arm", "upper left arm", "lower left arm", "upper right arm", "lower right arm"]
+    parts += [name.replace("arm", "leg") for name in parts]
+    assert inspected(labels=parts * 10).task.kind == "multiclass"
+    kept = inspected(labels=names, task="multilabel")
+    assert set(kept.task.classes) == set(names)
+    spread = inspected(labels=[cell.replace(" ", "\n") for cell in cells])
+    assert set(spread.task.classes) == set(words)
     asked = inspected(labels=["a b", "a", "b c", "c", "a c", "b"] * 10, task="multilabel")
     assert set(asked.task.classes) == {"a", "b", "c"}
 
